@@ -1,0 +1,20 @@
+//! The rules of an Angel OS node.
+//!
+//! Everything a node decides is decided here: which message to believe, which peer is alive, which bytes a signature
+//! covers. The crate does no I/O, reads no clock and draws no randomness: time and seeds arrive as arguments, and what
+//! should happen in the world leaves as values. `angel-node` performs them; a test can run a thousand simulated hours
+//! on one seed.
+//!
+//! # Map
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`ids`] | is this string a DID, a node name, a network id? |
+//! | [`time`] | what time is it, as a value |
+//! | [`limits`] | every bound, with its reason |
+//! | [`crypto`] | keys, `did:key`, signatures with domain separation |
+
+pub mod crypto;
+pub mod ids;
+pub mod limits;
+pub mod time;
