@@ -9,12 +9,16 @@
 //!
 //! | module | what it answers |
 //! |---|---|
-//! | [`ids`] | is this string a DID, a node name, a network id? |
+//! | [`ids`] | is this string a DID, a handle, an AT URI, a record key, a network id? |
 //! | [`time`] | what time is it, as a value |
 //! | [`limits`] | every bound, with its reason |
 //! | [`crypto`] | keys, `did:key`, signatures with domain separation |
+//! | [`data`] | what a record says, its canonical bytes, its CID |
 
 pub mod crypto;
+pub mod data;
 pub mod ids;
+#[cfg(test)]
+mod interop;
 pub mod limits;
 pub mod time;
