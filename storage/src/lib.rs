@@ -1,1 +1,66 @@
-//! .
+//! What survives a restart of a node: typed tables over an embedded engine.
+//!
+//! The crate is synchronous. It keeps rows, changes them in atomic batches that are on disk before they are
+//! acknowledged, and keeps the event log that everything else follows. It knows nothing of networks, HTTP or tasks, and
+//! the engines are named only in `engine/`.
+//!
+//! # Map
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`store`] | how is a store opened, closed, refused? |
+//! | [`tables`], [`key`], [`codec`] | which rows are there, and what do they look like on disk? |
+//! | [`reader`] | how are rows read? |
+//! | [`batch`], [`writer`] | how are rows changed, and when is a change safe? |
+//! | [`events`], [`cursors`] | what happened, in which order, and who has dealt with it? |
+//! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
+//! | [`engine`] | what must an engine do, and which are there? |
+//! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
+//! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |
+//! | [`limits`], [`stats`] | every bound with its reason; figures for dashboards |
+//!
+//! # Example
+//!
+//! ```
+//! use angel_protocol::time::Timestamp;
+//! use angel_storage::{Batch, Store, cursors, events};
+//!
+//! let store = Store::in_memory()?;
+//! let mut batch = Batch::new();
+//! let event = events::NewEvent::new(Timestamp::EPOCH, None, events::EventKind(1), b"hello")?;
+//! batch.append_event(event)?;
+//! let committed = store.writer().commit(batch)?;
+//! assert_eq!(committed.last_sequence, Some(1));
+//!
+//! let page = events::after(store.reader(), cursors::get(store.reader(), "index", "handles")?, 100)?;
+//! assert_eq!(page.events[0].body, b"hello");
+//! store.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod batch;
+pub mod chunked;
+pub mod codec;
+pub mod cursors;
+pub mod engine;
+pub mod events;
+pub mod key;
+pub mod limits;
+pub mod manifest;
+pub mod migrate;
+pub mod node_meta;
+pub mod peers;
+pub mod reader;
+pub mod rebuild;
+pub mod stats;
+pub mod store;
+pub mod tables;
+pub mod verify;
+pub mod writer;
+
+pub use batch::Batch;
+pub use key::AccountId;
+pub use reader::Reader;
+pub use store::{Options, Store};
+pub use tables::{Table, TableId};
+pub use writer::{CommitError, Committed, Writer};

@@ -1,0 +1,159 @@
+//! fjall 3: a log-structured merge tree. The only file that names it.
+//!
+//! Memtables of 16 MB and a journal of 64 MB keep a small node small. Batches go to the journal without a sync each;
+//! one `persist(SyncAll)` at the end of `apply` covers them all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use super::{
+    Engine, EngineError, EngineStats, Group, KeyRange, Page, PageLimit, Tuning, disk_usage, guarded, sync_dir,
+};
+
+const KEYSPACE: &str = "rows";
+const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The block cache's part of the memory meant for the store; memtables and the journal's buffers take the rest.
+const CACHE_PERCENT: u64 = 40;
+
+/// A fjall database in a directory of its own, with one keyspace.
+pub(super) struct FjallEngine {
+    open: RwLock<Option<Open>>,
+    dir: PathBuf,
+    barrier: bool,
+}
+
+struct Open {
+    db: fjall::Database,
+    rows: fjall::Keyspace,
+}
+
+impl std::fmt::Debug for FjallEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallEngine").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl FjallEngine {
+    pub(super) fn open(dir: &Path, tuning: Tuning) -> Result<Self, EngineError> {
+        fs::create_dir_all(dir).map_err(|error| EngineError::io("create", dir, error))?;
+        let open = guarded("opening the database", || {
+            let db = fjall::Database::builder(dir)
+                .cache_size(tuning.memory_bytes / 100 * CACHE_PERCENT)
+                .max_journaling_size(JOURNAL_BYTES)
+                .worker_threads(2)
+                .open()
+                .map_err(|error| engine_error(dir, error))?;
+            let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+            let rows = db.keyspace(KEYSPACE, options).map_err(|error| engine_error(dir, error))?;
+            db.persist(fjall::PersistMode::SyncAll).map_err(|error| engine_error(dir, error))?;
+            Ok(Open { db, rows })
+        })?;
+        sync_dir(dir)?;
+        dir.parent().map_or(Ok(()), sync_dir)?;
+        Ok(Self { open: RwLock::new(Some(open)), dir: dir.to_owned(), barrier: tuning.barrier })
+    }
+
+    fn with<T>(
+        &self,
+        during: &'static str,
+        call: impl FnOnce(&Open) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_ref().ok_or(EngineError::Closed)?;
+        guarded(during, || call(open))
+    }
+
+    fn error(&self, error: fjall::Error) -> EngineError {
+        engine_error(&self.dir, error)
+    }
+}
+
+impl Engine for FjallEngine {
+    fn apply(&self, groups: &[Group]) -> Result<(), EngineError> {
+        self.with("writing", |open| {
+            for group in groups.iter().filter(|group| !group.is_empty()) {
+                let mut batch = open.db.batch();
+                for (key, value) in group.iter() {
+                    match value {
+                        Some(value) => batch.insert(&open.rows, key, value),
+                        None => batch.remove(&open.rows, key),
+                    }
+                }
+                batch.commit().map_err(|error| self.error(error))?;
+            }
+            let mode = if self.barrier { fjall::PersistMode::SyncAll } else { fjall::PersistMode::Buffer };
+            open.db.persist(mode).map_err(|error| self.error(error))
+        })
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.with("reading", |open| {
+            let value = open.rows.get(key).map_err(|error| self.error(error))?;
+            Ok(value.map(|value| value.to_vec()))
+        })
+    }
+
+    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn page(&self, range: &KeyRange, reverse: bool, limit: PageLimit) -> Result<Page, EngineError> {
+        self.with("reading a range", |open| {
+            if range.is_empty() {
+                return Ok(Page::default());
+            }
+            let rows = open.rows.range::<&[u8], _>(range.bounds());
+            let owned = |row: fjall::Guard| {
+                let (key, value) = row.into_inner().map_err(|error| self.error(error))?;
+                Ok((key.to_vec(), value.to_vec()))
+            };
+            if reverse { Page::collect(rows.rev().map(owned), limit) } else { Page::collect(rows.map(owned), limit) }
+        })
+    }
+
+    fn maintain(&self) -> Result<(), EngineError> {
+        // Compaction runs in its own threads whenever there is something to compact.
+        self.with("maintenance", |_| Ok(()))
+    }
+
+    fn stats(&self) -> Result<EngineStats, EngineError> {
+        self.with("counting", |_| Ok(disk_usage(&self.dir)))
+    }
+
+    fn close(&self) -> Result<(), EngineError> {
+        let Some(open) = self.open.write().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        guarded("closing", || {
+            let persisted = open.db.persist(fjall::PersistMode::SyncAll).map_err(|error| self.error(error));
+            drop(open);
+            persisted
+        })
+    }
+}
+
+impl Drop for FjallEngine {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, dir = %self.dir.display(), "the store was not closed cleanly");
+        }
+    }
+}
+
+pub(super) fn is_present(dir: &Path) -> bool {
+    fs::metadata(dir.join("version")).is_ok_and(|meta| meta.len() > 0) && dir.join("keyspaces").is_dir()
+}
+
+fn engine_error(dir: &Path, error: fjall::Error) -> EngineError {
+    match error {
+        fjall::Error::Locked => EngineError::Locked,
+        fjall::Error::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+            EngineError::io("use", dir, source)
+        }
+        fjall::Error::Poisoned => EngineError::Failed { detail: "an earlier write failed".to_owned() },
+        other => EngineError::Damaged { detail: format!("{other:?}") },
+    }
+}

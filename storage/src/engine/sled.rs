@@ -1,0 +1,207 @@
+//! sled 0.34.7, with the care it needs. The only file that names it.
+//!
+//! - Its `flush` ends in `sync_file_range`, which is no barrier: the disk's cache and the file's size are not covered.
+//!   `apply` therefore ends with `sync_data` on a handle of our own on the file `db`.
+//! - Its `flush_async` hangs with several callers at once; only the blocking `flush` is used, by one writer.
+//! - Pages above a quarter of a segment go to files below `blobs/` that it never syncs. Segments of 2 MiB and the row
+//!   limits of [`crate::limits`] keep every page below that.
+//! - It never syncs the directories that it creates its files in; `open` does.
+//! - It panics where others return an error, and a panic in its background thread makes dropping it wait for ever:
+//!   every call is guarded and `close` has a deadline.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, mpsc};
+use std::time::{Duration, Instant};
+
+use super::{
+    Engine, EngineError, EngineSettings, EngineStats, Group, KeyRange, Page, PageLimit, Tuning, disk_usage, guarded,
+    sync_dir,
+};
+
+/// sled reaches 2.6 times the cache it is given.
+const CACHE_PERCENT: u64 = 40;
+
+/// How often sled writes out what nobody flushed, in milliseconds. Commits do not wait for it.
+const FLUSH_EVERY_MS: u64 = 100;
+
+/// How long closing may take: a healthy database needs milliseconds.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// sled's worker threads hold on to its files for a moment after the database is dropped.
+const UNLOCK_DEADLINE: Duration = Duration::from_secs(3);
+const UNLOCK_POLL: Duration = Duration::from_millis(5);
+
+/// A sled database in a directory of its own.
+#[derive(Debug)]
+pub(super) struct SledEngine {
+    open: RwLock<Option<Open>>,
+    dir: PathBuf,
+    barrier: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    db: sled::Db,
+    /// Our own handle of the log file, for the barrier.
+    log: File,
+}
+
+impl SledEngine {
+    pub(super) fn open(dir: &Path, settings: EngineSettings, tuning: Tuning) -> Result<Self, EngineError> {
+        fs::create_dir_all(dir).map_err(|error| EngineError::io("create", dir, error))?;
+        let segment_bytes = usize::try_from(settings.sled_segment_bytes).unwrap_or(usize::MAX);
+        let config = sled::Config::new()
+            .path(dir)
+            .segment_size(segment_bytes)
+            .cache_capacity(tuning.memory_bytes / 100 * CACHE_PERCENT)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .mode(sled::Mode::LowSpace);
+        let db = guarded("opening the database", || open_unlocked(&config, dir))?;
+        let path = dir.join("db");
+        let log = File::open(&path).map_err(|error| EngineError::io("open", &path, error))?;
+        let engine = Self { open: RwLock::new(Some(Open { db, log })), dir: dir.to_owned(), barrier: tuning.barrier };
+        engine.sync_files()?;
+        Ok(engine)
+    }
+
+    /// Makes the files and directories that opening created survive a power cut.
+    fn sync_files(&self) -> Result<(), EngineError> {
+        let conf = self.dir.join("conf");
+        File::open(&conf).and_then(|file| file.sync_all()).map_err(|error| EngineError::io("sync", &conf, error))?;
+        self.with("syncing", |open| open.log.sync_all().map_err(|error| EngineError::io("sync", &self.dir, error)))?;
+        sync_dir(&self.dir)?;
+        self.dir.parent().map_or(Ok(()), sync_dir)
+    }
+
+    fn with<T>(
+        &self,
+        during: &'static str,
+        call: impl FnOnce(&Open) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_ref().ok_or(EngineError::Closed)?;
+        guarded(during, || call(open))
+    }
+
+    fn error(&self, error: sled::Error) -> EngineError {
+        engine_error("use", &self.dir, error)
+    }
+}
+
+impl Engine for SledEngine {
+    fn apply(&self, groups: &[Group]) -> Result<(), EngineError> {
+        self.with("writing", |open| {
+            for group in groups.iter().filter(|group| !group.is_empty()) {
+                let mut batch = sled::Batch::default();
+                for (key, value) in group.iter() {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                open.db.apply_batch(batch).map_err(|error| self.error(error))?;
+            }
+            open.db.flush().map_err(|error| self.error(error))?;
+            if self.barrier {
+                open.log.sync_data().map_err(|error| EngineError::io("sync", &self.dir.join("db"), error))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.with("reading", |open| {
+            let value = open.db.get(key).map_err(|error| self.error(error))?;
+            Ok(value.map(|value| value.to_vec()))
+        })
+    }
+
+    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn page(&self, range: &KeyRange, reverse: bool, limit: PageLimit) -> Result<Page, EngineError> {
+        self.with("reading a range", |open| {
+            if range.is_empty() {
+                return Ok(Page::default());
+            }
+            let rows = open.db.range::<&[u8], _>(range.bounds());
+            let owned = |row: sled::Result<(sled::IVec, sled::IVec)>| {
+                row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.error(error))
+            };
+            if reverse { Page::collect(rows.rev().map(owned), limit) } else { Page::collect(rows.map(owned), limit) }
+        })
+    }
+
+    fn maintain(&self) -> Result<(), EngineError> {
+        // sled rewrites sparse segments in its own background thread; there is nothing to ask of it.
+        self.with("maintenance", |_| Ok(()))
+    }
+
+    fn stats(&self) -> Result<EngineStats, EngineError> {
+        self.with("counting", |_| Ok(disk_usage(&self.dir)))
+    }
+
+    fn close(&self) -> Result<(), EngineError> {
+        let Some(Open { db, log }) = self.open.write().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        let (done, outcome) = mpsc::channel();
+        let dir = self.dir.clone();
+        let close = move || {
+            let outcome = guarded("closing", || {
+                db.flush().map_err(|error| engine_error("close", &dir, error))?;
+                // Dropping it stops its background thread, which holds the lock on the files.
+                drop(db);
+                log.sync_all().map_err(|error| EngineError::io("sync", &dir, error))
+            });
+            let _ = done.send(outcome);
+        };
+        std::thread::Builder::new()
+            .name("store-close".to_owned())
+            .spawn(close)
+            .map_err(|error| EngineError::io("close", &self.dir, error))?;
+        outcome.recv_timeout(CLOSE_DEADLINE).unwrap_or_else(|_| {
+            Err(EngineError::Failed { detail: format!("closing took more than {} s", CLOSE_DEADLINE.as_secs()) })
+        })
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, dir = %self.dir.display(), "the store was not closed cleanly");
+        }
+    }
+}
+
+/// Opens the database; waits for a lock that a handle of this process, closed a moment ago, has not let go of yet.
+fn open_unlocked(config: &sled::Config, dir: &Path) -> Result<sled::Db, EngineError> {
+    let deadline = Instant::now() + UNLOCK_DEADLINE;
+    loop {
+        match config.open().map_err(|error| engine_error("open", dir, error)) {
+            Err(EngineError::Locked) if Instant::now() < deadline => std::thread::sleep(UNLOCK_POLL),
+            outcome => return outcome,
+        }
+    }
+}
+
+pub(super) fn is_present(dir: &Path) -> bool {
+    ["conf", "db"].iter().all(|name| fs::metadata(dir.join(name)).is_ok_and(|meta| meta.len() > 0))
+}
+
+fn engine_error(what: &'static str, dir: &Path, error: sled::Error) -> EngineError {
+    match error {
+        sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock") => EngineError::Locked,
+        sled::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            EngineError::Damaged { detail: format!("a file ends too early ({source})") }
+        }
+        sled::Error::Io(source) => EngineError::io(what, dir, source),
+        sled::Error::Corruption { at, .. } => EngineError::Damaged { detail: format!("corrupted data at {at:?}") },
+        sled::Error::ReportableBug(detail) => EngineError::Damaged { detail },
+        sled::Error::Unsupported(detail) => EngineError::Failed { detail },
+        other => EngineError::Failed { detail: other.to_string() },
+    }
+}

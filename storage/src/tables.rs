@@ -1,0 +1,197 @@
+//! The catalogue: every table, its key, its value, and who writes it.
+//!
+//! All tables live in one key space; the first byte of a key is the table. A table is a constant that ties the byte to
+//! the types, so that a key or a value of another table does not compile.
+
+use std::marker::PhantomData;
+
+use crate::codec::{self, CodecError, Raw, StoredValue};
+use crate::cursors::{CursorName, CursorRow};
+use crate::engine::KeyRange;
+use crate::events::EventHead;
+use crate::key::{InvalidKey, Key, PrefixOf};
+use crate::node_meta::MetaRow;
+
+macro_rules! catalogue {
+    ($($byte:literal $name:ident $text:literal: $key:literal => $value:literal, by $writer:literal;)*) => {
+        /// Which table a row belongs to: the first byte of its key. Two tables with one byte do not compile.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum TableId {
+            $(#[doc = concat!("`", $text, "`: ", $key, " → ", $value, "; written by ", $writer, ".")] $name = $byte,)*
+        }
+
+        /// Every table, in the order of their bytes.
+        pub const CATALOGUE: &[TableInfo] = &[
+            $(TableInfo { id: TableId::$name, name: $text, key: $key, value: $value, writer: $writer },)*
+        ];
+    };
+}
+
+catalogue! {
+    0x01 NodeMeta "node_meta": "name" => "facts about this store, by name", by "the store";
+    0x02 Events "events": "sequence" => "an event", by "every batch that has something to tell";
+    0x03 EventParts "event_parts": "sequence, part" => "what of an event did not fit its row", by "the same batch";
+    0x04 Cursors "cursors": "reader kind, reader" => "the last sequence it has dealt with", by "each reader of the event log";
+    0x05 Peers "peers": "node DID" => "what membership knows of a node", by "the membership driver";
+}
+
+/// A table as the catalogue describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// Its byte.
+    pub id: TableId,
+    /// Its name in messages and figures.
+    pub name: &'static str,
+    /// The parts of its key.
+    pub key: &'static str,
+    /// What a row says.
+    pub value: &'static str,
+    /// Who writes it.
+    pub writer: &'static str,
+}
+
+impl TableId {
+    /// The first byte of the keys of this table.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// The table whose keys begin with `byte`.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        CATALOGUE.iter().map(|info| info.id).find(|id| id.byte() == byte)
+    }
+
+    /// The entry of the catalogue.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        CATALOGUE.iter().find(|info| info.id == self).map_or("unknown", |info| info.name)
+    }
+
+    /// All keys of this table.
+    #[must_use]
+    pub fn range(self) -> KeyRange {
+        KeyRange::prefix(&[self.byte()])
+    }
+}
+
+impl std::fmt::Display for TableId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A table with its types.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    id: TableId,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Table<K, V> {}
+
+impl<K: Key, V: StoredValue> Table<K, V> {
+    /// Ties a table's byte to its types. Each table is declared once, beside the code that owns it.
+    #[must_use]
+    pub const fn new(id: TableId) -> Self {
+        Self { id, types: PhantomData }
+    }
+
+    /// Which table this is.
+    #[must_use]
+    pub const fn id(&self) -> TableId {
+        self.id
+    }
+
+    /// The stored form of a key.
+    #[must_use]
+    pub fn key(&self, key: &K) -> Vec<u8> {
+        self.prefix_bytes(key)
+    }
+
+    /// The range of the keys that begin with `prefix`.
+    #[must_use]
+    pub fn prefix<P: PrefixOf<K>>(&self, prefix: &P) -> KeyRange {
+        KeyRange::prefix(&self.prefix_bytes(prefix))
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn all(&self) -> KeyRange {
+        self.id.range()
+    }
+
+    /// Reads a stored key back.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no key of this table.
+    pub fn decode_key(&self, stored: &[u8]) -> Result<K, InvalidKey> {
+        let mut rest = stored.strip_prefix(&[self.id.byte()]).ok_or(InvalidKey)?;
+        let key = K::decode(&mut rest)?;
+        if rest.is_empty() { Ok(key) } else { Err(InvalidKey) }
+    }
+
+    /// Reads a stored value back.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no value of this table, or of a newer version.
+    pub fn decode_value(&self, stored: &[u8]) -> Result<V, CodecError> {
+        codec::decode(stored)
+    }
+
+    fn prefix_bytes(&self, prefix: &impl Key) -> Vec<u8> {
+        let mut out = vec![self.id.byte()];
+        prefix.encode(&mut out);
+        out
+    }
+}
+
+/// Facts about this store.
+pub(crate) const NODE_META: Table<String, MetaRow> = Table::new(TableId::NodeMeta);
+
+/// The event log.
+pub(crate) const EVENTS: Table<u64, EventHead> = Table::new(TableId::Events);
+
+/// Further parts of large events.
+pub(crate) const EVENT_PARTS: Table<(u64, u16), Raw> = Table::new(TableId::EventParts);
+
+/// How far each reader of the event log has got.
+pub const CURSORS: Table<CursorName, CursorRow> = Table::new(TableId::Cursors);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_table_has_a_byte_and_a_name_of_its_own() {
+        let bytes: BTreeSet<_> = CATALOGUE.iter().map(|info| info.id.byte()).collect();
+        let names: BTreeSet<_> = CATALOGUE.iter().map(|info| info.name).collect();
+        assert_eq!((bytes.len(), names.len()), (CATALOGUE.len(), CATALOGUE.len()));
+        // 0x00 and 0xFF stay free, so that a range can begin before and end behind every table.
+        assert!(!bytes.contains(&0) && !bytes.contains(&u8::MAX));
+        for info in CATALOGUE {
+            assert_eq!(TableId::from_byte(info.id.byte()), Some(info.id));
+        }
+    }
+
+    #[test]
+    fn keys_of_another_table_are_refused() {
+        let key = EVENTS.key(&7);
+        assert_eq!(key, [2, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(EVENTS.decode_key(&key), Ok(7));
+        assert_eq!(CURSORS.decode_key(&key), Err(InvalidKey));
+        assert_eq!(EVENTS.decode_key(&[key, vec![0]].concat()), Err(InvalidKey));
+    }
+}
