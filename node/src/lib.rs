@@ -1,1 +1,30 @@
-//! .
+//! The runtime of an Angel OS node: sockets, clocks, files and tasks around the rules of `angel-protocol` and the
+//! tables of `angel-storage`. What is decided is decided there; this crate asks, performs and reports.
+//!
+//! # Map
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`node`] | what is started, in which order, and how it stops |
+//! | [`config`] | what can be set, and where a value came from |
+//! | [`data_dir`] | where things lie on disk, and who may use it |
+//! | [`keys`], [`secrets`] | the node's key, the admin password |
+//! | [`tasks`] | what runs, and what happens when it ends |
+//! | [`http`] | the HTTP server, its routes and its errors |
+//! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
+//! | [`telemetry`] | the log |
+//! | [`cli`] | the command line |
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod events;
+pub mod health;
+pub mod http;
+pub mod keys;
+pub mod machine;
+pub mod node;
+pub mod secrets;
+pub mod tasks;
+pub mod telemetry;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `angel`: one Angel OS node, and the commands that talk to it.
+
+fn main() -> std::process::ExitCode {
+    angel_node::cli::main()
+}

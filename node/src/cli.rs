@@ -1,0 +1,99 @@
+//! The command line. Data goes to standard output, words to standard error; every verb has `--json`, a documented
+//! exit code for each way it can end, and asks nothing of whoever called it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod client;
+mod completions;
+mod config;
+mod exit;
+mod identity;
+mod output;
+mod run;
+mod status;
+
+use self::exit::Failure;
+use crate::config::{Config, ConfigError, FlagValue, Loaded, Sources};
+
+#[derive(Debug, Parser)]
+#[command(name = "angel", version, about = "An Angel OS node: a federated host for AT Protocol accounts.")]
+#[command(after_long_help = exit::TABLE, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Args, Clone, Debug)]
+struct Common {
+    /// Where everything is kept [default: "angel" in the XDG data directory, /var/lib/angel as a service].
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The configuration file [env: ANGEL_CONFIG]; `angel config example` prints one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the node until it is told to stop.
+    Run(run::RunArgs),
+    /// Say how the running node is.
+    Status,
+    /// Show or explain the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+    /// Show or rotate the node's key.
+    #[command(subcommand)]
+    Identity(identity::IdentityVerb),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { common, verb } = Cli::parse();
+    let done = match verb {
+        Verb::Run(args) => run::run(&common, args),
+        Verb::Status => status::status(&common),
+        Verb::Config(verb) => config::config(&common, verb),
+        Verb::Identity(verb) => identity::identity(&common, verb),
+        Verb::Completions(args) => completions::completions(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&common),
+    }
+}
+
+impl Common {
+    /// The configuration with these flags and those of the verb.
+    fn load(&self, mut flags: Vec<FlagValue>) -> Result<Loaded, ConfigError> {
+        if let Some(dir) = &self.data_dir {
+            flags.push(FlagValue { key: "data_dir", flag: "--data-dir", text: dir.display().to_string() });
+        }
+        Config::load(Sources { file: self.config.clone(), flags, environment: environment() })
+    }
+}
+
+/// The variables that are text; others can be no setting.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// A runtime for a verb that makes a few requests.
+fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::unexpected(format!("cannot start: {error}")))?.block_on(future))
+}

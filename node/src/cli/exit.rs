@@ -1,0 +1,151 @@
+//! How a command ends: one code for each way, so that scripts and service managers can tell them apart.
+
+use std::process::ExitCode;
+
+use super::Common;
+use crate::config::ConfigError;
+use crate::data_dir::DataDirError;
+use crate::keys::RotationError;
+use crate::node::{StartError, StopError};
+use crate::secrets::SecretError;
+
+/// The table of the help.
+pub(super) const TABLE: &str = "\
+Exit codes:
+  0   done
+  1   something unexpected went wrong
+  2   the command line makes no sense
+  3   the configuration has an unknown key
+  4   the configuration is invalid or cannot be read
+  5   the data directory cannot be used (not writable, not ours)
+  6   the data directory is in use by another daemon
+  7   the data was written by a newer release
+  8   the data is damaged
+  9   a secret file can be read by others, or cannot be used
+  10  an address or port cannot be listened on
+  11  a part of the node failed while it ran
+  12  parts of the node would not stop in time
+  13  no daemon runs in this data directory
+  14  the daemon cannot be reached, or refused
+  15  the doctor found something to mend
+  130, 143  cut short by a second SIGINT or SIGTERM";
+
+/// The codes of [`TABLE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Code {
+    Unexpected = 1,
+    UnknownKey = 3,
+    Config = 4,
+    DataDir = 5,
+    Locked = 6,
+    NewerData = 7,
+    DamagedData = 8,
+    Secret = 9,
+    Listen = 10,
+    TaskFailed = 11,
+    Stragglers = 12,
+    NotRunning = 13,
+    Daemon = 14,
+}
+
+/// A command that did not succeed: what to say and how to end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: Code,
+    words: String,
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, words: impl Into<String>) -> Self {
+        Self { code, words: words.into() }
+    }
+
+    pub(super) fn unexpected(words: impl Into<String>) -> Self {
+        Self::new(Code::Unexpected, words)
+    }
+
+    /// Says what happened, on standard error, and gives the code.
+    pub(super) fn report(&self, common: &Common) -> ExitCode {
+        if common.json {
+            let error = serde_json::json!({ "error": format!("{:?}", self.code), "message": self.words });
+            eprintln!("{error}");
+        } else {
+            eprintln!("angel: {}", self.words);
+        }
+        ExitCode::from(self.code as u8)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let code = match error {
+            ConfigError::UnknownKey { .. } => Code::UnknownKey,
+            ConfigError::Read { .. }
+            | ConfigError::Syntax { .. }
+            | ConfigError::Value { .. }
+            | ConfigError::Contradiction { .. }
+            | ConfigError::NoDataDir => Code::Config,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        let code = match error {
+            DataDirError::Access { .. } | DataDirError::Foreign { .. } => Code::DataDir,
+            DataDirError::Locked { .. } => Code::Locked,
+            DataDirError::Newer { .. } => Code::NewerData,
+            DataDirError::Corrupt { .. } => Code::DamagedData,
+            DataDirError::Genesis { .. } | DataDirError::OtherGenesis { .. } => Code::Config,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        let code = match error {
+            SecretError::Corrupt { .. } => Code::DamagedData,
+            SecretError::Missing { .. }
+            | SecretError::Access { .. }
+            | SecretError::Exposed { .. }
+            | SecretError::Exists { .. }
+            | SecretError::EmptyPassword
+            | SecretError::Randomness(_) => Code::Secret,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::DataDir(error) => error.into(),
+            StartError::Secret(error) => error.into(),
+            StartError::Http(error) => Self::new(Code::Listen, error.to_string()),
+            StartError::Cut(_) => Self::unexpected(error.to_string()),
+        }
+    }
+}
+
+impl From<StopError> for Failure {
+    fn from(error: StopError) -> Self {
+        let code = match error {
+            StopError::Task(_) => Code::TaskFailed,
+            StopError::Stragglers { .. } => Code::Stragglers,
+            StopError::Cut(_) => Code::Unexpected,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RotationError> for Failure {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Secret(error) => error.into(),
+            RotationError::TooMany { .. } => Self::new(Code::Daemon, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The settings, section by section. The doc comments are also the words of `config/angel.toml`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use angel_protocol::ids::{Did, NetworkId, NodeName};
+use libp2p::Multiaddr;
+use url::Url;
+
+use super::section::section;
+use super::value::{ByteSize, choice};
+
+choice! {
+    /// Which defaults fit the machine.
+    pub enum Profile {
+        /// A person's machine on a home network.
+        Home = "home",
+        /// A service on a server.
+        Service = "service",
+    }
+}
+
+section! {
+    /// What stands at the top of the file, before any section.
+    pub struct General in "" {
+        /// Which defaults fit the machine: "home" (a person's machine: data in the user's data directory, neighbours
+        /// found by multicast, ports opened by UPnP) or "service" (a server: data in /var/lib/angel, neither of them).
+        profile: Profile = Profile::Home,
+        /// Where everything is kept. Unset: "angel" in the XDG data directory, or /var/lib/angel as a service.
+        data_dir: Option<PathBuf> = None,
+    }
+}
+
+choice! {
+    /// Where in the world a node stands.
+    pub enum Region {
+        /// North America, east.
+        UsEast = "us-east",
+        /// North America, west.
+        UsWest = "us-west",
+        /// Europe.
+        Europe = "europe",
+        /// Asia.
+        Asia = "asia",
+        /// Australia.
+        Australia = "australia",
+    }
+}
+
+choice! {
+    /// What kind of node it is.
+    pub enum NodeType {
+        /// The first node of a network.
+        Genesis = "genesis",
+        /// A cluster in production.
+        ProductionCluster = "production_cluster",
+        /// One machine.
+        SingleInstance = "single_instance",
+        /// A cluster near its users.
+        EdgeCluster = "edge_cluster",
+        /// A developer's node; joins networks whose id ends in `-dev` only.
+        Development = "development",
+        /// Specialised in AI work.
+        AiSpecialized = "ai_specialized",
+    }
+}
+
+choice! {
+    /// How a node grows.
+    pub enum ScalingModel {
+        /// Serverless functions.
+        VercelServerless = "vercel_serverless",
+        /// A load balancer in front.
+        CloudflareLb = "cloudflare_lb",
+        /// Kubernetes.
+        K8sCluster = "k8s_cluster",
+        /// One machine.
+        SingleServer = "single_server",
+    }
+}
+
+choice! {
+    /// What a node offers.
+    pub enum Capability {
+        /// Takes tenants.
+        TenantHosting = "tenant_hosting",
+        /// Runs AI work.
+        AiProcessing = "ai_processing",
+        /// Keeps media.
+        MediaStorage = "media_storage",
+        /// Serves live connections.
+        RealtimeComm = "realtime_comm",
+        /// Is willing to validate the ledger.
+        BlockchainServices = "blockchain_services",
+    }
+}
+
+section! {
+    /// What this node says about itself to its peers.
+    pub struct NodeConfig in "node" {
+        /// The node's own id on its network: lower-case letters, digits and single hyphens. The first node to use an
+        /// id keeps it. Unset: derived from the node's key.
+        node_id: Option<NodeName> = None,
+        /// A name for people. Unset: the node id.
+        name: Option<String> = None,
+        /// The URL under which the world reaches this node's HTTP, for example "https://angel.example.org". With a
+        /// host name the node also answers as did:web of that name. Unset: the node is not reachable from outside.
+        public_url: Option<Url> = None,
+        /// Where the node stands: "us-east", "us-west", "europe", "asia" or "australia".
+        region: Region = Region::Europe,
+        /// "genesis", "production_cluster", "single_instance", "edge_cluster", "development" or "ai_specialized".
+        /// A development node joins only networks whose id ends in "-dev".
+        node_type: NodeType = NodeType::SingleInstance,
+        /// "single_server", "k8s_cluster", "cloudflare_lb" or "vercel_serverless".
+        scaling_model: ScalingModel = ScalingModel::SingleServer,
+        /// Any of "tenant_hosting", "ai_processing", "media_storage", "realtime_comm" and "blockchain_services".
+        capabilities: Vec<Capability> = vec![Capability::TenantHosting, Capability::MediaStorage, Capability::RealtimeComm],
+        /// Most tenants this node takes.
+        max_tenants: u32 = 100,
+        /// Most user accounts this node takes.
+        max_users: u32 = 10_000,
+        /// Most disk this node fills. Unset: what its file system holds.
+        storage_capacity: Option<ByteSize> = None,
+        /// How to reach the person who runs this node: an e-mail address or a URL. Shown to everybody.
+        operator_contact: Option<String> = None,
+    }
+}
+
+choice! {
+    /// Who may read the metrics.
+    pub enum MetricsAccess {
+        /// Whoever reaches the port.
+        Open = "open",
+        /// Whoever has the admin password.
+        Admin = "admin",
+        /// Nobody.
+        Off = "off",
+    }
+}
+
+section! {
+    /// The HTTP server.
+    pub struct HttpConfig in "http" {
+        /// Address and port to listen on; port 0 takes a free one. Put a proxy with TLS in front of anything public.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 2583)),
+        /// Most connections held at once; more wait to be accepted.
+        connections_max: u32 = 1024,
+        /// How long a client may take to send the header of a request; also how long an idle connection is kept.
+        header_timeout: Duration = Duration::from_secs(15),
+        /// How long a request may take, its body included, before it is answered with RequestTimeout.
+        request_timeout: Duration = Duration::from_secs(30),
+        /// How long a client may read nothing of an answer before it is dropped.
+        write_stall_timeout: Duration = Duration::from_secs(30),
+        /// Largest body accepted, unless a method sets its own limit.
+        body_max: ByteSize = ByteSize::from_mib(1),
+        /// Who may read /metrics: "open", "admin" (with the admin password) or "off".
+        metrics: MetricsAccess = MetricsAccess::Open,
+    }
+}
+
+choice! {
+    /// Which unknown nodes are admitted.
+    pub enum Admission {
+        /// Every node with a valid DID.
+        Open = "open",
+        /// Nodes with a token signed by a member.
+        Invite = "invite",
+        /// The DIDs in `network.allow`.
+        Allowlist = "allowlist",
+    }
+}
+
+section! {
+    /// The peer-to-peer network.
+    pub struct NetworkConfig in "network" {
+        /// Which network this node belongs to; messages of any other are refused. Ids that end in "-dev" are for
+        /// development.
+        id: NetworkId = "angel".parse().expect("a valid network id"),
+        /// Which unknown nodes are admitted: "open", "invite" (with a token signed by a member) or "allowlist" (those
+        /// in allow).
+        admission: Admission = Admission::Open,
+        /// Multiaddresses to listen on; port 0 takes a free one.
+        listen: Vec<Multiaddr> = [
+            "/ip4/0.0.0.0/tcp/2584",
+            "/ip4/0.0.0.0/udp/2584/quic-v1",
+        ].iter().map(|address| address.parse().expect("a valid multiaddress")).collect(),
+        /// Multiaddresses to announce, when the machine cannot find them out itself (behind a forwarded port).
+        external: Vec<Multiaddr> = vec![],
+        /// Nodes to ask first for other nodes.
+        bootstrap: Vec<Multiaddr> = vec![],
+        /// Nodes to stay connected to, dialled again whenever they are lost.
+        persistent_peers: Vec<Multiaddr> = vec![],
+        /// DIDs that are always admitted.
+        allow: Vec<Did> = vec![],
+        /// DIDs that are always refused.
+        block: Vec<Did> = vec![],
+        /// Find nodes on the local network by multicast. The service profile turns it off.
+        mdns: bool = true,
+        /// Ask the router to forward a port. The service profile turns it off.
+        upnp: bool = true,
+        /// Relay connections for nodes that cannot be reached directly.
+        relay_server: bool = false,
+        /// Relays to be reachable through.
+        relays: Vec<Multiaddr> = vec![],
+        /// Most connections held at once.
+        connections_max: u32 = 128,
+        /// Most connections held with one peer.
+        connections_per_peer_max: u32 = 4,
+        /// Most memory the process may hold before new connections are refused.
+        memory_max: ByteSize = ByteSize::from_mib(512),
+        /// Most gossip messages taken from one peer in a second; more are dropped and counted.
+        messages_per_second_max: u32 = 100,
+    }
+}
+
+section! {
+    /// How peers are watched. Nodes of one network should agree on these; change them for tests.
+    pub struct MembershipConfig in "membership" {
+        /// How often a heartbeat is sent.
+        heartbeat_interval: Duration = Duration::from_secs(30),
+        /// Largest random shift of a heartbeat, earlier or later.
+        heartbeat_jitter: Duration = Duration::from_secs(5),
+        /// Silence after which a peer counts as degraded.
+        degraded_after: Duration = Duration::from_secs(90),
+        /// Silence after which a peer counts as offline.
+        offline_after: Duration = Duration::from_secs(300),
+        /// Heartbeats in a row that bring a peer back online.
+        online_after_heartbeats: u32 = 2,
+        /// Heartbeats of one node that follow faster than this are dropped and counted.
+        heartbeat_min_gap: Duration = Duration::from_secs(5),
+        /// Most that a message's time may differ from this node's clock.
+        clock_skew_max: Duration = Duration::from_secs(120),
+        /// How far back the view of links and the judgement of being cut off look.
+        window: Duration = Duration::from_secs(600),
+    }
+}
+
+choice! {
+    /// Which engine keeps the data.
+    pub enum Engine {
+        /// sled 0.34.
+        Sled = "sled",
+        /// fjall 3.
+        Fjall = "fjall",
+    }
+}
+
+section! {
+    /// What survives a restart.
+    pub struct StorageConfig in "storage" {
+        /// The engine of a new data directory: "sled" or "fjall". An existing one keeps its engine until
+        /// `angel storage convert`.
+        engine: Engine = Engine::Sled,
+        /// Memory for the engine's cache. Plan for two to three times as much in use.
+        cache: ByteSize = ByteSize::from_mib(32),
+    }
+}
+
+choice! {
+    /// How log lines look.
+    pub enum LogFormat {
+        /// For people.
+        Pretty = "pretty",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// The log, on standard error.
+    pub struct LogConfig in "log" {
+        /// What is logged: a level ("error", "warn", "info", "debug" or "trace"), or directives by module such as
+        /// "info,angel_node::http=debug".
+        filter: String = "info".to_owned(),
+        /// "pretty" for people, "json" for collectors.
+        format: LogFormat = LogFormat::Pretty,
+    }
+}
+
+section! {
+    /// The node's identity.
+    pub struct IdentityConfig in "identity" {
+        /// How long the previous key stays valid after a rotation.
+        rotation_overlap: Duration = Duration::from_secs(24 * 3600),
+    }
+}

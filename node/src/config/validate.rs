@@ -1,0 +1,120 @@
+//! What no single value can tell: settings that contradict each other, and bounds.
+
+use std::time::Duration;
+
+use super::{Config, ConfigError, NodeType};
+
+/// A heartbeat faster than this would be a flood even on a test bench.
+const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Room for one request of each kind; below it the daemon could not even be asked how it is.
+const HTTP_CONNECTIONS_MIN: u32 = 8;
+
+/// Longest free text of the node record, in bytes.
+const TEXT_BYTES_MAX: usize = 256;
+
+impl Config {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// [`ConfigError::Contradiction`] naming the key to change.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_node()?;
+        self.validate_http()?;
+        self.validate_network()?;
+        self.validate_membership()?;
+        let overlap = self.identity.rotation_overlap;
+        require("identity.rotation_overlap", overlap <= Duration::from_secs(30 * 86_400), || {
+            "a replaced key stays valid for 30d at most".to_owned()
+        })?;
+        let filter = &self.log.filter;
+        require("log.filter", filter.parse::<tracing_subscriber::EnvFilter>().is_ok(), || {
+            format!("\"{filter}\" is no filter; write a level such as \"info\", or \"info,angel_node::http=debug\"")
+        })
+    }
+
+    fn validate_node(&self) -> Result<(), ConfigError> {
+        let node = &self.node;
+        let fits = |text: &Option<String>| text.as_ref().is_none_or(|t| !t.is_empty() && t.len() <= TEXT_BYTES_MAX);
+        let length = || format!("1 to {TEXT_BYTES_MAX} bytes are allowed");
+        require("node.name", fits(&node.name), length)?;
+        require("node.operator_contact", fits(&node.operator_contact), length)?;
+        if let Some(url) = &node.public_url {
+            require("node.public_url", matches!(url.scheme(), "https" | "http") && url.has_host(), || {
+                format!("{url} is no http or https URL with a host")
+            })?;
+            require("node.public_url", url.path() == "/" && url.query().is_none() && url.fragment().is_none(), || {
+                format!("{url} has a path; AT Protocol services live at the root of their host")
+            })?;
+            require("node.public_url", url.username().is_empty() && url.password().is_none(), || {
+                "the URL is shown to everybody and must hold no password".to_owned()
+            })?;
+        }
+        let development = node.node_type == NodeType::Development;
+        require("network.id", !development || self.network.id.is_development(), || {
+            format!("a development node joins only networks whose id ends in \"-dev\", not \"{}\"", self.network.id)
+        })
+    }
+
+    fn validate_http(&self) -> Result<(), ConfigError> {
+        let http = &self.http;
+        require("http.connections_max", http.connections_max >= HTTP_CONNECTIONS_MIN, || {
+            format!("at least {HTTP_CONNECTIONS_MIN} are needed")
+        })?;
+        let timeouts = [
+            ("http.header_timeout", http.header_timeout),
+            ("http.request_timeout", http.request_timeout),
+            ("http.write_stall_timeout", http.write_stall_timeout),
+        ];
+        for (key, timeout) in timeouts {
+            require(key, timeout >= Duration::from_millis(100), || "at least 100ms are needed".to_owned())?;
+        }
+        require("http.body_max", http.body_max.bytes() >= 64 << 10, || {
+            "at least 64KiB are needed for a heartbeat".to_owned()
+        })
+    }
+
+    fn validate_network(&self) -> Result<(), ConfigError> {
+        let network = &self.network;
+        require("network.listen", !network.listen.is_empty(), || {
+            "name at least one multiaddress such as \"/ip4/0.0.0.0/udp/2584/quic-v1\"".to_owned()
+        })?;
+        require("network.connections_max", network.connections_max > 0, || "at least 1 is needed".to_owned())?;
+        require("network.connections_per_peer_max", network.connections_per_peer_max > 0, || {
+            "at least 1 is needed".to_owned()
+        })?;
+        require("network.messages_per_second_max", network.messages_per_second_max > 0, || {
+            "at least 1 is needed".to_owned()
+        })?;
+        let both = network.allow.iter().find(|did| network.block.contains(did));
+        require("network.block", both.is_none(), || {
+            format!("{} is in allow as well; keep it in one of the two", both.map_or("", |did| did.as_str()))
+        })
+    }
+
+    fn validate_membership(&self) -> Result<(), ConfigError> {
+        let membership = &self.membership;
+        require("membership.heartbeat_interval", membership.heartbeat_interval >= HEARTBEAT_INTERVAL_MIN, || {
+            "at least 10ms are needed".to_owned()
+        })?;
+        require("membership.heartbeat_jitter", membership.heartbeat_jitter < membership.heartbeat_interval, || {
+            "must be shorter than heartbeat_interval".to_owned()
+        })?;
+        require("membership.degraded_after", membership.degraded_after > membership.heartbeat_interval, || {
+            "must be longer than heartbeat_interval, or every peer is degraded between two heartbeats".to_owned()
+        })?;
+        require("membership.offline_after", membership.offline_after > membership.degraded_after, || {
+            "must be longer than degraded_after".to_owned()
+        })?;
+        require("membership.heartbeat_min_gap", membership.heartbeat_min_gap < membership.heartbeat_interval, || {
+            "must be shorter than heartbeat_interval, or regular heartbeats are dropped".to_owned()
+        })?;
+        require("membership.online_after_heartbeats", membership.online_after_heartbeats > 0, || {
+            "at least 1 is needed".to_owned()
+        })
+    }
+}
+
+fn require(key: &'static str, holds: bool, why: impl FnOnce() -> String) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Contradiction { key, why: why() }) }
+}

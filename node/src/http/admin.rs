@@ -1,0 +1,128 @@
+//! The admin API: what the operator's command line asks of a running daemon. Every request carries
+//! `Authorization: Basic admin:<password>`, as PDS software does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::error::XrpcError;
+use crate::clock;
+use crate::data_dir::Layout;
+use crate::health::Health;
+use crate::keys::{self, RotationError};
+use crate::machine::Load;
+use crate::node::{Control, NodeFacts};
+use crate::secrets::AdminPassword;
+use crate::telemetry::LogControl;
+
+/// The error of a request without the right password.
+pub(super) const WRONG_PASSWORD: &str = "AdminPasswordRequired";
+
+/// What the admin API can reach.
+pub(crate) struct Admin {
+    pub(crate) password: AdminPassword,
+    pub(crate) facts: Arc<NodeFacts>,
+    pub(crate) health: Health,
+    pub(crate) load: watch::Receiver<Load>,
+    pub(crate) started: Instant,
+    pub(crate) settings: Value,
+    pub(crate) log: Option<LogControl>,
+    pub(crate) control: Control,
+    pub(crate) layout: Layout,
+    pub(crate) rotation_overlap: Duration,
+}
+
+impl Admin {
+    /// Lets the operator through.
+    pub(super) fn authorize(&self, headers: &HeaderMap) -> Result<(), XrpcError> {
+        let offered = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(basic_password);
+        match offered {
+            Some(password) if self.password.matches(&password) => Ok(()),
+            _ => Err(XrpcError::new(
+                StatusCode::UNAUTHORIZED,
+                WRONG_PASSWORD,
+                "this is for the operator: send Authorization: Basic with the user admin and the admin password",
+            )),
+        }
+    }
+}
+
+/// The password of `Basic base64("admin:…")` (RFC 7617); the scheme's case does not matter.
+fn basic_password(value: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (scheme, token) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(token.trim()).ok()?);
+    decoded.strip_prefix(b"admin:").map(|password| Zeroizing::new(password.to_vec()))
+}
+
+/// Proof that the request came from the operator.
+pub(super) struct Operator;
+
+impl FromRequestParts<Arc<Admin>> for Operator {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Arc<Admin>) -> Result<Self, XrpcError> {
+        admin.authorize(&parts.headers).map(|()| Self)
+    }
+}
+
+pub(super) async fn status(_: Operator, State(admin): State<Arc<Admin>>) -> Json<Value> {
+    let load = *admin.load.borrow();
+    Json(json!({
+        "node": *admin.facts,
+        "uptimeSeconds": admin.started.elapsed().as_secs(),
+        "health": super::health::report(&admin.health),
+        "load": {
+            "cpuPercent": load.cpu_percent,
+            "memoryPercent": load.memory_percent,
+            "diskUsedBytes": load.disk_used_bytes,
+            "diskCapacityBytes": load.disk_capacity_bytes,
+        },
+    }))
+}
+
+pub(super) async fn config(_: Operator, State(admin): State<Arc<Admin>>) -> Json<Value> {
+    Json(admin.settings.clone())
+}
+
+#[derive(Deserialize)]
+pub(super) struct LogFilter {
+    filter: String,
+}
+
+pub(super) async fn set_log_filter(
+    _: Operator,
+    State(admin): State<Arc<Admin>>,
+    Json(request): Json<LogFilter>,
+) -> Result<Json<Value>, XrpcError> {
+    let log = admin.log.as_ref().ok_or_else(|| XrpcError::unavailable("this process has no log of its own"))?;
+    log.set_filter(&request.filter).map_err(|error| XrpcError::invalid_request(error.to_string()))?;
+    tracing::info!(filter = request.filter, "the log filter was changed");
+    Ok(Json(json!({ "filter": request.filter })))
+}
+
+/// Rotates the node's key and starts the node anew under it, once this request is answered.
+pub(super) async fn rotate_identity(_: Operator, State(admin): State<Arc<Admin>>) -> Result<Json<Value>, XrpcError> {
+    let (layout, overlap) = (admin.layout.clone(), admin.rotation_overlap);
+    let rotating = tokio::task::spawn_blocking(move || keys::rotate(&layout, clock::now(), overlap));
+    let rotated = rotating.await.map_err(|error| XrpcError::unexpected(&error))?;
+    let rotation = rotated.map_err(|error| match error {
+        RotationError::TooMany { .. } => XrpcError::new(StatusCode::CONFLICT, "TooManyRotations", error.to_string()),
+        RotationError::Secret(_) => XrpcError::unexpected(&error),
+    })?;
+    tracing::warn!(previous = %rotation.previous, current = %rotation.current, "the node's key was rotated");
+    admin.control.restart();
+    Ok(Json(rotation.to_json()))
+}

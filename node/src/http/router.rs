@@ -1,0 +1,65 @@
+//! Every route, in one list. A handler's state is no more than it needs: each line hands over its own.
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, Method};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+
+use super::admin::{self, Admin};
+use super::health;
+use super::metrics;
+pub(crate) use super::metrics::Metrics as MetricsPage;
+use super::observe::{Observer, observe};
+use super::{error, home, identity};
+use crate::config::HttpConfig;
+use crate::events::Events;
+use crate::health::Health;
+use crate::node::NodeFacts;
+
+/// What the routes are made of.
+pub(crate) struct Parts {
+    pub(crate) config: HttpConfig,
+    pub(crate) facts: Arc<NodeFacts>,
+    pub(crate) health: Health,
+    pub(crate) events: Events,
+    pub(crate) metrics: MetricsPage,
+    pub(crate) admin: Arc<Admin>,
+}
+
+/// The routes with everything around them.
+pub(crate) fn build(parts: Parts) -> Router {
+    let Parts { config, facts, health, events, metrics, admin } = parts;
+    let observer = Observer::new(events, config.request_timeout);
+    let public = Router::new()
+        .route("/", get(home::page).with_state(Arc::clone(&facts)))
+        .route("/xrpc/_health", get(health::version))
+        .route("/api/health", get(health::services).with_state(health))
+        .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
+        .layer(open_to_browsers());
+    let private = Router::new()
+        .route("/metrics", get(metrics::page).with_state(metrics))
+        .route("/admin/status", get(admin::status))
+        .route("/admin/config", get(admin::config))
+        .route("/admin/log", post(admin::set_log_filter))
+        .route("/admin/identity/rotate", post(admin::rotate_identity))
+        .with_state(admin);
+    public
+        .merge(private)
+        .fallback(error::nowhere)
+        .layer(DefaultBodyLimit::max(config.body_max.as_usize()))
+        .layer(middleware::from_fn(error::shape))
+        .layer(middleware::from_fn_with_state(observer, observe))
+}
+
+/// As AT Protocol services are: any page may call them, no cookie is involved.
+fn open_to_browsers() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([HeaderName::from_static("x-request-id")])
+        .max_age(std::time::Duration::from_secs(86_400))
+}

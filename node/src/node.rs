@@ -1,0 +1,450 @@
+//! The composition root: what a node is made of, started in one readable order and stopped in the reverse. The only
+//! place that knows everyone, and it has no behaviour of its own.
+//!
+//! Nothing here is global: several nodes live in one process, each with its own data directory, ports, metrics
+//! and span.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use angel_protocol::ids::{Did, NetworkId, NodeName};
+use libp2p::{Multiaddr, PeerId};
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tracing::{Instrument, Span, info_span};
+use url::Url;
+
+use crate::clock;
+use crate::config::Config;
+use crate::data_dir::{DataDir, DataDirError, Layout, write_atomically};
+use crate::events::{Events, ProcessGauges};
+use crate::health::{Health, Importance, ServiceState};
+use crate::http::admin::Admin;
+use crate::http::router::{self, MetricsPage};
+use crate::http::server::{self, BindError};
+use crate::keys::Identity;
+use crate::machine::{self, Load};
+use crate::secrets::{AdminPassword, SecretError};
+use crate::tasks::{TaskFailed, Tasks};
+use crate::telemetry::LogControl;
+
+/// The version of this software.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long an orderly stop may take in all.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Part of [`STOP_LIMIT`] that is kept for closing what the tasks used.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a node did not start. Everything that was started is stopped again then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A key or password.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The HTTP port.
+    #[error(transparent)]
+    Http(#[from] BindError),
+    /// A step that blocks did not come to an end.
+    #[error("starting was cut short: {0}")]
+    Cut(#[from] JoinError),
+}
+
+/// Why a node did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// A task ended unasked, and took the node with it.
+    #[error("{0}")]
+    Task(TaskFailed),
+    /// Tasks did not end in time.
+    #[error("would not stop within {} s: {}", STOP_LIMIT.as_secs(), names.join(", "))]
+    Stragglers {
+        /// Their names.
+        names: Vec<&'static str>,
+    },
+    /// The stopping itself broke.
+    #[error("stopping was cut short: {0}")]
+    Cut(#[from] JoinError),
+}
+
+/// Why a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to stop.
+    Asked,
+    /// It should be started again, under a new key.
+    Restart,
+}
+
+/// What a running node is, for whoever wants to know.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeFacts {
+    /// The node's DID.
+    pub did: Did,
+    /// Its libp2p peer id, of the same key.
+    #[serde(serialize_with = "as_text")]
+    pub peer_id: PeerId,
+    /// Its id on the network.
+    pub node_id: NodeName,
+    /// Its name for people.
+    pub name: String,
+    /// The network it belongs to.
+    pub network: NetworkId,
+    /// Where the world reaches its HTTP.
+    pub public_url: Option<Url>,
+    /// How to reach its operator.
+    pub operator_contact: Option<String>,
+    /// The address its HTTP listens on, with the real port.
+    pub http_addr: SocketAddr,
+    /// The multiaddresses it listens on, with the real ports.
+    pub p2p: Vec<Multiaddr>,
+    /// Where the admin password lies, unless the environment gave it.
+    pub admin_password_file: Option<PathBuf>,
+    /// The version of the software.
+    pub version: &'static str,
+}
+
+/// `DATA_DIR/run/node.json`: how to reach the daemon that runs there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFile {
+    /// The node's DID.
+    pub did: String,
+    /// Its libp2p peer id.
+    pub peer_id: String,
+    /// The process.
+    pub pid: u32,
+    /// Where its HTTP answers, from this machine.
+    pub http_url: String,
+    /// The multiaddresses it listens on.
+    pub p2p: Vec<String>,
+    /// Where the admin password lies; absent when the environment gave it.
+    pub admin_password_file: Option<PathBuf>,
+    /// The version of the software.
+    pub version: String,
+}
+
+impl NodeFacts {
+    /// The facts for `run/node.json`.
+    #[must_use]
+    pub fn run_file(&self) -> RunFile {
+        RunFile {
+            did: self.did.to_string(),
+            peer_id: self.peer_id.to_string(),
+            pid: std::process::id(),
+            http_url: format!("http://{}", from_this_machine(self.http_addr)),
+            p2p: self.p2p.iter().map(ToString::to_string).collect(),
+            admin_password_file: self.admin_password_file.clone(),
+            version: self.version.to_owned(),
+        }
+    }
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// A listening address as one to connect to: "all addresses" is none.
+fn from_this_machine(mut addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    addr
+}
+
+/// Asks the node to end. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    wish: Arc<watch::Sender<Option<Ended>>>,
+}
+
+impl Control {
+    fn new() -> Self {
+        Self { wish: Arc::new(watch::channel(None).0) }
+    }
+
+    /// End and start again, as after a rotation of the key.
+    pub(crate) fn restart(&self) {
+        self.ask(Ended::Restart);
+    }
+
+    /// The first wish counts.
+    fn ask(&self, wanted: Ended) {
+        self.wish.send_if_modified(|wish| wish.is_none() && wish.replace(wanted).is_none());
+    }
+
+    async fn asked(&self) -> Ended {
+        let mut wish = self.wish.subscribe();
+        let asked = *wish.wait_for(Option::is_some).await.expect("the sender lives as long as self");
+        asked.expect("waited for a wish")
+    }
+}
+
+/// Starts nodes.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    settings: serde_json::Value,
+    genesis: Option<PathBuf>,
+    log: Option<LogControl>,
+    admin_password: Option<String>,
+}
+
+impl Node {
+    /// A node with this configuration and nothing from its surroundings.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, settings: serde_json::Value::Null, genesis: None, log: None, admin_password: None }
+    }
+
+    /// The settings with their origins, for the admin API to show.
+    #[must_use]
+    pub fn with_settings(self, settings: serde_json::Value) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The genesis file of the network, kept in the data directory for the ledger.
+    #[must_use]
+    pub fn with_genesis(self, genesis: Option<PathBuf>) -> Self {
+        Self { genesis, ..self }
+    }
+
+    /// The log of the process, for the admin API to change.
+    #[must_use]
+    pub fn with_log(self, log: LogControl) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
+    /// The admin password to use instead of the generated one.
+    #[must_use]
+    pub fn with_admin_password(self, admin_password: Option<String>) -> Self {
+        Self { admin_password, ..self }
+    }
+
+    /// Starts a node with this configuration alone.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<NodeHandle, StartError> {
+        Self::new(config).run().await
+    }
+
+    /// Starts the node and returns when it is ready.
+    ///
+    /// # Errors
+    /// [`StartError`], by what stood in the way.
+    pub async fn run(self) -> Result<NodeHandle, StartError> {
+        let span = info_span!("node", data_dir = %self.config.data_dir().display());
+        let tasks = Tasks::new(span.clone());
+        match self.build(&tasks).instrument(span.clone()).await {
+            Ok(built) => Ok(NodeHandle::supervise(built, tasks, span)),
+            Err(error) => {
+                tasks.stop(STOP_LIMIT).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The order of construction.
+    async fn build(self, tasks: &Tasks) -> Result<Built, StartError> {
+        let Self { config, settings, genesis, log, admin_password } = self;
+        let started = Instant::now();
+        let spawner = tasks.spawner();
+
+        // What is on disk: nothing else is touched before the lock is ours.
+        let root = config.data_dir().to_owned();
+        let disk = tokio::task::spawn_blocking(move || Disk::open(root, genesis, admin_password));
+        let Disk { data_dir, password, identity, first_load } = disk.await??;
+        let layout = data_dir.layout().clone();
+
+        // The port, before anything costly: a taken one is the most common reason not to start.
+        let http = server::bind(&config.http).await?;
+
+        // What counts and what is watched.
+        let mut registry = Registry::default();
+        let events = Events::new(&mut registry);
+        let process = Arc::new(ProcessGauges::new(&mut registry));
+        let health = Health::default();
+        let _identity_health = health.register("identity", Importance::Vital, ServiceState::Ok);
+        let (load_sender, load) = watch::channel(first_load);
+        spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
+
+        // Who asks: last, when there is somebody to answer.
+        let node_id = config.node.node_id.clone().unwrap_or_else(|| identity.default_node_id());
+        let facts = Arc::new(NodeFacts {
+            did: identity.did().clone(),
+            peer_id: identity.peer_id(),
+            name: config.node.name.clone().unwrap_or_else(|| node_id.to_string()),
+            node_id,
+            network: config.network.id.clone(),
+            public_url: config.node.public_url.clone(),
+            operator_contact: config.node.operator_contact.clone(),
+            http_addr: http.addr(),
+            p2p: vec![],
+            admin_password_file: password.file().map(ToOwned::to_owned),
+            version: VERSION,
+        });
+        let control = Control::new();
+        let admin = Arc::new(Admin {
+            password,
+            facts: Arc::clone(&facts),
+            health: health.clone(),
+            load: load.clone(),
+            started,
+            settings,
+            log,
+            control: control.clone(),
+            layout: layout.clone(),
+            rotation_overlap: config.identity.rotation_overlap,
+        });
+        let router = router::build(router::Parts {
+            config: config.http.clone(),
+            facts: Arc::clone(&facts),
+            health: health.clone(),
+            events: events.clone(),
+            metrics: MetricsPage {
+                registry: Arc::new(registry),
+                process,
+                started,
+                access: config.http.metrics,
+                admin: Arc::clone(&admin),
+            },
+            admin,
+        });
+        spawner.spawn("http", |stop| http.serve(router, events, stop));
+
+        write_run_file(&layout, &facts)?;
+        tracing::info!(did = %facts.did, http = %facts.http_addr, took_ms = started.elapsed().as_millis(), "ready");
+        Ok(Built { data_dir, facts, control, health, load })
+    }
+}
+
+/// What lies in the data directory and is read before anything starts.
+struct Disk {
+    data_dir: DataDir,
+    password: AdminPassword,
+    identity: Identity,
+    first_load: Load,
+}
+
+impl Disk {
+    fn open(root: PathBuf, genesis: Option<PathBuf>, admin_password: Option<String>) -> Result<Self, StartError> {
+        let data_dir = DataDir::open(&root)?;
+        if let Some(path) = genesis {
+            data_dir.take_genesis(&path)?;
+        }
+        let password = AdminPassword::load(data_dir.layout(), admin_password)?;
+        let identity = Identity::load_or_create(data_dir.layout(), clock::now())?;
+        Ok(Self { password, identity, first_load: machine::first_load(data_dir.layout().root()), data_dir })
+    }
+}
+
+fn write_run_file(layout: &Layout, facts: &NodeFacts) -> Result<(), DataDirError> {
+    let text = serde_json::to_string(&facts.run_file()).expect("strings and numbers make JSON");
+    write_atomically(&layout.node_json(), format!("{text}\n").as_bytes(), 0o600)
+}
+
+/// A node that was built.
+struct Built {
+    data_dir: DataDir,
+    facts: Arc<NodeFacts>,
+    control: Control,
+    health: Health,
+    load: watch::Receiver<Load>,
+}
+
+/// A running node. Dropping it asks the node to stop without waiting for it.
+#[derive(Debug)]
+pub struct NodeHandle {
+    facts: Arc<NodeFacts>,
+    control: Control,
+    health: Health,
+    load: watch::Receiver<Load>,
+    supervisor: JoinHandle<Result<Ended, StopError>>,
+}
+
+impl NodeHandle {
+    fn supervise(built: Built, tasks: Tasks, span: Span) -> Self {
+        let Built { data_dir, facts, control, health, load } = built;
+        let asking = control.clone();
+        let supervisor = async move {
+            let ended = tokio::select! {
+                ended = asking.asked() => Ok(ended),
+                failed = tasks.failed() => Err(StopError::Task(failed)),
+            };
+            let names = tasks.stop(STOP_LIMIT - CLOSE_LIMIT).await;
+            if !names.is_empty() {
+                tracing::error!(tasks = names.join(", "), "these would not stop");
+            }
+            let closing = tokio::task::spawn_blocking(move || {
+                drop(std::fs::remove_file(data_dir.layout().node_json()));
+                drop(data_dir);
+            });
+            closing.await?;
+            tracing::info!("stopped");
+            match ended {
+                Ok(_) if !names.is_empty() => Err(StopError::Stragglers { names }),
+                ended => ended,
+            }
+        };
+        let supervisor = tokio::spawn(supervisor.instrument(span));
+        Self { facts, control, health, load, supervisor }
+    }
+
+    /// What the node is.
+    #[must_use]
+    pub fn facts(&self) -> &NodeFacts {
+        &self.facts
+    }
+
+    /// How its services are.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// How busy its machine is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        *self.load.borrow()
+    }
+
+    /// Waits until the node has ended, for whatever reason. Cancel-safe; call it again only while it has not returned.
+    ///
+    /// # Errors
+    /// [`StopError`] when a task failed or would not stop.
+    pub async fn join(&mut self) -> Result<Ended, StopError> {
+        (&mut self.supervisor).await?
+    }
+
+    /// Asks the node to stop; [`Self::join`] tells when it has.
+    pub fn stop(&self) {
+        self.control.ask(Ended::Asked);
+    }
+
+    /// Stops the node and waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn shutdown(mut self) -> Result<(), StopError> {
+        self.stop();
+        self.join().await.map(drop)
+    }
+}
+
+impl Drop for NodeHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
