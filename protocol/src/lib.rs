@@ -14,11 +14,13 @@
 //! | [`limits`] | every bound, with its reason |
 //! | [`crypto`] | keys, `did:key`, signatures with domain separation |
 //! | [`data`] | what a record says, its canonical bytes, its CID |
+//! | [`lexicon`] | is this record, request or answer what its schema says? |
 
 pub mod crypto;
 pub mod data;
 pub mod ids;
 #[cfg(test)]
 mod interop;
+pub mod lexicon;
 pub mod limits;
 pub mod time;

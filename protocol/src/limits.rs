@@ -41,3 +41,16 @@ pub const DATA_DEPTH_MAX: usize = 32;
 
 /// Most elements in one list or map of a record, the bound of widely used relays.
 pub const DATA_ELEMENTS_MAX: usize = 128 * 1024;
+
+/// Largest lexicon document, in bytes. The largest published one has about 100 KB.
+pub const LEXICON_DOCUMENT_BYTES_MAX: usize = 512 * 1024;
+
+/// Most levels of types within types in a lexicon document. Published documents use three; it bounds recursion.
+pub const LEXICON_NESTING_MAX: u32 = 16;
+
+/// Largest record that a lexicon of this network describes, in bytes (`records.md` 1.5): a quarter of what a block may
+/// have, so that a commit with a few of them still travels.
+pub const LEXICON_RECORD_BYTES_MAX: usize = 256 * 1024;
+
+/// Most URL parameters of one request that are read. The largest list in a published method has 100 values.
+pub const XRPC_PARAMETERS_MAX: usize = 1024;
