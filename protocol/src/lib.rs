@@ -15,6 +15,8 @@
 //! | [`crypto`] | keys, `did:key`, signatures with domain separation |
 //! | [`data`] | what a record says, its canonical bytes, its CID |
 //! | [`lexicon`] | is this record, request or answer what its schema says? |
+//! | [`wire`] | which bytes cross the wire, and which of them are believed |
+//! | [`membership`] | who is on the network, who is alive |
 
 pub mod crypto;
 pub mod data;
@@ -23,4 +25,6 @@ pub mod ids;
 mod interop;
 pub mod lexicon;
 pub mod limits;
+pub mod membership;
 pub mod time;
+pub mod wire;

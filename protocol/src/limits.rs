@@ -54,3 +54,60 @@ pub const LEXICON_RECORD_BYTES_MAX: usize = 256 * 1024;
 
 /// Most URL parameters of one request that are read. The largest list in a published method has 100 values.
 pub const XRPC_PARAMETERS_MAX: usize = 1024;
+
+/// Largest signed message between nodes, in bytes (`network.md` 1.4). Also what gossipsub carries by default.
+pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+
+/// Deepest nesting inside a message: ours need four; the rest is room to grow without room for stack tricks.
+pub const CBOR_DEPTH_MAX: usize = 16;
+
+/// Largest sequence number. Integers above 2^53 - 1 do not survive JSON, and the JSON form must carry every message.
+pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
+
+/// Entries in one registry page: what one second of signature checks on a small machine allows, tenfold undercut.
+pub const REGISTRY_PAGE_ENVELOPES_MAX: usize = 256;
+
+/// Envelope bytes in one registry page: half of what request-response carries by default.
+pub const REGISTRY_PAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// Pages in one registry exchange: enough for a full registry of [`MEMBERS_MAX`] nodes.
+pub const REGISTRY_PAGES_MAX: u32 = 16;
+
+/// Nodes a registry holds. Four times the size a network is designed for; when full, see `membership::registry`.
+pub const MEMBERS_MAX: usize = 4096;
+
+/// Neighbours a heartbeat lists (`network.md` 3.3).
+pub const HEARTBEAT_PEERS_MAX: usize = 64;
+
+/// Capabilities a node declares (`records.md` 6.1).
+pub const CAPABILITIES_MAX: usize = 20;
+
+/// Bytes of an open-ended known value such as a region (`records.md` 1.3).
+pub const KNOWN_VALUE_BYTES_MAX: usize = 64;
+
+/// Multiaddresses a node declares, and bytes of each (`records.md` 6.1).
+pub const LISTEN_ADDRESSES_MAX: usize = 20;
+
+/// Bytes of one multiaddress as text (`records.md` 6.1).
+pub const LISTEN_ADDRESS_BYTES_MAX: usize = 512;
+
+/// Bytes of a node's public URL: longer ones are cut off by common proxies anyway.
+pub const ENDPOINT_BYTES_MAX: usize = 2048;
+
+/// Bytes of a software version (`records.md` 6.1).
+pub const SOFTWARE_VERSION_BYTES_MAX: usize = 64;
+
+/// Largest node record fetched from a peer, in bytes. The longest honest one is dominated by its governance rules.
+pub const NODE_RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// Nodes one invitation may bring in.
+pub const INVITE_USES_MAX: u16 = 64;
+
+/// Former keys remembered per node: a node that rotates daily is still refused by name for half a week.
+pub const RETIRED_KEYS_MAX: usize = 4;
+
+/// Connected peers the membership machine follows; the connection limit of the node is far below (`network.md` 9).
+pub const CONNECTED_PEERS_MAX: usize = 1024;
+
+/// Records being fetched at once. Each is one request to one peer.
+pub const RECORD_FETCHES_MAX: usize = 8;

@@ -1,0 +1,396 @@
+//! What is kept of each node.
+//!
+//! Bounded: when the registry is full, the node that has been offline longest makes room; when none is offline, the
+//! newcomer is refused. What every heartbeat touches lies together in [`Entry`]; the rest is a step away.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+
+use super::admission::AdmittedBy;
+use super::failure_detector::{Observed, Status};
+use super::heartbeat::VerifiedHeartbeat;
+use super::record::NodeRecord;
+use super::stored::{FormerKey, StoredEntry};
+use super::uptime::Uptime;
+use crate::ids::{Did, NodeName};
+use crate::limits::RETIRED_KEYS_MAX;
+use crate::time::Timestamp;
+
+/// A node's public key, the fast form of its DID.
+pub(super) type Key = [u8; 32];
+
+/// Where an entry lies. Slots of removed entries are used again.
+pub(super) type Slot = u32;
+
+/// One node in the eyes of this observer.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The last sequence number seen from the current key.
+    pub(super) sequence: u64,
+    /// When the heartbeat with that number was issued.
+    pub(super) issued_at: Timestamp,
+    /// When the node was last heard, by this observer's clock.
+    pub(super) last_heard: Timestamp,
+    /// Fingerprint of what it declares.
+    pub(super) fingerprint: u64,
+    /// The current key.
+    pub(super) key: Key,
+    /// The verdict.
+    pub(super) observed: Observed,
+    /// Heartbeats in a row.
+    pub(super) streak: u8,
+    /// Its newest heartbeat, signed with the current key.
+    pub(super) latest: Arc<VerifiedHeartbeat>,
+    pub(super) uptime: Uptime,
+    pub(super) persisted_at: Timestamp,
+    /// When the failure detector looks at it next.
+    due: Timestamp,
+    pub(super) rest: Box<Rest>,
+}
+
+/// What not every heartbeat touches.
+#[derive(Clone, Debug)]
+pub(super) struct Rest {
+    pub(super) created_at: Timestamp,
+    pub(super) admitted_by: AdmittedBy,
+    pub(super) former_keys: Vec<FormerKey>,
+    pub(super) latency: Latency,
+    pub(super) response_ms: Option<u32>,
+    pub(super) record: Option<HeldRecord>,
+}
+
+/// A verified copy of a node's record.
+#[derive(Clone, Debug)]
+pub(super) struct HeldRecord {
+    pub(super) cid: Cid,
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) record: Arc<NodeRecord>,
+}
+
+/// The last ten round trips (NET-04).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latency {
+    samples: [u32; 10],
+    taken: usize,
+}
+
+impl Latency {
+    pub(super) fn measured(&mut self, rtt_ms: u32) {
+        self.samples[self.taken % self.samples.len()] = rtt_ms;
+        self.taken += 1;
+        if self.taken == 2 * self.samples.len() {
+            self.taken = self.samples.len();
+        }
+    }
+
+    /// The median; of an even number the lower of the two in the middle.
+    pub(super) fn median(&self) -> Option<u32> {
+        let mut sorted = self.samples;
+        let known = &mut sorted[..self.taken.min(self.samples.len())];
+        known.sort_unstable();
+        known.get(known.len().saturating_sub(1) / 2).copied()
+    }
+}
+
+impl Entry {
+    /// The node's DID.
+    pub(super) fn did(&self) -> &Did {
+        &self.latest.head().issuer
+    }
+
+    /// The node's name.
+    pub(super) fn name(&self) -> &NodeName {
+        &self.latest.body().node_id
+    }
+
+    /// What is shown of it.
+    pub(super) fn status(&self) -> Status {
+        self.observed.shown(self.latest.body().status)
+    }
+
+    /// The form that survives a restart.
+    pub(super) fn stored(&self) -> StoredEntry {
+        StoredEntry {
+            did: self.did().clone(),
+            created_at: self.rest.created_at,
+            admitted_by: self.rest.admitted_by.clone(),
+            last_heard: self.last_heard,
+            observed: self.observed,
+            uptime: self.uptime.clone(),
+            former_keys: self.rest.former_keys.clone(),
+            heartbeat: self.latest.bytes().clone(),
+            record: self.rest.record.as_ref().map(|held| held.bytes.clone()),
+        }
+    }
+
+    /// A node that is heard for the first time.
+    pub(super) fn new(
+        now: Timestamp,
+        heard: Timestamp,
+        latest: Arc<VerifiedHeartbeat>,
+        admitted_by: AdmittedBy,
+    ) -> Self {
+        Self {
+            sequence: latest.head().sequence,
+            issued_at: latest.head().issued_at,
+            last_heard: heard,
+            fingerprint: latest.fingerprint(),
+            key: latest.head().key,
+            observed: Observed::Online,
+            streak: 1,
+            latest,
+            uptime: Uptime::starting(now),
+            persisted_at: now,
+            due: Timestamp::EPOCH,
+            rest: Box::new(Rest {
+                created_at: now,
+                admitted_by,
+                former_keys: Vec::new(),
+                latency: Latency::default(),
+                response_ms: None,
+                record: None,
+            }),
+        }
+    }
+}
+
+/// All nodes known, found by key or by name.
+#[derive(Clone, Debug)]
+pub(super) struct Registry {
+    slots: Vec<Option<Entry>>,
+    free: Vec<Slot>,
+    /// Current and former keys. Never iterated: its order means nothing.
+    by_key: HashMap<Key, Slot, BuildHasherDefault<DefaultHasher>>,
+    by_name: BTreeMap<NodeName, Slot>,
+    /// When the failure detector looks at which entry. One row per entry; a heartbeat leaves it alone, the row is
+    /// moved when it comes up.
+    due: BTreeSet<(Timestamp, Slot)>,
+    first_due: Option<Timestamp>,
+    grain_ms: u64,
+    /// Entries observed online, and the XOR of their keys: equal for two nodes that see the same ones.
+    online: usize,
+    digest: Key,
+}
+
+impl Registry {
+    pub(super) fn new(grain: Duration) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::default(),
+            by_name: BTreeMap::new(),
+            due: BTreeSet::new(),
+            first_due: None,
+            grain_ms: u64::try_from(grain.as_millis()).unwrap_or(u64::MAX).max(1),
+            online: 0,
+            digest: [0; 32],
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The entry that has or had this key.
+    pub(super) fn find(&self, key: &Key) -> Option<Slot> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The entry whose current DID this is.
+    pub(super) fn find_did(&self, did: &Did) -> Option<Slot> {
+        let key = crate::crypto::decode_did_key(did).ok()?.1;
+        let slot = self.find(&key.try_into().ok()?)?;
+        (self.entry(slot).did() == did).then_some(slot)
+    }
+
+    pub(super) fn entry(&self, slot: Slot) -> &Entry {
+        self.slots[slot as usize].as_ref().expect("slots are handed out only for entries that are there")
+    }
+
+    pub(super) fn entry_mut(&mut self, slot: Slot) -> &mut Entry {
+        self.slots[slot as usize].as_mut().expect("slots are handed out only for entries that are there")
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().flatten()
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().zip(0..).filter_map(|(entry, slot)| entry.is_some().then_some(slot))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// Which entry has the name.
+    pub(super) fn named(&self, name: &NodeName) -> Option<Slot> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) const fn online(&self) -> usize {
+        self.online
+    }
+
+    pub(super) const fn digest(&self) -> &Key {
+        &self.digest
+    }
+
+    /// When [`Self::take_due`] has something to give.
+    pub(super) const fn first_due(&self) -> Option<Timestamp> {
+        self.first_due
+    }
+
+    /// Adds an entry whose key and name are free.
+    pub(super) fn insert(&mut self, entry: Entry, due: Timestamp) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            Slot::try_from(self.slots.len() - 1).expect("the registry is bounded far below")
+        });
+        self.by_key.insert(entry.key, slot);
+        for former in &entry.rest.former_keys {
+            if let Some(key) = key_of(&former.did) {
+                self.by_key.insert(key, slot);
+            }
+        }
+        self.by_name.insert(entry.name().clone(), slot);
+        self.count(&entry.key, entry.observed, true);
+        self.slots[slot as usize] = Some(entry);
+        self.arm(slot, due);
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Entry {
+        let entry = self.slots[slot as usize].take().expect("slots are handed out only for entries that are there");
+        self.free.push(slot);
+        self.due.remove(&(entry.due, slot));
+        self.refresh_first_due();
+        self.by_key.remove(&entry.key);
+        for former in &entry.rest.former_keys {
+            if let Some(key) = key_of(&former.did) {
+                self.by_key.remove(&key);
+            }
+        }
+        if self.named(entry.name()) == Some(slot) {
+            self.by_name.remove(entry.name());
+        }
+        self.count(&entry.key, entry.observed, false);
+        entry
+    }
+
+    /// Replaces the newest heartbeat by one that declares something else, perhaps another name. The name is free.
+    pub(super) fn redeclare(&mut self, slot: Slot, latest: Arc<VerifiedHeartbeat>) -> Arc<VerifiedHeartbeat> {
+        let name = latest.body().node_id.clone();
+        let entry = self.entry_mut(slot);
+        entry.fingerprint = latest.fingerprint();
+        let before = std::mem::replace(&mut entry.latest, latest);
+        if before.body().node_id != name {
+            self.by_name.remove(&before.body().node_id);
+            self.by_name.insert(name, slot);
+        }
+        before
+    }
+
+    /// Moves the entry to a new key, which is free. The old one leads to it still, as a former key.
+    pub(super) fn rekey(&mut self, slot: Slot, key: Key, accepted_until: Timestamp) {
+        let entry = self.slots[slot as usize].as_mut().expect("slots are handed out only for entries that are there");
+        let (old, observed) = (std::mem::replace(&mut entry.key, key), entry.observed);
+        entry.rest.former_keys.push(FormerKey {
+            did: entry.latest.head().issuer.clone(),
+            accepted_until,
+            sequence: entry.sequence,
+            issued_at: entry.issued_at,
+        });
+        if entry.rest.former_keys.len() > RETIRED_KEYS_MAX {
+            let forgotten = entry.rest.former_keys.remove(0);
+            if let Some(key) = key_of(&forgotten.did) {
+                self.by_key.remove(&key);
+            }
+        }
+        self.by_key.insert(key, slot);
+        self.count(&old, observed, false);
+        self.count(&key, observed, true);
+    }
+
+    /// Changes the verdict and when it is looked at again.
+    pub(super) fn set_observed(&mut self, slot: Slot, observed: Observed, due: Timestamp) {
+        let entry = self.entry_mut(slot);
+        let (key, before) = (entry.key, std::mem::replace(&mut entry.observed, observed));
+        debug_assert!(before.may_become(observed), "{before:?} cannot become {observed:?}");
+        self.count(&key, before, false);
+        self.count(&key, observed, true);
+        self.arm(slot, due);
+    }
+
+    /// The next entry the failure detector should look at; it must be armed again or removed.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
+        let (at, slot) = self.due.first().copied()?;
+        if at > now {
+            return None;
+        }
+        self.due.pop_first();
+        self.refresh_first_due();
+        Some(slot)
+    }
+
+    /// Looks at the entry again at `due`, rounded up to the grain so that a node wakes for many entries at once.
+    pub(super) fn arm(&mut self, slot: Slot, due: Timestamp) {
+        let due = Timestamp::from_millis(due.as_millis().div_ceil(self.grain_ms).saturating_mul(self.grain_ms));
+        let entry = self.slots[slot as usize].as_mut().expect("slots are handed out only for entries that are there");
+        self.due.remove(&(entry.due, slot));
+        entry.due = due;
+        self.due.insert((due, slot));
+        self.refresh_first_due();
+    }
+
+    /// The entry that has been offline longest.
+    pub(super) fn longest_offline(&self) -> Option<Slot> {
+        let offline = self.slots.iter().zip(0..).filter_map(|(entry, slot)| Some((entry.as_ref()?, slot)));
+        offline
+            .filter(|(entry, _)| entry.observed == Observed::Offline)
+            .min_by_key(|(entry, slot)| (entry.last_heard, *slot))
+            .map(|(_, slot)| slot)
+    }
+
+    fn refresh_first_due(&mut self) {
+        self.first_due = self.due.first().map(|(at, _)| *at);
+    }
+
+    fn count(&mut self, key: &Key, observed: Observed, add: bool) {
+        if observed == Observed::Online {
+            self.online = if add { self.online + 1 } else { self.online - 1 };
+            self.digest.iter_mut().zip(key).for_each(|(sum, byte)| *sum ^= byte);
+        }
+    }
+}
+
+/// The Ed25519 key in a DID that has been verified before.
+pub(super) fn key_of(did: &Did) -> Option<Key> {
+    crate::crypto::decode_did_key(did).ok()?.1.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_of_the_last_ten() {
+        let mut latency = Latency::default();
+        assert_eq!(latency.median(), None);
+        latency.measured(1000);
+        assert_eq!(latency.median(), Some(1000));
+        for _ in 0..25 {
+            latency.measured(7);
+            latency.measured(9);
+        }
+        assert_eq!(latency.median(), Some(7));
+        for _ in 0..6 {
+            latency.measured(3);
+        }
+        assert_eq!(latency.median(), Some(3));
+    }
+}
