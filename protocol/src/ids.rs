@@ -26,6 +26,7 @@ pub use handle::{Handle, InvalidHandle};
 pub use language::{InvalidLanguage, Language};
 pub use names::{InvalidName, NetworkId, NodeName};
 pub use nsid::{InvalidNsid, Nsid};
+pub(crate) use record_key::is_record_key_byte;
 pub use record_key::{InvalidRecordKey, RecordKey};
 pub use repo_path::{InvalidRepoPath, RepoPath};
 pub use tid::{InvalidTid, Tid, TidClock};

@@ -17,6 +17,7 @@
 //! | [`lexicon`] | is this record, request or answer what its schema says? |
 //! | [`wire`] | which bytes cross the wire, and which of them are believed |
 //! | [`membership`] | who is on the network, who is alive |
+//! | [`repo`] | an account's records: their tree, its commits, CAR files |
 
 pub mod crypto;
 pub mod data;
@@ -26,5 +27,6 @@ mod interop;
 pub mod lexicon;
 pub mod limits;
 pub mod membership;
+pub mod repo;
 pub mod time;
 pub mod wire;

@@ -111,3 +111,29 @@ pub const CONNECTED_PEERS_MAX: usize = 1024;
 
 /// Records being fetched at once. Each is one request to one peer.
 pub const RECORD_FETCHES_MAX: usize = 8;
+
+/// Longest key of a repository's tree, in bytes, as the reference implementation has it. What this node writes is
+/// shorter: [`NSID_BYTES_MAX`], a slash and [`RECORD_KEY_BYTES_MAX`].
+pub const MST_KEY_BYTES_MAX: usize = 1024;
+
+/// Highest layer of a repository's tree. A key lands on layer n with odds of 4^-n: even 10^12 records reach about
+/// layer 20 by chance. Beyond lies search, to make trees tall and every change to them dear, and the recursion over
+/// layers ends here.
+pub const MST_LAYERS_MAX: u8 = 32;
+
+/// Most entries in one node of a tree. By chance a node of n entries has odds of about (3/4)^n; one this large comes
+/// from keys chosen to share a layer, to make every change near them dear.
+pub const MST_NODE_ENTRIES_MAX: usize = 1024;
+
+/// Longest header of a CAR file, in bytes: room for a dozen roots, where one is usual.
+pub const CAR_HEADER_BYTES_MAX: usize = 600;
+
+/// Most writes in one commit (proposal 0006, "Sync v1.1": `ops` of the firehose's `#commit`).
+pub const COMMIT_WRITES_MAX: usize = 200;
+
+/// Largest CAR file of one commit, in bytes (proposal 0006, "Sync v1.1": `blocks` of the firehose's `#commit`).
+pub const COMMIT_CAR_BYTES_MAX: usize = 2_000_000;
+
+/// Most blocks in the CAR file of one commit: for each of [`COMMIT_WRITES_MAX`] writes the record and the nodes around
+/// its path, of which there are about two for each layer and seldom more than ten layers.
+pub const COMMIT_CAR_BLOCKS_MAX: u64 = 200 * 32;

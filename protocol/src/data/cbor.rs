@@ -6,8 +6,8 @@
 mod reader;
 mod writer;
 
-use reader::Reader;
-use writer::Writer;
+pub(crate) use reader::Reader;
+pub(crate) use writer::Writer;
 
 use super::value::{Map, Value};
 use crate::limits::{BLOCK_BYTES_MAX, DATA_DEPTH_MAX};

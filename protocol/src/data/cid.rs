@@ -203,6 +203,11 @@ impl Block {
         cid.matches(&bytes).then_some(Self { cid, bytes })
     }
 
+    /// Bytes that their source has checked against `cid` already.
+    pub(crate) const fn from_source(cid: Cid, bytes: Arc<[u8]>) -> Self {
+        Self { cid, bytes }
+    }
+
     /// The name.
     #[must_use]
     pub const fn cid(&self) -> Cid {

@@ -25,7 +25,7 @@ pub enum InvalidRecordKey {
 }
 
 /// Whether `byte` may stand in a record key.
-const fn is_record_key_byte(byte: u8) -> bool {
+pub(crate) const fn is_record_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'~')
 }
 

@@ -59,6 +59,45 @@ impl<'a> Reader<'a> {
         Ok(key)
     }
 
+    /// The next item, which must be a map of `count` fields.
+    pub(crate) fn expect_map(&mut self, count: usize) -> Result<(), CborError> {
+        if self.item()? == Item::Map(count) { Ok(()) } else { Err(CborError::Type) }
+    }
+
+    /// The next item, which must be the text `key`. In a structure whose fields are known, reading them in canonical
+    /// order is the check of the order.
+    pub(crate) fn expect_key(&mut self, key: &str) -> Result<(), CborError> {
+        if self.text()? == key { Ok(()) } else { Err(CborError::Type) }
+    }
+
+    pub(crate) fn list(&mut self) -> Result<usize, CborError> {
+        if let Item::List(count) = self.item()? { Ok(count) } else { Err(CborError::Type) }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, CborError> {
+        if let Item::Text(text) = self.item()? { Ok(text) } else { Err(CborError::Type) }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], CborError> {
+        if let Item::Bytes(bytes) = self.item()? { Ok(bytes) } else { Err(CborError::Type) }
+    }
+
+    pub(crate) fn integer(&mut self) -> Result<i64, CborError> {
+        if let Item::Integer(integer) = self.item()? { Ok(integer) } else { Err(CborError::Type) }
+    }
+
+    pub(crate) fn link(&mut self) -> Result<Cid, CborError> {
+        if let Item::Link(cid) = self.item()? { Ok(cid) } else { Err(CborError::Type) }
+    }
+
+    pub(crate) fn link_or_null(&mut self) -> Result<Option<Cid>, CborError> {
+        match self.item()? {
+            Item::Link(cid) => Ok(Some(cid)),
+            Item::Null => Ok(None),
+            _ => Err(CborError::Type),
+        }
+    }
+
     /// Nothing may follow.
     pub(crate) const fn finish(&self) -> Result<(), CborError> {
         if self.rest.is_empty() { Ok(()) } else { Err(CborError::Trailing) }

@@ -9,6 +9,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -42,6 +46,13 @@ impl Writer {
     pub(crate) fn link(&mut self, cid: Cid) {
         self.bytes.extend_from_slice(&[0xd8, 42, 0x58, 37, 0]);
         self.bytes.extend_from_slice(&cid.to_bytes());
+    }
+
+    pub(crate) fn link_or_null(&mut self, cid: Option<Cid>) {
+        match cid {
+            Some(cid) => self.link(cid),
+            None => self.null(),
+        }
     }
 
     pub(crate) fn list(&mut self, count: usize) {
