@@ -11,6 +11,7 @@
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
 //! | [`http`] | the HTTP server, its routes and its errors |
+//! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
 //! | [`telemetry`] | the log |
 //! | [`cli`] | the command line |
@@ -24,6 +25,7 @@ pub mod health;
 pub mod http;
 pub mod keys;
 pub mod machine;
+pub mod network;
 pub mod node;
 pub mod secrets;
 pub mod tasks;

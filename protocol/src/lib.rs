@@ -12,6 +12,7 @@
 //! | [`ids`] | is this string a DID, a handle, an AT URI, a record key, a network id? |
 //! | [`time`] | what time is it, as a value |
 //! | [`limits`] | every bound, with its reason |
+//! | [`backoff`] | how long to wait before trying again |
 //! | [`crypto`] | keys, `did:key`, signatures with domain separation |
 //! | [`data`] | what a record says, its canonical bytes, its CID |
 //! | [`lexicon`] | is this record, request or answer what its schema says? |
@@ -19,6 +20,7 @@
 //! | [`membership`] | who is on the network, who is alive |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
 
+pub mod backoff;
 pub mod crypto;
 pub mod data;
 pub mod ids;

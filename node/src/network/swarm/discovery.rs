@@ -1,0 +1,163 @@
+//! Whom to dial, and how others are found.
+
+use rand::seq::IteratorRandom;
+
+use super::super::dial::ADDRESSES_PER_PEER_MAX;
+use super::*;
+
+impl Network {
+    pub(super) fn dial_targets(&mut self, now: Timestamp) {
+        let few = self.reported() < self.limits.peers_min;
+        for dial in self.targets.due(now, few) {
+            let (connection, peer) = (dial.connection_id(), dial.get_peer_id());
+            if let Err(error) = self.swarm.dial(dial) {
+                self.on_dial_failed(connection, peer, &error);
+            }
+        }
+    }
+
+    /// Dials peers we have heard of until there are enough.
+    pub(super) fn dial_found(&mut self, now: Timestamp) {
+        let missing = self.limits.peers_wanted.saturating_sub(self.reported() + self.found.dials_under_way());
+        let places = missing.min(FOUND_DIALS_MAX.saturating_sub(self.found.dials_under_way()));
+        if places == 0 {
+            return;
+        }
+        let local = *self.swarm.local_peer_id();
+        let routed: Vec<(PeerId, Vec<Multiaddr>)> = self
+            .swarm
+            .behaviour_mut()
+            .kademlia
+            .kbuckets()
+            .flat_map(|bucket| {
+                bucket
+                    .iter()
+                    .map(|entry| (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let known = self.found.known().map(|peer| (peer, self.found.addresses(&peer)));
+        let chosen = routed
+            .into_iter()
+            .chain(known)
+            .filter(|(peer, _)| {
+                *peer != local
+                    && !self.peers.contains_key(peer)
+                    && !self.bans.contains_key(peer)
+                    && !self.blocked.contains(peer)
+                    && self.found.may_dial(peer, now)
+            })
+            .sample(&mut rand::rng(), places);
+        for (peer, addresses) in chosen {
+            let dial = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build();
+            let connection = dial.connection_id();
+            self.found.dialing(connection, peer);
+            if let Err(error) = self.swarm.dial(dial) {
+                self.on_dial_failed(connection, Some(peer), &error);
+            }
+        }
+    }
+
+    pub(super) fn dial_named(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        for address in &addresses {
+            self.trusted.add_neighbour(address);
+        }
+        let dial = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .build();
+        let connection = dial.connection_id();
+        if let Err(error) = self.swarm.dial(dial) {
+            self.on_dial_failed(connection, Some(peer), &error);
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        let now = self.now();
+        self.found.failed(connection, now, rand::random());
+        if matches!(error, DialError::DialPeerConditionFalse(_)) {
+            // It is connected or being dialed already; the outcome of that one counts.
+            self.targets.failed(connection, now, rand::random());
+            return;
+        }
+        let counter = match error {
+            DialError::Transport(_) => &self.counters.dials_failed_transport,
+            DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => &self.counters.dials_failed_identity,
+            DialError::Denied { .. } => &self.counters.dials_refused,
+            _ => &self.counters.dials_failed_other,
+        };
+        counter.one();
+        let peer = peer.map(tracing::field::display);
+        match self.targets.failed(connection, now, rand::random()) {
+            Some(failures) => {
+                tracing::info!(peer, failures, %error, "a peer that this node was told of is not reached");
+            }
+            None => tracing::debug!(peer, %error, "dial failed"),
+        }
+    }
+
+    /// Others told us where a peer is.
+    pub(super) fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let addresses = self.admissible(peer, addresses);
+        self.found.add(peer, addresses);
+    }
+
+    /// A peer told us where it is and what it speaks.
+    pub(super) fn learn_identified(&mut self, peer: PeerId, connection: ConnectionId, info: &identify::Info) {
+        let addresses = self.admissible(peer, info.listen_addrs.clone());
+        let speaks = |protocol: &StreamProtocol| info.protocols.contains(protocol);
+        let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+        if kademlia.protocol_names().iter().any(speaks) {
+            for address in &addresses {
+                kademlia.add_address(&peer, address.clone());
+            }
+        }
+        if speaks(&relay::HOP_PROTOCOL_NAME) {
+            let direct = self
+                .peers
+                .get(&peer)
+                .and_then(|entry| entry.connections.get(&connection))
+                .is_some_and(|connection| !connection.relayed);
+            // A relay that is itself behind a relay is none.
+            if let Some(address) = addresses.iter().find(|address| direct && !address::is_relayed(address)) {
+                self.relays.offered(peer, address);
+            }
+        }
+        self.found.add(peer, addresses);
+    }
+
+    /// The addresses worth keeping, without the peer's id at their end.
+    fn admissible(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        addresses
+            .into_iter()
+            .filter_map(|address| match address::split_peer(&address) {
+                (_, Some(other)) if other != peer => None,
+                (address, _) => Some(address),
+            })
+            .filter(|address| self.scope.admits(address))
+            .take(ADDRESSES_PER_PEER_MAX)
+            .collect()
+    }
+
+    pub(super) fn on_kademlia(&mut self, event: kad::Event) {
+        if let kad::Event::RoutingUpdated { peer, addresses, .. } = event {
+            // Kademlia also learns from connections that are open, for example inside a home: such addresses would be
+            // handed to strangers.
+            let private: Vec<Multiaddr> =
+                addresses.iter().filter(|address| !self.scope.admits(address)).cloned().collect();
+            for address in private {
+                self.swarm.behaviour_mut().kademlia.remove_address(&peer, &address);
+            }
+        }
+    }
+
+    pub(super) fn on_mdns(&mut self, event: mdns::Event) {
+        let mdns::Event::Discovered(found) = event else { return };
+        for (peer, address) in found {
+            self.trusted.add_neighbour(&address);
+            let (address, _) = address::split_peer(&address);
+            self.found.add(peer, [address]);
+        }
+    }
+}
