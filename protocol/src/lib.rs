@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`ids`] | is this string a DID, a handle, an AT URI, a record key, a network id? |
 //! | [`time`] | what time is it, as a value |
+//! | [`ledger`] | how do the rows of the ledger change, and why was this refused? |
 //! | [`limits`] | every bound, with its reason |
 //! | [`backoff`] | how long to wait before trying again |
 //! | [`crypto`] | keys, `did:key`, signatures with domain separation |
@@ -26,6 +27,7 @@ pub mod data;
 pub mod ids;
 #[cfg(test)]
 mod interop;
+pub mod ledger;
 pub mod lexicon;
 pub mod limits;
 pub mod membership;

@@ -2,6 +2,8 @@
 //!
 //! A bound that depends on the machine (connections, memory, disk) is configuration and lives in the node.
 
+use std::time::Duration;
+
 /// Longest DID accepted, in bytes. AT Protocol's DID syntax section sets 2 KiB.
 pub const DID_BYTES_MAX: usize = 2048;
 
@@ -137,3 +139,72 @@ pub const COMMIT_CAR_BYTES_MAX: usize = 2_000_000;
 /// Most blocks in the CAR file of one commit: for each of [`COMMIT_WRITES_MAX`] writes the record and the nodes around
 /// its path, of which there are about two for each layer and seldom more than ten layers.
 pub const COMMIT_CAR_BLOCKS_MAX: u64 = 200 * 32;
+
+/// Longest DID the ledger accepts, in bytes. Rows hold several; every DID method in use stays far below.
+pub const LEDGER_DID_BYTES_MAX: usize = 256;
+
+/// Longest text (reason, title) in a ledger transaction, in bytes: 500 graphemes of ordinary text.
+pub const LEDGER_TEXT_BYTES_MAX: usize = 2048;
+
+/// Longest reference (at-uri of a cause) in a ledger transaction, in bytes.
+pub const LEDGER_URI_BYTES_MAX: usize = 1024;
+
+/// Largest ledger transaction, in bytes: 100 approvals, or 33 observations, and their DIDs fit.
+pub const TRANSACTION_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest life of a ledger transaction: long enough to outlast a network below quorum for a day (CNS-L2).
+pub const TRANSACTION_LIFE_MAX: Duration = Duration::from_hours(25);
+
+/// Most transactions in one batch: one second of the fastest machine's verification.
+pub const BATCH_TRANSACTIONS_MAX: usize = 10_000;
+
+/// Most bytes of transactions in one batch: what a home uplink of 20 Mbit/s sends in about two seconds.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How far ahead of the observer's clock a batch's time may lie.
+pub const BATCH_TIME_AHEAD_MAX: Duration = Duration::from_secs(10);
+
+/// How far behind the observer's clock the time of a fresh proposal may lie.
+pub const BATCH_TIME_BEHIND_MAX: Duration = Duration::from_mins(2);
+
+/// Most validators (architecture: one network has at most 100).
+pub const VALIDATORS_MAX: usize = 100;
+
+/// Most validator changes that wait for their height.
+pub const VALIDATOR_CHANGES_MAX: usize = 16;
+
+/// How many heights ahead a validator change may be stated.
+pub const VALIDATOR_LEAD_MAX: u64 = 100_000;
+
+/// Witnesses of one contribution: each costs a signature check, and the impact score is full at five.
+pub const WITNESSES_MAX: usize = 16;
+
+/// Backup nodes of one tenant (`records.md` 6.2).
+pub const BACKUPS_MAX: usize = 16;
+
+/// Debts of one wallet that wait for income; debts to one creditor are one.
+pub const DEBTS_MAX: usize = 16;
+
+/// Unstaked parts of one wallet that wait for their time.
+pub const RELEASES_MAX: usize = 8;
+
+/// Accounts that may delegate to one account: a vote counts them all.
+pub const DELEGATORS_MAX: usize = 64;
+
+/// Levels of the state tree: bits of a SHA-256 path.
+pub const TREE_DEPTH_MAX: usize = 256;
+
+/// Accounts on a network's allow list.
+pub const ALLOWLIST_MAX: usize = 256;
+
+/// Rates of one currency that are kept: the one in force, the one to come, and those recent quotes refer to.
+pub const RATES_KEPT: usize = 4;
+
+/// Confirmations of one person's humanity that are kept; two are enough.
+pub const VOUCHERS_MAX: usize = 4;
+
+/// How far two honest clocks may be apart (`network.md` 1.4).
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(2);
+
+/// Wallets in a genesis: a file of them is read at once.
+pub const GENESIS_WALLETS_MAX: usize = 2_000_000;

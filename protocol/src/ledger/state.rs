@@ -1,0 +1,175 @@
+//! The ledger while a batch is applied: rows read once, changed in memory, handed out at the end.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::parameters::{Parameters, Rates};
+use super::rows::{self, Chain, Node, Placement, Row, Supply, Wallet};
+use super::token::Balance;
+use super::tree;
+use super::validators::Validators;
+use super::view::{Changes, View, ViewError};
+use crate::crypto::NodePublicKey;
+use crate::ids::{Did, NetworkId};
+use crate::time::Timestamp;
+
+/// A row in memory.
+struct Cached {
+    value: Option<Vec<u8>>,
+    written: bool,
+}
+
+/// Rows over a view. The rows there is one of are kept parsed.
+pub(crate) struct State<'v, V> {
+    view: &'v V,
+    rows: BTreeMap<Vec<u8>, Cached>,
+    /// How often a row was written; a refusal must leave it as it is.
+    pub(crate) writes: u64,
+    pub(crate) network: NetworkId,
+    pub(crate) height: u64,
+    pub(crate) now: Timestamp,
+    pub(crate) parameters: Parameters,
+    pub(crate) rates: Rates,
+    pub(crate) validators: Validators,
+    pub(crate) supply: Supply,
+}
+
+fn singleton<R: Row>(view: &impl View) -> Result<R, ViewError> {
+    rows::read(view, &[])?.ok_or(ViewError::Damaged { table: R::TABLE })
+}
+
+impl<'v, V: View> State<'v, V> {
+    /// The state of `view`, on its way to `height` at `now`. Genesis must have been written.
+    pub(crate) fn load(view: &'v V, height: u64, now: Timestamp) -> Result<Self, ViewError> {
+        let chain: Chain = singleton(view)?;
+        Ok(Self {
+            view,
+            rows: BTreeMap::new(),
+            writes: 0,
+            network: chain.network.parse().map_err(|_| ViewError::Damaged { table: Chain::TABLE })?,
+            height,
+            now,
+            parameters: singleton(view)?,
+            rates: singleton(view)?,
+            validators: singleton(view)?,
+            supply: singleton(view)?,
+        })
+    }
+
+    pub(crate) fn get<R: Row>(&mut self, parts: &[&[u8]]) -> Result<Option<R>, ViewError> {
+        let key = rows::key::<R>(parts);
+        if let Some(cached) = self.rows.get(&key) {
+            return cached.value.as_deref().map(rows::parse).transpose();
+        }
+        let value = self.view.get(&key)?;
+        let row = value.as_deref().map(rows::parse).transpose()?;
+        self.rows.insert(key, Cached { value, written: false });
+        Ok(row)
+    }
+
+    pub(crate) fn put<R: Row>(&mut self, parts: &[&[u8]], row: &R) {
+        self.writes += 1;
+        self.rows.insert(rows::key::<R>(parts), Cached { value: Some(rows::value(row)), written: true });
+    }
+
+    pub(crate) fn delete<R: Row>(&mut self, parts: &[&[u8]]) {
+        self.writes += 1;
+        self.rows.insert(rows::key::<R>(parts), Cached { value: None, written: true });
+    }
+
+    pub(crate) fn wallet(&mut self, account: &Did) -> Result<Option<Wallet>, ViewError> {
+        self.get(&[account.as_str().as_bytes()])
+    }
+
+    pub(crate) fn put_wallet(&mut self, account: &Did, wallet: &Wallet) {
+        self.put(&[account.as_str().as_bytes()], wallet);
+    }
+
+    /// A wallet that a check has found.
+    pub(crate) fn existing(&mut self, account: &Did) -> Result<Wallet, ViewError> {
+        self.wallet(account)?.ok_or(ViewError::Damaged { table: Wallet::TABLE })
+    }
+
+    /// A node that is registered and has not retired.
+    pub(crate) fn node(&mut self, did: &Did) -> Result<Option<Node>, ViewError> {
+        Ok(self.get::<Node>(&[did.as_str().as_bytes()])?.filter(|node| !node.retired))
+    }
+
+    pub(crate) fn put_node(&mut self, did: &Did, node: &Node) {
+        self.put(&[did.as_str().as_bytes()], node);
+    }
+
+    pub(crate) fn placement(&mut self, tenant: &Did) -> Result<Option<Placement>, ViewError> {
+        self.get(&[tenant.as_str().as_bytes()])
+    }
+
+    pub(crate) fn put_placement(&mut self, tenant: &Did, placement: &Placement) {
+        self.put(&[tenant.as_str().as_bytes()], placement);
+    }
+
+    /// The balance of `account` in a scope, empty when it never had one there.
+    pub(crate) fn balance(&mut self, account: &Did, tenant: Option<&Did>) -> Result<Balance, ViewError> {
+        match tenant {
+            None => Ok(self.existing(account)?.balance),
+            Some(tenant) => {
+                let parts: [&[u8]; 2] = [account.as_str().as_bytes(), tenant.as_str().as_bytes()];
+                Ok(self.get::<rows::ScopedBalance>(&parts)?.unwrap_or_default().balance)
+            }
+        }
+    }
+
+    pub(crate) fn put_balance(
+        &mut self,
+        account: &Did,
+        tenant: Option<&Did>,
+        balance: Balance,
+    ) -> Result<(), ViewError> {
+        match tenant {
+            None => {
+                let mut wallet = self.existing(account)?;
+                wallet.balance = balance;
+                self.put_wallet(account, &wallet);
+            }
+            Some(tenant) => {
+                let parts: [&[u8]; 2] = [account.as_str().as_bytes(), tenant.as_str().as_bytes()];
+                self.put(&parts, &rows::ScopedBalance { balance });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that changed with the tree's pages, and the new root.
+    pub(crate) fn finish(mut self) -> Result<(Changes, tree::Hash), ViewError> {
+        let (parameters, rates) = (self.parameters.clone(), self.rates.clone());
+        let (validators, supply) = (self.validators.clone(), self.supply.clone());
+        self.put_if_changed(&parameters)?;
+        self.put_if_changed(&rates)?;
+        self.put_if_changed(&validators)?;
+        self.put_if_changed(&supply)?;
+        let mut changes = Changes::new();
+        let mut leaves = Vec::new();
+        for (key, cached) in self.rows {
+            if cached.written {
+                let hash = cached.value.as_deref().map(|value| Sha256::digest(value).into());
+                leaves.push((tree::path_of(&key), hash));
+                changes.insert(key, cached.value);
+            }
+        }
+        leaves.sort_unstable();
+        let root = tree::update(self.view, &leaves, &mut changes)?;
+        Ok((changes, root))
+    }
+
+    fn put_if_changed<R: Row + PartialEq>(&mut self, row: &R) -> Result<(), ViewError> {
+        if rows::read::<R>(self.view, &[])?.as_ref() != Some(row) {
+            self.put(&[], row);
+        }
+        Ok(())
+    }
+}
+
+/// The key of a node or validator, which is its DID.
+pub(crate) fn node_key(did: &Did) -> Option<[u8; 32]> {
+    NodePublicKey::from_did(did).ok().map(NodePublicKey::to_bytes)
+}
