@@ -19,11 +19,14 @@
 //! | [`lexicon`] | is this record, request or answer what its schema says? |
 //! | [`wire`] | which bytes cross the wire, and which of them are believed |
 //! | [`membership`] | who is on the network, who is alive |
+//! | [`did_document`] | what a DID document says |
+//! | [`plc`] | who may change an identity, and what it is now |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
 
 pub mod backoff;
 pub mod crypto;
 pub mod data;
+pub mod did_document;
 pub mod ids;
 #[cfg(test)]
 mod interop;
@@ -31,6 +34,7 @@ pub mod ledger;
 pub mod lexicon;
 pub mod limits;
 pub mod membership;
+pub mod plc;
 pub mod repo;
 pub mod time;
 pub mod wire;

@@ -114,6 +114,16 @@ pub const CONNECTED_PEERS_MAX: usize = 1024;
 /// Records being fetched at once. Each is one request to one peer.
 pub const RECORD_FETCHES_MAX: usize = 8;
 
+/// Largest did:plc operation that is read, in bytes of DAG-CBOR: the bound of the specification. Directories take
+/// smaller ones, see `plc::admit`.
+pub const PLC_OPERATION_BYTES_MAX: usize = 7500;
+
+/// Most operations in the log of one identity: two years at the fastest rate that a directory allows.
+pub const PLC_LOG_ENTRIES_MAX: usize = 10_000;
+
+/// Most names, keys or services that are read from a DID document. Directories allow ten.
+pub const DID_DOCUMENT_ENTRIES_MAX: usize = 64;
+
 /// Longest key of a repository's tree, in bytes, as the reference implementation has it. What this node writes is
 /// shorter: [`NSID_BYTES_MAX`], a slash and [`RECORD_KEY_BYTES_MAX`].
 pub const MST_KEY_BYTES_MAX: usize = 1024;

@@ -1,0 +1,19 @@
+//! did:plc: the operations of an account's identity and the rules of their log (did:plc method specification v0.1, and
+//! the reference directory where the two differ).
+//!
+//! An operation is the same bytes in every directory, so an identity can be published to another one under the same
+//! DID. What time it is comes from the caller: in this network's own directory from the ledger, so that every node
+//! accepts and refuses alike.
+
+mod admission;
+mod data;
+mod log;
+mod operation;
+
+pub use admission::{Inadmissible, admit};
+pub use data::{PlcData, PlcService};
+pub use log::{AuditEntry, InvalidAuditLog, LogEntry, LogError, PlcLog};
+pub use operation::{InvalidOperation, PlcOperation, PlcStatement};
+
+#[cfg(test)]
+mod tests;
