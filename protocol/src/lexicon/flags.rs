@@ -61,6 +61,10 @@ pub struct Collection {
     /// Fields that only the node writes. A client that supplies one is refused, unless it is what the node would write.
     #[serde(default)]
     pub node_written: Vec<FieldPath>,
+    /// Fields of this name are computed when the record is read and stored in none; a client that supplies one is
+    /// refused.
+    #[serde(default)]
+    pub view_only: Vec<FieldPath>,
     /// Fields that hold the name of a secret, never the secret.
     #[serde(default)]
     pub secrets: Vec<FieldPath>,
@@ -76,8 +80,6 @@ pub enum Holder {
     Operator,
     /// A tenant.
     Tenant,
-    /// A space, as authority of its partition.
-    Space,
     /// A user; an agent is a user with an owner.
     User,
 }
@@ -115,6 +117,9 @@ pub struct Condition {
     /// The values of which it must have one.
     #[serde(default)]
     pub any_of: Vec<Scalar>,
+    /// Whether the field must only be there.
+    #[serde(default)]
+    pub present: bool,
     /// Whether the field is a time that must have come.
     #[serde(default)]
     pub reached: bool,
@@ -137,7 +142,8 @@ pub enum Visibility<'f> {
     Public,
     /// Those whom the rules allow.
     Permissioned,
-    /// Everybody, provided that the records these fields refer to are public and that what is said in words holds.
+    /// Everybody, provided that the records these fields refer to are public (a field that is absent asks for nothing)
+    /// and that what is said in words holds.
     Depends {
         /// Fields with references.
         follows: &'f [FieldPath],
@@ -197,9 +203,10 @@ impl Collection {
         }
     }
 
-    /// The node-written fields that `record` has, for the write path to refuse or compare.
-    pub fn node_written_in<'f, V: DataModel>(&'f self, record: &V) -> impl Iterator<Item = &'f FieldPath> {
-        self.node_written.iter().filter(|path| !path.find(record).is_empty())
+    /// The fields of `record` that no client may supply: node-written and view-only ones. The write path refuses them,
+    /// except for a node-written one that says what the node would write.
+    pub fn computed_in<'f, V: DataModel>(&'f self, record: &V) -> impl Iterator<Item = &'f FieldPath> {
+        self.node_written.iter().chain(&self.view_only).filter(|path| !path.find(record).is_empty())
     }
 }
 
@@ -208,6 +215,8 @@ impl Condition {
         let found = self.field.find(record);
         let [value] = found.as_slice() else { return false };
         match value.view() {
+            View::Null => false,
+            _ if self.present => true,
             View::String(text) if self.reached => has_come(text, now),
             View::String(text) => self.any_of.contains(&Scalar::Text(text.into())),
             View::Boolean(value) => self.any_of.contains(&Scalar::Boolean(value)),

@@ -12,15 +12,24 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 #[test]
 fn a_record_is_public_only_when_it_says_so() {
-    let when = json!([{ "field": "access.level", "anyOf": ["public"] }, { "field": "listed", "anyOf": [true] }]);
+    let when = json!([
+        { "field": "access.level", "anyOf": ["public"] },
+        { "field": "listed", "anyOf": [true] },
+        { "field": "space", "present": true },
+    ]);
     let collection = collection(json!({ "publicWhen": when }));
     let visibility = |record: Value| collection.visibility(&record, NOW);
-    assert_eq!(visibility(json!({ "access": { "level": "public" }, "listed": true })), Visibility::Public);
+    assert_eq!(
+        visibility(json!({ "access": { "level": "public" }, "listed": true, "space": "x" })),
+        Visibility::Public
+    );
     for doubtful in [
-        json!({ "access": { "level": "private" }, "listed": true }),
-        json!({ "access": { "level": "public" }, "listed": false }),
-        json!({ "access": { "level": "public" }, "listed": "true" }),
-        json!({ "access": "public", "listed": true }),
+        json!({ "access": { "level": "private" }, "listed": true, "space": "x" }),
+        json!({ "access": { "level": "public" }, "listed": false, "space": "x" }),
+        json!({ "access": { "level": "public" }, "listed": "true", "space": "x" }),
+        json!({ "access": { "level": "public" }, "listed": true }),
+        json!({ "access": { "level": "public" }, "listed": true, "space": null }),
+        json!({ "access": "public", "listed": true, "space": "x" }),
         json!({}),
         json!(null),
     ] {
@@ -47,9 +56,10 @@ fn a_record_may_depend_on_others() {
 
 #[test]
 fn finds_what_a_client_may_not_write() {
-    let collection = collection(json!({ "nodeWritten": ["status", "lines[].total"] }));
-    let found = |record: Value| collection.node_written_in(&record).map(ToString::to_string).collect::<Vec<_>>();
+    let collection = collection(json!({ "nodeWritten": ["status", "lines[].total"], "viewOnly": ["stats.views"] }));
+    let found = |record: Value| collection.computed_in(&record).map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(found(json!({ "lines": [{ "price": 1 }, { "total": 2 }] })), ["lines[].total"]);
     assert_eq!(found(json!({ "status": null, "lines": [] })), ["status"]);
-    assert!(found(json!({ "lines": [] })).is_empty());
+    assert_eq!(found(json!({ "stats": { "views": 1 } })), ["stats.views"]);
+    assert!(found(json!({ "lines": [], "stats": {} })).is_empty());
 }
