@@ -8,12 +8,10 @@
 //! |---|---|
 //! | [`canonical`] | are these bytes canonical DAG-CBOR? |
 //! | [`envelope`] | who signed this, for which network, when, and is it true? |
-//! | [`json`] | the same message as AT Protocol JSON |
 //! | [`gossip`] | on which topic does it travel, and what does the mesh do with it? |
 //! | [`registry`] | how does one node hand another the heartbeats it holds? |
 
 pub mod canonical;
 pub mod envelope;
 pub mod gossip;
-pub mod json;
 pub mod registry;

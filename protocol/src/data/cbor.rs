@@ -3,7 +3,7 @@
 //! Decoding refuses whatever encoding would not have written: long integers, unsorted or repeated keys, indefinite
 //! lengths, tags other than 42, floats. So accepted bytes encode to themselves, and a CID names one meaning.
 
-mod reader;
+pub(crate) mod reader;
 mod writer;
 
 pub(crate) use reader::Reader;

@@ -6,9 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use cid::Cid;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Cid;
 use crate::ids::NodeName;
 use crate::limits::{
     CAPABILITIES_MAX, ENDPOINT_BYTES_MAX, KNOWN_VALUE_BYTES_MAX, LISTEN_ADDRESS_BYTES_MAX, LISTEN_ADDRESSES_MAX,

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use cid::Cid;
-
 use super::failure_detector::Status;
 use super::input::Source;
 use super::refusal::Refusal;
 use super::stored::StoredEntry;
+use crate::data::Cid;
 use crate::ids::{Did, NodeName};
 use crate::time::Timestamp;
 use crate::wire::registry::{RegistryPage, RegistryRequest};

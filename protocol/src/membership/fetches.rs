@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cid::Cid;
-
+use crate::data::Cid;
 use crate::ids::Did;
 use crate::limits::RECORD_FETCHES_MAX;
 use crate::time::Timestamp;

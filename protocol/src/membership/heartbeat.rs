@@ -10,6 +10,7 @@ use super::admission::Invite;
 use super::declared::{Capability, DeclaredStatus, NodeType, Profile, Region, Resources, ScalingModel};
 use super::rotation::Rotation;
 use crate::crypto::{BadSignature, Domain, NodeKey};
+use crate::data::Cid;
 use crate::ids::{Did, NetworkId, NodeName};
 use crate::limits::{HEARTBEAT_PEERS_MAX, SEQUENCE_MAX};
 use crate::time::Timestamp;
@@ -37,7 +38,7 @@ pub struct Heartbeat {
     pub capabilities: Vec<Capability>,
     /// CID of the node record these values come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record_cid: Option<cid::Cid>,
+    pub record_cid: Option<Cid>,
     /// Version of the software.
     pub software_version: Arc<str>,
     /// Public multiaddresses as text.

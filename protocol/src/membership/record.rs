@@ -2,23 +2,17 @@
 
 use std::sync::Arc;
 
-use cid::Cid;
 use ipld_core::ipld::Ipld;
-use multihash::Multihash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::declared::{Capability, DeclaredStatus, NodeType, Profile, Region, ScalingModel};
+use crate::data::{CborError, Cid, Codec};
 use crate::ids::{Did, NodeName};
 use crate::limits::NODE_RECORD_BYTES_MAX;
-use crate::wire::canonical::{self, NotCanonical};
+use crate::wire::canonical;
 
 /// The collection, and the `$type` of the record.
 pub const COLLECTION: &str = "co.kendev.network.node";
-
-/// Multicodec of DAG-CBOR and of SHA-256, as AT Protocol's CIDs use them.
-const DAG_CBOR: u64 = 0x71;
-const SHA2_256: u64 = 0x12;
 
 /// What a node publishes about itself. Fields that this version does not know stay in the bytes, which are what is
 /// stored and passed on.
@@ -124,7 +118,7 @@ pub enum RecordError {
     Cid,
     /// Not canonical DAG-CBOR.
     #[error("the record is not canonical DAG-CBOR: {0}")]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] CborError),
     /// Not a node record.
     #[error("not a {COLLECTION} record: {0}")]
     Decode(String),
@@ -143,11 +137,10 @@ impl NodeRecord {
         serde_ipld_dagcbor::to_vec(self).expect("a record without floats encodes")
     }
 
-    /// The CID of a record's bytes: CIDv1, DAG-CBOR, SHA-256.
+    /// The CID of a record's bytes.
     #[must_use]
     pub fn cid(bytes: &[u8]) -> Cid {
-        let digest = Sha256::digest(bytes);
-        Cid::new_v1(DAG_CBOR, Multihash::wrap(SHA2_256, &digest).expect("32 bytes fit a multihash"))
+        Cid::of(Codec::DagCbor, bytes)
     }
 
     /// Reads a record that `issuer` named in its heartbeat together with `profile`.

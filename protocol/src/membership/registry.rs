@@ -8,14 +8,13 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cid::Cid;
-
 use super::admission::AdmittedBy;
 use super::failure_detector::{Observed, Status};
 use super::heartbeat::VerifiedHeartbeat;
 use super::record::NodeRecord;
 use super::stored::{FormerKey, StoredEntry};
 use super::uptime::Uptime;
+use crate::data::Cid;
 use crate::ids::{Did, NodeName};
 use crate::limits::RETIRED_KEYS_MAX;
 use crate::time::Timestamp;

@@ -20,12 +20,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::canonical::{NotCanonical, Reader};
+use super::canonical;
 use super::gossip::Verdict;
-use super::json::{self, NotJson};
 use crate::crypto::{BadSignature, Domain, KeyKind, NodeKey, NodePublicKey, Signature, decode_did_key};
+use crate::data::cbor::{self, reader::Item, reader::Reader};
+use crate::data::{self, CborError, JsonError};
 use crate::ids::{Did, NetworkId};
-use crate::limits::{ENVELOPE_BYTES_MAX, SEQUENCE_MAX};
+use crate::limits::{CBOR_DEPTH_MAX, ENVELOPE_BYTES_MAX, SEQUENCE_MAX};
 use crate::time::Timestamp;
 
 /// The version this node writes.
@@ -101,10 +102,13 @@ pub enum EnvelopeError {
     TooLarge,
     /// Not canonical DAG-CBOR.
     #[error("the message is not canonical DAG-CBOR: {0}")]
-    NotCanonical(#[from] NotCanonical),
-    /// Not AT Protocol JSON.
+    NotCanonical(#[from] CborError),
+    /// Not JSON at all.
+    #[error("the message is not JSON")]
+    NotJson,
+    /// JSON, but not as AT Protocol uses it.
     #[error("the message is not AT Protocol JSON: {0}")]
-    NotJson(#[from] NotJson),
+    JsonForm(#[from] JsonError),
     /// A field is missing, unknown, or of the wrong type.
     #[error("the envelope's field {0} is missing, unknown or of the wrong type")]
     Field(&'static str),
@@ -135,7 +139,7 @@ impl EnvelopeError {
         match self {
             Self::TooLarge => "too_large",
             Self::NotCanonical(_) => "not_canonical",
-            Self::NotJson(_) => "not_json",
+            Self::NotJson | Self::JsonForm(_) => "not_json",
             Self::Field(_) => "field",
             Self::Version(_) => "version",
             Self::Network => "network",
@@ -154,7 +158,8 @@ impl EnvelopeError {
             Self::Version(_) | Self::Clock(_) => Verdict::Ignore,
             Self::TooLarge
             | Self::NotCanonical(_)
-            | Self::NotJson(_)
+            | Self::NotJson
+            | Self::JsonForm(_)
             | Self::Field(_)
             | Self::Network
             | Self::Issuer
@@ -259,7 +264,8 @@ impl<B: Body> Opened<B> {
         if text.len() > 4 * ENVELOPE_BYTES_MAX {
             return Err(EnvelopeError::TooLarge);
         }
-        Self::from_cbor(&json::to_cbor(text)?, network)
+        let json = serde_json::from_slice(text).map_err(|_| EnvelopeError::NotJson)?;
+        Self::from_cbor(&cbor::encode(&data::from_json(&json)?), network)
     }
 
     /// Who says to have sent it and when. Nothing of it is proved yet.
@@ -337,27 +343,28 @@ impl<B> Verified<B> {
     /// The message as AT Protocol JSON.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        json::from_cbor(&self.bytes).expect("a verified message is canonical DAG-CBOR with text keys")
+        data::to_json(&cbor::decode(&self.bytes).expect("a verified message is canonical DAG-CBOR"))
     }
 }
 
 /// Where the value of each field lies. The walk also proves the whole message canonical.
 fn fields(bytes: &[u8]) -> Result<[Range<usize>; FIELDS.len()], EnvelopeError> {
     let mut reader = Reader::new(bytes);
-    let count = reader.map()?;
+    let Item::Map(count) = reader.item()? else { return Err(EnvelopeError::Field("(the message itself)")) };
     let mut ranges = [const { 0..0 }; FIELDS.len()];
-    for (place, (name, range)) in (0..).zip(FIELDS.into_iter().zip(&mut ranges)) {
-        if place == count || reader.key()? != name.as_bytes() {
+    let mut last = None;
+    for (place, (name, range)) in FIELDS.into_iter().zip(&mut ranges).enumerate() {
+        if place == count || reader.key(&mut last)? != name {
             return Err(EnvelopeError::Field(name));
         }
-        let start = reader.position();
-        reader.item()?;
-        *range = start..reader.position();
+        let start = bytes.len() - reader.left();
+        canonical::skip(&mut reader, CBOR_DEPTH_MAX - 1)?;
+        *range = start..bytes.len() - reader.left();
     }
-    if count != FIELDS.len() as u64 {
+    if count != FIELDS.len() {
         return Err(EnvelopeError::Field("(a field that is not known)"));
     }
-    reader.end()?;
+    reader.finish()?;
     Ok(ranges)
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use super::canonical::{self, NotCanonical};
+use super::canonical;
+use crate::data::CborError;
 use crate::limits::{ENVELOPE_BYTES_MAX, REGISTRY_PAGE_BYTES_MAX, REGISTRY_PAGE_ENVELOPES_MAX};
 
 /// The libp2p protocol name.
@@ -50,7 +51,7 @@ pub enum InvalidRegistryMessage {
     TooLarge,
     /// Not canonical DAG-CBOR.
     #[error("a registry message is canonical DAG-CBOR: {0}")]
-    NotCanonical(#[from] NotCanonical),
+    NotCanonical(#[from] CborError),
     /// Other fields than a request or a page has.
     #[error("a registry message has other fields than the protocol knows")]
     Field,
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(RegistryPage::from_cbor(&[0xa0]), Err(InvalidRegistryMessage::Field));
         assert_eq!(
             RegistryPage::from_cbor(&[0x18, 1]),
-            Err(InvalidRegistryMessage::NotCanonical(NotCanonical::Length))
+            Err(InvalidRegistryMessage::NotCanonical(CborError::NotShortest))
         );
     }
 }

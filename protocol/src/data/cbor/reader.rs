@@ -98,6 +98,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many bytes have not been read.
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Nothing may follow.
     pub(crate) const fn finish(&self) -> Result<(), CborError> {
         if self.rest.is_empty() { Ok(()) } else { Err(CborError::Trailing) }

@@ -82,7 +82,7 @@ fn every_truncation_is_refused() {
     let bytes = sealed().bytes().to_vec();
     for length in 0..bytes.len() {
         let error = read(&bytes[..length]).expect_err("cut off");
-        assert_eq!(error, EnvelopeError::NotCanonical(NotCanonical::Truncated), "{length} bytes");
+        assert_eq!(error, EnvelopeError::NotCanonical(CborError::Truncated), "{length} bytes");
     }
 }
 
