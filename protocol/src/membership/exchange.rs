@@ -45,10 +45,19 @@ impl SiftedPage {
     /// Checks what is left of the page: pure, and dear only for what is news. Run it on any thread.
     #[must_use]
     pub fn verify(self) -> VerifiedPage {
+        self.verify_with(|opened| VerifiedHeartbeat::verify(opened).map(Arc::new))
+    }
+
+    /// The same with the caller's own way to [`VerifiedHeartbeat::verify`], for one who remembers what it verified.
+    #[must_use]
+    pub fn verify_with(
+        self,
+        mut verify: impl FnMut(Opened<Heartbeat>) -> Result<Arc<VerifiedHeartbeat>, EnvelopeError>,
+    ) -> VerifiedPage {
         let mut page = VerifiedPage { heartbeats: Vec::new(), next: self.next, invalid: self.malformed };
         for opened in self.opened {
-            match VerifiedHeartbeat::verify(opened) {
-                Ok(heartbeat) => page.heartbeats.push(Arc::new(heartbeat)),
+            match verify(opened) {
+                Ok(heartbeat) => page.heartbeats.push(heartbeat),
                 Err(error) => page.invalid = Some(error),
             }
         }

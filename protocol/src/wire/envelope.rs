@@ -274,6 +274,12 @@ impl<B: Body> Opened<B> {
         &self.head
     }
 
+    /// The bytes as they came.
+    #[must_use]
+    pub const fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
     /// Whether the issue time is near enough to `now`.
     ///
     /// # Errors
