@@ -210,7 +210,6 @@ impl State {
             entry.rest.latency = std::mem::take(latency);
         }
         let slot = self.registry.insert(entry, heard + self.config.degraded_after);
-        self.verdicts_changed = true;
         self.event(slot, NodeEventKind::Created, effects);
         self.want_record(slot);
         self.persist(slot, effects);
