@@ -84,6 +84,8 @@ impl VerifiedPage {
 pub(super) struct Exchange {
     peers: BTreeMap<Did, Peer>,
     next: Timestamp,
+    /// The newest exchange brought something new.
+    brought_news: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -103,7 +105,7 @@ struct Asked {
 
 impl Exchange {
     pub(super) const fn starting(now: Timestamp) -> Self {
-        Self { peers: BTreeMap::new(), next: now }
+        Self { peers: BTreeMap::new(), next: now, brought_news: true }
     }
 
     /// False when the peer was known to be connected, or too many are.
@@ -125,6 +127,16 @@ impl Exchange {
 
     pub(super) fn peers(&self) -> impl Iterator<Item = &Did> {
         self.peers.keys()
+    }
+
+    /// Says whether a page held news.
+    pub(super) const fn learned(&mut self, news: bool) {
+        self.brought_news = news;
+    }
+
+    /// Whether asking again soon is likely to be worth it.
+    pub(super) const fn brings_news(&self) -> bool {
+        self.brought_news
     }
 
     /// Round trips of a peer that has no entry yet.

@@ -3,10 +3,12 @@
 //! Bounded: when the registry is full, the node that has been offline longest makes room; when none is offline, the
 //! newcomer is refused. What every heartbeat touches lies together in [`Entry`]; the rest is a step away.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashTable;
 
 use super::admission::AdmittedBy;
 use super::failure_detector::{Observed, Status};
@@ -26,8 +28,14 @@ pub(super) type Key = [u8; 32];
 pub(super) type Slot = u32;
 
 /// One node in the eyes of this observer.
+///
+/// A large network is a large table read in random order, so what a heartbeat touches fills the first two cache lines:
+/// the first is read to judge it, the second written to count it.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Entry {
+    /// The current key.
+    pub(super) key: Key,
     /// The last sequence number seen from the current key.
     pub(super) sequence: u64,
     /// When the heartbeat with that number was issued.
@@ -36,16 +44,14 @@ pub(super) struct Entry {
     pub(super) last_heard: Timestamp,
     /// Fingerprint of what it declares.
     pub(super) fingerprint: u64,
-    /// The current key.
-    pub(super) key: Key,
+    /// Its newest heartbeat, signed with the current key.
+    pub(super) latest: Arc<VerifiedHeartbeat>,
+    pub(super) persisted_at: Timestamp,
     /// The verdict.
     pub(super) observed: Observed,
     /// Heartbeats in a row.
     pub(super) streak: u8,
-    /// Its newest heartbeat, signed with the current key.
-    pub(super) latest: Arc<VerifiedHeartbeat>,
     pub(super) uptime: Uptime,
-    pub(super) persisted_at: Timestamp,
     /// When the failure detector looks at it next.
     due: Timestamp,
     pub(super) rest: Box<Rest>,
@@ -162,8 +168,9 @@ impl Entry {
 pub(super) struct Registry {
     slots: Vec<Option<Entry>>,
     free: Vec<Slot>,
-    /// Current and former keys. Never iterated: its order means nothing.
-    by_key: HashMap<Key, Slot, BuildHasherDefault<DefaultHasher>>,
+    /// Entries by their current key, which lies in the entry itself. Never iterated: its order means nothing.
+    by_key: HashTable<Slot>,
+    by_former_key: BTreeMap<Key, Slot>,
     by_name: BTreeMap<NodeName, Slot>,
     /// When the failure detector looks at which entry. One row per entry; a heartbeat leaves it alone, the row is
     /// moved when it comes up.
@@ -180,7 +187,8 @@ impl Registry {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::default(),
+            by_key: HashTable::new(),
+            by_former_key: BTreeMap::new(),
             by_name: BTreeMap::new(),
             due: BTreeSet::new(),
             first_due: None,
@@ -196,7 +204,8 @@ impl Registry {
 
     /// The entry that has or had this key.
     pub(super) fn find(&self, key: &Key) -> Option<Slot> {
-        self.by_key.get(key).copied()
+        let current = self.by_key.find(hash(key), |slot| self.entry(*slot).key == *key);
+        current.or_else(|| self.by_former_key.get(key)).copied()
     }
 
     /// The entry whose current DID this is.
@@ -250,28 +259,29 @@ impl Registry {
             self.slots.push(None);
             Slot::try_from(self.slots.len() - 1).expect("the registry is bounded far below")
         });
-        self.by_key.insert(entry.key, slot);
         for former in &entry.rest.former_keys {
             if let Some(key) = key_of(&former.did) {
-                self.by_key.insert(key, slot);
+                self.by_former_key.insert(key, slot);
             }
         }
         self.by_name.insert(entry.name().clone(), slot);
         self.count(&entry.key, entry.observed, true);
+        let key = entry.key;
         self.slots[slot as usize] = Some(entry);
+        self.index(&key, slot);
         self.arm(slot, due);
         slot
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Entry {
+        self.unindex(slot);
         let entry = self.slots[slot as usize].take().expect("slots are handed out only for entries that are there");
         self.free.push(slot);
         self.due.remove(&(entry.due, slot));
         self.refresh_first_due();
-        self.by_key.remove(&entry.key);
         for former in &entry.rest.former_keys {
             if let Some(key) = key_of(&former.did) {
-                self.by_key.remove(&key);
+                self.by_former_key.remove(&key);
             }
         }
         if self.named(entry.name()) == Some(slot) {
@@ -296,7 +306,8 @@ impl Registry {
 
     /// Moves the entry to a new key, which is free. The old one leads to it still, as a former key.
     pub(super) fn rekey(&mut self, slot: Slot, key: Key, accepted_until: Timestamp) {
-        let entry = self.slots[slot as usize].as_mut().expect("slots are handed out only for entries that are there");
+        self.unindex(slot);
+        let entry = self.entry_mut(slot);
         let (old, observed) = (std::mem::replace(&mut entry.key, key), entry.observed);
         entry.rest.former_keys.push(FormerKey {
             did: entry.latest.head().issuer.clone(),
@@ -304,13 +315,13 @@ impl Registry {
             sequence: entry.sequence,
             issued_at: entry.issued_at,
         });
-        if entry.rest.former_keys.len() > RETIRED_KEYS_MAX {
-            let forgotten = entry.rest.former_keys.remove(0);
-            if let Some(key) = key_of(&forgotten.did) {
-                self.by_key.remove(&key);
-            }
+        let too_many = entry.rest.former_keys.len() > RETIRED_KEYS_MAX;
+        let forgotten = too_many.then(|| entry.rest.former_keys.remove(0));
+        if let Some(key) = forgotten.and_then(|forgotten| key_of(&forgotten.did)) {
+            self.by_former_key.remove(&key);
         }
-        self.by_key.insert(key, slot);
+        self.by_former_key.insert(old, slot);
+        self.index(&key, slot);
         self.count(&old, observed, false);
         self.count(&key, observed, true);
     }
@@ -355,6 +366,19 @@ impl Registry {
             .map(|(_, slot)| slot)
     }
 
+    fn index(&mut self, key: &Key, slot: Slot) {
+        let Self { by_key, slots, .. } = self;
+        let key_at = |slot: &Slot| slots[*slot as usize].as_ref().map_or(0, |entry| hash(&entry.key));
+        by_key.insert_unique(hash(key), slot, key_at);
+    }
+
+    fn unindex(&mut self, slot: Slot) {
+        let hash = hash(&self.entry(slot).key);
+        if let Ok(found) = self.by_key.find_entry(hash, |indexed| *indexed == slot) {
+            found.remove();
+        }
+    }
+
     fn refresh_first_due(&mut self) {
         self.first_due = self.due.first().map(|(at, _)| *at);
     }
@@ -367,6 +391,14 @@ impl Registry {
     }
 }
 
+/// Keys are chosen by others, so the hash must not be something they aim at cheaply; and it must be the same in every
+/// run, so it is not seeded at random. Whoever makes thousands of keys collide slows one lookup of this registry down.
+fn hash(key: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    hasher.finish()
+}
+
 /// The Ed25519 key in a DID that has been verified before.
 pub(super) fn key_of(did: &Did) -> Option<Key> {
     crate::crypto::decode_did_key(did).ok()?.1.try_into().ok()
@@ -375,6 +407,12 @@ pub(super) fn key_of(did: &Did) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heartbeat_touches_two_cache_lines() {
+        assert!(std::mem::offset_of!(Entry, uptime) + Uptime::HOT_BYTES <= 128);
+        assert_eq!((size_of::<Entry>(), size_of::<Option<Entry>>()), (192, 192));
+    }
 
     #[test]
     fn the_median_is_of_the_last_ten() {

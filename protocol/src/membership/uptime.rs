@@ -16,14 +16,17 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 const DAYS: u64 = 30;
 
 /// The record of one node at one observer.
+///
+/// What each heartbeat touches comes first, for the sake of those who keep many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Uptime {
-    today: Day,
-    past: VecDeque<Day>,
     /// Up to when time has been counted as expected.
     counted_to: Timestamp,
     /// When the last heartbeat was counted as received.
     received_at: Timestamp,
+    today: Day,
+    past: VecDeque<Day>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,10 @@ struct Day {
 }
 
 impl Uptime {
+    /// What each heartbeat touches, from the start of the structure.
+    #[cfg(test)]
+    pub(super) const HOT_BYTES: usize = std::mem::offset_of!(Self, past);
+
     /// Counts from `now` on.
     #[must_use]
     pub fn starting(now: Timestamp) -> Self {

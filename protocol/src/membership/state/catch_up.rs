@@ -78,7 +78,11 @@ impl State {
         if self.exchange.next().is_none_or(|next| self.now < next) {
             return;
         }
-        let every = if self.is_starting() { self.config.exchange_every_at_start } else { self.config.exchange_every };
+        let every = if self.is_starting() && self.exchange.brings_news() {
+            self.config.exchange_every_at_start
+        } else {
+            self.config.exchange_every
+        };
         let next = self.now + every + self.draw(every / 4);
         let draw = self.rng.next_u64();
         if let Some(peer) = self.exchange.choose(self.now, next, draw) {
@@ -150,6 +154,7 @@ impl State {
             return;
         }
         let more = page.next.is_some() && page.invalid().is_none();
+        self.exchange.learned(!page.heartbeats.is_empty());
         // The peer's own heartbeat first: on a network by invitation, its being a member vouches for the rest.
         let (own, others): (Vec<_>, Vec<_>) =
             page.heartbeats.into_iter().partition(|heartbeat| heartbeat.head().issuer == *peer);
