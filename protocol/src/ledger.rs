@@ -67,4 +67,4 @@ pub use validators::ValidatorSet;
 pub use view::{Changes, Layered, MemoryView, View, ViewError};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

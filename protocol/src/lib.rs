@@ -21,6 +21,7 @@
 //! | [`membership`] | who is on the network, who is alive |
 //! | [`did_document`] | what a DID document says |
 //! | [`plc`] | who may change an identity, and what it is now |
+//! | [`mempool`] | which transactions wait, and which go into the next batch |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
 
 pub mod backoff;
@@ -34,6 +35,7 @@ pub mod ledger;
 pub mod lexicon;
 pub mod limits;
 pub mod membership;
+pub mod mempool;
 pub mod plc;
 pub mod repo;
 pub mod time;

@@ -218,3 +218,18 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(2);
 
 /// Wallets in a genesis: a file of them is read at once.
 pub const GENESIS_WALLETS_MAX: usize = 2_000_000;
+
+/// Ledger transactions that wait at one node: two full batches, so that a burst is not turned away.
+pub const MEMPOOL_TRANSACTIONS_MAX: usize = 20_000;
+
+/// Their bytes together: 16 MiB, a sixtieth of the memory of the small profile.
+pub const MEMPOOL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Waiting transactions of one wallet: a third of what it may have decided in an hour.
+pub const MEMPOOL_WALLET_MAX: usize = 32;
+
+/// Waiting transactions of one node's wallet, which acts for all its accounts.
+pub const MEMPOOL_NODE_WALLET_MAX: usize = 1024;
+
+/// Waiting transactions that one tick gossips again.
+pub const MEMPOOL_REPEATS_MAX: usize = 64;

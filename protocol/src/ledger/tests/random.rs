@@ -31,7 +31,6 @@ impl Random {
         self.below(n) == 0
     }
 
-    #[expect(dead_code)]
     pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }

@@ -1,0 +1,217 @@
+//! The waiting transactions and their indexes. Every index is a sorted map, so that the same inputs give the same
+//! order everywhere.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use crate::ids::Did;
+use crate::ledger::{Signed, TransactionId};
+use crate::time::Timestamp;
+
+/// Operational transactions go first, then whoever came first: false before true.
+type Rank = (bool, u64);
+
+/// A transaction whose predecessor is selected already: its rank, wallet and sequence number.
+type Successor<'a> = (Rank, &'a Did, u64);
+
+/// A waiting transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) signed: Signed,
+    pub(super) arrival: u64,
+    pub(super) local: bool,
+}
+
+impl Waiting {
+    fn rank(&self) -> Rank {
+        (!self.signed.transaction().action.is_operational(), self.arrival)
+    }
+
+    fn size(&self) -> usize {
+        self.signed.bytes().len()
+    }
+}
+
+/// One wallet's transactions by sequence number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    /// The wallet's next number on the ledger.
+    pub(super) next: u64,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+}
+
+impl Queue {
+    /// The first number that is missing: everything below it can be decided.
+    fn gap(&self) -> u64 {
+        let mut expected = self.next;
+        for sequence in self.waiting.keys() {
+            if *sequence != expected {
+                break;
+            }
+            expected += 1;
+        }
+        expected
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pool {
+    queues: BTreeMap<Did, Queue>,
+    ids: BTreeMap<TransactionId, (Did, u64)>,
+    expiries: BTreeSet<(Timestamp, TransactionId)>,
+    /// Wallets whose next transaction is here, by its rank.
+    heads: BTreeSet<(Rank, Did)>,
+    /// What is not next in its wallet's order and has a gap before it, by arrival.
+    stranded: BTreeMap<u64, TransactionId>,
+    bytes: usize,
+}
+
+impl Pool {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn get(&self, id: &TransactionId) -> Option<&Waiting> {
+        let (wallet, sequence) = self.ids.get(id)?;
+        self.queues.get(wallet)?.waiting.get(sequence)
+    }
+
+    pub(super) fn queue(&self, wallet: &Did) -> Option<&Queue> {
+        self.queues.get(wallet)
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.heads.is_empty()
+    }
+
+    pub(super) fn first_expiry(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Transactions that expired before `now`.
+    pub(super) fn expired(&self, now: Timestamp) -> Vec<TransactionId> {
+        self.expiries.iter().take_while(|(at, _)| *at < now).map(|(_, id)| *id).collect()
+    }
+
+    /// The latest that could not be decided now.
+    pub(super) fn latest_stranded(&self) -> Option<TransactionId> {
+        self.stranded.last_key_value().map(|(_, id)| *id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.queues.values().flat_map(|queue| queue.waiting.values())
+    }
+
+    /// Adds a transaction whose id and sequence number are free.
+    pub(super) fn insert(&mut self, waiting: Waiting) {
+        let transaction = waiting.signed.transaction();
+        let (wallet, sequence) = (transaction.wallet.clone(), transaction.sequence);
+        self.ids.insert(waiting.signed.id(), (wallet.clone(), sequence));
+        self.expiries.insert((transaction.expires, waiting.signed.id()));
+        self.bytes += waiting.size();
+        self.alter(&wallet, |queue| {
+            queue.waiting.insert(sequence, waiting);
+        });
+    }
+
+    /// Takes a transaction out.
+    pub(super) fn remove(&mut self, id: &TransactionId) -> Option<Waiting> {
+        let (wallet, sequence) = self.ids.remove(id)?;
+        let mut removed = None;
+        self.alter(&wallet, |queue| removed = queue.waiting.remove(&sequence));
+        let waiting = removed?;
+        self.expiries.remove(&(waiting.signed.transaction().expires, *id));
+        self.bytes -= waiting.size();
+        Some(waiting)
+    }
+
+    /// The wallet's next number on the ledger, which never goes back.
+    pub(super) fn advance(&mut self, wallet: &Did, next: u64) {
+        self.alter(wallet, |queue| queue.next = queue.next.max(next));
+    }
+
+    /// Ids of the wallet's transactions that the ledger has passed.
+    pub(super) fn passed(&self, wallet: &Did) -> Vec<TransactionId> {
+        let Some(queue) = self.queues.get(wallet) else { return Vec::new() };
+        queue.waiting.range(..queue.next).map(|(_, waiting)| waiting.signed.id()).collect()
+    }
+
+    /// What can be decided now, in order of rank and of each wallet's numbers, within the bounds.
+    pub(super) fn select(&self, count_max: usize, bytes_max: usize) -> Vec<Signed> {
+        let mut selected = Vec::new();
+        let mut bytes = 0;
+        let mut heads: BinaryHeap<Reverse<Successor<'_>>> = BinaryHeap::new();
+        let mut later = self.heads.iter().peekable();
+        while selected.len() < count_max {
+            // Heads come from the sorted index as they are needed; successors wait in the heap.
+            let from_index = match (later.peek(), heads.peek()) {
+                (Some((rank, _)), Some(Reverse((other, ..)))) => rank < other,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (None, None) => break,
+            };
+            let (wallet, sequence) = if from_index {
+                let Some((_, wallet)) = later.next() else { break };
+                (wallet, self.queues[wallet].next)
+            } else {
+                let Some(Reverse((_, wallet, sequence))) = heads.pop() else { break };
+                (wallet, sequence)
+            };
+            let queue = &self.queues[wallet];
+            let waiting = &queue.waiting[&sequence];
+            if bytes + waiting.size() > bytes_max {
+                break;
+            }
+            bytes += waiting.size();
+            selected.push(waiting.signed.clone());
+            if let Some(successor) = queue.waiting.get(&(sequence + 1)) {
+                heads.push(Reverse((successor.rank(), wallet, sequence + 1)));
+            }
+        }
+        selected
+    }
+
+    /// Changes one wallet's queue and brings the indexes up to date.
+    fn alter(&mut self, wallet: &Did, change: impl FnOnce(&mut Queue)) {
+        let queue = self.queues.entry(wallet.clone()).or_default();
+        if let Some(head) = queue.waiting.get(&queue.next) {
+            self.heads.remove(&(head.rank(), wallet.clone()));
+        }
+        for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
+            self.stranded.remove(&waiting.arrival);
+        }
+        change(queue);
+        if let Some(head) = queue.waiting.get(&queue.next) {
+            self.heads.insert((head.rank(), wallet.clone()));
+        }
+        for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
+            self.stranded.insert(waiting.arrival, waiting.signed.id());
+        }
+        if queue.waiting.is_empty() {
+            self.queues.remove(wallet);
+        }
+    }
+
+    /// Every index says the same.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let all: Vec<_> = self.iter().collect();
+        assert_eq!(all.len(), self.ids.len());
+        assert_eq!(all.len(), self.expiries.len());
+        assert_eq!(all.iter().map(|waiting| waiting.size()).sum::<usize>(), self.bytes);
+        let ready: usize = self
+            .queues
+            .values()
+            .map(|queue| {
+                queue.waiting.range(queue.next..queue.gap()).count() + queue.waiting.range(..queue.next).count()
+            })
+            .sum();
+        assert_eq!(all.len() - ready, self.stranded.len());
+        let heads = self.queues.values().filter(|queue| queue.waiting.contains_key(&queue.next)).count();
+        assert_eq!(heads, self.heads.len());
+    }
+}
