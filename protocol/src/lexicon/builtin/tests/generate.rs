@@ -168,8 +168,9 @@ impl Generator {
         if let Some(format) = text.format {
             return (*self.pick(samples_of_format(format))).to_owned();
         }
-        if !text.known.is_empty() && self.below(2) == 0 {
-            return self.pick(&text.known).clone();
+        if !text.known.is_empty() {
+            let word = if self.below(4) == 0 { "sundial" } else { self.pick(&text.known) };
+            return word.to_owned();
         }
         // Clusters of one, two, four and nine bytes; a text of ours has room for ten bytes each.
         let cluster = if text.graphemes.max.is_some() { *self.pick(&["a", "é", "🦀", "🇩🇪🇩"]) } else { "a" };
