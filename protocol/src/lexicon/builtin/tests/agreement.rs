@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::super::super::Schemas;
 use super::generate::Generator;
 use crate::crypto::NodeKey;
-use crate::data::{cbor, record_from_json};
+use crate::data::{cbor, record_from_json, to_json};
 use crate::ids::{Did, NodeName};
 use crate::membership::{
     AdmittedBy, Capability, DeclaredStatus, Heartbeat, Leases, LinkView, Measured, NodeRecord, NodeType, NodeView,
     PeerReport, Profile, Region, Resources, ScalingModel, Status, TopologyNode, TopologyView,
 };
 use crate::time::Timestamp;
-use crate::wire::{envelope, json};
+use crate::wire::envelope;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -44,7 +44,7 @@ fn profile() -> Profile {
 /// AT Protocol JSON of a value, with links and bytes as they are written there.
 fn at_protocol_json(value: &impl Serialize) -> Value {
     let bytes = serde_ipld_dagcbor::to_vec(value).expect("DAG-CBOR");
-    json::from_cbor(&bytes).expect("the data model")
+    to_json(&cbor::decode(&bytes).expect("the data model"))
 }
 
 fn assert_output(method: &str, answer: &Value) {
