@@ -9,11 +9,15 @@ use clap::{Args, Parser, Subcommand};
 mod client;
 mod completions;
 mod config;
+mod doctor;
 mod exit;
 mod identity;
+mod log;
 mod output;
+mod peers;
 mod run;
 mod status;
+mod storage;
 
 use self::exit::Failure;
 use crate::config::{Config, ConfigError, FlagValue, Loaded, Sources};
@@ -48,12 +52,22 @@ enum Verb {
     Run(run::RunArgs),
     /// Say how the running node is.
     Status,
+    /// List the nodes that the running node knows.
+    Peers(peers::PeersArgs),
+    /// Look for what is wrong or will go wrong, with the mend for each; works with the node down too.
+    Doctor,
     /// Show or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigVerb),
     /// Show or rotate the node's key.
     #[command(subcommand)]
     Identity(identity::IdentityVerb),
+    /// Compact, verify or convert the store of a stopped node.
+    #[command(subcommand)]
+    Storage(storage::StorageVerb),
+    /// Change what the running node logs.
+    #[command(subcommand)]
+    Log(log::LogVerb),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
 }
@@ -65,8 +79,12 @@ pub fn main() -> ExitCode {
     let done = match verb {
         Verb::Run(args) => run::run(&common, args),
         Verb::Status => status::status(&common),
+        Verb::Peers(args) => peers::peers(&common, &args),
+        Verb::Doctor => doctor::doctor(&common),
         Verb::Config(verb) => config::config(&common, verb),
         Verb::Identity(verb) => identity::identity(&common, verb),
+        Verb::Storage(verb) => storage::storage(&common, verb),
+        Verb::Log(verb) => log::log(&common, verb),
         Verb::Completions(args) => completions::completions(&args),
     };
     match done {

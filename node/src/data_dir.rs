@@ -34,6 +34,12 @@ pub enum DataDirError {
         /// Why.
         source: io::Error,
     },
+    /// There is none.
+    #[error("{} holds no data of a node; `angel run` makes it, --data-dir names another", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another daemon uses it.
     #[error("{} is in use by {}; stop that one first, or name another directory with --data-dir", path.display(), holder(*pid))]
     Locked {
@@ -89,7 +95,7 @@ pub enum DataDirError {
 }
 
 fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("the process {pid}"))
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// Where things lie. Making one touches nothing.
@@ -133,6 +139,30 @@ impl Layout {
     #[must_use]
     pub fn genesis(&self) -> PathBuf {
         self.root.join("genesis")
+    }
+
+    /// Whether this release can read what lies there.
+    ///
+    /// # Errors
+    /// [`DataDirError::Newer`], [`DataDirError::Corrupt`], [`DataDirError::Access`].
+    pub fn check_version(&self) -> Result<(), DataDirError> {
+        let path = self.version();
+        let mut text = String::new();
+        let read = File::open(&path).and_then(|file| file.take(VERSION_BYTES_MAX).read_to_string(&mut text));
+        let corrupt = |what: String| DataDirError::Corrupt { path: path.clone(), what };
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(corrupt("it is no text".to_owned()));
+            }
+            Err(source) => return Err(DataDirError::Access { path, source }),
+        }
+        let version = text.trim_end().strip_prefix("angel data ").and_then(|version| version.parse::<u32>().ok());
+        match version {
+            Some(LAYOUT_VERSION) => Ok(()),
+            Some(found) if found > LAYOUT_VERSION => Err(DataDirError::Newer { path: self.root.clone(), found }),
+            _ => Err(corrupt(format!("it reads {text:?} instead of \"angel data {LAYOUT_VERSION}\""))),
+        }
     }
 
     fn version(&self) -> PathBuf {
@@ -179,9 +209,21 @@ impl DataDir {
         if is_new {
             write_atomically(&layout.version(), format!("angel data {LAYOUT_VERSION}\n").as_bytes(), 0o644)?;
         }
-        check_version(&layout)?;
+        layout.check_version()?;
         make_private_dir(&layout.secrets())?;
         Ok(Self { layout, _lock: lock })
+    }
+
+    /// The same, for what makes no sense on an empty directory.
+    ///
+    /// # Errors
+    /// [`DataDirError::Missing`] when no node was ever started there, else as [`Self::open`].
+    pub fn open_existing(root: &Path) -> Result<Self, DataDirError> {
+        if Layout::new(root).version().exists() {
+            Self::open(root)
+        } else {
+            Err(DataDirError::Missing { path: root.to_owned() })
+        }
     }
 
     /// Where things lie.
@@ -254,24 +296,6 @@ fn read_pid(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
-}
-
-fn check_version(layout: &Layout) -> Result<(), DataDirError> {
-    let path = layout.version();
-    let mut text = String::new();
-    let read = File::open(&path).and_then(|file| file.take(VERSION_BYTES_MAX).read_to_string(&mut text));
-    let corrupt = |what: String| DataDirError::Corrupt { path: path.clone(), what };
-    match read {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(corrupt("it is no text".to_owned())),
-        Err(source) => return Err(DataDirError::Access { path, source }),
-    }
-    let version = text.trim_end().strip_prefix("angel data ").and_then(|version| version.parse::<u32>().ok());
-    match version {
-        Some(LAYOUT_VERSION) => Ok(()),
-        Some(found) if found > LAYOUT_VERSION => Err(DataDirError::Newer { path: layout.root().to_owned(), found }),
-        _ => Err(corrupt(format!("it reads {text:?} instead of \"angel data {LAYOUT_VERSION}\""))),
-    }
 }
 
 fn make_private_dir(path: &Path) -> Result<(), DataDirError> {

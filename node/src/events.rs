@@ -2,7 +2,6 @@
 //! apart. Labels come from closed sets, never from what a stranger sent.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -65,8 +64,6 @@ pub struct Events {
     gossip_sent: Family<TopicLabel, Counter>,
     gossip_rejected: Family<RejectionLabels, Counter>,
     peers: Family<StatusLabel, Gauge>,
-    storage_batches: Counter,
-    storage_flush: Histogram,
 }
 
 impl Events {
@@ -82,8 +79,6 @@ impl Events {
             gossip_sent: Family::default(),
             gossip_rejected: Family::default(),
             peers: Family::default(),
-            storage_batches: Counter::default(),
-            storage_flush: LatencyHistogram.new_metric(),
         };
         let angel = registry.sub_registry_with_prefix("angel");
         angel.register("http_requests", "HTTP requests, by method and status", events.http_requests.clone());
@@ -102,8 +97,6 @@ impl Events {
             events.gossip_rejected.clone(),
         );
         angel.register("peers", "Known peers, by status", events.peers.clone());
-        angel.register("storage_batches", "Batches made durable", events.storage_batches.clone());
-        angel.register("storage_flush_seconds", "Time to make batches durable", events.storage_flush.clone());
         events
     }
 
@@ -147,48 +140,6 @@ impl Events {
     pub fn peers_counted(&self, status: &'static str, count: usize) {
         self.peers.get_or_create(&StatusLabel { status }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
-
-    /// A group of batches was applied and flushed.
-    pub fn storage_flushed(&self, batches: u64, took: Duration) {
-        self.storage_batches.inc_by(batches);
-        self.storage_flush.observe(took.as_secs_f64());
-    }
-}
-
-/// The process itself, measured when somebody asks.
-#[derive(Debug)]
-pub struct ProcessGauges {
-    cpu_seconds: Gauge<f64, AtomicU64>,
-    memory_bytes: Gauge,
-    open_files: Gauge,
-    uptime_seconds: Gauge,
-}
-
-impl ProcessGauges {
-    /// Gauges at zero, registered.
-    #[must_use]
-    pub fn new(registry: &mut Registry) -> Self {
-        let gauges = Self {
-            cpu_seconds: Gauge::default(),
-            memory_bytes: Gauge::default(),
-            open_files: Gauge::default(),
-            uptime_seconds: Gauge::default(),
-        };
-        let process = registry.sub_registry_with_prefix("process");
-        process.register("cpu_seconds", "Processor time used since the start", gauges.cpu_seconds.clone());
-        process.register("resident_memory_bytes", "Memory in use", gauges.memory_bytes.clone());
-        process.register("open_fds", "Open file descriptors", gauges.open_files.clone());
-        process.register("uptime_seconds", "Time since the node started", gauges.uptime_seconds.clone());
-        gauges
-    }
-
-    /// Takes over a measurement.
-    pub fn set(&self, usage: &crate::machine::ProcessUsage, uptime: Duration) {
-        self.cpu_seconds.set(usage.cpu.as_secs_f64());
-        self.memory_bytes.set(i64::try_from(usage.memory_bytes).unwrap_or(i64::MAX));
-        self.open_files.set(i64::try_from(usage.open_files).unwrap_or(i64::MAX));
-        self.uptime_seconds.set(i64::try_from(uptime.as_secs()).unwrap_or(i64::MAX));
-    }
 }
 
 /// The registry in OpenMetrics text.
@@ -213,15 +164,12 @@ mod tests {
         events.http_answered(&"com.example.get".into(), 200, Duration::from_millis(3));
         events.gossip_rejected("heartbeat", "BadSignature");
         events.peers_counted("online", 2);
-        events.storage_flushed(3, Duration::from_millis(1));
         let text = render(&registry);
         for line in [
             "angel_http_requests_total{method=\"com.example.get\",status=\"200\"} 1",
             "angel_http_request_seconds_bucket{le=\"0.005\",method=\"com.example.get\"} 1",
             "angel_gossip_rejected_total{topic=\"heartbeat\",reason=\"BadSignature\"} 1",
             "angel_peers{status=\"online\"} 2",
-            "angel_storage_batches_total 3",
-            "angel_storage_flush_seconds_count 1",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} in:\n{text}");
         }

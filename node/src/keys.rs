@@ -8,7 +8,8 @@
 use std::path::Path;
 
 use angel_protocol::crypto::NodeKey;
-use angel_protocol::ids::{Did, NodeName};
+use angel_protocol::ids::{Did, NetworkId, NodeName};
+use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
@@ -35,7 +36,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the key, or makes one at the first start.
+    /// Reads the key, or makes one at the first start, and clears away what is no longer valid.
     ///
     /// # Errors
     /// [`SecretError`]: a key that others can read, a damaged one, a directory that cannot be written.
@@ -45,11 +46,15 @@ impl Identity {
                 create_secret(&path, &format(&generate()?))?;
                 Self::load(layout, now)
             }
-            loaded => loaded,
+            loaded => {
+                let identity = loaded?;
+                rotation::remove_leftovers(layout, &identity.did, now)?;
+                Ok(identity)
+            }
         }
     }
 
-    /// Reads the key.
+    /// Reads the key and changes nothing.
     ///
     /// # Errors
     /// As [`Self::load_or_create`], and [`SecretError::Missing`] before the first start.
@@ -87,6 +92,14 @@ impl Identity {
     #[must_use]
     pub fn previous(&self) -> &[Previous] {
         &self.previous
+    }
+
+    /// The statement that this key follows the one before it, for the heartbeats, while that one is valid. Signed
+    /// anew each time: Ed25519 gives the same bytes.
+    #[must_use]
+    pub fn rotation_statement(&self, network: &NetworkId) -> Option<membership::Rotation> {
+        let Previous { key, since, until } = self.previous.first()?;
+        Some(membership::Rotation::sign(network, key, &self.key, *since, *until))
     }
 
     /// The node id to use when none is configured: stable, and as good as unique.

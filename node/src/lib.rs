@@ -8,6 +8,7 @@
 //! | [`node`] | what is started, in which order, and how it stops |
 //! | [`config`] | what can be set, and where a value came from |
 //! | [`data_dir`] | where things lie on disk, and who may use it |
+//! | `storage` | the store: opened, watched, closed |
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
 //! | [`http`] | the HTTP server, its routes and its errors |
@@ -28,5 +29,6 @@ pub mod machine;
 pub mod network;
 pub mod node;
 pub mod secrets;
+mod storage;
 pub mod tasks;
 pub mod telemetry;

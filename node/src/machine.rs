@@ -1,9 +1,13 @@
 //! The load of the real machine, for heartbeats and metrics. Measuring blocks, so it happens off the async workers.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +92,41 @@ pub fn process_usage() -> ProcessUsage {
     let (cpu, memory_bytes) = system.process(pid).map_or((0, 0), |p| (p.accumulated_cpu_time(), p.memory()));
     let open_files = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     ProcessUsage { cpu: Duration::from_millis(cpu), memory_bytes, open_files }
+}
+
+/// This process's figures, measured when somebody asks.
+#[derive(Debug)]
+pub(crate) struct ProcessCollector {
+    started: Instant,
+}
+
+impl ProcessCollector {
+    /// For a node that started at `started`.
+    pub(crate) fn new(started: Instant) -> Self {
+        Self { started }
+    }
+}
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let ProcessUsage { cpu, memory_bytes, open_files } = process_usage();
+        let mut metric = encoder.encode_descriptor(
+            "process_cpu_seconds",
+            "Processor time used by the process",
+            None,
+            MetricType::Counter,
+        )?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&cpu.as_secs_f64(), None)?;
+        let gauges = [
+            ("process_resident_memory_bytes", "Memory in use by the process", memory_bytes),
+            ("process_open_fds", "Open file descriptors", open_files as u64),
+            ("angel_uptime_seconds", "Time since the node started", self.started.elapsed().as_secs()),
+        ];
+        for (name, help, value) in gauges {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
 }
 
 /// The first measurement of the load. Blocks for a moment.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use angel_protocol::ids::{Did, NetworkId, NodeName};
+use angel_storage::Store;
+use angel_storage::store::{CloseError, OpenError};
 use libp2p::{Multiaddr, PeerId};
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
@@ -21,14 +23,15 @@ use url::Url;
 use crate::clock;
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError, Layout, write_atomically};
-use crate::events::{Events, ProcessGauges};
+use crate::events::Events;
 use crate::health::{Health, Importance, ServiceState};
 use crate::http::admin::Admin;
 use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
 use crate::keys::Identity;
-use crate::machine::{self, Load};
+use crate::machine::{self, Load, ProcessCollector};
 use crate::secrets::{AdminPassword, SecretError};
+use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
 
@@ -53,6 +56,9 @@ pub enum StartError {
     /// The HTTP port.
     #[error(transparent)]
     Http(#[from] BindError),
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
     /// A step that blocks did not come to an end.
     #[error("starting was cut short: {0}")]
     Cut(#[from] JoinError),
@@ -70,6 +76,9 @@ pub enum StopError {
         /// Their names.
         names: Vec<&'static str>,
     },
+    /// The store could not be closed; what was acknowledged is safe.
+    #[error("the store was not closed cleanly: {0}")]
+    Storage(#[from] CloseError),
     /// The stopping itself broke.
     #[error("stopping was cut short: {0}")]
     Cut(#[from] JoinError),
@@ -271,12 +280,21 @@ impl Node {
         // The port, before anything costly: a taken one is the most common reason not to start.
         let http = server::bind(&config.http).await?;
 
+        // What survives a restart.
+        let storage_config = config.storage.clone();
+        let storage_dir = layout.storage();
+        let opening = tokio::task::spawn_blocking(move || storage::open(&storage_dir, &storage_config));
+        let (store, storage_failure) = opening.await??;
+
         // What counts and what is watched.
         let mut registry = Registry::default();
         let events = Events::new(&mut registry);
-        let process = Arc::new(ProcessGauges::new(&mut registry));
+        registry.register_collector(Box::new(ProcessCollector::new(started)));
         let health = Health::default();
         let _identity_health = health.register("identity", Importance::Vital, ServiceState::Ok);
+        let storage_health = health.register("storage", Importance::Vital, ServiceState::Ok);
+        registry.register_collector(Box::new(StorageCollector(store.writer().clone())));
+        spawner.spawn("storage", |stop| storage::watch(storage_failure, storage_health, stop));
         let (load_sender, load) = watch::channel(first_load);
         spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
 
@@ -315,8 +333,6 @@ impl Node {
             events: events.clone(),
             metrics: MetricsPage {
                 registry: Arc::new(registry),
-                process,
-                started,
                 access: config.http.metrics,
                 admin: Arc::clone(&admin),
             },
@@ -326,7 +342,7 @@ impl Node {
 
         write_run_file(&layout, &facts)?;
         tracing::info!(did = %facts.did, http = %facts.http_addr, took_ms = started.elapsed().as_millis(), "ready");
-        Ok(Built { data_dir, facts, control, health, load })
+        Ok(Built { data_dir, store, facts, control, health, load })
     }
 }
 
@@ -358,10 +374,18 @@ fn write_run_file(layout: &Layout, facts: &NodeFacts) -> Result<(), DataDirError
 /// A node that was built.
 struct Built {
     data_dir: DataDir,
+    store: Store,
     facts: Arc<NodeFacts>,
     control: Control,
     health: Health,
     load: watch::Receiver<Load>,
+}
+
+/// Closes what the tasks used, the lock last. Blocks.
+fn close(store: Store, data_dir: DataDir) -> Result<(), CloseError> {
+    let closed = store.close();
+    drop(std::fs::remove_file(data_dir.layout().node_json()));
+    closed
 }
 
 /// A running node. Dropping it asks the node to stop without waiting for it.
@@ -376,7 +400,7 @@ pub struct NodeHandle {
 
 impl NodeHandle {
     fn supervise(built: Built, tasks: Tasks, span: Span) -> Self {
-        let Built { data_dir, facts, control, health, load } = built;
+        let Built { data_dir, store, facts, control, health, load } = built;
         let asking = control.clone();
         let supervisor = async move {
             let ended = tokio::select! {
@@ -387,16 +411,20 @@ impl NodeHandle {
             if !names.is_empty() {
                 tracing::error!(tasks = names.join(", "), "these would not stop");
             }
-            let closing = tokio::task::spawn_blocking(move || {
-                drop(std::fs::remove_file(data_dir.layout().node_json()));
-                drop(data_dir);
-            });
-            closing.await?;
+            let closing = tokio::task::spawn_blocking(move || close(store, data_dir));
+            let Ok(closed) = tokio::time::timeout(CLOSE_LIMIT, closing).await else {
+                tracing::error!("the store would not close in time; what was acknowledged is safe");
+                return Err(StopError::Stragglers { names: vec!["store"] });
+            };
+            let closed = closed?;
             tracing::info!("stopped");
-            match ended {
-                Ok(_) if !names.is_empty() => Err(StopError::Stragglers { names }),
-                ended => ended,
+            // The first thing that went wrong is the cause of the others.
+            let ended = ended?;
+            if !names.is_empty() {
+                return Err(StopError::Stragglers { names });
             }
+            closed?;
+            Ok(ended)
         };
         let supervisor = tokio::spawn(supervisor.instrument(span));
         Self { facts, control, health, load, supervisor }

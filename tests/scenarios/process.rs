@@ -78,7 +78,7 @@ fn it_starts_on_an_empty_directory_and_says_how_to_reach_it() -> Result<()> {
     let status = verb(&data_dir, &["status", "--json"])?;
     let status: Value = serde_json::from_slice(&status.stdout)?;
     assert_eq!(status["node"]["did"], daemon.facts()["did"]);
-    assert_eq!(status["health"]["services"]["identity"], "ok");
+    assert_eq!(status["health"]["services"], serde_json::json!({ "identity": "ok", "storage": "ok" }));
     assert!(daemon.stop()?.success());
     Ok(())
 }
@@ -310,6 +310,90 @@ fn the_log_is_json_when_asked_and_holds_no_secret() -> Result<()> {
         serde_json::from_str::<Value>(&line).with_context(|| line.clone())?;
         assert!(!line.contains("correct horse") && !line.contains(secret), "{line}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_store_of_a_stopped_node_is_checked_compacted_and_converted() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let answer = |words: &[&str]| -> Result<Value> {
+        let output = verb(dir.path(), words)?;
+        ensure!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let missing = verb(dir.path(), &["storage", "verify"])?;
+    assert_eq!(missing.status.code(), Some(5), "{}", text(&missing.stderr));
+
+    let daemon = Launch::in_dir(dir.path()).start()?;
+    for words in [&["storage", "verify"][..], &["storage", "compact"], &["storage", "convert", "--to", "fjall"]] {
+        let refused = verb(dir.path(), words)?;
+        assert_eq!(refused.status.code(), Some(6), "{}", text(&refused.stderr));
+    }
+    assert!(daemon.stop()?.success());
+
+    let verified = answer(&["storage", "verify", "--json"])?;
+    assert_eq!((&verified["engine"], &verified["sound"]), (&"sled".into(), &true.into()));
+    assert_eq!(answer(&["storage", "compact", "--json"])?["rows"], verified["rows"]["node_meta"]);
+    answer(&["storage", "convert", "--to", "fjall", "--json"])?;
+    let output = Launch::in_dir(dir.path()).fail()?;
+    assert_refused(&output, dir.path(), 4, &["storage.engine = \"fjall\""]);
+    let daemon = Launch::in_dir(dir.path()).env("ANGEL_STORAGE_ENGINE", "fjall").start()?;
+    assert!(daemon.stop()?.success());
+    assert_eq!(answer(&["storage", "verify", "--json"])?["engine"], "fjall");
+    Ok(())
+}
+
+#[test]
+fn a_damaged_store_is_not_started_afresh() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    assert!(Launch::in_dir(dir.path()).start()?.stop()?.success());
+    let manifest = dir.path().join("storage/manifest.json");
+    let good = fs::read_to_string(&manifest)?;
+    fs::write(&manifest, good.replace("\"closed\"", "\"open\""))?;
+    assert_refused(&Launch::in_dir(dir.path()).fail()?, dir.path(), 8, &["manifest", "damaged"]);
+    fs::remove_file(&manifest)?;
+    assert_refused(&Launch::in_dir(dir.path()).fail()?, dir.path(), 8, &["no manifest"]);
+    fs::write(&manifest, &good)?;
+    assert!(Launch::in_dir(dir.path()).start()?.stop()?.success());
+    Ok(())
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong_and_the_mend() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let ask = |http: std::net::SocketAddr| -> Result<(Option<i32>, Value)> {
+        let mut command = command(dir.path());
+        command.args(["doctor", "--json", "--data-dir"]).arg(&data_dir).env("ANGEL_HTTP_LISTEN", http.to_string());
+        command.env("ANGEL_NETWORK_LISTEN", "/ip4/127.0.0.1/tcp/0").env("ANGEL_HTP_LISTEN", "x");
+        let output = command.output()?;
+        Ok((output.status.code(), serde_json::from_slice(&output.stdout)?))
+    };
+    let find = |answer: &Value, level: &str, check: &str| -> Vec<String> {
+        let findings = answer["findings"].as_array().cloned().unwrap_or_default();
+        let fits = |finding: &&Value| finding["level"] == level && finding["check"] == check;
+        findings.iter().filter(fits).map(ToString::to_string).collect()
+    };
+
+    let (code, answer) = ask(free)?;
+    assert_eq!(code, Some(0), "{answer}");
+    assert!(find(&answer, "warning", "config")[0].contains("ANGEL_HTTP_LISTEN"), "{answer}");
+    assert!(!data_dir.exists(), "looking changes nothing");
+
+    let daemon = Launch::in_dir(&data_dir).start()?;
+    let (code, answer) = ask(taken.local_addr()?)?;
+    assert_eq!(code, Some(0), "{answer}");
+    assert_eq!(find(&answer, "ok", "health").len(), 1, "{answer}");
+    assert!(daemon.stop()?.success());
+
+    let key = data_dir.join("secrets/node.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640))?;
+    let (code, answer) = ask(taken.local_addr()?)?;
+    assert_eq!(code, Some(15), "{answer}");
+    assert!(find(&answer, "problem", "secrets")[0].contains("chmod 600"), "{answer}");
+    assert!(find(&answer, "problem", "http")[0].contains("http.listen"), "{answer}");
     Ok(())
 }
 

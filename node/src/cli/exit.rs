@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use angel_storage::manifest::ManifestError;
+use angel_storage::migrate::MigrateError;
+use angel_storage::store::OpenError;
+
 use super::Common;
 use crate::config::ConfigError;
 use crate::data_dir::DataDirError;
@@ -47,6 +51,7 @@ pub(super) enum Code {
     Stragglers = 12,
     NotRunning = 13,
     Daemon = 14,
+    Findings = 15,
 }
 
 /// A command that did not succeed: what to say and how to end.
@@ -59,6 +64,10 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(code: Code, words: impl Into<String>) -> Self {
         Self { code, words: words.into() }
+    }
+
+    pub(super) fn words(&self) -> &str {
+        &self.words
     }
 
     pub(super) fn unexpected(words: impl Into<String>) -> Self {
@@ -94,7 +103,7 @@ impl From<ConfigError> for Failure {
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {
         let code = match error {
-            DataDirError::Access { .. } | DataDirError::Foreign { .. } => Code::DataDir,
+            DataDirError::Access { .. } | DataDirError::Foreign { .. } | DataDirError::Missing { .. } => Code::DataDir,
             DataDirError::Locked { .. } => Code::Locked,
             DataDirError::Newer { .. } => Code::NewerData,
             DataDirError::Corrupt { .. } => Code::DamagedData,
@@ -125,8 +134,32 @@ impl From<StartError> for Failure {
             StartError::DataDir(error) => error.into(),
             StartError::Secret(error) => error.into(),
             StartError::Http(error) => Self::new(Code::Listen, error.to_string()),
+            StartError::Storage(error) => error.into(),
             StartError::Cut(_) => Self::unexpected(error.to_string()),
         }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::Io { .. } | OpenError::NotFound { .. } => Code::DataDir,
+            OpenError::InUse { .. } => Code::Locked,
+            OpenError::OtherEngine { .. } => Code::Config,
+            OpenError::Manifest(ManifestError::Newer { .. }) | OpenError::Migrate(MigrateError::Newer { .. }) => {
+                Code::NewerData
+            }
+            OpenError::Manifest(ManifestError::Io { .. }) => Code::DataDir,
+            OpenError::Manifest(ManifestError::Damaged { .. })
+            | OpenError::ManifestMissing { .. }
+            | OpenError::DataMissing { .. }
+            | OpenError::Damaged { .. }
+            | OpenError::Incomplete { .. }
+            | OpenError::Migrate(_)
+            | OpenError::Read(_)
+            | OpenError::Engine(_) => Code::DamagedData,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -135,6 +168,7 @@ impl From<StopError> for Failure {
         let code = match error {
             StopError::Task(_) => Code::TaskFailed,
             StopError::Stragglers { .. } => Code::Stragglers,
+            StopError::Storage(_) => Code::TaskFailed,
             StopError::Cut(_) => Code::Unexpected,
         };
         Self::new(code, error.to_string())

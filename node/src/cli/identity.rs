@@ -57,7 +57,7 @@ fn rotate(common: &Common) -> Result<(), Failure> {
     let answer = if running(&layout)?.is_some() {
         block_on(Daemon::find(common)?.post("/admin/identity/rotate", &json!({})))??
     } else {
-        let data_dir = DataDir::open(layout.root())?;
+        let data_dir = DataDir::open_existing(layout.root())?;
         keys::rotate(data_dir.layout(), clock::now(), loaded.config.identity.rotation_overlap)?.to_json()
     };
     let text = |key: &str| answer[key].as_str().unwrap_or("-").to_owned();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use libp2p::Multiaddr;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
@@ -60,12 +61,22 @@ pub(super) fn run(common: &Common, args: RunArgs) -> Result<(), Failure> {
         let meant = unused.nearest.as_deref().map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         tracing::warn!("the environment variable {} sets nothing{meant}", unused.name);
     }
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("angel").enable_all().build();
     let runtime = runtime.map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
     let done = runtime.block_on(serve(&loaded, &args, &log));
     // Whatever still blocks a thread has been named by now and must not keep the process.
     runtime.shutdown_timeout(BLOCKING_LIMIT);
     done
+}
+
+/// Lets the process open as many files as it may: each connection is one.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files; it stays as it is");
+    }
 }
 
 /// Runs the node, again after each rotation of its key, until a signal or a failure.

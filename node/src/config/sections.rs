@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use angel_protocol::ids::{Did, NetworkId, NodeName};
+use angel_protocol::membership::{Capability, NodeType, OVERLAP, Region, ScalingModel};
+use angel_storage::engine::EngineKind;
 use libp2p::Multiaddr;
 use url::Url;
 
@@ -29,70 +31,6 @@ section! {
         profile: Profile = Profile::Home,
         /// Where everything is kept. Unset: "angel" in the XDG data directory, or /var/lib/angel as a service.
         data_dir: Option<PathBuf> = None,
-    }
-}
-
-choice! {
-    /// Where in the world a node stands.
-    pub enum Region {
-        /// North America, east.
-        UsEast = "us-east",
-        /// North America, west.
-        UsWest = "us-west",
-        /// Europe.
-        Europe = "europe",
-        /// Asia.
-        Asia = "asia",
-        /// Australia.
-        Australia = "australia",
-    }
-}
-
-choice! {
-    /// What kind of node it is.
-    pub enum NodeType {
-        /// The first node of a network.
-        Genesis = "genesis",
-        /// A cluster in production.
-        ProductionCluster = "production_cluster",
-        /// One machine.
-        SingleInstance = "single_instance",
-        /// A cluster near its users.
-        EdgeCluster = "edge_cluster",
-        /// A developer's node; joins networks whose id ends in `-dev` only.
-        Development = "development",
-        /// Specialised in AI work.
-        AiSpecialized = "ai_specialized",
-    }
-}
-
-choice! {
-    /// How a node grows.
-    pub enum ScalingModel {
-        /// Serverless functions.
-        VercelServerless = "vercel_serverless",
-        /// A load balancer in front.
-        CloudflareLb = "cloudflare_lb",
-        /// Kubernetes.
-        K8sCluster = "k8s_cluster",
-        /// One machine.
-        SingleServer = "single_server",
-    }
-}
-
-choice! {
-    /// What a node offers.
-    pub enum Capability {
-        /// Takes tenants.
-        TenantHosting = "tenant_hosting",
-        /// Runs AI work.
-        AiProcessing = "ai_processing",
-        /// Keeps media.
-        MediaStorage = "media_storage",
-        /// Serves live connections.
-        RealtimeComm = "realtime_comm",
-        /// Is willing to validate the ledger.
-        BlockchainServices = "blockchain_services",
     }
 }
 
@@ -236,24 +174,14 @@ section! {
     }
 }
 
-choice! {
-    /// Which engine keeps the data.
-    pub enum Engine {
-        /// sled 0.34.
-        Sled = "sled",
-        /// fjall 3.
-        Fjall = "fjall",
-    }
-}
-
 section! {
     /// What survives a restart.
     pub struct StorageConfig in "storage" {
         /// The engine of a new data directory: "sled" or "fjall". An existing one keeps its engine until
         /// `angel storage convert`.
-        engine: Engine = Engine::Sled,
-        /// Memory for the engine's cache. Plan for two to three times as much in use.
-        cache: ByteSize = ByteSize::from_mib(32),
+        engine: EngineKind = EngineKind::Sled,
+        /// Memory meant for the store; it grows towards it with use.
+        memory: ByteSize = ByteSize::from_mib(256),
     }
 }
 
@@ -282,6 +210,6 @@ section! {
     /// The node's identity.
     pub struct IdentityConfig in "identity" {
         /// How long the previous key stays valid after a rotation.
-        rotation_overlap: Duration = Duration::from_secs(24 * 3600),
+        rotation_overlap: Duration = OVERLAP,
     }
 }

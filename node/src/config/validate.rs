@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Config, ConfigError, NodeType};
+use angel_protocol::membership::{NodeType, OVERLAP_MAX};
+
+use super::{Config, ConfigError};
 
 /// A heartbeat faster than this would be a flood even on a test bench.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -24,8 +26,8 @@ impl Config {
         self.validate_network()?;
         self.validate_membership()?;
         let overlap = self.identity.rotation_overlap;
-        require("identity.rotation_overlap", overlap <= Duration::from_secs(30 * 86_400), || {
-            "a replaced key stays valid for 30d at most".to_owned()
+        require("identity.rotation_overlap", overlap <= OVERLAP_MAX, || {
+            format!("peers accept a replaced key for {} days at most", OVERLAP_MAX.as_secs() / 86_400)
         })?;
         let filter = &self.log.filter;
         require("log.filter", filter.parse::<tracing_subscriber::EnvFilter>().is_ok(), || {

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use angel_protocol::ids::{Did, NetworkId, NodeName};
+use angel_protocol::membership::{Capability, NodeType, Region, ScalingModel};
+use angel_storage::engine::EngineKind;
 use libp2p::Multiaddr;
 
 /// A type a setting can have.
@@ -64,8 +66,34 @@ text_value! {
     NetworkId: "a network id such as \"home-dev\"",
     Multiaddr: "a multiaddress such as \"/ip4/192.0.2.1/tcp/2584\"",
     ByteSize: "a size such as \"64MiB\"",
+    EngineKind: "\"sled\" or \"fjall\"",
     url::Url: "a URL such as \"https://angel.example.org\"",
 }
+
+/// Words of an open list: peers may send words of a later version, an operator may not write them.
+macro_rules! known_value {
+    ($($type:ident),* $(,)?) => {$(
+        impl Value for $type {
+            fn expected() -> String {
+                let words: Vec<_> = Self::KNOWN.iter().map(|word| format!("\"{word}\"")).collect();
+                format!("one of {}", words.join(", "))
+            }
+
+            fn from_toml(value: &toml::Value) -> Result<Self, String> {
+                match value.as_str().map(str::parse) {
+                    Some(Ok(known)) if !matches!(known, Self::Other(_)) => Ok(known),
+                    _ => Err(wrong_kind::<Self>()),
+                }
+            }
+
+            fn to_toml(&self) -> Option<toml::Value> {
+                Some(toml::Value::String(self.to_string()))
+            }
+        }
+    )*};
+}
+
+known_value!(Region, NodeType, ScalingModel, Capability);
 
 impl Value for PathBuf {
     fn expected() -> String {

@@ -1,7 +1,6 @@
 //! `/metrics`, for Prometheus.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -11,15 +10,12 @@ use prometheus_client::registry::Registry;
 use super::admin::Admin;
 use super::error::XrpcError;
 use crate::config::MetricsAccess;
-use crate::events::{self, ProcessGauges};
-use crate::machine;
+use crate::events;
 
 /// What the page shows, and to whom.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) process: Arc<ProcessGauges>,
-    pub(crate) started: Instant,
     pub(crate) access: MetricsAccess,
     pub(crate) admin: Arc<Admin>,
 }
@@ -30,10 +26,8 @@ pub(super) async fn page(State(metrics): State<Metrics>, headers: HeaderMap) -> 
         MetricsAccess::Admin => metrics.admin.authorize(&headers)?,
         MetricsAccess::Off => return Err(XrpcError::not_found("the metrics are switched off")),
     }
-    let text = tokio::task::spawn_blocking(move || {
-        metrics.process.set(&machine::process_usage(), metrics.started.elapsed());
-        events::render(&metrics.registry)
-    });
+    // Measuring the process reads files.
+    let text = tokio::task::spawn_blocking(move || events::render(&metrics.registry));
     let text = text.await.map_err(|error| XrpcError::unexpected(&error))?;
     Ok(([(header::CONTENT_TYPE, events::CONTENT_TYPE)], text).into_response())
 }

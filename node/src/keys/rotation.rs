@@ -3,9 +3,10 @@
 //! The order of the files is chosen so that a crash at any point leaves a node that starts: the old key gets its second
 //! name before the new one takes `node.key`, and a second name that still holds the current key is no rotation.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use angel_protocol::crypto::NodeKey;
@@ -25,6 +26,8 @@ const PREVIOUS_KEYS_MAX: usize = 4;
 pub struct Previous {
     /// The key.
     pub key: NodeKey,
+    /// When it was replaced.
+    pub since: Timestamp,
     /// When it stops being valid.
     pub until: Timestamp,
 }
@@ -61,7 +64,7 @@ pub enum RotationError {
     /// Too many rotations within the overlap.
     #[error("{PREVIOUS_KEYS_MAX} replaced keys are still valid; rotate again after {next}")]
     TooMany {
-        /// When the oldest of them ends.
+        /// When the first of them ends.
         next: Timestamp,
     },
 }
@@ -75,8 +78,9 @@ pub fn rotate(layout: &Layout, now: Timestamp, overlap: Duration) -> Result<Rota
     let current_path = layout.secrets().join("node.key");
     let old = load_key(&current_path)?;
     let previous = load_previous(layout, &old.did(), now)?;
-    if let (true, Some(oldest)) = (previous.len() >= PREVIOUS_KEYS_MAX, previous.last()) {
-        return Err(RotationError::TooMany { next: oldest.until });
+    let next = previous.iter().map(|previous| previous.until).min();
+    if let (true, Some(next)) = (previous.len() >= PREVIOUS_KEYS_MAX, next) {
+        return Err(RotationError::TooMany { next });
     }
 
     let new = generate()?;
@@ -84,7 +88,8 @@ pub fn rotate(layout: &Layout, now: Timestamp, overlap: Duration) -> Result<Rota
     remove(&next_path)?;
     create_secret(&next_path, &format(&new))?;
     let previous_until = now + overlap;
-    let previous_path = layout.secrets().join(format!("previous-{}.key", previous_until.as_millis()));
+    let previous_path =
+        layout.secrets().join(format!("previous-{}-{}.key", now.as_millis(), previous_until.as_millis()));
     let access = |path: &Path| {
         let path = path.to_owned();
         move |source| SecretError::Access { path, source }
@@ -96,33 +101,50 @@ pub fn rotate(layout: &Layout, now: Timestamp, overlap: Duration) -> Result<Rota
     Ok(Rotation { previous: old.did(), current: new.did(), previous_until })
 }
 
-/// The replaced keys that are valid at `now`, newest first; those that no longer are get deleted.
+/// The replaced keys that are valid at `now`, newest first.
 pub(super) fn load_previous(layout: &Layout, current: &Did, now: Timestamp) -> Result<Vec<Previous>, SecretError> {
-    let secrets = layout.secrets();
-    let access = |source| SecretError::Access { path: secrets.clone(), source };
     let mut previous = vec![];
-    for entry in fs::read_dir(&secrets).map_err(access)? {
-        let path = entry.map_err(access)?.path();
-        let Some(until) = valid_until(&path) else { continue };
-        if until <= now {
-            remove(&path)?;
-            continue;
-        }
-        let key = load_key(&path)?;
-        if key.did() == *current {
-            // A rotation that was cut short before the new key took its place.
-            remove(&path)?;
-        } else {
-            previous.push(Previous { key, until });
+    for (path, since, until) in previous_files(layout)? {
+        if until > now {
+            let key = load_key(&path)?;
+            // The current key under a second name is a rotation that was cut short.
+            if key.did() != *current {
+                previous.push(Previous { key, since, until });
+            }
         }
     }
-    previous.sort_by_key(|previous| std::cmp::Reverse(previous.until));
+    previous.sort_by_key(|previous| Reverse(previous.since));
     Ok(previous)
 }
 
-fn valid_until(path: &Path) -> Option<Timestamp> {
+/// Deletes replaced keys that are no longer valid, and what a rotation that was cut short left behind.
+pub(super) fn remove_leftovers(layout: &Layout, current: &Did, now: Timestamp) -> Result<(), SecretError> {
+    for (path, _, until) in previous_files(layout)? {
+        if until <= now || load_key(&path)?.did() == *current {
+            remove(&path)?;
+        }
+    }
+    remove(&layout.secrets().join("node.key.next"))
+}
+
+fn previous_files(layout: &Layout) -> Result<Vec<(PathBuf, Timestamp, Timestamp)>, SecretError> {
+    let secrets = layout.secrets();
+    let access = |source| SecretError::Access { path: secrets.clone(), source };
+    let mut files = vec![];
+    for entry in fs::read_dir(&secrets).map_err(access)? {
+        let path = entry.map_err(access)?.path();
+        if let Some((since, until)) = validity(&path) {
+            files.push((path, since, until));
+        }
+    }
+    Ok(files)
+}
+
+/// When a replaced key was replaced and until when it is valid, from its name: `previous-SINCE-UNTIL.key`.
+fn validity(path: &Path) -> Option<(Timestamp, Timestamp)> {
     let name = path.file_name()?.to_str()?;
-    name.strip_prefix("previous-")?.strip_suffix(".key")?.parse().ok().map(Timestamp::from_millis)
+    let (since, until) = name.strip_prefix("previous-")?.strip_suffix(".key")?.split_once('-')?;
+    Some((Timestamp::from_millis(since.parse().ok()?), Timestamp::from_millis(until.parse().ok()?)))
 }
 
 fn remove(path: &Path) -> Result<(), SecretError> {

@@ -59,8 +59,13 @@ fn a_rotation_keeps_the_old_key_for_the_overlap() {
     let new = Identity::load_or_create(data.layout(), START + 23 * HOUR).expect("read");
     assert_eq!(rotation.current, *new.did());
     assert_eq!(new.previous().iter().map(|p| p.key.did()).collect::<Vec<_>>(), [old.did().clone()]);
+    let network = "home-dev".parse().expect("a network id");
+    let statement = new.rotation_statement(&network).expect("the old key is valid");
+    assert_eq!(statement.verify(), Ok(()));
+    assert_eq!((&statement.statement.old, &statement.statement.new), (old.did(), new.did()));
+    assert_eq!((statement.statement.issued_at, statement.statement.overlap_until), (START, START + 24 * HOUR));
     let later = Identity::load_or_create(data.layout(), START + 24 * HOUR).expect("read");
-    assert!(later.previous().is_empty());
+    assert!(later.previous().is_empty() && later.rotation_statement(&network).is_none());
     let names = fs::read_dir(data.layout().secrets()).expect("readable").count();
     assert_eq!(names, 1, "the replaced key is deleted when its time is over");
 }
@@ -71,7 +76,7 @@ fn a_rotation_cut_short_leaves_the_old_key_in_force() {
     let old = Identity::load_or_create(data.layout(), START).expect("made");
     let secrets = data.layout().secrets();
     // As after a crash between the old key's second name and the new key's taking its place.
-    fs::hard_link(secrets.join("node.key"), secrets.join("previous-1900000000000.key")).expect("linked");
+    fs::hard_link(secrets.join("node.key"), secrets.join("previous-1800000000000-1900000000000.key")).expect("linked");
     fs::write(secrets.join("node.key.next"), "half").expect("written");
     let same = Identity::load_or_create(data.layout(), START).expect("read");
     assert_eq!(same.did(), old.did());

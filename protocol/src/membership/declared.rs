@@ -33,6 +33,9 @@ macro_rules! known {
         }
 
         impl $type {
+            /// The words this version knows.
+            pub const KNOWN: &[&str] = &[$($text),+];
+
             /// The word in records and messages.
             #[must_use]
             pub fn as_str(&self) -> &str {

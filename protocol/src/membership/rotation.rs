@@ -15,7 +15,7 @@ use crate::ids::{Did, NetworkId};
 use crate::time::Timestamp;
 use crate::wire::envelope::Head;
 
-/// How long the old key stays valid beside the new one.
+/// How long the old key stays valid beside the new one, unless the operator says otherwise.
 pub const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest overlap accepted: a stolen key must not stay valid for long.
@@ -53,15 +53,15 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// States that `new` follows `old`, from `now` on, with the usual overlap.
+    /// States that `new` follows `old`, from `now` on, and that `old` is accepted until `overlap_until`.
     #[must_use]
-    pub fn sign(network: &NetworkId, old: &NodeKey, new: &NodeKey, now: Timestamp) -> Self {
+    pub fn sign(network: &NetworkId, old: &NodeKey, new: &NodeKey, now: Timestamp, overlap_until: Timestamp) -> Self {
         let statement = RotationStatement {
             network: network.clone(),
             old: old.did(),
             new: new.did(),
             issued_at: now,
-            overlap_until: now + OVERLAP,
+            overlap_until,
         };
         let bytes = statement.bytes();
         Self {
@@ -116,10 +116,11 @@ mod tests {
         let (old, new, thief) =
             (NodeKey::from_seed(&[1; 32]), NodeKey::from_seed(&[2; 32]), NodeKey::from_seed(&[3; 32]));
         let network: NetworkId = "home-dev".parse().expect("valid");
-        let good = Rotation::sign(&network, &old, &new, Timestamp::from_millis(1_000));
+        let now = Timestamp::from_millis(1_000);
+        let good = Rotation::sign(&network, &old, &new, now, now + OVERLAP);
         assert_eq!(good.verify(), Ok(()));
 
-        let mut claimed = Rotation::sign(&network, &thief, &new, Timestamp::from_millis(1_000));
+        let mut claimed = Rotation::sign(&network, &thief, &new, now, now + OVERLAP);
         claimed.statement.old = old.did();
         assert_eq!(claimed.verify(), Err(BadSignature));
 
