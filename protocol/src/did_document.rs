@@ -182,6 +182,8 @@ fn is_origin(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::crypto::{P256Key, Secp256k1Key, SigningKey};
     use crate::interop;
@@ -296,5 +298,24 @@ mod tests {
         let many = vec![json!("at://a.example"); DID_DOCUMENT_ENTRIES_MAX + 1];
         assert_eq!(read(&|json| json["alsoKnownAs"] = many.clone().into()), Err(InvalidDidDocument::TooManyEntries));
         assert!(read(&|json| json["service"] = Json::Null).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_json_panics(
+            id in "(did:plc:yk4d)?#?(atproto|atproto_pds|\\PC{0,8})",
+            kind in "Multikey|EcdsaSecp256(k|r)1VerificationKey2019|AtprotoPersonalDataServer|\\PC{0,8}",
+            value in "z[1-9A-HJ-NP-Za-km-z]{0,60}|https?://\\PC{0,20}|\\PC{0,20}",
+        ) {
+            let entry = json!({
+                "id": id, "type": kind, "controller": "did:plc:yk4d", "publicKeyMultibase": value, "serviceEndpoint": value,
+            });
+            let json = json!({
+                "id": "did:plc:yk4d", "alsoKnownAs": [value, id], "verificationMethod": [entry, value], "service": [entry, 1],
+            });
+            let document = DidDocument::from_json(&json).expect("it has an id");
+            let _ = (document.signing_key(), document.pds(), document.claimed_handle());
+            prop_assert_eq!(DidDocument::from_json(&document.to_json()), Ok(document));
+        }
     }
 }

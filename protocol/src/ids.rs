@@ -29,5 +29,5 @@ pub use nsid::{InvalidNsid, Nsid};
 pub(crate) use record_key::is_record_key_byte;
 pub use record_key::{InvalidRecordKey, RecordKey};
 pub use repo_path::{InvalidRepoPath, RepoPath};
-pub use tid::{InvalidTid, Tid, TidClock};
+pub use tid::{InvalidTid, Tid, TidClock, TidsExhausted};
 pub use uri::{InvalidUri, Uri};

@@ -7,6 +7,7 @@ mod blocks;
 pub mod car;
 mod commit;
 mod export;
+mod import;
 pub mod mst;
 mod verify;
 mod write;
@@ -14,6 +15,7 @@ mod write;
 pub use blocks::{BlockSource, MemoryBlocks, SourceError};
 pub use commit::{Commit, CommitError, SignedCommit};
 pub use export::{Export, RecordProofError, export_record, verify_record};
+pub use import::{ImportError, Totals, verify_repository};
 pub use verify::{CommitMessage, FollowError, VerifiedCommit, VerifyError, verify_commit};
 pub use write::{NewCommit, Repository, Write, WriteError};
 

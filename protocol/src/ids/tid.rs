@@ -28,6 +28,11 @@ pub enum InvalidTid {
     HighBit,
 }
 
+/// There is no TID greater than the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no greater TID is left: the last one claims to be of the year 2255")]
+pub struct TidsExhausted;
+
 const ALPHABET: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
 const LENGTH: usize = 13;
 const CLOCK_BITS: u32 = 10;
@@ -134,12 +139,19 @@ impl TidClock {
     }
 
     /// The next TID: the time given, or the least one greater than every TID made or [seen](Self::observe) before.
-    #[must_use]
-    pub fn next(&mut self, now: Timestamp) -> Tid {
-        let micros = now.as_millis().saturating_mul(1000).min(MICROS_MAX);
-        let wanted = Tid::new(micros, self.clock_id);
-        self.last = if wanted > self.last { wanted } else { Tid::new(self.last.micros() + 1, self.clock_id) };
-        self.last
+    ///
+    /// # Errors
+    /// [`TidsExhausted`] when there is no greater one: only a TID from elsewhere that claims to be of the year 2255
+    /// leads there, and whoever takes it in is to refuse it.
+    pub fn next(&mut self, now: Timestamp) -> Result<Tid, TidsExhausted> {
+        let now = now.as_millis().saturating_mul(1000);
+        let least = self.last.micros() + u64::from(Tid::new(self.last.micros(), self.clock_id) <= self.last);
+        let micros = now.max(least);
+        if micros > MICROS_MAX {
+            return Err(TidsExhausted);
+        }
+        self.last = Tid::new(micros, self.clock_id);
+        Ok(self.last)
     }
 
     /// Makes every later TID greater than `seen`, for example the revision of a repository's head.
@@ -179,15 +191,26 @@ mod tests {
     #[test]
     fn the_clock_only_ever_grows() {
         let mut clock = TidClock::new(7);
-        let first = clock.next(Timestamp::from_millis(1_700_000_000_000));
-        let second = clock.next(Timestamp::from_millis(1_700_000_000_000));
-        let back = clock.next(Timestamp::from_millis(1_600_000_000_000));
+        let mut next = |millis| clock.next(Timestamp::from_millis(millis)).expect("far from the end");
+        let (first, second) = (next(1_700_000_000_000), next(1_700_000_000_000));
+        let back = next(1_600_000_000_000);
         assert!(first < second && second < back, "{first} {second} {back}");
         assert_eq!(first.timestamp(), Timestamp::from_millis(1_700_000_000_000));
         assert_eq!(back.clock_id(), 7);
-        let ahead = Tid::new(1_800_000_000_000_000, 1023);
-        clock.observe(ahead);
-        assert!(clock.next(Timestamp::from_millis(1_700_000_000_001)) > ahead);
+    }
+
+    #[test]
+    fn the_clock_passes_what_it_has_seen_and_stops_at_the_end() {
+        let now = Timestamp::from_millis(1_700_000_000_001);
+        for clock_id in [0, 7, 1023] {
+            let mut clock = TidClock::new(clock_id);
+            let ahead = Tid::new(1_800_000_000_000_000, 500);
+            clock.observe(ahead);
+            let next = clock.next(now).expect("far from the end");
+            assert!(next > ahead && next.micros() - ahead.micros() <= 1, "{next} {ahead}");
+            clock.observe(Tid::new(MICROS_MAX, 1023));
+            assert_eq!(clock.next(now), Err(TidsExhausted));
+        }
     }
 
     proptest! {

@@ -309,4 +309,23 @@ proptest! {
         let told = told.as_array().expect("a list").iter().map(|entry| AuditEntry::from_json(entry).expect("valid")).collect();
         prop_assert_eq!(PlcLog::from_audit(log.did(), told), Ok(log));
     }
+
+    /// Whatever is put in the place of a field is refused or survives its own JSON.
+    #[test]
+    fn no_field_panics(at in 0..8_usize, with in 0..8_usize, text in "\\PC{0,20}") {
+        let (log, first) = owned();
+        let others = [
+            json!(null), json!(text), json!(1), json!([text]), json!({ text.as_str(): text }), json!({ "a": {} }),
+            json!(log.head().cid.to_string()), json!({ "a": { "type": text, "endpoint": text } }),
+        ];
+        for operation in [first.clone(), tombstone(&first, 1)] {
+            let mut json = operation.to_json();
+            let fields: Vec<_> = json.as_object().expect("an object").keys().cloned().collect();
+            json[&fields[at % fields.len()]] = others[with].clone();
+            if let Ok(read) = PlcOperation::from_json(&json) {
+                prop_assert_eq!(read.to_json(), json);
+                let _ = (admit(Some(&log), &read, START), log.clone().append(read, START));
+            }
+        }
+    }
 }

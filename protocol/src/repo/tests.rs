@@ -342,6 +342,43 @@ fn collect_links(value: &Value, links: &mut Vec<Cid>) {
 }
 
 #[test]
+fn a_whole_repository_is_checked_to_its_last_record() {
+    let host = Host::filled(120);
+    let head = host.repository.head();
+    let key = signing_key().public();
+    let mut seen = Vec::new();
+    let totals = verify_repository(&host.blocks, head, &did(), key, 120, |key, block| {
+        seen.push((key.clone(), block.cid()));
+    })
+    .expect("whole");
+    assert_eq!(totals.records, 120);
+    assert_eq!(totals.nodes + totals.records + 1, host.blocks.len() as u64);
+    let listed: Vec<_> =
+        super::mst::Entries::new(&host.blocks, head.data()).collect::<Result<_, _>>().expect("a sound tree");
+    assert_eq!(seen, listed);
+
+    let refused = |blocks: &MemoryBlocks, did: &Did, key, records_max| {
+        verify_repository(blocks, head, did, key, records_max, |_, _| ()).expect_err("not whole")
+    };
+    let other_did: Did = "did:plc:other".parse().expect("valid");
+    let other_key = P256Key::from_bytes(&[9; 32]).map(SigningKey::from).expect("a scalar").public();
+    assert!(matches!(refused(&host.blocks, &other_did, key, 120), ImportError::OtherAccount(_)));
+    assert!(matches!(refused(&host.blocks, &did(), other_key, 120), ImportError::Signature(_)));
+    assert!(matches!(refused(&host.blocks, &did(), key, 119), ImportError::TooManyRecords(119)));
+    for cid in host.blocks.cids().filter(|cid| *cid != head.cid()) {
+        let mut short = host.blocks.clone();
+        short.remove(&cid);
+        let error = refused(&short, &did(), key, 120);
+        let named = match &error {
+            ImportError::MissingRecord { cid: missing, .. } => *missing == cid,
+            ImportError::Tree(MstError::MissingBlock(missing)) => *missing == cid,
+            _ => false,
+        };
+        assert!(named, "{error}");
+    }
+}
+
+#[test]
 fn one_record_can_be_proved_to_be_there_or_not() {
     let host = Host::filled(200);
     let head = host.repository.head();

@@ -132,12 +132,12 @@ impl Repository {
         &self.head
     }
 
-    /// The CID of the record at `path`.
+    /// The CID of the record at `key`.
     ///
     /// # Errors
-    /// [`WriteError::Key`], or the tree cannot be read.
-    pub fn get(&self, source: &dyn BlockSource, path: &RepoPath) -> Result<Option<Cid>, WriteError> {
-        Ok(self.tree.get(source, &key_of(path)?)?)
+    /// The tree cannot be read.
+    pub fn get(&self, source: &dyn BlockSource, key: &MstKey) -> Result<Option<Cid>, MstError> {
+        self.tree.get(source, key)
     }
 
     /// Forgets the part of the tree that is in memory.
