@@ -1,7 +1,7 @@
 //! Peers and bytes: the node's part in the peer-to-peer network.
 //!
 //! One task owns a libp2p swarm. The rest of the node speaks to it through a [`Handle`] and hears from it by [`Event`]s.
-//! It finds peers, keeps connections, carries gossip and questions, and bounds what any peer can cost. It knows nothing of
+//! It finds peers, keeps connections, carries gossip, questions and streams, and bounds what any peer can cost. It knows nothing of
 //! what the bytes mean: no storage, no ledger, no HTTP.
 //!
 //! # Map
@@ -56,10 +56,11 @@ use tokio_util::sync::CancellationToken;
 pub use address::Scope;
 pub use config::{Config, Limits, RelayLimits, Topic};
 pub use event::{Acceptance, Event, Gossip, Reachability, RefusalReason, Reply, Request};
-pub use handle::{ConnectedPeer, Handle, PublishError, Published, Stopped, View};
+pub use handle::{ConnectedPeer, Handle, PublishError, Published, Stopped, StreamError, View};
 pub use identity::{did_of, peer_id_of};
 pub use libp2p::gossipsub::MessageId;
-pub use libp2p::{Multiaddr, PeerId};
+pub use libp2p::{Multiaddr, PeerId, Stream};
+pub use libp2p_stream::IncomingStreams;
 pub use requests::{Protocol, Refusal, RequestError};
 pub use stats::Stats;
 
@@ -143,11 +144,19 @@ pub fn start(config: Config, cancel: CancellationToken) -> Result<(Handle, mpsc:
         swarm.listen_on(address.clone()).map_err(|error| listen_error(address, error))?;
     }
 
+    let streams = swarm.behaviour().streams.new_control();
     let (commands_in, commands) = mpsc::channel(config.limits.commands_max);
     let (outbox, events) = Outbox::new(config.limits.events_max);
     let (view, view_out) = watch::channel(View::default());
     let counters = Arc::new(Counters::default());
-    let handle = Handle { local, commands: commands_in, view: view_out, counters: Arc::clone(&counters) };
+    let handle = Handle {
+        local,
+        network: config.network.clone(),
+        commands: commands_in,
+        view: view_out,
+        counters: Arc::clone(&counters),
+        streams,
+    };
     let mut network = swarm::Network {
         version: behaviour::version(&config),
         scope: config.scope,
@@ -158,7 +167,7 @@ pub fn start(config: Config, cancel: CancellationToken) -> Result<(Handle, mpsc:
         outbox,
         view,
         counters,
-        targets: Targets::new(&persistent, &config.bootstrap, config.backoff),
+        targets: Targets::new(local, &persistent, &config.bootstrap, config.backoff),
         found: Found::new(config.backoff),
         relays: Relays::new(&configured_relays, config.relays_learned_max, config.backoff),
         peers: HashMap::new(),
@@ -173,6 +182,7 @@ pub fn start(config: Config, cancel: CancellationToken) -> Result<(Handle, mpsc:
         started: Instant::now(),
         next_walk: Timestamp::EPOCH,
         next_forgiving: Timestamp::EPOCH,
+        next_dial_back: Timestamp::EPOCH,
         swarm,
     };
     for address in &config.external {

@@ -36,6 +36,7 @@ pub(super) struct Behaviour {
     upnp: Toggle<upnp::tokio::Behaviour>,
     registry: requests::Behaviour,
     record: requests::Behaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
 }
 
 /// A peer's version string: networks whose strings differ do not talk.
@@ -103,6 +104,7 @@ impl Behaviour {
             upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
             registry: requests::build(Protocol::Registry, &config.network),
             record: requests::build(Protocol::Record, &config.network),
+            streams: libp2p_stream::Behaviour::new(),
         })
     }
 

@@ -96,6 +96,8 @@ pub struct Limits {
     /// Above this many peers the least useful connections are closed, down to [`Self::peers_wanted`], so that a full node
     /// still has room for newcomers.
     pub peers_high: usize,
+    /// A younger connection is not closed to make room.
+    pub grace: Duration,
     /// How long a peer that misbehaved, or belongs to another network, is refused.
     pub ban: Duration,
     /// Gossip messages per second that one peer may hand us.
@@ -129,8 +131,9 @@ impl Default for Limits {
             streams_max: 256,
             idle_timeout: Duration::from_mins(10),
             peers_min: 8,
-            peers_wanted: 32,
+            peers_wanted: 16,
             peers_high: 80,
+            grace: Duration::from_secs(30),
             ban: Duration::from_mins(10),
             gossip_per_second: 200,
             requests_per_second: 20,

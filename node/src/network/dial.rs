@@ -45,8 +45,13 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    /// Addresses of one persistent peer are tried together.
-    pub(super) fn new(persistent: &[(PeerId, Multiaddr)], bootstrap: &[Multiaddr], policy: Policy) -> Self {
+    /// Addresses of one persistent peer are tried together. Our own are left out: one list may serve all nodes.
+    pub(super) fn new(
+        local: PeerId,
+        persistent: &[(PeerId, Multiaddr)],
+        bootstrap: &[Multiaddr],
+        policy: Policy,
+    ) -> Self {
         let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
         for (peer, address) in persistent {
             peers.entry(*peer).or_default().push(address.clone());
@@ -64,6 +69,7 @@ impl Targets {
             let (address, peer) = address::split_peer(bootstrap);
             new(peer, vec![address], false)
         }));
+        targets.retain(|target| target.peer != Some(local));
         Self { targets, dialing: HashMap::new() }
     }
 
@@ -220,8 +226,9 @@ mod tests {
 
     #[test]
     fn a_persistent_peer_is_tried_at_growing_distances_until_it_answers() {
+        let local = PeerId::random();
         let peer = PeerId::random();
-        let mut targets = Targets::new(&[(peer, address(1)), (peer, address(2))], &[], Policy::default());
+        let mut targets = Targets::new(local, &[(peer, address(1)), (peer, address(2))], &[], Policy::default());
         let mut now = START;
         for step in [1, 2, 4, 8] {
             let dials = targets.due(now, false);
@@ -243,7 +250,8 @@ mod tests {
 
     #[test]
     fn bootstrap_nodes_are_dialed_while_peers_are_few() {
-        let mut targets = Targets::new(&[], &[address(1)], Policy::default());
+        let local = PeerId::random();
+        let mut targets = Targets::new(local, &[], &[address(1)], Policy::default());
         assert!(targets.due(START, false).is_empty());
         let dials = targets.due(START, true);
         let peer = PeerId::random();
@@ -256,13 +264,22 @@ mod tests {
 
     #[test]
     fn a_peer_that_leaves_before_it_identified_itself_is_tried_again_later() {
+        let local = PeerId::random();
         let peer = PeerId::random();
-        let mut targets = Targets::new(&[(peer, address(1))], &[], Policy::default());
+        let mut targets = Targets::new(local, &[(peer, address(1))], &[], Policy::default());
         let dials = targets.due(START, false);
         targets.connected(dials[0].connection_id(), peer);
         targets.disconnected(peer, START, || u64::MAX);
         assert!(targets.due(START, false).is_empty());
         assert_eq!(targets.due(at(1), false).len(), 1);
+    }
+
+    #[test]
+    fn a_node_does_not_dial_itself() {
+        let local = PeerId::random();
+        let itself = address(1).with_p2p(local).expect("no other peer in it");
+        let mut targets = Targets::new(local, &[(local, address(1))], &[itself, address(2)], Policy::default());
+        assert_eq!(targets.due(START, true).len(), 1);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use angel_protocol::ids::NetworkId;
 use libp2p::gossipsub::MessageId;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
+use libp2p_stream::{IncomingStreams, OpenStreamError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::event::{Acceptance, Reachability};
@@ -13,12 +15,14 @@ use super::stats::{Counters, Stats};
 
 /// A cloneable handle to the network. Its methods wait while the task's inbox is full; the task never waits for the
 /// reader of events, so a reader may call them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
     pub(super) local: PeerId,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) view: watch::Receiver<View>,
     pub(super) counters: Arc<Counters>,
+    pub(super) network: NetworkId,
+    pub(super) streams: libp2p_stream::Control,
 }
 
 /// What the network looks like from here.
@@ -94,6 +98,26 @@ pub enum PublishError {
     Signing(String),
 }
 
+/// Why a stream was not opened or accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The peer does not speak this protocol.
+    #[error("the peer does not speak {protocol}")]
+    Unsupported {
+        /// The full name of the protocol.
+        protocol: String,
+    },
+    /// The peer cannot be reached, or the connection broke.
+    #[error("no stream to the peer")]
+    Broken(#[source] std::io::Error),
+    /// Somebody else in this node accepts streams of this protocol.
+    #[error("{protocol} is accepted elsewhere in this node")]
+    Taken {
+        /// The full name of the protocol.
+        protocol: String,
+    },
+}
+
 /// What a handle asks of the task.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -108,6 +132,12 @@ pub(super) enum Command {
     Unblock { peer: PeerId },
     Allow { peer: PeerId },
     Disallow { peer: PeerId },
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("local", &self.local).finish_non_exhaustive()
+    }
 }
 
 impl Handle {
@@ -154,6 +184,37 @@ impl Handle {
         let command = Command::Request { peer, protocol, bytes, answer };
         self.command(command).await.map_err(|Stopped| RequestError::Stopped)?;
         outcome.await.map_err(|_| RequestError::Stopped)?
+    }
+
+    /// Opens a stream for bulk data, in the protocol `/angel/NETWORK/name`, dialing the peer if need be. Prefer peers
+    /// that are not relayed: a relay ends a connection after so many bytes. The caller bounds what it reads and how long.
+    ///
+    /// # Errors
+    /// [`StreamError`], by what went wrong.
+    pub async fn open_stream(&self, peer: PeerId, name: &str) -> Result<Stream, StreamError> {
+        let protocol = self.stream_protocol(name);
+        self.streams.clone().open_stream(peer, protocol).await.map_err(|error| match error {
+            OpenStreamError::UnsupportedProtocol(protocol) => {
+                StreamError::Unsupported { protocol: protocol.to_string() }
+            }
+            OpenStreamError::Io(error) => StreamError::Broken(error),
+            error => StreamError::Broken(std::io::Error::other(error)),
+        })
+    }
+
+    /// Accepts streams of the protocol `/angel/NETWORK/name`, until the answer is dropped. Streams that arrive while the
+    /// last one has not been taken are dropped: who opened them tries again.
+    ///
+    /// # Errors
+    /// [`StreamError::Taken`] when somebody accepts them already.
+    pub fn accept_streams(&self, name: &str) -> Result<IncomingStreams, StreamError> {
+        let protocol = self.stream_protocol(name);
+        let taken = StreamError::Taken { protocol: protocol.to_string() };
+        self.streams.clone().accept(protocol).map_err(|_| taken)
+    }
+
+    fn stream_protocol(&self, name: &str) -> StreamProtocol {
+        StreamProtocol::try_from_owned(format!("/angel/{}/{name}", self.network)).expect("the name starts with a slash")
     }
 
     /// Dials a peer at addresses that the operator named: they may be private ones. The outcome is an event.

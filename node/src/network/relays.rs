@@ -77,6 +77,13 @@ impl Relays {
             .collect()
     }
 
+    /// Gives up what was learned: we are reachable without. Answers the listeners to close.
+    pub(super) fn forget_learned(&mut self) -> Vec<ListenerId> {
+        let listeners = self.slots.iter().filter(|slot| !slot.configured).filter_map(|slot| slot.listener).collect();
+        self.slots.retain(|slot| slot.configured);
+        listeners
+    }
+
     pub(super) fn listening(&mut self, circuit: &Multiaddr, listener: ListenerId) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.circuit == *circuit) {
             slot.listener = Some(listener);
@@ -137,6 +144,19 @@ mod tests {
         assert!(relays.due(NOW, false).is_empty());
         assert_eq!(relays.due(NOW + std::time::Duration::from_secs(1), false), circuits);
         assert!(!relays.closed(ListenerId::next(), NOW, 0));
+    }
+
+    #[test]
+    fn who_is_reachable_keeps_configured_relays_only() {
+        let mut relays = Relays::new(&[(PeerId::random(), address())], 1, Policy::default());
+        relays.offered(PeerId::random(), &address());
+        let listeners: Vec<ListenerId> = (0..2).map(|_| ListenerId::next()).collect();
+        for (circuit, listener) in relays.due(NOW, false).iter().zip(&listeners) {
+            relays.listening(circuit, *listener);
+        }
+        assert_eq!(relays.forget_learned(), listeners[1..]);
+        assert!(!relays.closed(listeners[1], NOW, 0), "it is no longer ours");
+        assert!(relays.closed(listeners[0], NOW, 0));
     }
 
     #[test]

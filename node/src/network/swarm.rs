@@ -59,9 +59,6 @@ const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a random walk looks for more peers while there are too few.
 const WALK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A connection younger than this is not closed to make room.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// How long a stop waits for connections to close in an orderly way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -100,12 +97,14 @@ pub(super) struct Network {
     pub(super) started: Instant,
     pub(super) next_walk: Timestamp,
     pub(super) next_forgiving: Timestamp,
+    pub(super) next_dial_back: Timestamp,
 }
 
 /// A peer with at least one connection.
 #[derive(Debug)]
 pub(super) struct Peer {
     since: Timestamp,
+    next_direct: Timestamp,
     /// It has identified itself as one of this network, and was reported.
     agent: Option<String>,
     connections: HashMap<ConnectionId, Connection>,
@@ -115,6 +114,8 @@ pub(super) struct Peer {
 struct Connection {
     address: Multiaddr,
     relayed: bool,
+    dialed: bool,
+    since: Timestamp,
 }
 
 impl Peer {
@@ -216,7 +217,7 @@ impl Network {
             BehaviourEvent::Dcutr(event) => self.on_hole_punching(event),
             BehaviourEvent::Upnp(event) => tracing::info!(?event, "home router"),
             BehaviourEvent::Reachability(event) => tracing::debug!(?event, "reachability was tested"),
-            BehaviourEvent::AutonatServer(_) => {}
+            BehaviourEvent::AutonatServer(_) | BehaviourEvent::Streams(()) => {}
         }
     }
 
@@ -271,6 +272,8 @@ impl Network {
         self.dial_targets(now);
         self.dial_found(now);
         self.keep_reservations(now);
+        self.spare_relays(now);
+        self.ask_for_dial_backs(now);
         self.cut_off_silent(now);
         self.cut_off_misbehaving();
         self.lift_bans(now);

@@ -1,6 +1,13 @@
 //! Where we listen, where we are reachable, and the help of relays for that.
 
+use std::net::IpAddr;
+
+use rand::seq::IteratorRandom;
+
 use super::*;
+
+/// How often a node that only others dial tries to dial one of them.
+const DIAL_BACK_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Network {
     /// The operator says that we are reachable there.
@@ -12,9 +19,7 @@ impl Network {
     pub(super) fn on_listening(&mut self, address: Multiaddr) {
         tracing::info!(%address, "listening");
         self.view.send_modify(|view| view.listening.push(address.clone()));
-        // On a network that lives in private addresses, where we listen is where we are reached. On a public one that
-        // remains to be seen: AutoNAT asks others.
-        if self.scope > Scope::Public && self.scope.admits(&address) && !address::is_relayed(&address) {
+        if self.is_reachable_by_itself(&address) {
             self.add_external(address.clone());
         }
         self.outbox.notice(Event::Listening(address));
@@ -22,11 +27,46 @@ impl Network {
 
     pub(super) fn on_listening_ended(&mut self, address: &Multiaddr) {
         self.view.send_modify(|view| view.listening.retain(|other| other != address));
-        if self.scope > Scope::Public && self.swarm.external_addresses().any(|other| other == address) {
+        if self.is_reachable_by_itself(address) {
             self.swarm.remove_external_address(address);
             self.on_external_lost(address);
         }
         self.outbox.notice(Event::ListeningEnded(address.clone()));
+    }
+
+    /// Whether where we listen is where we are reached. On a network that lives in private addresses it is; on the
+    /// internet it is for a machine that has its public IPv4 address itself. A public IPv6 address usually stands behind
+    /// the home router's firewall, and a private one behind its translation: there AutoNAT asks others.
+    fn is_reachable_by_itself(&self, listening: &Multiaddr) -> bool {
+        let own = match self.scope {
+            Scope::Public => matches!(address::ip(listening), Some(IpAddr::V4(_))),
+            Scope::Private | Scope::Loopback => true,
+        };
+        own && self.scope.admits(listening) && !address::is_relayed(listening)
+    }
+
+    /// AutoNAT asks only peers that we have dialed. A node that everybody else dials, the first one of a network, would
+    /// never learn that it is reachable: so it dials one of them back.
+    pub(super) fn ask_for_dial_backs(&mut self, now: Timestamp) {
+        let unknown = self.view.borrow().reachability != Reachability::Direct;
+        let dialed = |peer: &Peer| peer.connections.values().any(|connection| connection.dialed && !connection.relayed);
+        if self.next_dial_back > now || !unknown || self.peers.values().any(dialed) {
+            return;
+        }
+        self.next_dial_back = now + DIAL_BACK_INTERVAL;
+        let reachable = self
+            .peers
+            .keys()
+            .map(|peer| (*peer, self.found.addresses(peer)))
+            .filter(|(_, addresses)| addresses.iter().any(|address| !address::is_relayed(address)))
+            .choose(&mut rand::rng());
+        if let Some((peer, addresses)) = reachable {
+            let dial = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addresses).build();
+            let connection = dial.connection_id();
+            if let Err(error) = self.swarm.dial(dial) {
+                self.on_dial_failed(connection, Some(peer), &error);
+            }
+        }
     }
 
     pub(super) fn on_listener_closed(
@@ -82,6 +122,11 @@ impl Network {
             };
             std::mem::replace(&mut view.reachability, reachability) != reachability
         });
+        if changed && reachability == Reachability::Direct {
+            for listener in self.relays.forget_learned() {
+                self.swarm.remove_listener(listener);
+            }
+        }
         if changed {
             self.outbox.notice(Event::Reachability(reachability));
         }

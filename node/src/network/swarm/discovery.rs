@@ -5,6 +5,9 @@ use rand::seq::IteratorRandom;
 use super::super::dial::ADDRESSES_PER_PEER_MAX;
 use super::*;
 
+/// How often a relayed peer is dialed at the addresses it says it has.
+const DIRECT_INTERVAL: Duration = Duration::from_mins(1);
+
 impl Network {
     pub(super) fn dial_targets(&mut self, now: Timestamp) {
         let few = self.reported() < self.limits.peers_min;
@@ -124,7 +127,27 @@ impl Network {
                 self.relays.offered(peer, address);
             }
         }
+        self.try_directly(peer, &addresses);
         self.found.add(peer, addresses);
+    }
+
+    /// A peer that we reach through a relay says where it can be reached directly. Hole punching only tries addresses that
+    /// are not yet known to work, so those that are must be tried here.
+    fn try_directly(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+        let now = self.now();
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        let direct: Vec<Multiaddr> =
+            addresses.iter().filter(|address| !address::is_relayed(address)).cloned().collect();
+        let relayed = entry.connections.values().all(|connection| connection.relayed);
+        if direct.is_empty() || !relayed || entry.next_direct > now {
+            return;
+        }
+        entry.next_direct = now + DIRECT_INTERVAL;
+        let dial = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(direct).build();
+        let connection = dial.connection_id();
+        if let Err(error) = self.swarm.dial(dial) {
+            self.on_dial_failed(connection, Some(peer), &error);
+        }
     }
 
     /// The addresses worth keeping, without the peer's id at their end.

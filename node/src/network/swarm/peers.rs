@@ -5,6 +5,9 @@ use super::*;
 /// From this penalty on a peer's score alone cuts it off; more would only be remembered longer.
 const PENALTY_MAX: u32 = 1000;
 
+/// How long a relayed connection outlives a direct one to the same peer.
+const SETTLE: Duration = Duration::from_secs(10);
+
 impl Network {
     pub(super) fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let now = self.now();
@@ -18,23 +21,32 @@ impl Network {
         if let Some(weight) = self.penalties.get(&peer) {
             self.swarm.behaviour_mut().gossip.set_application_score(&peer, -f64::from(*weight));
         }
-        let entry =
-            self.peers.entry(peer).or_insert_with(|| Peer { since: now, agent: None, connections: HashMap::new() });
+        let entry = self.peers.entry(peer).or_insert_with(|| Peer {
+            since: now,
+            next_direct: now,
+            agent: None,
+            connections: HashMap::new(),
+        });
         let was_relayed = entry.agent.is_some() && entry.connections.values().all(|connection| connection.relayed);
-        entry.connections.insert(connection, Connection { address: address.clone(), relayed });
+        let dialed = endpoint.is_dialer();
+        entry.connections.insert(connection, Connection { address: address.clone(), relayed, dialed, since: now });
         if was_relayed && !relayed {
-            self.on_direct(peer, address);
+            self.show(peer);
+            self.outbox.notice(Event::PeerDirect { peer, address });
         }
     }
 
-    /// A relayed peer is reached directly: the relay is spared from now on.
-    fn on_direct(&mut self, peer: PeerId, address: Multiaddr) {
-        self.show(peer);
-        self.outbox.notice(Event::PeerDirect { peer, address });
-        let Some(entry) = self.peers.get(&peer) else { return };
-        let relayed: Vec<ConnectionId> =
-            entry.connections.iter().filter(|(_, connection)| connection.relayed).map(|(id, _)| *id).collect();
-        for connection in relayed {
+    /// Closes relayed connections to peers that are reached directly, once what was under way on them had its time.
+    pub(super) fn spare_relays(&mut self, now: Timestamp) {
+        let spare: Vec<ConnectionId> = self
+            .peers
+            .values()
+            .filter(|peer| {
+                peer.connections.values().any(|connection| !connection.relayed && now.since(connection.since) >= SETTLE)
+            })
+            .flat_map(|peer| peer.connections.iter().filter(|(_, connection)| connection.relayed).map(|(id, _)| *id))
+            .collect();
+        for connection in spare {
             self.swarm.close_connection(connection);
         }
     }
@@ -88,11 +100,18 @@ impl Network {
 
     pub(super) fn on_ping(&mut self, event: ping::Event) {
         let known = self.peers.get(&event.peer).is_some_and(|peer| peer.agent.is_some());
-        if let Ok(rtt) = event.result
-            && known
-            && !self.outbox.offer(Event::Ping { peer: event.peer, rtt })
-        {
-            self.counters.events_dropped.one();
+        match event.result {
+            Ok(rtt) if known => {
+                if !self.outbox.offer(Event::Ping { peer: event.peer, rtt }) {
+                    self.counters.events_dropped.one();
+                }
+            }
+            Ok(_) => {}
+            // TCP alone would take a quarter of an hour to notice that the other machine lost its power.
+            Err(error) => {
+                tracing::debug!(peer = %event.peer, %error, "no answer to a ping");
+                self.swarm.close_connection(event.connection);
+            }
         }
     }
 
@@ -189,7 +208,7 @@ impl Network {
             .peers
             .iter()
             .filter(|(id, peer)| {
-                now.since(peer.since) >= GRACE
+                now.since(peer.since) >= self.limits.grace
                     && !mesh.contains(id)
                     && !self.protected.contains(id)
                     && !self.targets.is_persistent(id)

@@ -187,3 +187,56 @@ fn free_tcp_address() -> Multiaddr {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("/ip4/127.0.0.1/tcp/{}", socket.local_addr().expect("bound").port()).parse().expect("a multiaddress")
 }
+
+#[tokio::test]
+async fn a_crowded_node_makes_room_but_keeps_whom_it_wants() {
+    let limits = Limits { peers_high: 3, peers_wanted: 1, grace: Duration::ZERO, peers_min: 0, ..Limits::default() };
+    // Without topics there is no mesh whose members would be spared.
+    let crowded = Config { limits, topics: Vec::new(), ..config(1) };
+    let wanted = Node::start(Config { topics: Vec::new(), ..config(2) });
+    let a = Node::start(Config { persistent: wanted.addresses("quic").await, ..crowded });
+    a.until_connected(&wanted).await;
+    let quiet = Limits { peers_wanted: 0, peers_min: 9, ..Limits::default() };
+    let mut others = Vec::new();
+    for n in 3..=5 {
+        let bootstrap = a.addresses("quic").await;
+        others.push(Node::start(Config { bootstrap, limits: quiet, topics: Vec::new(), ..config(n) }));
+    }
+    let trimmed = async {
+        while a.handle.stats().peers_trimmed == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, trimmed).await.expect("somebody has to go");
+    a.until("fewer peers", |view| view.peers.len() <= 3).await;
+    assert!(a.handle.connected_peers().contains_key(&wanted.peer()), "a persistent peer stays");
+    for node in others.into_iter().chain([a, wanted]) {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn streams_carry_bulk_data() {
+    use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+
+    let (a, b) = pair("quic").await;
+    let mut incoming = a.handle.accept_streams("replicate/1").expect("nobody else accepts it");
+    assert!(matches!(a.handle.accept_streams("replicate/1"), Err(StreamError::Taken { .. })));
+    let serving = tokio::spawn(async move {
+        let (peer, mut stream) = incoming.next().await.expect("a stream");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("all of it");
+        (peer, bytes)
+    });
+    let mut stream = b.handle.open_stream(a.peer(), "replicate/1").await.expect("a stream");
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| n.to_le_bytes()[0]).collect();
+    stream.write_all(&bytes).await.expect("the other side reads");
+    stream.close().await.expect("the other side reads");
+    let served = tokio::time::timeout(DEADLINE, serving).await.expect("in time").expect("without a panic");
+    assert_eq!(served.0, b.peer());
+    assert!(served.1 == bytes, "{} bytes arrived", served.1.len());
+    let unknown = b.handle.open_stream(a.peer(), "unknown/1").await;
+    assert!(matches!(unknown, Err(StreamError::Unsupported { .. })), "{:?}", unknown.err());
+    a.stop().await;
+    b.stop().await;
+}

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Nodes that know only the first one, and their events. Measured at 64 by the ignored test below.
+/// Nodes that know only the first one.
 async fn swarm_of(n: u8, peers_wanted: usize) -> Vec<Node> {
     let limits = Limits { peers_wanted, ..Limits::default() };
     let first = Node::start(Config { limits, ..config(1) });
@@ -38,4 +38,60 @@ async fn addresses_told_by_others_are_dialed_within_the_scope_only() {
     for node in [a, b, c] {
         node.stop().await;
     }
+}
+
+/// Every node hears one message of each other node, 4,032 in all, within this time of the first start.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes both cores for some seconds; run it alone"]
+async fn sixty_four_nodes_hear_each_other() {
+    const NODES: u8 = 64;
+    let started = Instant::now();
+    let nodes = swarm_of(NODES, Limits::default().peers_wanted).await;
+    let listening: Vec<JoinHandle<Duration>> = nodes
+        .into_iter()
+        .map(|mut node| {
+            tokio::spawn(async move {
+                let heartbeat = |n: u32| format!("{} {n}", node.handle.local_peer()).into_bytes();
+                let mut heard = BTreeSet::new();
+                let mut again = tokio::time::interval(Duration::from_secs(5));
+                let mut beats = 0;
+                let mut all_heard = None;
+                // Goes on for the others until all have heard all.
+                while started.elapsed() < Duration::from_secs(30) {
+                    tokio::select! {
+                        _ = again.tick() => {
+                            beats += 1;
+                            node.handle.publish(TOPIC, heartbeat(beats)).await.expect("it runs");
+                        }
+                        event = node.events.recv() => match event.expect("it runs") {
+                            // A node says hello to its first few peers, and then beats slowly.
+                            Event::PeerConnected { .. } if beats <= 3 => again.reset_immediately(),
+                            Event::Gossip(gossip) => {
+                                heard.insert(gossip.source);
+                                let (id, from) = (gossip.message_id, gossip.propagation_source);
+                                node.handle.report(id, from, Acceptance::Accept).await.expect("it runs");
+                                if heard.len() == usize::from(NODES) - 1 && all_heard.is_none() {
+                                    all_heard = Some(started.elapsed());
+                                }
+                            }
+                            _ => {}
+                        },
+                    }
+                    if all_heard.is_some_and(|at| started.elapsed() > at + Duration::from_secs(6)) {
+                        break;
+                    }
+                }
+                let peers = node.handle.connected_peers().len();
+                assert!(all_heard.is_some(), "heard {} of {} with {peers} peers", heard.len(), NODES - 1);
+                assert!(peers >= 8, "{peers} peers are too few");
+                node.stop().await;
+                all_heard.expect("checked")
+            })
+        })
+        .collect();
+    let mut slowest = Duration::ZERO;
+    for node in listening {
+        slowest = slowest.max(node.await.expect("every node hears every other"));
+    }
+    println!("all {NODES} nodes had heard all others after {slowest:?}");
 }

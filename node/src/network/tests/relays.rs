@@ -62,3 +62,34 @@ async fn a_node_finds_a_relay_among_its_peers_and_asks_again_when_it_was_away() 
     b.stop().await;
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn a_relayed_connection_becomes_a_direct_one() {
+    let relay = Node::start(Config { relay_server: Some(RelayLimits::default()), ..config(1) });
+    let at = relay.addresses("quic").await;
+    let quiet = Limits { peers_wanted: 0, ..Limits::default() };
+    let b = Node::start(Config { limits: quiet, relays: at.clone(), ..config(2) });
+    let view = b.until("a reservation", |view| view.external.iter().any(address::is_relayed)).await;
+    let circuit: Vec<Multiaddr> = view.external.into_iter().filter(address::is_relayed).collect();
+    let circuit = circuit.into_iter().map(|address| address.with_p2p(b.peer()).expect("no other peer in it")).collect();
+    // It is told the circuit only, and hears of the direct way through it.
+    let mut c = Node::start(Config { limits: quiet, persistent: circuit, ..config(3) });
+    let (to, mut relayed_first) = (b.peer(), false);
+    let direct = c
+        .event("a direct connection", |event| match event {
+            Event::PeerConnected { peer, relayed, .. } if peer == to => {
+                relayed_first = relayed;
+                None
+            }
+            Event::PeerDirect { peer, address } if peer == to => Some(address),
+            _ => None,
+        })
+        .await;
+    assert!(relayed_first, "the relay came first");
+    assert!(!address::is_relayed(&direct), "{direct}");
+    let view = c.until("showing it", |view| view.peers.get(&to).is_some_and(|peer| !peer.relayed)).await;
+    assert!(view.peers.contains_key(&to));
+    for node in [relay, b, c] {
+        node.stop().await;
+    }
+}
