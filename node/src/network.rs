@@ -44,8 +44,6 @@ use std::io;
 use std::sync::Arc;
 
 use angel_protocol::time::Timestamp;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::core::transport::TransportError;
 use libp2p::{Swarm, relay};
@@ -73,8 +71,24 @@ use relays::Relays;
 use requests::Waiting;
 use stats::Counters;
 
-/// The network task: to be spawned by the caller, ends when it is cancelled or when nobody reads events any more.
-pub type Task = BoxFuture<'static, ()>;
+/// The network task, started but not yet running.
+#[must_use = "nothing happens until it runs"]
+pub struct Task(Box<swarm::Network>);
+
+impl Task {
+    /// Runs until it is cancelled; then says goodbye to the peers, which takes two seconds at most.
+    ///
+    /// # Errors
+    /// [`ReaderGone`] when nobody reads events any more.
+    pub async fn run(self, cancel: CancellationToken) -> Result<(), ReaderGone> {
+        Box::pin(self.0.run(cancel)).await
+    }
+}
+
+/// The receiver of events was dropped: the node no longer hears its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nobody reads the events of the network any more")]
+pub struct ReaderGone;
 
 /// Why the network did not start.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +128,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`], by what is wrong; then nothing is left behind.
-pub fn start(config: Config, cancel: CancellationToken) -> Result<(Handle, mpsc::Receiver<Event>, Task), StartError> {
+pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>, Task), StartError> {
     let keys = identity::keypair(&config.key_seed);
     let local = keys.public().to_peer_id();
     let persistent = with_peers(&config.persistent)?;
@@ -157,7 +171,7 @@ pub fn start(config: Config, cancel: CancellationToken) -> Result<(Handle, mpsc:
         counters: Arc::clone(&counters),
         streams,
     };
-    let mut network = swarm::Network {
+    let mut network = Box::new(swarm::Network {
         version: behaviour::version(&config),
         scope: config.scope,
         trusted,
@@ -184,11 +198,11 @@ pub fn start(config: Config, cancel: CancellationToken) -> Result<(Handle, mpsc:
         next_forgiving: Timestamp::EPOCH,
         next_dial_back: Timestamp::EPOCH,
         swarm,
-    };
+    });
     for address in &config.external {
         network.add_external(address.clone());
     }
-    Ok((handle, events, network.run(cancel).boxed()))
+    Ok((handle, events, Task(network)))
 }
 
 /// Splits addresses that must name their peer.

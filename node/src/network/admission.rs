@@ -31,9 +31,10 @@ pub(super) struct Rate<K: std::hash::Hash + Eq + Clone> {
 const RATE_KEYS_MAX: usize = 4096;
 
 impl<K: std::hash::Hash + Eq + Clone> Rate<K> {
+    /// So many per second, and twice as many at once after a pause.
     pub(super) fn per_second(n: u32) -> Self {
-        let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        Self::new(Quota::per_second(n).allow_burst(n.saturating_mul(NonZeroU32::MIN.saturating_add(1))))
+        let burst = NonZeroU32::new(n.saturating_mul(2)).unwrap_or(NonZeroU32::MIN);
+        Self::new(Quota::per_second(NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)).allow_burst(burst))
     }
 
     pub(super) fn per_minute(n: u32) -> Self {

@@ -141,8 +141,6 @@ pub enum RefusalReason {
     },
     /// Its score fell too low.
     Score,
-    /// It did not identify itself in time.
-    Silent,
     /// It is on the block list.
     Blocked,
 }

@@ -82,7 +82,7 @@ counters! {
     peers_other_network,
     /// Peers cut off for their score.
     peers_score_too_low,
-    /// Peers cut off because they did not identify themselves.
+    /// Peers disconnected because they did not identify themselves.
     peers_silent,
     /// Connections closed to make room for newcomers.
     peers_trimmed,

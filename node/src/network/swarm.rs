@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::ReaderGone;
 use super::address::{self, Scope, TrustedHosts};
 use super::admission::Rate;
 use super::behaviour::{Behaviour, BehaviourEvent};
@@ -53,7 +54,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Dials to found peers that may be under way at once.
 const FOUND_DIALS_MAX: usize = 8;
 
-/// A peer that has not identified itself by then is cut off.
+/// A peer that has not identified itself by then is disconnected.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a random walk looks for more peers while there are too few.
@@ -127,15 +128,15 @@ impl Peer {
 
 impl Network {
     /// Runs until `cancel` or until nobody reads events any more; then closes all connections.
-    pub(super) async fn run(mut self, cancel: CancellationToken) {
+    pub(super) async fn run(mut self: Box<Self>, cancel: CancellationToken) -> Result<(), ReaderGone> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let events = self.outbox.sender();
         let mut handles_left = true;
-        loop {
+        let outcome = loop {
             tokio::select! {
-                () = cancel.cancelled() => break,
-                () = events.closed() => break,
+                () = cancel.cancelled() => break Ok(()),
+                () = events.closed() => break Err(ReaderGone),
                 event = self.swarm.select_next_some() => self.on_event(event),
                 command = self.commands.recv(), if handles_left => match command {
                     Some(command) => self.on_command(command),
@@ -145,12 +146,13 @@ impl Network {
                 _ = events.reserve(), if self.outbox.is_late() => self.outbox.flush(),
                 _ = tick.tick() => self.on_tick(),
             }
-        }
-        Box::pin(self.close()).await;
+        };
+        self.close().await;
+        outcome
     }
 
     /// Says goodbye, so that peers need not find out by a timeout.
-    async fn close(mut self) {
+    async fn close(&mut self) {
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // An error means that it has gone in the meantime.

@@ -20,7 +20,7 @@ struct Node {
     handle: Handle,
     events: mpsc::Receiver<Event>,
     cancel: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), ReaderGone>>,
 }
 
 /// A development node that listens on loopback, over QUIC and TCP, and knows nobody.
@@ -57,8 +57,8 @@ impl Node {
 
     fn try_start(config: Config) -> Result<Self, StartError> {
         let cancel = CancellationToken::new();
-        let (handle, events, task) = start(config, cancel.clone())?;
-        Ok(Self { handle, events, cancel, task: tokio::spawn(task) })
+        let (handle, events, task) = start(config)?;
+        Ok(Self { handle, events, task: tokio::spawn(task.run(cancel.clone())), cancel })
     }
 
     /// Starts on an address that another node of this process has just left: its socket may linger.
@@ -120,7 +120,8 @@ impl Node {
 
     async fn stop(self) {
         self.cancel.cancel();
-        tokio::time::timeout(DEADLINE, self.task).await.expect("the task stops in time").expect("without a panic");
+        let ended = tokio::time::timeout(DEADLINE, self.task).await.expect("the task stops in time");
+        assert_eq!(ended.expect("without a panic"), Ok(()));
     }
 }
 

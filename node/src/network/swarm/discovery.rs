@@ -92,6 +92,7 @@ impl Network {
         };
         counter.one();
         let peer = peer.map(tracing::field::display);
+        let error = one_line(error);
         match self.targets.failed(connection, now, rand::random()) {
             Some(failures) => {
                 tracing::info!(peer, failures, %error, "a peer that this node was told of is not reached");
@@ -183,4 +184,9 @@ impl Network {
             self.found.add(peer, [address]);
         }
     }
+}
+
+/// libp2p writes one line per address.
+fn one_line(error: &DialError) -> String {
+    error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

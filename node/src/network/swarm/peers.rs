@@ -5,13 +5,16 @@ use super::*;
 /// From this penalty on a peer's score alone cuts it off; more would only be remembered longer.
 const PENALTY_MAX: u32 = 1000;
 
+/// Characters kept of what a peer says of itself.
+const TEXT_CHARS_MAX: usize = 128;
+
 /// How long a relayed connection outlives a direct one to the same peer.
 const SETTLE: Duration = Duration::from_secs(10);
 
 impl Network {
     pub(super) fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let now = self.now();
-        let address = endpoint.get_remote_address().clone();
+        let (address, _) = address::split_peer(endpoint.get_remote_address());
         let relayed = endpoint.is_relayed();
         self.count_connection(endpoint);
         if endpoint.is_dialer() {
@@ -72,15 +75,16 @@ impl Network {
         let identify::Event::Received { peer_id: peer, info, connection_id } = event else { return };
         if info.protocol_version != self.version {
             self.counters.peers_other_network.one();
-            tracing::debug!(%peer, version = %info.protocol_version, "a peer of another network");
-            self.ban(peer, RefusalReason::OtherNetwork { version: info.protocol_version });
+            let version = printable(&info.protocol_version);
+            tracing::debug!(%peer, version, "a peer of another network");
+            self.ban(peer, RefusalReason::OtherNetwork { version });
             return;
         }
         let now = self.now();
         self.targets.identified(peer, now);
         self.learn_identified(peer, connection_id, &info);
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        if entry.agent.replace(info.agent_version).is_none()
+        if entry.agent.replace(printable(&info.agent_version)).is_none()
             && let Some(best) = entry.best()
         {
             let (address, relayed) = (best.address.clone(), best.relayed);
@@ -188,10 +192,9 @@ impl Network {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in silent {
-            if !self.bans.contains_key(&peer) {
-                self.counters.peers_silent.one();
-                self.ban(peer, RefusalReason::Silent);
-            }
+            self.counters.peers_silent.one();
+            // An error means that it has gone in the meantime.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
@@ -237,4 +240,9 @@ impl Network {
         };
         counter.one();
     }
+}
+
+/// What a peer says of itself, fit for a log and a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
 }

@@ -146,7 +146,8 @@ async fn a_stop_says_goodbye() {
 async fn the_task_ends_when_nobody_reads_events() {
     let Node { handle, events, task, cancel: _cancel } = Node::start(config(1));
     drop(events);
-    tokio::time::timeout(DEADLINE, task).await.expect("it ends").expect("without a panic");
+    let ended = tokio::time::timeout(DEADLINE, task).await.expect("it ends");
+    assert_eq!(ended.expect("without a panic"), Err(ReaderGone));
     assert_eq!(handle.block(peer(2)).await, Err(Stopped));
 }
 
@@ -155,14 +156,14 @@ async fn what_cannot_be_listened_on_is_named() {
     let a = Node::start(config(1));
     for kind in ["quic", "/tcp/"] {
         let (taken, _) = address::split_peer(&a.addresses(kind).await[0]);
-        let error = start(Config { listen: vec![taken.clone()], ..config(2) }, CancellationToken::new()).err();
+        let error = start(Config { listen: vec![taken.clone()], ..config(2) }).err();
         assert!(matches!(&error, Some(StartError::AddressInUse { address }) if *address == taken), "{error:?}");
     }
     let odd: Multiaddr = "/ip4/127.0.0.1/sctp/1".parse().expect("a multiaddress");
-    let error = start(Config { listen: vec![odd], ..config(2) }, CancellationToken::new()).err();
+    let error = start(Config { listen: vec![odd], ..config(2) }).err();
     assert!(matches!(error, Some(StartError::UnsupportedAddress { .. })), "{error:?}");
     let nobody: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().expect("a multiaddress");
-    let error = start(Config { persistent: vec![nobody], ..config(2) }, CancellationToken::new()).err();
+    let error = start(Config { persistent: vec![nobody], ..config(2) }).err();
     assert!(matches!(error, Some(StartError::NoPeerId { .. })), "{error:?}");
     a.stop().await;
 }

@@ -179,3 +179,30 @@ async fn a_reader_that_lags_loses_gossip_and_no_peer() {
         node.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_peer_that_floods_is_slowed_down() {
+    let limits = Limits { gossip_per_second: 5, ..Limits::default() };
+    let mut a = Node::start(Config { limits, ..config(1) });
+    let b = Node::start(Config { persistent: a.addresses("quic").await, ..config(2) });
+    a.until_connected(&b).await;
+    for n in 0..50 {
+        publish(&b, format!("flood {n}").as_bytes()).await;
+    }
+    let limited = async {
+        while a.handle.stats().gossip_received < 50 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, limited).await.expect("all of it arrives");
+    let stats = a.handle.stats();
+    let mut passed = 0;
+    while let Ok(event) = a.events.try_recv() {
+        passed += u64::from(matches!(event, Event::Gossip(_)));
+    }
+    assert!(passed >= 10, "twice the rate passes at once, {passed} did");
+    assert_eq!(passed + stats.gossip_rate_limited, 50);
+    assert!(stats.gossip_rate_limited >= 10, "{} were dropped", stats.gossip_rate_limited);
+    a.stop().await;
+    b.stop().await;
+}
