@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Once;
 
 /// The folder of vectors: `ANGEL_INTEROP`, or `shared/interop` beside the workspace. `None`, and a line that says so,
 /// when there is none; our own vectors still run.
@@ -11,7 +12,8 @@ fn folder() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("no interop vectors at {}: only our own ran", folder.display());
+    static SAID: Once = Once::new();
+    SAID.call_once(|| eprintln!("no interop vectors at {}: only our own ran", folder.display()));
     None
 }
 

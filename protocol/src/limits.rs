@@ -140,6 +140,9 @@ pub const MST_NODE_ENTRIES_MAX: usize = 1024;
 /// Longest header of a CAR file, in bytes: room for a dozen roots, where one is usual.
 pub const CAR_HEADER_BYTES_MAX: usize = 600;
 
+/// How far ahead of this node's clock the revision of a commit from elsewhere may be: what relays allow.
+pub const REV_AHEAD_MAX: Duration = Duration::from_mins(5);
+
 /// Most writes in one commit (proposal 0006, "Sync v1.1": `ops` of the firehose's `#commit`).
 pub const COMMIT_WRITES_MAX: usize = 200;
 

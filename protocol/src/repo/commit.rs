@@ -1,9 +1,12 @@
 //! The commit: who, which tree, when, and the signature over it ("Repository", section "Commit Objects", version 3).
 
+use super::car;
 use crate::crypto::{BadSignature, Signature, SigningKey, VerifyingKey};
 use crate::data::cbor::{CborError, Reader, Writer};
 use crate::data::{Block, Cid, Codec};
 use crate::ids::{Did, InvalidDid, InvalidTid, Tid};
+use crate::limits::REV_AHEAD_MAX;
+use crate::time::Timestamp;
 
 /// The only version in use.
 const VERSION: i64 = 3;
@@ -141,6 +144,19 @@ impl SignedCommit {
         self.commit.rev
     }
 
+    /// Whether the revision lies further ahead of `now` than clocks differ. Such a commit from elsewhere is refused: no
+    /// honest one could follow on it for a long time.
+    #[must_use]
+    pub fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.commit.rev.timestamp() > now + REV_AHEAD_MAX
+    }
+
+    /// The field `blocks` of the firehose's `#sync`: a CAR file with the commit alone.
+    #[must_use]
+    pub fn car(&self) -> Vec<u8> {
+        car::encode(self.cid(), [&self.block])
+    }
+
     /// The CID of the commit.
     #[must_use]
     pub const fn cid(&self) -> Cid {
@@ -186,6 +202,15 @@ mod tests {
         assert_eq!(commit().sign(&keys[0]).verify(keys[1].public()), Err(BadSignature));
         let forged = SignedCommit { commit: Commit { rev: Tid::MIN, ..commit() }, ..commit().sign(&keys[0]) };
         assert_eq!(forged.verify(keys[0].public()), Err(BadSignature));
+    }
+
+    #[test]
+    fn a_revision_may_be_five_minutes_ahead() {
+        let key = Secp256k1Key::from_bytes(&[1; 32]).expect("a scalar").into();
+        let rev = Timestamp::from_millis(1_700_000_000_000);
+        let signed = Commit { rev: Tid::new(rev.as_millis() * 1000, 0), ..commit() }.sign(&key);
+        assert!(!signed.is_from_the_future(rev - REV_AHEAD_MAX));
+        assert!(signed.is_from_the_future(rev - REV_AHEAD_MAX - std::time::Duration::from_millis(1)));
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Iterator for Export<'_> {
             Err(error) => Err(error),
         };
         Some(block.map(|block| {
+            out.reserve_exact(car::block_bytes(&block));
             car::write_block(&mut out, &block);
             out
         }))

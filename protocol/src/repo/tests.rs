@@ -259,7 +259,7 @@ fn a_message_that_does_not_hold_together_is_refused_by_reason() {
     assert!(matches!(refused(CommitMessage { rev: rev(100), ..good }), VerifyError::OtherRev { .. }));
     assert!(matches!(refused(CommitMessage { since: Some(rev(99)), ..good }), VerifyError::RevNotNewer { .. }));
     let elsewhere = record("a").cid();
-    assert!(matches!(refused(CommitMessage { commit: elsewhere, ..good }), VerifyError::NoCommit(_)));
+    assert!(matches!(refused(CommitMessage { commit: elsewhere, ..good }), VerifyError::NoCommit));
     assert!(matches!(refused(CommitMessage { prev_data: Some(elsewhere), ..good }), VerifyError::OtherPrevData { .. }));
     assert!(matches!(refused(CommitMessage { prev_data: None, ..good }), VerifyError::NoPrevData));
     let none = CommitMessage { prev_data: None, since: None, ..good };
@@ -299,12 +299,27 @@ fn a_message_that_does_not_hold_together_is_refused_by_reason() {
         let short = car::encode(roots[0], rest);
         let error = refused(CommitMessage { car: &short, ..good });
         let named = match blocks[left_out].cid() {
-            cid if cid == good.commit => matches!(error, VerifyError::NoCommit(_)),
+            cid if cid == good.commit => matches!(error, VerifyError::NoCommit),
             cid if cid == record("a").cid() => matches!(error, VerifyError::MissingRecord(_)),
             _ => matches!(error, VerifyError::Tree(MstError::MissingBlock(_))),
         };
         assert!(named, "{error}");
     }
+}
+
+#[test]
+fn a_sync_message_tells_where_a_repository_is() {
+    let host = Host::filled(3);
+    let head = host.repository.head();
+    let (did, car, key) = (did(), head.car(), signing_key().public());
+    assert_eq!(verify_sync(&did, head.rev(), &car, key).expect("sound"), *head);
+    let stranger = SigningKey::from(P256Key::from_bytes(&[9; 32]).expect("a scalar")).public();
+    let other: Did = "did:plc:other".parse().expect("valid");
+    let empty = car::encode(head.cid(), []);
+    assert!(matches!(verify_sync(&other, head.rev(), &car, key), Err(VerifyError::OtherAccount { .. })));
+    assert!(matches!(verify_sync(&did, rev(9), &car, key), Err(VerifyError::OtherRev { .. })));
+    assert!(matches!(verify_sync(&did, head.rev(), &empty, key), Err(VerifyError::NoCommit)));
+    assert!(matches!(verify_sync(&did, head.rev(), &car, stranger), Err(VerifyError::Signature(_))));
 }
 
 #[test]

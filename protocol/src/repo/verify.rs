@@ -59,8 +59,8 @@ pub enum VerifyError {
     #[error(transparent)]
     Car(#[from] CarError),
     /// The blocks lack the commit, or do not have it as their root.
-    #[error("the blocks do not lead to the commit {0}")]
-    NoCommit(Cid),
+    #[error("the blocks do not hold the commit as their root")]
+    NoCommit,
     /// The commit cannot be read.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -137,7 +137,8 @@ pub enum FollowError {
 
 /// Checks everything that can be checked with the account's key alone. What costs least comes first.
 ///
-/// Whether the revision lies in the future is for the caller, who knows the time.
+/// Whether the revision lies in the future is for the caller, who knows the time:
+/// [`SignedCommit::is_from_the_future`].
 ///
 /// # Errors
 /// [`VerifyError`], by what is wrong.
@@ -146,21 +147,39 @@ pub fn verify_commit(message: CommitMessage<'_>, key: VerifyingKey) -> Result<Ve
     if let Some(since) = message.since.filter(|since| *since >= message.rev) {
         return Err(VerifyError::RevNotNewer { since, rev: message.rev });
     }
-    let limits = CarLimits { bytes_max: COMMIT_CAR_BYTES_MAX as u64, blocks_max: COMMIT_CAR_BLOCKS_MAX };
-    let (roots, blocks) = car::decode(message.car, limits)?;
-    let commit = blocks.iter().find(|block| block.cid() == message.commit);
-    let commit = match commit {
-        Some(commit) if roots.first() == Some(&message.commit) => SignedCommit::decode(commit.clone())?,
-        _ => return Err(VerifyError::NoCommit(message.commit)),
+    let (root, blocks) = read(message.car)?;
+    let commit = match blocks.block(&message.commit) {
+        Some(block) if root == message.commit => SignedCommit::decode(block)?,
+        _ => return Err(VerifyError::NoCommit),
     };
-    check_identity(&message, &commit)?;
+    check_identity(message.repo, message.rev, &commit)?;
     commit.verify(key)?;
 
-    let blocks: MemoryBlocks = blocks.iter().collect();
     let records = records(&blocks, message.changes)?;
     check_inversion(&blocks, commit.data(), &message)?;
     let (since, prev_data, changes) = (message.since, message.prev_data, message.changes.to_vec());
     Ok(VerifiedCommit { commit, since, prev_data, changes, records })
+}
+
+/// Checks the firehose's `#sync`, which says where an account's repository is without saying how it came there: `did`,
+/// `rev` and `blocks`. The repository itself is to be fetched when the commit is not known yet.
+///
+/// # Errors
+/// [`VerifyError`], by what is wrong.
+pub fn verify_sync(did: &Did, rev: Tid, car: &[u8], key: VerifyingKey) -> Result<SignedCommit, VerifyError> {
+    let (root, blocks) = read(car)?;
+    let commit = SignedCommit::decode(blocks.block(&root).ok_or(VerifyError::NoCommit)?)?;
+    check_identity(did, rev, &commit)?;
+    commit.verify(key)?;
+    Ok(commit)
+}
+
+/// The root and the blocks of a message.
+fn read(file: &[u8]) -> Result<(Cid, MemoryBlocks), VerifyError> {
+    let limits = CarLimits { bytes_max: COMMIT_CAR_BYTES_MAX as u64, blocks_max: COMMIT_CAR_BLOCKS_MAX };
+    let (roots, blocks) = car::decode(file, limits)?;
+    let root = roots.first().ok_or(VerifyError::NoCommit)?;
+    Ok((*root, blocks.iter().collect()))
 }
 
 fn check_changes(changes: &[Change]) -> Result<(), VerifyError> {
@@ -179,12 +198,12 @@ fn check_changes(changes: &[Change]) -> Result<(), VerifyError> {
     Ok(())
 }
 
-fn check_identity(message: &CommitMessage<'_>, commit: &SignedCommit) -> Result<(), VerifyError> {
-    if commit.did() != message.repo {
-        return Err(VerifyError::OtherAccount { expected: message.repo.clone(), found: commit.did().clone() });
+fn check_identity(did: &Did, rev: Tid, commit: &SignedCommit) -> Result<(), VerifyError> {
+    if commit.did() != did {
+        return Err(VerifyError::OtherAccount { expected: did.clone(), found: commit.did().clone() });
     }
-    if commit.rev() != message.rev {
-        return Err(VerifyError::OtherRev { expected: message.rev, found: commit.rev() });
+    if commit.rev() != rev {
+        return Err(VerifyError::OtherRev { expected: rev, found: commit.rev() });
     }
     Ok(())
 }
