@@ -14,3 +14,6 @@ pub mod router;
 pub mod server;
 
 pub use self::error::XrpcError;
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,26 @@ impl From<RotationError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_same_table() {
+        let page = include_str!("../../docs/running.md");
+        assert!(page.contains(TABLE), "docs/running.md has another table of exit codes than --help");
+    }
+
+    #[test]
+    fn every_code_is_in_the_table() {
+        use Code::*;
+        let codes = [
+            Unexpected, UnknownKey, Config, DataDir, Locked, NewerData, DamagedData, Secret, Listen, TaskFailed,
+            Stragglers, NotRunning, Daemon, Findings,
+        ];
+        for code in codes {
+            assert!(TABLE.contains(&format!("\n  {:<4}", code as u8)), "{code:?}");
+        }
+    }
+}

@@ -46,8 +46,12 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/admin/log", post(admin::set_log_filter))
         .route("/admin/identity/rotate", post(admin::rotate_identity))
         .with_state(admin);
-    public
-        .merge(private)
+    around(public.merge(private), &config, observer)
+}
+
+/// What happens around every route, and where there is none.
+pub(super) fn around(routes: Router, config: &HttpConfig, observer: Observer) -> Router {
+    routes
         .fallback(error::nowhere)
         .layer(DefaultBodyLimit::max(config.body_max.as_usize()))
         .layer(middleware::from_fn(error::shape))
