@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use angel_protocol::ids::{Did, NetworkId, NodeName};
@@ -176,16 +177,41 @@ fn from_this_machine(mut addr: SocketAddr) -> SocketAddr {
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     wish: Arc<watch::Sender<Option<Ended>>>,
+    preparing: Arc<AtomicBool>,
+}
+
+/// The right to prepare a restart, held by one at a time. Dropped unused, the node goes on as it is.
+#[derive(Debug)]
+pub(crate) struct Restart {
+    control: Control,
+}
+
+impl Restart {
+    /// End and start again.
+    pub(crate) fn go(self) {
+        self.control.ask(Ended::Restart);
+    }
+}
+
+impl Drop for Restart {
+    fn drop(&mut self) {
+        self.control.preparing.store(false, Ordering::Release);
+    }
 }
 
 impl Control {
     fn new() -> Self {
-        Self { wish: Arc::new(watch::channel(None).0) }
+        Self { wish: Arc::new(watch::channel(None).0), preparing: Arc::default() }
     }
 
-    /// End and start again, as after a rotation of the key.
-    pub(crate) fn restart(&self) {
-        self.ask(Ended::Restart);
+    /// Prepares a restart, as a rotation of the key does, unless another is being prepared or the node is ending.
+    pub(crate) fn prepare_restart(&self) -> Option<Restart> {
+        let taken = self.preparing.swap(true, Ordering::AcqRel);
+        if taken {
+            return None;
+        }
+        let restart = Restart { control: self.clone() };
+        self.wish.borrow().is_none().then_some(restart)
     }
 
     /// The first wish counts.
@@ -474,5 +500,22 @@ impl NodeHandle {
 impl Drop for NodeHandle {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, Ended};
+
+    #[tokio::test]
+    async fn one_restart_is_prepared_at_a_time_and_the_first_wish_counts() {
+        let control = Control::new();
+        let restart = control.prepare_restart().expect("free");
+        assert!(control.prepare_restart().is_none(), "one is being prepared");
+        drop(restart);
+        control.prepare_restart().expect("given up, so free again").go();
+        assert!(control.prepare_restart().is_none(), "the node is ending");
+        control.ask(Ended::Asked);
+        assert_eq!(control.asked().await, Ended::Restart);
     }
 }

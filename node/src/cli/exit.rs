@@ -198,8 +198,20 @@ mod tests {
     fn every_code_is_in_the_table() {
         use Code::*;
         let codes = [
-            Unexpected, UnknownKey, Config, DataDir, Locked, NewerData, DamagedData, Secret, Listen, TaskFailed,
-            Stragglers, NotRunning, Daemon, Findings,
+            Unexpected,
+            UnknownKey,
+            Config,
+            DataDir,
+            Locked,
+            NewerData,
+            DamagedData,
+            Secret,
+            Listen,
+            TaskFailed,
+            Stragglers,
+            NotRunning,
+            Daemon,
+            Findings,
         ];
         for code in codes {
             assert!(TABLE.contains(&format!("\n  {:<4}", code as u8)), "{code:?}");

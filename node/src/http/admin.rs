@@ -115,14 +115,25 @@ pub(super) async fn set_log_filter(
 
 /// Rotates the node's key and starts the node anew under it, once this request is answered.
 pub(super) async fn rotate_identity(_: Operator, State(admin): State<Arc<Admin>>) -> Result<Json<Value>, XrpcError> {
+    let restart = admin.control.prepare_restart().ok_or_else(|| {
+        XrpcError::new(
+            StatusCode::CONFLICT,
+            "RotationUnderWay",
+            "the node is rotating its key or stopping; ask again later",
+        )
+    })?;
     let (layout, overlap) = (admin.layout.clone(), admin.rotation_overlap);
-    let rotating = tokio::task::spawn_blocking(move || keys::rotate(&layout, clock::now(), overlap));
+    // The restart belongs to the rotation, whether or not anybody still waits for the answer.
+    let rotating = tokio::task::spawn_blocking(move || {
+        let rotation = keys::rotate(&layout, clock::now(), overlap)?;
+        restart.go();
+        Ok(rotation)
+    });
     let rotated = rotating.await.map_err(|error| XrpcError::unexpected(&error))?;
     let rotation = rotated.map_err(|error| match error {
         RotationError::TooMany { .. } => XrpcError::new(StatusCode::CONFLICT, "TooManyRotations", error.to_string()),
         RotationError::Secret(_) => XrpcError::unexpected(&error),
     })?;
     tracing::warn!(previous = %rotation.previous, current = %rotation.current, "the node's key was rotated");
-    admin.control.restart();
     Ok(Json(rotation.to_json()))
 }

@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::tasks::TaskResult;
 
 /// How long requests may go on after the node was told to stop. The rest of the node needs time too.
-const FINISH_LIMIT: Duration = Duration::from_secs(4);
+const FINISH_LIMIT: Duration = Duration::from_secs(3);
 
 /// Pause after an accept that failed, mostly for want of file descriptors: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
