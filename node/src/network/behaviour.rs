@@ -1,5 +1,6 @@
 //! The protocols of a node, put together.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
@@ -43,6 +44,9 @@ pub(super) struct Behaviour {
 pub(super) fn version(config: &Config) -> String {
     format!("/angel/{}/1", config.network)
 }
+
+/// Peers that a walk looks for. Each is dialed, and nothing is stored that would want more copies.
+const WALK_RESULTS: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zero");
 
 /// A walk that has not ended by then has met too many dead nodes.
 const WALK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -124,6 +128,7 @@ fn kademlia(config: &Config, local: libp2p::PeerId) -> kad::Behaviour<MemoryStor
     let mut kademlia = kad::Config::new(name);
     kademlia
         .set_query_timeout(WALK_TIMEOUT)
+        .set_replication_factor(WALK_RESULTS)
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_replication_interval(None)
         .set_publication_interval(None)
