@@ -151,6 +151,10 @@ impl Found {
 
     /// Remembers addresses, the newest first.
     pub(super) fn add(&mut self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
+        let mut addresses = addresses.into_iter().peekable();
+        if addresses.peek().is_none() {
+            return;
+        }
         make_room(&mut self.known, &peer);
         let known = self.known.entry(peer).or_default();
         for address in addresses {
@@ -158,9 +162,6 @@ impl Found {
             known.insert(0, address);
         }
         known.truncate(ADDRESSES_PER_PEER_MAX);
-        if known.is_empty() {
-            self.known.remove(&peer);
-        }
     }
 
     pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
@@ -288,6 +289,7 @@ mod tests {
         for _ in 0..2 * KNOWN_MAX {
             found.add(PeerId::random(), (1..20).map(address));
         }
+        found.add(PeerId::random(), []);
         assert_eq!(found.known().count(), KNOWN_MAX);
         let peer = found.known().next().expect("some");
         assert_eq!(found.addresses(&peer).len(), ADDRESSES_PER_PEER_MAX);

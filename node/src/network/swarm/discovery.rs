@@ -27,22 +27,15 @@ impl Network {
             return;
         }
         let local = *self.swarm.local_peer_id();
-        let routed: Vec<(PeerId, Vec<Multiaddr>)> = self
-            .swarm
-            .behaviour_mut()
-            .kademlia
-            .kbuckets()
-            .flat_map(|bucket| {
-                bucket
-                    .iter()
-                    .map(|entry| (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect()))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let known = self.found.known().map(|peer| (peer, self.found.addresses(&peer)));
-        let chosen = routed
+        let mut candidates: BTreeMap<PeerId, Vec<Multiaddr>> =
+            self.found.known().map(|peer| (peer, self.found.addresses(&peer))).collect();
+        for bucket in self.swarm.behaviour_mut().kademlia.kbuckets() {
+            for entry in bucket.iter() {
+                candidates.entry(*entry.node.key.preimage()).or_default().extend(entry.node.value.iter().cloned());
+            }
+        }
+        let chosen = candidates
             .into_iter()
-            .chain(known)
             .filter(|(peer, _)| {
                 *peer != local
                     && !self.peers.contains_key(peer)
