@@ -192,6 +192,27 @@ mod tests {
     }
 
     #[test]
+    fn signatures_are_those_of_rfc_6979() {
+        let secret =
+            |hex: &str| -> [u8; 32] { HEXLOWER.decode(hex.as_bytes()).expect("hex").try_into().expect("32 bytes") };
+        // RFC 6979, appendix A.2.5, SHA-256 of "sample", its s brought to the lower half.
+        let p256 = P256Key::from_bytes(&secret("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"));
+        assert_eq!(
+            HEXLOWER.encode(&p256.expect("a scalar").sign(b"sample")),
+            "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716\
+             0834e36ad29a83bf2bc9385e491d6099c8fdf9d1ed67aa7ea5f51f93782857a9"
+        );
+        // The vector that Bitcoin implementations share for the secret 1.
+        let mut one = [0; 32];
+        one[31] = 1;
+        assert_eq!(
+            HEXLOWER.encode(&Secp256k1Key::from_bytes(&one).expect("a scalar").sign(b"Satoshi Nakamoto")),
+            "934b1ea10a4b3c1757e2b0c017d0b6143ce3c9a7e6a4a49860d7a6ab210ee3d8\
+             2442ce9d2b916064108014783e923ec36b49743e2ffa1c4496f01a512aafd9e5"
+        );
+    }
+
+    #[test]
     fn a_signature_holds_for_its_key_and_message_alone() {
         for key in key_pairs() {
             let signature = key.sign(b"message");
