@@ -142,6 +142,16 @@ pub fn oldest(reader: &Reader) -> Result<Option<u64>, ReadError> {
     Ok(reader.scan(&EVENTS).page(1)?.rows.first().map(|(sequence, _)| *sequence))
 }
 
+/// Up to `limit` durable events, newest first.
+///
+/// # Errors
+///
+/// The engine fails, or an event cannot be read.
+pub fn latest(reader: &Reader, limit: usize) -> Result<Vec<Event>, ReadError> {
+    let heads = reader.scan(&EVENTS).until(&(reader.durable_sequence() + 1)).reverse().page(limit)?;
+    heads.rows.into_iter().map(|(sequence, head)| complete(reader, sequence, head)).collect()
+}
+
 /// The sequence of the newest event in the log, durable or about to be.
 pub(crate) fn newest(reader: &Reader) -> Result<Option<u64>, ReadError> {
     Ok(reader.scan(&EVENTS).reverse().page(1)?.rows.first().map(|(sequence, _)| *sequence))
@@ -221,6 +231,8 @@ mod tests {
         let page = after(store.reader(), 0, 10).expect("reads");
         assert_eq!(page.events.iter().map(|event| event.body.clone()).collect::<Vec<_>>(), bodies);
         assert_eq!(page.events[0].account, Some(AccountId(3)));
+        let latest: Vec<_> = latest(store.reader(), 2).expect("reads").iter().map(|event| event.sequence).collect();
+        assert_eq!(latest, [5, 4]);
         assert!(!page.more);
         let refused = NewEvent::new(Timestamp::EPOCH, None, EventKind(2), &vec![0; EVENT_BYTES_MAX + 1]);
         assert_eq!(refused, Err(RowRefused::EventTooLarge { bytes: EVENT_BYTES_MAX + 1 }));

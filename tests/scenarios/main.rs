@@ -1,3 +1,4 @@
 //! Scenarios: real daemons, on real files and real sockets, waited for by what they say and never by the clock.
 
 mod process;
+mod storage;

@@ -1,17 +1,24 @@
 //! fjall 3: a log-structured merge tree. The only file that names it.
 //!
 //! Memtables of 16 MB and a journal of 64 MB keep a small node small. Batches go to the journal without a sync each;
-//! one `persist(SyncAll)` at the end of `apply` covers them all.
+//! one `persist` at the end of `apply` covers them all. A batch that a power cut tore before that makes fjall refuse to
+//! open; [`journal`] cuts it off.
+
+mod journal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::{
-    Engine, EngineError, EngineStats, Group, KeyRange, Page, PageLimit, Tuning, disk_usage, guarded, sync_dir,
+    Engine, EngineError, EngineStats, Group, KeyRange, Page, PageLimit, Tuning, create_dir_durably, disk_usage,
+    guarded, sync_dirs,
 };
 
-const KEYSPACE: &str = "rows";
+const ROWS: &str = "rows";
+/// Holds one row, which numbers each `apply`.
+const MARKS: &str = "marks";
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -28,6 +35,9 @@ pub(super) struct FjallEngine {
 struct Open {
     db: fjall::Database,
     rows: fjall::Keyspace,
+    marks: fjall::Keyspace,
+    /// The number of the next `apply`.
+    next_mark: AtomicU64,
 }
 
 impl std::fmt::Debug for FjallEngine {
@@ -38,22 +48,20 @@ impl std::fmt::Debug for FjallEngine {
 
 impl FjallEngine {
     pub(super) fn open(dir: &Path, tuning: Tuning) -> Result<Self, EngineError> {
-        fs::create_dir_all(dir).map_err(|error| EngineError::io("create", dir, error))?;
-        let open = guarded("opening the database", || {
-            let db = fjall::Database::builder(dir)
-                .cache_size(tuning.memory_bytes / 100 * CACHE_PERCENT)
-                .max_journaling_size(JOURNAL_BYTES)
-                .worker_threads(2)
-                .open()
-                .map_err(|error| engine_error(dir, error))?;
-            let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-            let rows = db.keyspace(KEYSPACE, options).map_err(|error| engine_error(dir, error))?;
-            db.persist(fjall::PersistMode::SyncAll).map_err(|error| engine_error(dir, error))?;
-            Ok(Open { db, rows })
+        create_dir_durably(dir)?;
+        let opened = guarded("opening the database", || open(dir, tuning)).or_else(|error| {
+            if matches!(error, EngineError::Locked) {
+                return Err(error);
+            }
+            let cut = journal::cut_unacknowledged(dir);
+            let cut = cut.map_err(|source| EngineError::io("repair the journal in", dir, source))?;
+            let Some((path, end)) = cut else { return Err(error) };
+            tracing::warn!(journal = %path.display(), end, "cut off what was never acknowledged");
+            guarded("opening the database", || open(dir, tuning))
         })?;
-        sync_dir(dir)?;
-        dir.parent().map_or(Ok(()), sync_dir)?;
-        Ok(Self { open: RwLock::new(Some(open)), dir: dir.to_owned(), barrier: tuning.barrier })
+        // It leaves some of the directories that it creates to luck.
+        sync_dirs(dir)?;
+        Ok(Self { open: RwLock::new(Some(opened)), dir: dir.to_owned(), barrier: tuning.barrier })
     }
 
     fn with<T>(
@@ -74,8 +82,12 @@ impl FjallEngine {
 impl Engine for FjallEngine {
     fn apply(&self, groups: &[Group]) -> Result<(), EngineError> {
         self.with("writing", |open| {
-            for group in groups.iter().filter(|group| !group.is_empty()) {
+            for (index, group) in groups.iter().filter(|group| !group.is_empty()).enumerate() {
                 let mut batch = open.db.batch();
+                if index == 0 {
+                    let mark = open.next_mark.fetch_add(1, Ordering::Relaxed);
+                    batch.insert(&open.marks, journal::MARK, journal::mark(mark));
+                }
                 for (key, value) in group.iter() {
                     match value {
                         Some(value) => batch.insert(&open.rows, key, value),
@@ -141,6 +153,23 @@ impl Drop for FjallEngine {
             tracing::warn!(%error, dir = %self.dir.display(), "the store was not closed cleanly");
         }
     }
+}
+
+fn open(dir: &Path, tuning: Tuning) -> Result<Open, EngineError> {
+    let opened = || {
+        let db = fjall::Database::builder(dir)
+            .cache_size(tuning.memory_bytes / 100 * CACHE_PERCENT)
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(2)
+            .open()?;
+        let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let rows = db.keyspace(ROWS, options)?;
+        let marks = db.keyspace(MARKS, options)?;
+        let last = marks.get(journal::MARK)?.and_then(|stored| stored.as_ref().try_into().ok()).map(u64::from_be_bytes);
+        db.persist(fjall::PersistMode::SyncAll)?;
+        Ok(Open { db, rows, marks, next_mark: AtomicU64::new(last.unwrap_or(0).saturating_add(1)) })
+    };
+    opened().map_err(|error| engine_error(dir, error))
 }
 
 pub(super) fn is_present(dir: &Path) -> bool {

@@ -26,7 +26,7 @@ pub(crate) struct Opened {
 
 /// Opens or creates; for the daemon.
 pub(crate) fn open_engine(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
-    fs::create_dir_all(dir).map_err(|error| OpenError::io("create", dir, error))?;
+    engine::create_dir_durably(dir)?;
     let lock = lock(dir)?;
     let manifest = match Manifest::read(dir)? {
         Some(manifest) if manifest.state != State::Creating => manifest,
