@@ -1,4 +1,5 @@
 //! Scenarios: real daemons, on real files and real sockets, waited for by what they say and never by the clock.
 
 mod process;
+mod simulated_membership;
 mod storage;

@@ -1,9 +1,15 @@
 //! The machine from outside: feed an input, look at the effects. Filed by what is asked of it.
 
+mod admission;
+mod exchange;
 mod liveness;
+mod properties;
+mod publishing;
+mod record;
 mod registration;
+mod rotation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -192,7 +192,9 @@ pub fn world(
     World::new(seed, links, setups.collect())
 }
 
-fn profile(node: NodeIndex) -> Profile {
+/// What a node says about itself in every world.
+#[must_use]
+pub fn profile(node: NodeIndex) -> Profile {
     Profile {
         node_id: format!("node-{node}").parse().expect("a valid name"),
         endpoint: Some(format!("https://node-{node}.example").into()),

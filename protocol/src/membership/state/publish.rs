@@ -11,6 +11,7 @@ use super::State;
 use crate::ids::Did;
 use crate::limits::HEARTBEAT_PEERS_MAX;
 use crate::time::Timestamp;
+use crate::wire::envelope::CLOCK_TOLERANCE;
 
 /// How often one heartbeat goes out again while the mesh forms.
 const REPUBLISH_MAX: u8 = 3;
@@ -27,9 +28,7 @@ impl State {
         };
         self.next_publish = self.now + (self.config.interval - self.config.jitter) + self.draw(2 * self.config.jitter);
         self.reserve(false, effects);
-        // A clock set back a little must not make the others take this for a flood.
-        let earliest = self.latest.as_ref().map(|latest| latest.head().issued_at + self.config.rate_limit);
-        let issued_at = earliest.map_or(self.now, |earliest| earliest.max(self.now));
+        let issued_at = self.issue_time();
         let body = self.heartbeat();
         match VerifiedHeartbeat::seal(&self.key, &self.network, sequence, issued_at, body) {
             Ok(heartbeat) => {
@@ -39,6 +38,14 @@ impl State {
             }
             Err(error) => tracing::error!(%error, "this node's heartbeat is out of bounds and was not sent"),
         }
+    }
+
+    /// A clock set back a little must not make the others take this for a flood: the issue time rises all the same.
+    /// One set back by more was wrong before, and the others refused what it said.
+    fn issue_time(&self) -> Timestamp {
+        let earliest = self.latest.as_ref().map(|latest| latest.head().issued_at + self.config.rate_limit);
+        let earliest = earliest.filter(|earliest| earliest.since(self.now) < CLOCK_TOLERANCE * 3 / 4);
+        earliest.map_or(self.now, |earliest| earliest.max(self.now))
     }
 
     /// The mesh has had a moment since the last connection: whoever joined it did not hear the newest heartbeat.
