@@ -80,6 +80,8 @@ pub struct State {
 
     // Time.
     now: Timestamp,
+    /// When the driver was to call at the latest, as it stood after the last input.
+    due_by: Timestamp,
     started: Timestamp,
     /// Silence counts from here at the earliest: before, this node was not running, or not listening.
     listening_since: Timestamp,
@@ -119,6 +121,7 @@ impl State {
             isolation: Isolation::starting(now, config.isolation_window, 0),
             verdicts_changed: false,
             now,
+            due_by: now,
             started: now,
             listening_since: now,
             next_publish: now,
@@ -197,6 +200,7 @@ impl State {
         }
         self.start_fetches(effects);
         self.judge_isolation(effects);
+        self.due_by = self.next_deadline().max(now);
     }
 
     /// When [`Input::Tick`] is due. May lie in the past; then it is due now.

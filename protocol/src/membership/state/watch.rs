@@ -19,7 +19,7 @@ impl State {
     /// Keeps this machine's own trouble with time apart from that of others: a node that slept did not listen, and a
     /// clock that went back proves nobody's silence.
     pub(super) fn observe_clock(&mut self, now: Timestamp) {
-        let stalled = now > self.next_deadline() + self.config.stall_after;
+        let stalled = now > self.due_by + self.config.stall_after;
         let went_back = now + self.config.grain < self.now;
         self.now = now;
         if stalled || went_back {

@@ -87,7 +87,7 @@ impl Model {
             Step::Rotate { node } => {
                 self.keys = self.keys.wrapping_add(1);
                 let (old, new) = (&self.others[node].key, key(self.keys));
-                let statement = Rotation::sign(&network(), old, &new, now);
+                let statement = Rotation::sign(&network(), old, &new, now, now + OVERLAP);
                 self.others[node].body.rotation = Some(statement);
                 self.others[node].key = new;
                 vec![]

@@ -44,7 +44,7 @@ fn a_named_record_is_fetched_once_and_kept() {
     let record = record_of(&other);
     let bytes = publish(&mut other, &record);
     assert_eq!(fetches(&node.hear(other.beat(START))), 1);
-    let effects = node.feed(Input::RecordReceived { did: other.did(), bytes: bytes.clone() });
+    let effects = node.feed(Input::RecordReceived { did: other.did(), bytes });
     assert!(effects.iter().any(|effect| matches!(effect, Effect::RecordVerified { .. })));
     assert_eq!(node.state.record_of(&other.did()).map(|record| record.name.as_str()), Some("A node"));
     node.pass(secs(30));

@@ -5,7 +5,7 @@ use super::*;
 /// `other` goes on with the key of `seed`.
 fn rotate(other: &Other, seed: u8, at: Timestamp) -> Other {
     let mut body = other.body.clone();
-    body.rotation = Some(Rotation::sign(&network(), &other.key, &key(seed), at));
+    body.rotation = Some(Rotation::sign(&network(), &other.key, &key(seed), at, at + OVERLAP));
     Other { key: key(seed), body, sequence: 0 }
 }
 
@@ -86,7 +86,7 @@ fn keys_may_follow_one_another_and_a_few_are_remembered() {
 
 #[test]
 fn a_node_carries_its_statement_until_the_overlap_ends() {
-    let statement = Rotation::sign(&network(), &key(9), &key(0), START);
+    let statement = Rotation::sign(&network(), &key(9), &key(0), START, START + OVERLAP);
     let local = LocalNode { rotation: Some(statement), ..local() };
     let mut node = Node::start(Config::default(), local, START, 0, BTreeMap::new());
     let carries = |node: &Node| node.state.own_heartbeat().expect("published").body().rotation.is_some();
