@@ -63,6 +63,8 @@ macro_rules! section {
         }
     ) => {
         $(#[doc = $section_doc])+
+        // The words are a plain text file's as well, where a URL needs no brackets.
+        #[allow(rustdoc::bare_urls)]
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name {
             $($(#[doc = $doc])+ pub $field: $type,)*
