@@ -9,11 +9,13 @@ use clap::{Args, Parser, Subcommand};
 mod client;
 mod completions;
 mod config;
+mod declare;
 mod doctor;
 mod exit;
 mod identity;
 mod log;
 mod output;
+mod peer;
 mod peers;
 mod run;
 mod status;
@@ -54,6 +56,11 @@ enum Verb {
     Status,
     /// List the nodes that the running node knows.
     Peers(peers::PeersArgs),
+    /// Invite, remove or give up on other nodes.
+    #[command(subcommand)]
+    Peer(peer::PeerVerb),
+    /// Declare a status to the peers, for example maintenance.
+    Declare(declare::DeclareArgs),
     /// Look for what is wrong or will go wrong, with the mend for each; works with the node down too.
     Doctor,
     /// Show or explain the configuration.
@@ -80,6 +87,8 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&common, args),
         Verb::Status => status::status(&common),
         Verb::Peers(args) => peers::peers(&common, &args),
+        Verb::Peer(verb) => peer::peer(&common, verb),
+        Verb::Declare(args) => declare::declare(&common, &args),
         Verb::Doctor => doctor::doctor(&common),
         Verb::Config(verb) => config::config(&common, verb),
         Verb::Identity(verb) => identity::identity(&common, verb),

@@ -16,8 +16,8 @@ pub use self::layers::{Origin, UnusedVariable};
 pub use self::section::Field;
 use self::section::Section;
 pub use self::sections::{
-    Admission, General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MembershipConfig, MetricsAccess,
-    NetworkConfig, NodeConfig, Profile, StorageConfig,
+    AddressScope as Scope, Admission, General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MembershipConfig,
+    MetricsAccess, NetworkConfig, NodeConfig, Profile, StorageConfig,
 };
 pub use self::template::template;
 pub use self::value::{ByteSize, InvalidByteSize, Value};

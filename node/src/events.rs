@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -33,9 +33,20 @@ struct TopicLabel {
     topic: &'static str,
 }
 
+/// How a heartbeat came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum HeartbeatWay {
+    /// By gossip.
+    Gossip,
+    /// Over HTTP or XRPC.
+    Http,
+    /// In what a peer told of the nodes it knows.
+    Registry,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RejectionLabels {
-    topic: &'static str,
+struct RefusalLabels {
+    way: HeartbeatWay,
     reason: &'static str,
 }
 
@@ -62,7 +73,7 @@ pub struct Events {
     http_connections_refused: Counter,
     gossip_received: Family<TopicLabel, Counter>,
     gossip_sent: Family<TopicLabel, Counter>,
-    gossip_rejected: Family<RejectionLabels, Counter>,
+    heartbeats_refused: Family<RefusalLabels, Counter>,
     peers: Family<StatusLabel, Gauge>,
 }
 
@@ -77,7 +88,7 @@ impl Events {
             http_connections_refused: Counter::default(),
             gossip_received: Family::default(),
             gossip_sent: Family::default(),
-            gossip_rejected: Family::default(),
+            heartbeats_refused: Family::default(),
             peers: Family::default(),
         };
         let angel = registry.sub_registry_with_prefix("angel");
@@ -92,9 +103,9 @@ impl Events {
         angel.register("gossip_received", "Gossip messages accepted, by topic", events.gossip_received.clone());
         angel.register("gossip_sent", "Gossip messages published, by topic", events.gossip_sent.clone());
         angel.register(
-            "gossip_rejected",
-            "Gossip messages refused, by topic and reason",
-            events.gossip_rejected.clone(),
+            "heartbeats_refused",
+            "Heartbeats refused, by the way they came and reason",
+            events.heartbeats_refused.clone(),
         );
         angel.register("peers", "Known peers, by status", events.peers.clone());
         events
@@ -131,9 +142,9 @@ impl Events {
         self.gossip_sent.get_or_create(&TopicLabel { topic }).inc();
     }
 
-    /// A gossip message was refused, by the name of the refusal.
-    pub fn gossip_rejected(&self, topic: &'static str, reason: &'static str) {
-        self.gossip_rejected.get_or_create(&RejectionLabels { topic, reason }).inc();
+    /// A heartbeat was refused; the reason comes from a closed set.
+    pub fn heartbeat_refused(&self, way: HeartbeatWay, reason: &'static str) {
+        self.heartbeats_refused.get_or_create(&RefusalLabels { way, reason }).inc();
     }
 
     /// So many peers now have this status.
@@ -162,13 +173,13 @@ mod tests {
         let mut registry = Registry::default();
         let events = Events::new(&mut registry);
         events.http_answered(&"com.example.get".into(), 200, Duration::from_millis(3));
-        events.gossip_rejected("heartbeat", "BadSignature");
+        events.heartbeat_refused(HeartbeatWay::Http, "signature");
         events.peers_counted("online", 2);
         let text = render(&registry);
         for line in [
             "angel_http_requests_total{method=\"com.example.get\",status=\"200\"} 1",
             "angel_http_request_seconds_bucket{le=\"0.005\",method=\"com.example.get\"} 1",
-            "angel_gossip_rejected_total{topic=\"heartbeat\",reason=\"BadSignature\"} 1",
+            "angel_heartbeats_refused_total{way=\"Http\",reason=\"signature\"} 1",
             "angel_peers{status=\"online\"} 2",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} in:\n{text}");

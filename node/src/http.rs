@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod error;
+pub(crate) mod federation;
 mod health;
 mod home;
 mod identity;

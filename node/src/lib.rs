@@ -11,6 +11,8 @@
 //! | `storage` | the store: opened, watched, closed |
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
+//! | [`network`], [`membership`] | peers and bytes; who is on the network and who is alive |
+//! | `federation`, `fetch` | other nodes over HTTP; requests to addresses that others named |
 //! | [`http`] | the HTTP server, its routes and its errors |
 //! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
@@ -22,10 +24,13 @@ pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod events;
+mod federation;
+pub mod fetch;
 pub mod health;
 pub mod http;
 pub mod keys;
 pub mod machine;
+pub mod membership;
 pub mod network;
 pub mod node;
 pub mod secrets;

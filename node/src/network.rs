@@ -51,7 +51,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use address::Scope;
+pub use address::{Scope, peer_of};
 pub use config::{Config, Limits, RelayLimits, Topic};
 pub use event::{Acceptance, Event, Gossip, Reachability, RefusalReason, Reply, Request};
 pub use handle::{ConnectedPeer, Handle, PublishError, Published, Stopped, StreamError, View};
@@ -60,7 +60,7 @@ pub use libp2p::gossipsub::MessageId;
 pub use libp2p::{Multiaddr, PeerId, Stream};
 pub use libp2p_stream::IncomingStreams;
 pub use requests::{Protocol, Refusal, RequestError};
-pub use stats::Stats;
+pub use stats::{NetworkCollector, Stats};
 
 use address::TrustedHosts;
 use admission::Rate;

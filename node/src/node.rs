@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_storage::Store;
 use angel_storage::store::{CloseError, OpenError};
@@ -25,16 +26,23 @@ use crate::clock;
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError, Layout, write_atomically};
 use crate::events::Events;
+use crate::federation;
+use crate::fetch::FetchError;
 use crate::health::{Health, Importance, ServiceState};
 use crate::http::admin::Admin;
+use crate::http::federation::Federation;
 use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
 use crate::keys::Identity;
 use crate::machine::{self, Load, ProcessCollector};
+use crate::membership::{self, DriverError};
+use crate::network::{self, NetworkCollector};
 use crate::secrets::{AdminPassword, SecretError};
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
+
+mod parts;
 
 /// The version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -60,6 +68,15 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// The peer-to-peer network.
+    #[error(transparent)]
+    Network(#[from] network::StartError),
+    /// What is known of the network's nodes.
+    #[error(transparent)]
+    Membership(#[from] DriverError),
+    /// Requests to other nodes cannot be made.
+    #[error("the HTTP client does not start: {0}")]
+    Fetch(#[from] FetchError),
     /// A step that blocks did not come to an end.
     #[error("starting was cut short: {0}")]
     Cut(#[from] JoinError),
@@ -324,23 +341,57 @@ impl Node {
         let (load_sender, load) = watch::channel(first_load);
         spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
 
-        // Who asks: last, when there is somebody to answer.
-        let node_id = config.node.node_id.clone().unwrap_or_else(|| identity.default_node_id());
+        // Who the others are, and who is alive. The network stops first, and what it says last is still heard.
+        let own = parts::own_node(&config, &identity);
+        let (node_id, name) = (own.node_id.clone(), own.name.clone());
+        let (network, network_events, network_task) = network::start(parts::network(&config, &identity))?;
+        registry.register_collector(Box::new(NetworkCollector(network.clone())));
+        let (membership, commands) = membership::Handle::new();
+        let parts = membership::Parts {
+            config: parts::membership(&config),
+            own,
+            scope: parts::scope(&config),
+            listeners: config.network.listen.len(),
+            key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
+            invite: config.network.invitation.clone(),
+            rotation: identity.rotation_statement(&config.network.id),
+            seed: rand::random(),
+            reader: store.reader().clone(),
+            writer: store.writer().clone(),
+            network: network.clone(),
+            network_events,
+            load: load.clone(),
+            events: events.clone(),
+            service: health.register("federation", Importance::Helpful, ServiceState::Off("starting".to_owned())),
+        };
+        let driver = tokio::task::spawn_blocking(move || membership::Driver::new(parts, commands)).await??;
+        spawner.spawn("membership", |stop| driver.run(stop));
+        spawner.spawn("network", |stop| async move { Ok(network_task.run(stop).await?) });
+        network.until_listening(config.network.listen.len()).await;
+        let exchange = federation::Exchange::new(&config, parts::scope(&config), membership.clone())?;
+        spawner.spawn("federation", |stop| exchange.run(stop));
+
+        // What this node is.
         let facts = Arc::new(NodeFacts {
             did: identity.did().clone(),
             peer_id: identity.peer_id(),
-            name: config.node.name.clone().unwrap_or_else(|| node_id.to_string()),
+            name,
             node_id,
             network: config.network.id.clone(),
             public_url: config.node.public_url.clone(),
             operator_contact: config.node.operator_contact.clone(),
             http_addr: http.addr(),
-            p2p: vec![],
+            p2p: network.listen_addresses(),
             admin_password_file: password.file().map(ToOwned::to_owned),
             version: VERSION,
         });
+        let federation =
+            Federation { network: config.network.id.clone(), membership: membership.clone(), events: events.clone() };
+
+        // Who asks: last, when there is somebody to answer.
         let control = Control::new();
         let admin = Arc::new(Admin {
+            membership,
             password,
             facts: Arc::clone(&facts),
             health: health.clone(),
@@ -356,6 +407,7 @@ impl Node {
             config: config.http.clone(),
             facts: Arc::clone(&facts),
             health: health.clone(),
+            federation,
             events: events.clone(),
             metrics: MetricsPage {
                 registry: Arc::new(registry),

@@ -33,7 +33,8 @@ catalogue! {
     0x02 Events "events": "sequence" => "an event", by "every batch that has something to tell";
     0x03 EventParts "event_parts": "sequence, part" => "what of an event did not fit its row", by "the same batch";
     0x04 Cursors "cursors": "reader kind, reader" => "the last sequence it has dealt with", by "each reader of the event log";
-    0x05 Peers "peers": "node DID" => "what membership knows of a node", by "the membership driver";
+    0x05 Peers "peers": "node DID, part" => "what membership knows of a node", by "the membership driver";
+    0x06 Local "local": "name" => "what a part of this node remembers about itself", by "each part its own names";
 }
 
 /// A table as the catalogue describes it.

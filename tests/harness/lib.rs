@@ -3,11 +3,15 @@
 //! | module | what it offers |
 //! |---|---|
 //! | [`binary`] | daemons as processes, on real files and real sockets |
+//! | [`hosts`] | several hosts on this machine, some behind routers |
 //! | [`power_cut`] | a disk that loses power |
 //! | [`sim`] | many nodes in one thread, on virtual time and one seed |
 //! | [`storage`] | a process that writes to a store until it is killed, and what must be there then |
+//! | [`wait`] | waiting for what has no event of its own |
 
 pub mod binary;
+pub mod hosts;
 pub mod power_cut;
 pub mod sim;
 pub mod storage;
+pub mod wait;

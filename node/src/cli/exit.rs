@@ -10,6 +10,7 @@ use super::Common;
 use crate::config::ConfigError;
 use crate::data_dir::DataDirError;
 use crate::keys::RotationError;
+use crate::membership::DriverError;
 use crate::node::{StartError, StopError};
 use crate::secrets::SecretError;
 
@@ -135,7 +136,10 @@ impl From<StartError> for Failure {
             StartError::Secret(error) => error.into(),
             StartError::Http(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Storage(error) => error.into(),
-            StartError::Cut(_) => Self::unexpected(error.to_string()),
+            StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
+            StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
+            StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),
+            StartError::Fetch(_) | StartError::Cut(_) => Self::unexpected(error.to_string()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use angel_protocol::ids::{Did, NetworkId, NodeName};
-use angel_protocol::membership::{Capability, NodeType, OVERLAP, Region, ScalingModel};
+use angel_protocol::membership::{Capability, Invite, NodeType, OVERLAP, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
 use libp2p::Multiaddr;
 use url::Url;
@@ -109,6 +109,20 @@ choice! {
     }
 }
 
+choice! {
+    /// Which addresses count on a network.
+    pub enum AddressScope {
+        /// As the addresses listened on suggest.
+        Auto = "auto",
+        /// Addresses of the internet.
+        Public = "public",
+        /// Those and private ones.
+        Private = "private",
+        /// Those and loopback.
+        Loopback = "loopback",
+    }
+}
+
 section! {
     /// The peer-to-peer network.
     pub struct NetworkConfig in "network" {
@@ -125,6 +139,15 @@ section! {
         ].iter().map(|address| address.parse().expect("a valid multiaddress")).collect(),
         /// Multiaddresses to announce, when the machine cannot find them out itself (behind a forwarded port).
         external: Vec<Multiaddr> = vec![],
+        /// Which addresses may be dialled because another node named them, and are told to others: "public" (those of
+        /// the internet), "private" (those of a VPN or local network too), "loopback" (this machine too) or "auto"
+        /// (the narrowest that fits the addresses listened on).
+        scope: AddressScope = AddressScope::Auto,
+        /// The invitation that lets this node into a network by invitation: the word that `angel peer invite` printed
+        /// on a node of that network.
+        invitation: Option<Invite> = None,
+        /// URLs of nodes to exchange heartbeats with over HTTP, where peer-to-peer connections do not get through.
+        endpoints: Vec<Url> = vec![],
         /// Nodes to ask first for other nodes.
         bootstrap: Vec<Multiaddr> = vec![],
         /// Nodes to stay connected to, dialled again whenever they are lost.
@@ -167,8 +190,8 @@ section! {
         online_after_heartbeats: u32 = 2,
         /// Heartbeats of one node that follow faster than this are dropped and counted.
         heartbeat_min_gap: Duration = Duration::from_secs(5),
-        /// Most that a message's time may differ from this node's clock.
-        clock_skew_max: Duration = Duration::from_secs(120),
+        /// How often the HTTP of another node is asked how it is; each time another one's.
+        health_interval: Duration = Duration::from_secs(15),
         /// How far back the view of links and the judgement of being cut off look.
         window: Duration = Duration::from_secs(600),
     }
@@ -200,7 +223,7 @@ section! {
     pub struct LogConfig in "log" {
         /// What is logged: a level ("error", "warn", "info", "debug" or "trace"), or directives by module such as
         /// "info,angel_node::http=debug".
-        filter: String = "info".to_owned(),
+        filter: String = "info,libp2p_swarm=warn,libp2p_gossipsub=error,libp2p_kad=error".to_owned(),
         /// "pretty" for people, "json" for collectors.
         format: LogFormat = LogFormat::Pretty,
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use angel_protocol::ids::{Did, NetworkId, NodeName};
-use angel_protocol::membership::{Capability, NodeType, Region, ScalingModel};
+use angel_protocol::membership::{Capability, Invite, NodeType, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
 use libp2p::Multiaddr;
 
@@ -67,6 +67,7 @@ text_value! {
     Multiaddr: "a multiaddress such as \"/ip4/192.0.2.1/tcp/2584\"",
     ByteSize: "a size such as \"64MiB\"",
     EngineKind: "\"sled\" or \"fjall\"",
+    Invite: "the word that `angel peer invite` printed",
     url::Url: "a URL such as \"https://angel.example.org\"",
 }
 

@@ -16,11 +16,15 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::error::XrpcError;
+use angel_protocol::ids::Did;
+use angel_protocol::membership::DeclaredStatus;
+
 use crate::clock;
 use crate::data_dir::Layout;
 use crate::health::Health;
 use crate::keys::{self, RotationError};
 use crate::machine::Load;
+use crate::membership::{self, InviteWish};
 use crate::node::{Control, NodeFacts};
 use crate::secrets::AdminPassword;
 use crate::telemetry::LogControl;
@@ -31,6 +35,7 @@ pub(super) const WRONG_PASSWORD: &str = "AdminPasswordRequired";
 /// What the admin API can reach.
 pub(crate) struct Admin {
     pub(crate) password: AdminPassword,
+    pub(crate) membership: membership::Handle,
     pub(crate) facts: Arc<NodeFacts>,
     pub(crate) health: Health,
     pub(crate) load: watch::Receiver<Load>,
@@ -136,4 +141,83 @@ pub(super) async fn rotate_identity(_: Operator, State(admin): State<Arc<Admin>>
     })?;
     tracing::warn!(previous = %rotation.previous, current = %rotation.current, "the node's key was rotated");
     Ok(Json(rotation.to_json()))
+}
+
+/// What an invitation is to allow.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct InviteRequest {
+    invitee: Option<Did>,
+    #[serde(default = "one")]
+    uses: u16,
+    #[serde(default = "a_week")]
+    valid_seconds: u64,
+}
+
+const fn one() -> u16 {
+    1
+}
+
+const fn a_week() -> u64 {
+    7 * 86_400
+}
+
+/// Longest life of an invitation.
+const INVITE_SECONDS_MAX: u64 = 366 * 86_400;
+
+pub(super) async fn invite(
+    _: Operator,
+    State(admin): State<Arc<Admin>>,
+    Json(request): Json<InviteRequest>,
+) -> Result<Json<Value>, XrpcError> {
+    if !(1..=INVITE_SECONDS_MAX).contains(&request.valid_seconds) {
+        return Err(XrpcError::invalid_request("an invitation is valid for one second to a year"));
+    }
+    let valid_for = Duration::from_secs(request.valid_seconds);
+    let wish = InviteWish { invitee: request.invitee, uses: request.uses, valid_for };
+    let invite = admin.membership.invite(wish).await?;
+    Ok(Json(json!({
+        "invitation": invite.to_string(),
+        "uses": invite.terms.uses,
+        "expiresAt": invite.terms.expires_at.to_string(),
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PeerRequest {
+    did: Did,
+}
+
+pub(super) async fn remove_peer(
+    _: Operator,
+    State(admin): State<Arc<Admin>>,
+    Json(request): Json<PeerRequest>,
+) -> Result<Json<Value>, XrpcError> {
+    if admin.membership.remove(request.did.clone()).await? {
+        tracing::warn!(peer = %request.did, "removed by the operator");
+        Ok(Json(json!({ "removed": request.did })))
+    } else {
+        Err(XrpcError::not_found(format!("this node does not know {}", request.did)))
+    }
+}
+
+pub(super) async fn accept_absence(_: Operator, State(admin): State<Arc<Admin>>) -> Result<Json<Value>, XrpcError> {
+    admin.membership.accept_absence().await?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Declaration {
+    status: DeclaredStatus,
+}
+
+pub(super) async fn declare(
+    _: Operator,
+    State(admin): State<Arc<Admin>>,
+    Json(request): Json<Declaration>,
+) -> Result<Json<Value>, XrpcError> {
+    admin.membership.declare(request.status).await?;
+    Ok(Json(json!({ "status": request.status })))
 }

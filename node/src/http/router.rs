@@ -9,6 +9,7 @@ use axum::{Router, middleware};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admin::{self, Admin};
+use super::federation::{self, Federation, HEARTBEAT_BYTES_MAX};
 use super::health;
 use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
@@ -24,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) config: HttpConfig,
     pub(crate) facts: Arc<NodeFacts>,
     pub(crate) health: Health,
+    pub(crate) federation: Federation,
     pub(crate) events: Events,
     pub(crate) metrics: MetricsPage,
     pub(crate) admin: Arc<Admin>,
@@ -31,13 +33,14 @@ pub(crate) struct Parts {
 
 /// The routes with everything around them.
 pub(crate) fn build(parts: Parts) -> Router {
-    let Parts { config, facts, health, events, metrics, admin } = parts;
+    let Parts { config, facts, health, federation, events, metrics, admin } = parts;
     let observer = Observer::new(events, config.request_timeout);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::clone(&facts)))
         .route("/xrpc/_health", get(health::version))
         .route("/api/health", get(health::services).with_state(health))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
+        .merge(federation_routes(federation))
         .layer(open_to_browsers());
     let private = Router::new()
         .route("/metrics", get(metrics::page).with_state(metrics))
@@ -45,6 +48,10 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/admin/config", get(admin::config))
         .route("/admin/log", post(admin::set_log_filter))
         .route("/admin/identity/rotate", post(admin::rotate_identity))
+        .route("/admin/peers/invite", post(admin::invite))
+        .route("/admin/peers/remove", post(admin::remove_peer))
+        .route("/admin/peers/accept-absence", post(admin::accept_absence))
+        .route("/admin/declare", post(admin::declare))
         .with_state(admin);
     around(public.merge(private), &config, observer)
 }
@@ -56,6 +63,19 @@ pub(super) fn around(routes: Router, config: &HttpConfig, observer: Observer) ->
         .layer(DefaultBodyLimit::max(config.body_max.as_usize()))
         .layer(middleware::from_fn(error::shape))
         .layer(middleware::from_fn_with_state(observer, observe))
+}
+
+/// Each method under its path of the federation API and as XRPC.
+fn federation_routes(federation: Federation) -> Router {
+    let heartbeat = post(federation::heartbeat).layer(DefaultBodyLimit::max(HEARTBEAT_BYTES_MAX));
+    Router::new()
+        .route("/api/federation/heartbeat", heartbeat.clone())
+        .route("/xrpc/co.kendev.network.sendHeartbeat", heartbeat)
+        .route("/api/federation/nodes", get(federation::nodes))
+        .route("/xrpc/co.kendev.network.listNodes", get(federation::nodes))
+        .route("/api/federation/topology", get(federation::topology))
+        .route("/xrpc/co.kendev.network.getTopology", get(federation::topology))
+        .with_state(federation)
 }
 
 /// As AT Protocol services are: any page may call them, no cookie is involved.

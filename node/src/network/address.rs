@@ -39,6 +39,17 @@ impl Scope {
         }
     }
 
+    /// The narrowest scope for a node that listens on these addresses: one that listens on nothing but loopback or
+    /// private addresses is meant for such a network. All addresses, or a name, mean the internet.
+    #[must_use]
+    pub fn of_listeners(addresses: &[Multiaddr]) -> Self {
+        let of = |address: &Multiaddr| match ip(address) {
+            Some(ip) if !ip.is_unspecified() => Self::of(ip),
+            _ => Self::Public,
+        };
+        addresses.iter().map(of).min().unwrap_or(Self::Public)
+    }
+
     /// The smallest scope in which `ip` is reachable.
     ///
     /// The documentation ranges (RFC 5737, RFC 3849) count as public: nobody routes them, and closed test networks can
@@ -90,6 +101,12 @@ pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
         _ => None,
     }
+}
+
+/// The peer that an address ends in.
+#[must_use]
+pub fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    split_peer(address).1
 }
 
 /// Whether the address leads through a relay.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use angel_protocol::ids::NetworkId;
 use libp2p::gossipsub::MessageId;
@@ -12,6 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::event::{Acceptance, Reachability};
 use super::requests::{Asker, Protocol, RequestError};
 use super::stats::{Counters, Stats};
+
+/// How long [`Handle::until_listening`] waits.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A cloneable handle to the network. Its methods wait while the task's inbox is full; the task never waits for the
 /// reader of events, so a reader may call them.
@@ -279,6 +283,15 @@ impl Handle {
     /// [`Stopped`] when the task has ended.
     pub async fn disallow(&self, peer: PeerId) -> Result<(), Stopped> {
         self.command(Command::Disallow { peer }).await
+    }
+
+    /// Waits until this node listens on `count` addresses at least, or for two seconds: a port that is not there by
+    /// then is reported by its own event.
+    pub async fn until_listening(&self, count: usize) {
+        let mut view = self.view.clone();
+        let listening = view.wait_for(|view| view.listening.len() >= count);
+        // A network that stops meanwhile is noticed by whoever supervises it.
+        let _outcome = tokio::time::timeout(LISTEN_PATIENCE, listening).await;
     }
 
     /// The connected peers.

@@ -12,8 +12,7 @@ mod update;
 use sha2::{Digest, Sha256};
 
 pub use proof::{ProofError, RowProof, prove};
-pub use update::root;
-pub(crate) use update::update;
+pub(crate) use update::{root, update};
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];

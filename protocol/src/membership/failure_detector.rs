@@ -35,6 +35,19 @@ pub enum Status {
     Offline,
 }
 
+impl Status {
+    /// The status in records, answers and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Degraded => "degraded",
+            Self::Maintenance => "maintenance",
+            Self::Offline => "offline",
+        }
+    }
+}
+
 impl Observed {
     /// Whether the verdict may change from `self` to `next` in one step.
     #[must_use]

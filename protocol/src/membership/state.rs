@@ -253,6 +253,11 @@ impl State {
         self.registry.find_did(did).map(|slot| self.registry.entry(slot).status())
     }
 
+    /// The status shown of every registered node, in no order.
+    pub fn statuses(&self) -> impl Iterator<Item = Status> {
+        self.registry.iter().map(Entry::status)
+    }
+
     /// The DID that now stands for `did`: itself while it is current, its successor when the key was rotated.
     #[must_use]
     pub fn current_did(&self, did: &Did) -> Option<Did> {

@@ -1,0 +1,123 @@
+//! The federation API (`network.md` 6): heartbeats in, the registry and the map of the network out. Each is served
+//! under `/api/federation` and as an XRPC method with the same body.
+
+use std::str::FromStr;
+
+use angel_protocol::ids::{Did, NetworkId};
+use angel_protocol::membership::{OpenedHeartbeat, Refusal, TopologyView};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::error::XrpcError;
+use crate::events::{Events, HeartbeatWay};
+use crate::membership::{Handle, HeartbeatAnswer, ListedNode, Stopped};
+
+/// Largest body of a heartbeat: its 64 KiB of CBOR, written as JSON.
+pub(super) const HEARTBEAT_BYTES_MAX: usize = 256 * 1024;
+
+/// Nodes on one page when the caller does not say.
+const LIST_DEFAULT: usize = 100;
+
+/// Most nodes on one page.
+const LIST_MAX: usize = 1000;
+
+/// What the federation routes need. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Federation {
+    pub(crate) network: NetworkId,
+    pub(crate) membership: Handle,
+    pub(crate) events: Events,
+}
+
+/// Takes a heartbeat, as DAG-CBOR or as AT Protocol JSON. Its own signature says whose it is, and its sequence number
+/// that it is new: no other authentication adds to that.
+pub(super) async fn heartbeat(
+    State(federation): State<Federation>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<HeartbeatAnswer>, Response> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let opened = match media_type {
+        "application/json" => OpenedHeartbeat::from_json(&body, &federation.network),
+        "application/cbor" | "application/vnd.ipld.dag-cbor" => OpenedHeartbeat::from_cbor(&body, &federation.network),
+        _ => {
+            let text = "a heartbeat is sent as application/json or application/vnd.ipld.dag-cbor";
+            return Err(XrpcError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidHeartbeat", text).into_response());
+        }
+    };
+    let opened = opened.map_err(|error| {
+        federation.events.heartbeat_refused(HeartbeatWay::Http, error.label());
+        refused(&error.into())
+    })?;
+    match federation.membership.heartbeat(opened).await {
+        Ok(Ok(answer)) => Ok(Json(answer)),
+        Ok(Err(refusal)) => Err(refused(&refusal)),
+        Err(stopped) => Err(XrpcError::from(stopped).into_response()),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let (status, name) = refusal.xrpc();
+    let status = StatusCode::from_u16(status).expect("refusals have valid statuses");
+    let mut response = XrpcError::new(status, name, refusal.to_string()).into_response();
+    if let Refusal::RateLimited(limit) = refusal {
+        response.headers_mut().insert(header::RETRY_AFTER, limit.as_secs().max(1).into());
+    }
+    response
+}
+
+/// Which page of the nodes.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// A page of the nodes.
+#[derive(Serialize)]
+pub(super) struct NodesPage {
+    /// Whose view this is.
+    observer: Did,
+    /// Whether the observer must assume that it is itself cut off.
+    isolated: bool,
+    /// The nodes, by DID.
+    nodes: Vec<ListedNode>,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// All nodes this one knows, page by page.
+pub(super) async fn nodes(
+    State(federation): State<Federation>,
+    Query(page): Query<Page>,
+) -> Result<Json<NodesPage>, XrpcError> {
+    let limit = page.limit.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(XrpcError::invalid_request(format!("limit is from 1 to {LIST_MAX}")));
+    }
+    let after = page.cursor.as_deref().map(Did::from_str).transpose();
+    let after = after.map_err(|_| XrpcError::invalid_request("cursor is what the page before gave"))?;
+    let mut list = federation.membership.nodes().await?;
+    list.nodes.retain(|node| after.as_ref().is_none_or(|after| node.view.did > *after));
+    let more = list.nodes.len() > limit;
+    list.nodes.truncate(limit);
+    let cursor = list.nodes.last().filter(|_| more).map(|node| node.view.did.to_string());
+    Ok(Json(NodesPage { observer: list.observer, isolated: list.isolated, nodes: list.nodes, cursor }))
+}
+
+/// The map of the network.
+pub(super) async fn topology(State(federation): State<Federation>) -> Result<Json<TopologyView>, XrpcError> {
+    Ok(Json(federation.membership.topology().await?))
+}
+
+impl From<Stopped> for XrpcError {
+    fn from(stopped: Stopped) -> Self {
+        Self::unavailable(stopped.to_string())
+    }
+}

@@ -1,0 +1,128 @@
+//! From the configuration to what each part wants: the words are the operator's on one side and the part's on the
+//! other, and nothing is decided here but defaults that depend on one another.
+
+use std::collections::BTreeSet;
+
+use angel_protocol::ids::Did;
+use angel_protocol::membership;
+use angel_protocol::time::Timestamp;
+use angel_protocol::wire::gossip::Topic;
+use libp2p::PeerId;
+
+use super::VERSION;
+use crate::config::{Admission, Config, Scope};
+use crate::keys::Identity;
+use crate::membership::OwnNode;
+use crate::network;
+
+/// The network's part of the configuration.
+pub(super) fn network(config: &Config, identity: &Identity) -> network::Config {
+    let NetworkLists { allow, block } = lists(config);
+    let settings = &config.network;
+    let mut parts = network::Config::new(settings.id.clone(), identity.key().seed());
+    parts.agent = format!("angel/{VERSION}");
+    parts.listen = settings.listen.clone();
+    parts.external = settings.external.clone();
+    parts.bootstrap = settings.bootstrap.clone();
+    parts.persistent = settings.persistent_peers.clone();
+    parts.topics = vec![network::Topic {
+        name: Topic::Heartbeat.name(&settings.id),
+        bytes_max: angel_protocol::limits::ENVELOPE_BYTES_MAX,
+    }];
+    parts.scope = scope(config);
+    parts.mdns = settings.mdns;
+    parts.upnp = settings.upnp;
+    parts.relay_server = settings.relay_server.then(network::RelayLimits::default);
+    parts.relays = settings.relays.clone();
+    parts.allow = allow;
+    parts.block = block;
+    parts.limits.connections_max = settings.connections_max;
+    parts.limits.inbound_max = settings.connections_max - settings.connections_max / 4;
+    parts.limits.outbound_max = settings.connections_max / 2;
+    parts.limits.per_peer_max = settings.connections_per_peer_max;
+    parts.limits.memory_max = Some(settings.memory_max.as_usize());
+    parts.limits.gossip_per_second = settings.messages_per_second_max;
+    parts
+}
+
+/// Which addresses count. Where nothing but loopback or private addresses is listened on, the operator means such a
+/// network.
+pub(super) fn scope(config: &Config) -> network::Scope {
+    match config.network.scope {
+        Scope::Public => network::Scope::Public,
+        Scope::Private => network::Scope::Private,
+        Scope::Loopback => network::Scope::Loopback,
+        Scope::Auto => network::Scope::of_listeners(&config.network.listen),
+    }
+}
+
+struct NetworkLists {
+    allow: BTreeSet<PeerId>,
+    block: BTreeSet<PeerId>,
+}
+
+/// On a network by list nobody else may even connect.
+fn lists(config: &Config) -> NetworkLists {
+    let peers = |dids: &[Did]| dids.iter().filter_map(|did| network::peer_id_of(did).ok()).collect();
+    let by_list = config.network.admission == Admission::Allowlist;
+    NetworkLists {
+        allow: if by_list { peers(&config.network.allow) } else { BTreeSet::new() },
+        block: peers(&config.network.block),
+    }
+}
+
+/// Membership's part of the configuration.
+pub(super) fn membership(config: &Config) -> membership::Config {
+    let (network, times) = (&config.network, &config.membership);
+    let named: BTreeSet<Did> = network.allow.iter().cloned().chain(named_peers(config)).collect();
+    let defaults = membership::Config::default();
+    membership::Config {
+        admission: match network.admission {
+            Admission::Open => membership::Admission::Open,
+            Admission::Invite => membership::Admission::Invite { founders: named },
+            Admission::Allowlist => membership::Admission::Allowlist(network.allow.iter().cloned().collect()),
+        },
+        interval: times.heartbeat_interval,
+        jitter: times.heartbeat_jitter,
+        degraded_after: times.degraded_after,
+        offline_after: times.offline_after,
+        online_after: u8::try_from(times.online_after_heartbeats).unwrap_or(u8::MAX),
+        rate_limit: times.heartbeat_min_gap,
+        spacing: times.heartbeat_min_gap.mul_f64(1.2).min(times.heartbeat_interval),
+        topology_window: times.window,
+        isolation_window: times.window,
+        grain: defaults.grain.min(times.heartbeat_interval / 4),
+        settle: defaults.settle.min(times.heartbeat_interval),
+        ..defaults
+    }
+}
+
+/// The nodes that the operator wrote into the configuration by their address: on a network by invitation they are
+/// believed from the start.
+fn named_peers(config: &Config) -> impl Iterator<Item = Did> {
+    let named = config.network.bootstrap.iter().chain(&config.network.persistent_peers);
+    named.filter_map(|address| network::did_of(&network::peer_of(address)?))
+}
+
+/// This node, as it describes itself.
+pub(super) fn own_node(config: &Config, identity: &Identity) -> OwnNode {
+    let node = &config.node;
+    let node_id = node.node_id.clone().unwrap_or_else(|| identity.default_node_id());
+    OwnNode {
+        network: config.network.id.clone(),
+        did: identity.did().clone(),
+        peer_id: identity.peer_id().to_string(),
+        name: node.name.clone().unwrap_or_else(|| node_id.to_string()),
+        node_id,
+        public_url: node.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        region: node.region.clone(),
+        node_type: node.node_type.clone(),
+        scaling_model: node.scaling_model.clone(),
+        capabilities: node.capabilities.clone(),
+        max_tenants: node.max_tenants.into(),
+        max_users: node.max_users.into(),
+        storage_capacity: node.storage_capacity.map(|size| size.bytes()),
+        version: VERSION,
+        created_at: Timestamp::EPOCH,
+    }
+}

@@ -1,0 +1,209 @@
+//! Several hosts on one machine: network namespaces joined by a bridge, some of them behind a router that translates
+//! addresses as a home router does.
+//!
+//! ```text
+//!   host a ──┐                       ┌── host c     10.77.0.0/24, the "internet"
+//!            ├────── bridge ─────────┤
+//!   router ──┘   (a namespace too)   └── router ── host d   192.168.2.0/24 behind a translating router
+//! ```
+//!
+//! Needs root, `ip` and `nft`. Where one is missing, [`Lab::new`] says which, and the scenario is skipped with that
+//! sentence. Dropping the lab removes every namespace it made; what runs inside must have ended by then.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+/// Hosts, routers and the bridge between them.
+#[derive(Debug)]
+pub struct Lab {
+    prefix: String,
+    bridge: String,
+    namespaces: Vec<String>,
+    /// Host part of the next address on the bridge's network.
+    next_address: u8,
+    /// Third octet of the next network behind a router.
+    next_network: u8,
+    links: u32,
+}
+
+/// A host of the lab, or a router: a namespace with an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    namespace: String,
+    address: Ipv4Addr,
+    /// The end of this host's cable that lies in its switch or router, to be cut: (namespace, interface).
+    cable: (String, String),
+}
+
+/// A router that translates addresses: its hosts reach out, nobody reaches in unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    host: Host,
+    network: u8,
+}
+
+/// Why there can be no lab on this machine.
+#[derive(Debug)]
+pub struct Unavailable(String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no network namespaces here: {}", self.0)
+    }
+}
+
+impl Lab {
+    /// An empty lab: a bridge and nothing on it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when this machine or this user cannot make namespaces.
+    pub fn new() -> Result<Self, Unavailable> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        for tool in ["ip", "nft"] {
+            let found = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            if found.is_err() {
+                return Err(Unavailable(format!("the command {tool} is missing")));
+            }
+        }
+        let prefix = format!("angel-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let bridge = format!("{prefix}-net");
+        let mut lab =
+            Self { prefix, bridge: bridge.clone(), namespaces: Vec::new(), next_address: 1, next_network: 1, links: 0 };
+        let made = lab
+            .namespace(&bridge)
+            .and_then(|()| inside(&bridge, &["ip", "link", "add", "br0", "type", "bridge"]))
+            .and_then(|()| inside(&bridge, &["ip", "link", "set", "br0", "up"]));
+        match made {
+            Ok(()) => Ok(lab),
+            Err(error) => Err(Unavailable(format!("{error:#}"))),
+        }
+    }
+
+    /// A host with an address of its own on the bridge, reachable by all.
+    ///
+    /// # Errors
+    /// When a command of `ip` fails.
+    pub fn host(&mut self, name: &str) -> Result<Host> {
+        let address = Ipv4Addr::new(10, 77, 0, self.next_address);
+        self.next_address = self.next_address.checked_add(1).context("the bridge has room for 255 hosts")?;
+        let namespace = format!("{}-{name}", self.prefix);
+        self.namespace(&namespace)?;
+        let cable = self.cable(&namespace, "eth0", address, &self.bridge.clone())?;
+        inside(&cable.0, &["ip", "link", "set", &cable.1, "master", "br0"])?;
+        Ok(Host { namespace, address, cable })
+    }
+
+    /// A router on the bridge with an empty network behind it. Its source translation keeps ports where it can and
+    /// drops what nobody inside has asked for, as home routers do.
+    ///
+    /// # Errors
+    /// When a command of `ip` or `nft` fails.
+    pub fn router(&mut self, name: &str) -> Result<Router> {
+        let host = self.host(name)?;
+        let network = self.next_network;
+        self.next_network = self.next_network.checked_add(1).context("the lab has room for 255 routers")?;
+        let rules = "table ip home { \
+             chain out { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; } \
+             chain in { type filter hook input priority 0; iifname \"eth0\" ct state new drop; } \
+             chain through { type filter hook forward priority 0; iifname \"eth0\" ct state new drop; } }";
+        inside(&host.namespace, &["nft", rules])?;
+        inside(&host.namespace, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
+        let inner = Ipv4Addr::new(192, 168, network, 1);
+        inside(&host.namespace, &["ip", "link", "add", "lan0", "type", "bridge"])?;
+        inside(&host.namespace, &["ip", "address", "add", &format!("{inner}/24"), "dev", "lan0"])?;
+        inside(&host.namespace, &["ip", "link", "set", "lan0", "up"])?;
+        Ok(Router { host, network })
+    }
+
+    /// A host behind `router`, at `192.168.<network>.<10 + place>`.
+    ///
+    /// # Errors
+    /// When a command of `ip` fails.
+    pub fn host_behind(&mut self, router: &Router, name: &str, place: u8) -> Result<Host> {
+        let address = Ipv4Addr::new(192, 168, router.network, 10 + place);
+        let namespace = format!("{}-{name}", self.prefix);
+        self.namespace(&namespace)?;
+        let cable = self.cable(&namespace, "eth0", address, &router.host.namespace)?;
+        inside(&cable.0, &["ip", "link", "set", &cable.1, "master", "lan0"])?;
+        let gateway = Ipv4Addr::new(192, 168, router.network, 1).to_string();
+        inside(&namespace, &["ip", "route", "add", "default", "via", &gateway])?;
+        Ok(Host { namespace, address, cable })
+    }
+
+    fn namespace(&mut self, name: &str) -> Result<()> {
+        run(&["ip", "netns", "add", name])?;
+        self.namespaces.push(name.to_owned());
+        inside(name, &["ip", "link", "set", "lo", "up"])
+    }
+
+    /// Joins `namespace` to `other` by a pair of interfaces and gives the near end an address.
+    fn cable(&mut self, namespace: &str, near: &str, address: Ipv4Addr, other: &str) -> Result<(String, String)> {
+        let far = format!("port{}", self.links);
+        self.links += 1;
+        run(&["ip", "link", "add", near, "netns", namespace, "type", "veth", "peer", "name", &far, "netns", other])?;
+        inside(namespace, &["ip", "address", "add", &format!("{address}/24"), "dev", near])?;
+        inside(namespace, &["ip", "link", "set", near, "up"])?;
+        inside(other, &["ip", "link", "set", &far, "up"])?;
+        Ok((other.to_owned(), far))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for namespace in self.namespaces.iter().rev() {
+            if let Err(error) = run(&["ip", "netns", "delete", namespace]) {
+                eprintln!("the namespace {namespace} stays: {error:#}");
+            }
+        }
+    }
+}
+
+impl Host {
+    /// The host's address on its own network.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// A command that will run on this host. The process has the id of the spawned child, since `ip netns exec`
+    /// replaces itself.
+    #[must_use]
+    pub fn command(&self, program: &std::path::Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(program);
+        command
+    }
+
+    /// Pulls the host's cable: nothing goes in or out until [`Host::mend`].
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn cut(&self) -> Result<()> {
+        inside(&self.cable.0, &["ip", "link", "set", &self.cable.1, "down"])
+    }
+
+    /// Plugs the cable in again.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn mend(&self) -> Result<()> {
+        inside(&self.cable.0, &["ip", "link", "set", &self.cable.1, "up"])
+    }
+}
+
+fn inside(namespace: &str, command: &[&str]) -> Result<()> {
+    run(&[&["ip", "netns", "exec", namespace], command].concat())
+}
+
+fn run(command: &[&str]) -> Result<()> {
+    let (program, arguments) = command.split_first().context("a command has a program")?;
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("running {program}"))?;
+    if !output.status.success() {
+        bail!("{}: {}", command.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
