@@ -30,6 +30,8 @@
 pub mod action;
 pub mod amount;
 pub mod apply;
+#[cfg(test)]
+mod audit;
 pub mod batch;
 pub mod certificate;
 pub mod checkpoint;

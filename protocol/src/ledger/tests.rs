@@ -3,6 +3,7 @@
 pub(crate) mod random;
 pub(crate) mod world;
 
+mod against_auditor;
 mod encoding;
 mod money;
 mod network;

@@ -12,7 +12,8 @@ mod update;
 use sha2::{Digest, Sha256};
 
 pub use proof::{ProofError, RowProof, prove};
-pub(crate) use update::{root, update};
+pub use update::root;
+pub(crate) use update::update;
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];

@@ -7,8 +7,11 @@ use super::{Hash, nibble};
 /// One row's change: its path, and the hash of its new value unless it is deleted.
 pub(crate) type Change = (Hash, Option<Hash>);
 
-/// The root of the rows in `view`.
-pub(crate) fn root(view: &impl View) -> Result<Hash, ViewError> {
+/// The root of the rows in `view`: of its latest height.
+///
+/// # Errors
+/// [`ViewError`] when the first page cannot be read.
+pub fn root(view: &impl View) -> Result<Hash, ViewError> {
     Ok(load(view, &[0; 32], 0)?.summary().hash())
 }
 

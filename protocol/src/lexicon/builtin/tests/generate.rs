@@ -231,18 +231,25 @@ pub(super) struct Mutation {
 }
 
 impl Mutation {
-    pub(super) fn apply(&self, record: &Value) -> Value {
-        let mut mutant = record.clone();
-        match &self.put {
-            Some(value) => *mutant.pointer_mut(&self.at).expect("a place in the record") = value.clone(),
-            None => {
-                let (around, name) = self.at.rsplit_once('/').expect("a field");
-                let map = mutant.pointer_mut(around).and_then(Value::as_object_mut).expect("a map in the record");
-                map.remove(name).expect("a field that is there");
-            }
-        }
-        mutant
+    /// Shows the broken record to `judge`; afterwards the record is whole again.
+    pub(super) fn judge<T>(&self, record: &mut Value, judge: impl FnOnce(&Value) -> T) -> T {
+        let Some(value) = &self.put else {
+            let (around, name) = self.at.rsplit_once('/').expect("a field");
+            let taken = fields(record, around).remove(name).expect("a field that is there");
+            let verdict = judge(record);
+            fields(record, around).insert(name.to_owned(), taken);
+            return verdict;
+        };
+        let whole = std::mem::replace(record.pointer_mut(&self.at).expect("a place in it"), value.clone());
+        let verdict = judge(record);
+        *record.pointer_mut(&self.at).expect("just put") = whole;
+        verdict
     }
+}
+
+/// The fields of the map at a place in the record.
+fn fields<'r>(record: &'r mut Value, at: &str) -> &'r mut Map<String, Value> {
+    record.pointer_mut(at).and_then(Value::as_object_mut).expect("a map in the record")
 }
 
 /// Every way to break one rule at one place of `record`.

@@ -50,6 +50,33 @@ pub(super) fn canonical(text: &str) -> String {
     out
 }
 
+/// How many entries the objects of a text in that layout have, each written one counted.
+pub(super) fn entries_written(canonical: &str) -> usize {
+    // A line break or a quotation mark within a text is escaped, so an entry is a line that begins with a whole text
+    // and goes on with a colon.
+    let entry = |line: &&str| {
+        let mut parts = line.trim_start().split('"');
+        parts.next() == Some("") && parts.nth(1).is_some_and(|rest| rest.starts_with(": "))
+    };
+    canonical.lines().filter(entry).count()
+}
+
+/// How many entries the objects of a value have: of two with the same key one is left.
+pub(super) fn entries_read(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Array(items) => items.iter().map(entries_read).sum(),
+        serde_json::Value::Object(map) => map.len() + map.values().map(entries_read).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn counts_what_is_written_twice() {
+    let text = canonical(r#"{"a": 1, "b": [{"a": "x: 1"}], "a": "b"}"#);
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((entries_written(&text), entries_read(&value)), (4, 3));
+}
+
 #[test]
 fn lays_out_what_it_is_given() {
     assert_eq!(

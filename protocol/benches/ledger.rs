@@ -1,0 +1,175 @@
+//! What a transfer costs: checking its signature, applying it with and without that, at a thousand and at a million
+//! wallets; and what a proof costs. `cargo bench -p angel-protocol --bench ledger`.
+
+use std::time::{Duration, Instant};
+
+use angel_protocol::crypto::NodeKey;
+use angel_protocol::ids::Did;
+use angel_protocol::ledger::action::{Exchange, Holder, Region};
+use angel_protocol::ledger::genesis::{GenesisNode, GenesisWallet};
+use angel_protocol::ledger::parameters::Currency;
+use angel_protocol::ledger::tree::{self, prove};
+use angel_protocol::ledger::*;
+use angel_protocol::time::Timestamp;
+
+const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+const BATCH: usize = 2000;
+const BATCHES: u64 = 8;
+
+fn key(number: u64) -> NodeKey {
+    let mut seed = [7; 32];
+    seed[..8].copy_from_slice(&number.to_be_bytes());
+    NodeKey::from_seed(&seed)
+}
+
+fn account(number: usize) -> Did {
+    format!("did:plc:{number:024}").parse().expect("a DID")
+}
+
+struct Ledger {
+    view: MemoryView,
+    height: u64,
+    payers: Vec<NodeKey>,
+    wallets: usize,
+}
+
+impl Ledger {
+    fn new(wallets: usize) -> Self {
+        let node = key(u64::MAX).did();
+        let payers: Vec<_> = (0..wallets.min(BATCH)).map(|number| key(number as u64)).collect();
+        let wallet = |number: usize| GenesisWallet {
+            account: account(number),
+            key: payers.get(number).map_or([9; 32], |key| key.public().to_bytes()),
+            holder: Holder::Person,
+            home: node.clone(),
+            grant: Amount::tokens(1000),
+            human: true,
+        };
+        let genesis = Genesis {
+            network: "bench-dev".parse().expect("a name"),
+            time: START,
+            parameters: Parameters::new(account(0)),
+            nodes: vec![GenesisNode {
+                did: node.clone(),
+                name: "bench".parse().expect("a name"),
+                operator: account(0),
+                region: Region::Europe,
+                hosts: true,
+                validator: true,
+            }],
+            wallets: (0..wallets).map(wallet).collect(),
+        };
+        let begun = Instant::now();
+        let (changes, _) = genesis.rows().expect("valid");
+        println!("{wallets} wallets: genesis in {:?}, {} rows", begun.elapsed(), changes.len());
+        let mut view = MemoryView::new();
+        view.write(changes);
+        Self { view, height: 0, payers, wallets }
+    }
+
+    /// A batch in which every payer pays one receiver from anywhere.
+    fn batch(&self) -> Batch {
+        let height = self.height + 1;
+        // An hour apart, so that no wallet reaches its hourly number.
+        let time = START + Duration::from_hours(1) * u32::try_from(height).expect("few");
+        let transactions = (0..BATCH).map(|index| {
+            let payer = index % self.payers.len();
+            let mut nonce = [0; 16];
+            nonce[..8].copy_from_slice(&height.to_be_bytes());
+            nonce[8..].copy_from_slice(&(index as u64).to_be_bytes());
+            let spread = (index as u64 * 7919 + height * 104_729) as usize % self.wallets;
+            let to = if spread == payer { (spread + 1) % self.wallets } else { spread };
+            let rounds = (BATCH / self.payers.len()) as u64;
+            let transaction = Transaction {
+                network: "bench-dev".parse().expect("a name"),
+                wallet: account(payer),
+                sequence: (height - 1) * rounds + (index / self.payers.len()) as u64,
+                nonce,
+                expires: time + Duration::from_hours(1),
+                action: Action::CrossTenantExchange(Exchange {
+                    to: account(to),
+                    from_tenant: None,
+                    to_tenant: None,
+                    amount: Amount::new(1000).expect("small"),
+                    currency: Currency::AngelTokens,
+                    quote: None,
+                    reason: "bench".into(),
+                }),
+            };
+            Signed::sign(&transaction, &self.payers[payer]).expect("within bounds")
+        });
+        Batch { height, time, transactions: transactions.collect() }
+    }
+}
+
+fn micros(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() * 1e6 / count as f64
+}
+
+fn measure(wallets: usize) {
+    let mut ledger = Ledger::new(wallets);
+    let mut best = [f64::MAX; 4];
+    for _ in 0..BATCHES {
+        let batch = ledger.batch();
+        let encoded = batch.encode();
+        let begun = Instant::now();
+        let decoded = Batch::decode(&encoded).expect("its own encoding");
+        let decode = micros(begun.elapsed(), BATCH);
+
+        let mut remembered = Remembered::new();
+        let begun = Instant::now();
+        for (index, signed) in decoded.transactions.iter().enumerate() {
+            let key = ledger.payers[index % ledger.payers.len()].public().to_bytes();
+            assert!(remembered.check(&key, signed));
+        }
+        let verify = micros(begun.elapsed(), BATCH);
+
+        let begun = Instant::now();
+        let strict = apply(&ledger.view, &decoded, &Strict).expect("the next batch");
+        let with = micros(begun.elapsed(), BATCH);
+        let begun = Instant::now();
+        let applied = apply(&ledger.view, &decoded, &remembered).expect("the next batch");
+        let without = micros(begun.elapsed(), BATCH);
+        assert_eq!(applied, strict);
+        assert!(applied.entries.iter().all(|entry| entry.outcome == Outcome::Posted), "{:?}", applied.entries[0]);
+        for (best, time) in best.iter_mut().zip([decode, verify, with, without]) {
+            *best = best.min(time);
+        }
+        ledger.view.write(applied.changes);
+        ledger.height += 1;
+    }
+    let [decode, verify, with, without] = best;
+    println!("  per transfer, best of {BATCHES} batches of {BATCH}:");
+    println!(
+        "  decode {decode:.1} µs, verify {verify:.1} µs, apply {with:.1} µs, apply with signatures remembered {without:.1} µs"
+    );
+    let root = tree::root(&ledger.view).expect("memory reads");
+    let (mut proving, mut verifying, mut size) = (Duration::ZERO, Duration::ZERO, 0);
+    for number in (0..1000).map(|index| index * 7919 % wallets) {
+        let key = [&[0x10], account(number).as_str().as_bytes()].concat();
+        let begun = Instant::now();
+        let proof = prove(&ledger.view, &key).expect("memory reads");
+        proving += begun.elapsed();
+        let value = ledger.view.get(&key).expect("memory reads");
+        let begun = Instant::now();
+        assert_eq!(proof.verify(&root, &key, value.as_deref()), Ok(()));
+        verifying += begun.elapsed();
+        size += proof.encoded_len();
+    }
+    println!(
+        "  proof: {} bytes, made in {:.1} µs, checked in {:.1} µs",
+        size / 1000,
+        micros(proving, 1000),
+        micros(verifying, 1000)
+    );
+}
+
+fn main() {
+    // `cargo test --benches` passes no `--bench`: then a small run shows that it works.
+    if std::env::args().any(|argument| argument == "--bench") {
+        measure(1_000);
+        measure(1_000_000);
+    } else {
+        measure(1_000);
+    }
+}
