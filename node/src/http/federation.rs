@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use angel_protocol::ids::{Did, NetworkId};
 use angel_protocol::membership::{OpenedHeartbeat, Refusal, TopologyView};
+use atrium_api::types::LimitedNonZeroU16;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -22,8 +23,8 @@ pub(super) const HEARTBEAT_BYTES_MAX: usize = 256 * 1024;
 /// Nodes on one page when the caller does not say.
 const LIST_DEFAULT: usize = 100;
 
-/// Most nodes on one page.
-const LIST_MAX: usize = 1000;
+/// Nodes on a page: 1 to 1000, as the lexicon says. Anything else is refused while the query is read.
+type PageLimit = LimitedNonZeroU16<1000>;
 
 /// What the federation routes need. Cheap to clone.
 #[derive(Clone)]
@@ -74,7 +75,7 @@ fn refused(refusal: &Refusal) -> Response {
 /// Which page of the nodes.
 #[derive(Deserialize)]
 pub(super) struct Page {
-    limit: Option<usize>,
+    limit: Option<PageLimit>,
     cursor: Option<String>,
 }
 
@@ -97,10 +98,7 @@ pub(super) async fn nodes(
     State(federation): State<Federation>,
     Query(page): Query<Page>,
 ) -> Result<Json<NodesPage>, XrpcError> {
-    let limit = page.limit.unwrap_or(LIST_DEFAULT);
-    if !(1..=LIST_MAX).contains(&limit) {
-        return Err(XrpcError::invalid_request(format!("limit is from 1 to {LIST_MAX}")));
-    }
+    let limit = page.limit.map_or(LIST_DEFAULT, |limit| usize::from(u16::from(limit)));
     let after = page.cursor.as_deref().map(Did::from_str).transpose();
     let after = after.map_err(|_| XrpcError::invalid_request("cursor is what the page before gave"))?;
     let mut list = federation.membership.nodes().await?;

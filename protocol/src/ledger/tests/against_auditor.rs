@@ -1,5 +1,5 @@
 //! Random transactions, judged by the ledger and by the auditor. `ANGEL_TEST_TRANSACTIONS` sets how many,
-//! `ANGEL_TEST_SEED` which ones; `scripts/soak-ledger.sh` runs a million.
+//! `ANGEL_TEST_SEED` which ones; `scripts/soak ledger` runs a million.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
