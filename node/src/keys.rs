@@ -11,13 +11,12 @@ use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
-use libp2p::PeerId;
-use libp2p::identity::Keypair;
 use serde_json::{Value, json};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::data_dir::Layout;
+use crate::network::{self, PeerId};
 use crate::secrets::{SecretError, create_secret, random_bytes, read_secret};
 
 mod rotation;
@@ -61,7 +60,7 @@ impl Identity {
     pub fn load(layout: &Layout, now: Timestamp) -> Result<Self, SecretError> {
         let key = load_key(&layout.secrets().join("node.key"))?;
         let previous = rotation::load_previous(layout, &key.did(), now)?;
-        Ok(Self { did: key.did(), peer_id: keypair(&key).public().to_peer_id(), key, previous })
+        Ok(Self { did: key.did(), peer_id: network::peer_id(&key.public()), key, previous })
     }
 
     /// The secret key.
@@ -80,12 +79,6 @@ impl Identity {
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
         self.peer_id
-    }
-
-    /// The same key as libp2p wants it.
-    #[must_use]
-    pub fn keypair(&self) -> Keypair {
-        keypair(&self.key)
     }
 
     /// The keys before this one that are still valid, newest first.
@@ -118,11 +111,6 @@ fn load_key(path: &Path) -> Result<NodeKey, SecretError> {
 
 fn generate() -> Result<NodeKey, SecretError> {
     Ok(NodeKey::from_seed(&*random_bytes::<32>()?))
-}
-
-fn keypair(key: &NodeKey) -> Keypair {
-    let mut seed = key.seed();
-    Keypair::ed25519_from_bytes(seed.as_mut_slice()).expect("32 bytes are an Ed25519 secret key")
 }
 
 fn format(key: &NodeKey) -> Zeroizing<String> {

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use libp2p::Multiaddr;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
 use super::{Common, config::settings_json};
 use crate::config::{FlagValue, Loaded};
+use crate::network::Multiaddr;
 use crate::node::{Ended, Node, NodeHandle};
 use crate::telemetry::LogControl;
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_protocol::membership::{Capability, Invite, NodeType, OVERLAP, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
-use libp2p::Multiaddr;
 use url::Url;
 
 use super::section::section;
 use super::value::{ByteSize, choice};
+use crate::network::Multiaddr;
 
 choice! {
     /// Which defaults fit the machine.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_protocol::membership::{Capability, Invite, NodeType, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
-use libp2p::Multiaddr;
+
+use crate::network::Multiaddr;
 
 /// A type a setting can have.
 pub trait Value: Sized {

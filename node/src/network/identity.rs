@@ -9,14 +9,19 @@ use zeroize::Zeroizing;
 /// The multihash code of `identity`: the digest is the key itself.
 const IDENTITY: u64 = 0;
 
+/// The peer id of the node with this key.
+#[must_use]
+pub fn peer_id(key: &NodePublicKey) -> PeerId {
+    let key = ed25519::PublicKey::try_from_bytes(&key.to_bytes()).expect("a parsed key is a point on the curve");
+    PublicKey::from(key).to_peer_id()
+}
+
 /// The peer id of the node with this DID.
 ///
 /// # Errors
 /// [`DidKeyError`] when the DID is no `did:key` of an Ed25519 key.
 pub fn peer_id_of(did: &Did) -> Result<PeerId, DidKeyError> {
-    let key = NodePublicKey::from_did(did)?.to_bytes();
-    let key = ed25519::PublicKey::try_from_bytes(&key).map_err(|_| DidKeyError::Curve)?;
-    Ok(PublicKey::from(key).to_peer_id())
+    Ok(peer_id(&NodePublicKey::from_did(did)?))
 }
 
 /// The DID of the node with this peer id, or nothing when the peer has no Ed25519 key.

@@ -7,13 +7,12 @@ use angel_protocol::ids::Did;
 use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
-use libp2p::PeerId;
 
 use super::VERSION;
 use crate::config::{Admission, Config, Scope};
 use crate::keys::Identity;
 use crate::membership::OwnNode;
-use crate::network;
+use crate::network::{self, PeerId};
 
 /// The network's part of the configuration.
 pub(super) fn network(config: &Config, identity: &Identity) -> network::Config {

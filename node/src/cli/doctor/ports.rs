@@ -3,11 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::{Finding, Patient};
+use crate::network::{AddressPart, Multiaddr};
 use crate::node::RunFile;
 
 /// On this machine an answer comes at once or not at all.
@@ -98,13 +97,13 @@ enum Port {
 fn socket(address: &Multiaddr) -> Option<(IpAddr, Port)> {
     let mut parts = address.iter();
     let ip = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => ip.into(),
+        AddressPart::Ip4(ip) => ip.into(),
+        AddressPart::Ip6(ip) => ip.into(),
         _ => return None,
     };
     match parts.next()? {
-        Protocol::Tcp(port) => Some((ip, Port::Tcp(port))),
-        Protocol::Udp(port) => Some((ip, Port::Udp(port))),
+        AddressPart::Tcp(port) => Some((ip, Port::Tcp(port))),
+        AddressPart::Udp(port) => Some((ip, Port::Udp(port))),
         _ => None,
     }
 }
