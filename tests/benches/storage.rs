@@ -69,6 +69,9 @@ fn main() -> Outcome<()> {
     let rounds = numbers.next().unwrap_or(5).max(3);
     println!("{rounds} rounds of {} s each, in {}", time.as_secs(), std::env::temp_dir().display());
 
+    // Nothing is removed before the end: where freed blocks are discarded at once, a removal slows every flush for
+    // seconds, and the next contender would pay.
+    let home = tempfile::tempdir()?;
     let mut rates = BTreeMap::<(Contender, u64), Vec<f64>>::new();
     for round in 1..=rounds {
         for contender in Contender::ALL {
@@ -76,8 +79,9 @@ fn main() -> Outcome<()> {
                 if writers == MANY && matches!(contender, Contender::BareAppend | Contender::BareOverwrite) {
                     continue;
                 }
-                let dir = tempfile::tempdir()?;
-                let (commits, took) = run(contender, writers, time, dir.path())?;
+                let dir = home.path().join(format!("{round}-{contender:?}-{writers}"));
+                std::fs::create_dir(&dir)?;
+                let (commits, took) = run(contender, writers, time, &dir)?;
                 let rate = commits as f64 / took.as_secs_f64();
                 eprintln!("round {round}: {:28} {writers:2} writers {rate:8.0}/s", contender.name());
                 rates.entry((contender, writers)).or_default().push(rate);
