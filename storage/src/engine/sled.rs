@@ -25,6 +25,10 @@ use super::{
 /// sled reaches 2.6 times the cache it is given.
 const CACHE_PERCENT: u64 = 40;
 
+/// Groups are applied together, as one batch of sled, until they have this many bytes: whole or absent together is as good
+/// as one by one, and costs sled half as much.
+const MERGED_BYTES: usize = 1024 * 1024;
+
 /// How often sled writes out what nobody flushed, in milliseconds. Commits do not wait for it.
 const FLUSH_EVERY_MS: u64 = 100;
 
@@ -89,16 +93,22 @@ impl SledEngine {
 impl Engine for SledEngine {
     fn apply(&self, groups: &[Group]) -> Result<(), EngineError> {
         self.with("writing", |open| {
-            for group in groups.iter().filter(|group| !group.is_empty()) {
-                let mut batch = sled::Batch::default();
+            let mut batch = sled::Batch::default();
+            let mut bytes = 0;
+            for group in groups {
                 for (key, value) in group.iter() {
                     match value {
                         Some(value) => batch.insert(key, value),
                         None => batch.remove(key),
                     }
                 }
-                open.db.apply_batch(batch).map_err(|error| self.error(error))?;
+                bytes += group.bytes();
+                if bytes >= MERGED_BYTES {
+                    bytes = 0;
+                    open.db.apply_batch(std::mem::take(&mut batch)).map_err(|error| self.error(error))?;
+                }
             }
+            open.db.apply_batch(batch).map_err(|error| self.error(error))?;
             open.db.flush().map_err(|error| self.error(error))?;
             if self.tuning.barrier {
                 open.log.sync_data().map_err(|error| EngineError::io("sync", &self.dir.join("db"), error))?;
