@@ -29,7 +29,7 @@ mod validate;
 mod value;
 mod violation;
 
-pub use ast::Document;
+pub use ast::{Definition, Document};
 pub use catalog::{Catalog, DuplicateDocument};
 pub use check::{CheckError, Problem, check, check_house_style};
 pub use compile::{MethodSchema, RecordSchema, Schemas, SubscriptionSchema};

@@ -3,3 +3,4 @@
 mod process;
 mod simulated_membership;
 mod storage;
+mod xrpc;

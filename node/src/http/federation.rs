@@ -3,8 +3,9 @@
 
 use std::str::FromStr;
 
+use angel_protocol::data;
 use angel_protocol::ids::{Did, NetworkId};
-use angel_protocol::membership::{OpenedHeartbeat, Refusal, TopologyView};
+use angel_protocol::membership::{OpenedHeartbeat, Refusal};
 use atrium_api::types::LimitedNonZeroU16;
 use axum::Json;
 use axum::body::Bytes;
@@ -12,6 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::XrpcError;
 use crate::events::{Events, HeartbeatWay};
@@ -97,7 +99,7 @@ pub(super) struct NodesPage {
 pub(super) async fn nodes(
     State(federation): State<Federation>,
     Query(page): Query<Page>,
-) -> Result<Json<NodesPage>, XrpcError> {
+) -> Result<Json<Value>, XrpcError> {
     let limit = page.limit.map_or(LIST_DEFAULT, |limit| usize::from(u16::from(limit)));
     let after = page.cursor.as_deref().map(Did::from_str).transpose();
     let after = after.map_err(|_| XrpcError::invalid_request("cursor is what the page before gave"))?;
@@ -106,12 +108,13 @@ pub(super) async fn nodes(
     let more = list.nodes.len() > limit;
     list.nodes.truncate(limit);
     let cursor = list.nodes.last().filter(|_| more).map(|node| node.view.did.to_string());
-    Ok(Json(NodesPage { observer: list.observer, isolated: list.isolated, nodes: list.nodes, cursor }))
+    let page = NodesPage { observer: list.observer, isolated: list.isolated, nodes: list.nodes, cursor };
+    Ok(Json(data::json_of(&page)))
 }
 
 /// The map of the network.
-pub(super) async fn topology(State(federation): State<Federation>) -> Result<Json<TopologyView>, XrpcError> {
-    Ok(Json(federation.membership.topology().await?))
+pub(super) async fn topology(State(federation): State<Federation>) -> Result<Json<Value>, XrpcError> {
+    Ok(Json(data::json_of(&federation.membership.topology().await?)))
 }
 
 impl From<Stopped> for XrpcError {

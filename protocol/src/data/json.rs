@@ -167,6 +167,16 @@ pub fn to_json(value: &Value) -> Json {
     }
 }
 
+/// An answer of ours as AT Protocol JSON: links and bytes in their JSON forms, which plain serde would not give them.
+///
+/// # Panics
+/// When the value holds what the data model has not, such as a float: answers are made of our own types.
+#[must_use]
+pub fn json_of<T: serde::Serialize>(answer: &T) -> serde_json::Value {
+    let bytes = serde_ipld_dagcbor::to_vec(answer).expect("our answers hold what the data model has");
+    to_json(&super::cbor::decode(&bytes).expect("what was just encoded is canonical"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
