@@ -50,6 +50,19 @@ pub fn command(home: &Path) -> Command {
     command
 }
 
+/// The same under a command that runs its arguments, as inside a network namespace.
+///
+/// # Panics
+/// When `wrapper` is empty.
+#[must_use]
+pub fn command_under(wrapper: &[&str], home: &Path) -> Command {
+    let (program, arguments) = wrapper.split_first().expect("a wrapper is a command");
+    let mut command = Command::new(program);
+    command.args(arguments).arg(angel());
+    cleared(&mut command, home);
+    command
+}
+
 fn cleared(command: &mut Command, home: &Path) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ANGEL_") {
@@ -96,11 +109,7 @@ impl Launch {
     /// The same inside a network namespace or under any other command that runs its arguments.
     #[must_use]
     pub fn under(wrapper: &[&str], data_dir: &Path) -> Self {
-        let (program, arguments) = wrapper.split_first().expect("a wrapper is a command");
-        let mut command = Command::new(program);
-        command.args(arguments).arg(angel());
-        cleared(&mut command, data_dir);
-        Self::with(command, data_dir)
+        Self::with(command_under(wrapper, data_dir), data_dir)
     }
 
     fn with(mut command: Command, data_dir: &Path) -> Self {
@@ -122,6 +131,13 @@ impl Launch {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Sets several variables.
+    #[must_use]
+    pub fn envs<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.command.envs(variables);
         self
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`binary`] | daemons as processes, on real files and real sockets |
 //! | [`hosts`] | several hosts on this machine, some behind routers |
+//! | [`peers`] | what a daemon says of its peers |
 //! | [`power_cut`] | a disk that loses power |
 //! | [`sim`] | many nodes in one thread, on virtual time and one seed |
 //! | [`storage`] | a process that writes to a store until it is killed, and what must be there then |
@@ -11,6 +12,7 @@
 
 pub mod binary;
 pub mod hosts;
+pub mod peers;
 pub mod power_cut;
 pub mod sim;
 pub mod storage;
