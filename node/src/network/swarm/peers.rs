@@ -57,9 +57,16 @@ impl Network {
     pub(super) fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
         self.counters.connections_closed.one();
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        entry.connections.remove(&connection);
+        let closed = entry.connections.remove(&connection);
         if !entry.connections.is_empty() {
-            self.show(peer);
+            let replaced = closed.is_some_and(|closed| {
+                !closed.relayed && entry.connections.values().all(|younger| closed.since < younger.since)
+            });
+            if replaced {
+                self.meet_anew(peer);
+            } else {
+                self.show(peer);
+            }
             return;
         }
         let reported = self.peers.remove(&peer).is_some_and(|entry| entry.agent.is_some());
@@ -69,6 +76,15 @@ impl Network {
             self.view.send_modify(|view| drop(view.peers.remove(&peer)));
             self.outbox.disconnected(peer);
         }
+    }
+
+    /// Closes what is left of a peer whose older direct connection ended. It was most likely started again after a
+    /// crash, and came back while its last connection still looked alive. Gossip introduces itself only on the first
+    /// connection to a peer, so it would not know what we subscribe to, and would stay mute towards us.
+    fn meet_anew(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "its older connection ended: both meet anew");
+        // An error means that it has gone in the meantime.
+        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     pub(super) fn on_identify(&mut self, event: identify::Event) {
