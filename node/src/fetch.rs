@@ -14,8 +14,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use url::{Host, Url};
 
+use crate::facts::VERSION;
 use crate::network::Scope;
-use crate::node::VERSION;
 use crate::tasks::chain;
 
 /// How long a connection may take to stand.

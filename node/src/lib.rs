@@ -6,6 +6,7 @@
 //! | module | what it answers |
 //! |---|---|
 //! | [`node`] | what is started, in which order, and how it stops |
+//! | [`facts`], [`control`] | what a running node is; the wish that it should end |
 //! | [`config`] | what can be set, and where a value came from |
 //! | [`data_dir`] | where things lie on disk, and who may use it |
 //! | `storage` | the store: opened, watched, closed |
@@ -22,8 +23,10 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod events;
+pub mod facts;
 mod federation;
 pub mod fetch;
 pub mod health;

@@ -17,7 +17,7 @@
 //! | `requests` | questions and answers, their bounds |
 //! | `dial`, `relays` | whom to dial, and reservations: when and how often |
 //! | `admission`, `address`, `reachability` | who may connect, which addresses count, where we are reachable |
-//! | `outbox`, `stats` | events for a reader that lags; counters |
+//! | `outbox`, `stats`, `metrics` | events for a reader that lags; counters |
 
 mod address;
 mod admission;
@@ -28,6 +28,7 @@ mod event;
 mod gossip;
 mod handle;
 mod identity;
+mod metrics;
 mod outbox;
 mod reachability;
 mod relays;
@@ -60,8 +61,9 @@ pub use libp2p::gossipsub::MessageId;
 pub use libp2p::multiaddr::Protocol as AddressPart;
 pub use libp2p::{Multiaddr, PeerId, Stream};
 pub use libp2p_stream::IncomingStreams;
+pub use metrics::NetworkCollector;
 pub use requests::{Protocol, Refusal, RequestError};
-pub use stats::{NetworkCollector, Stats};
+pub use stats::Stats;
 
 use address::TrustedHosts;
 use admission::Rate;

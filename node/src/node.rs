@@ -4,27 +4,26 @@
 //! Nothing here is global: several nodes live in one process, each with its own data directory, ports, metrics
 //! and span.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use angel_protocol::crypto::NodeKey;
-use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_storage::Store;
 use angel_storage::store::{CloseError, OpenError};
 use prometheus_client::registry::Registry;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span, info_span};
-use url::Url;
 
 use crate::clock;
 use crate::config::Config;
+use crate::control::Control;
+pub use crate::control::Ended;
 use crate::data_dir::{DataDir, DataDirError, Layout, write_atomically};
 use crate::events::Events;
+use crate::facts::VERSION;
+pub use crate::facts::{NodeFacts, RunFile};
 use crate::federation;
 use crate::fetch::FetchError;
 use crate::health::{Health, Importance, ServiceState};
@@ -35,16 +34,13 @@ use crate::http::server::{self, BindError};
 use crate::keys::Identity;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::membership::{self, DriverError};
-use crate::network::{self, Multiaddr, NetworkCollector, PeerId};
+use crate::network::{self, NetworkCollector};
 use crate::secrets::{AdminPassword, SecretError};
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
 
 mod parts;
-
-/// The version of this software.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long an orderly stop may take in all.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -99,147 +95,6 @@ pub enum StopError {
     /// The stopping itself broke.
     #[error("stopping was cut short: {0}")]
     Cut(#[from] JoinError),
-}
-
-/// Why a node ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to stop.
-    Asked,
-    /// It should be started again, under a new key.
-    Restart,
-}
-
-/// What a running node is, for whoever wants to know.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeFacts {
-    /// The node's DID.
-    pub did: Did,
-    /// Its libp2p peer id, of the same key.
-    #[serde(serialize_with = "as_text")]
-    pub peer_id: PeerId,
-    /// Its id on the network.
-    pub node_id: NodeName,
-    /// Its name for people.
-    pub name: String,
-    /// The network it belongs to.
-    pub network: NetworkId,
-    /// Where the world reaches its HTTP.
-    pub public_url: Option<Url>,
-    /// How to reach its operator.
-    pub operator_contact: Option<String>,
-    /// The address its HTTP listens on, with the real port.
-    pub http_addr: SocketAddr,
-    /// The multiaddresses it listens on, with the real ports.
-    pub p2p: Vec<Multiaddr>,
-    /// Where the admin password lies, unless the environment gave it.
-    pub admin_password_file: Option<PathBuf>,
-    /// The version of the software.
-    pub version: &'static str,
-}
-
-/// `DATA_DIR/run/node.json`: how to reach the daemon that runs there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunFile {
-    /// The node's DID.
-    pub did: String,
-    /// Its libp2p peer id.
-    pub peer_id: String,
-    /// The process.
-    pub pid: u32,
-    /// Where its HTTP answers, from this machine.
-    pub http_url: String,
-    /// The multiaddresses it listens on.
-    pub p2p: Vec<String>,
-    /// Where the admin password lies; absent when the environment gave it.
-    pub admin_password_file: Option<PathBuf>,
-    /// The version of the software.
-    pub version: String,
-}
-
-impl NodeFacts {
-    /// The facts for `run/node.json`.
-    #[must_use]
-    pub fn run_file(&self) -> RunFile {
-        RunFile {
-            did: self.did.to_string(),
-            peer_id: self.peer_id.to_string(),
-            pid: std::process::id(),
-            http_url: format!("http://{}", from_this_machine(self.http_addr)),
-            p2p: self.p2p.iter().map(ToString::to_string).collect(),
-            admin_password_file: self.admin_password_file.clone(),
-            version: self.version.to_owned(),
-        }
-    }
-}
-
-fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// A listening address as one to connect to: "all addresses" is none.
-fn from_this_machine(mut addr: SocketAddr) -> SocketAddr {
-    match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    addr
-}
-
-/// Asks the node to end. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Control {
-    wish: Arc<watch::Sender<Option<Ended>>>,
-    preparing: Arc<AtomicBool>,
-}
-
-/// The right to prepare a restart, held by one at a time. Dropped unused, the node goes on as it is.
-#[derive(Debug)]
-pub(crate) struct Restart {
-    control: Control,
-}
-
-impl Restart {
-    /// End and start again.
-    pub(crate) fn go(self) {
-        self.control.ask(Ended::Restart);
-    }
-}
-
-impl Drop for Restart {
-    fn drop(&mut self) {
-        self.control.preparing.store(false, Ordering::Release);
-    }
-}
-
-impl Control {
-    fn new() -> Self {
-        Self { wish: Arc::new(watch::channel(None).0), preparing: Arc::default() }
-    }
-
-    /// Prepares a restart, as a rotation of the key does, unless another is being prepared or the node is ending.
-    pub(crate) fn prepare_restart(&self) -> Option<Restart> {
-        let taken = self.preparing.swap(true, Ordering::AcqRel);
-        if taken {
-            return None;
-        }
-        let restart = Restart { control: self.clone() };
-        self.wish.borrow().is_none().then_some(restart)
-    }
-
-    /// The first wish counts.
-    fn ask(&self, wanted: Ended) {
-        self.wish.send_if_modified(|wish| wish.is_none() && wish.replace(wanted).is_none());
-    }
-
-    async fn asked(&self) -> Ended {
-        let mut wish = self.wish.subscribe();
-        let asked = *wish.wait_for(Option::is_some).await.expect("the sender lives as long as self");
-        asked.expect("waited for a wish")
-    }
 }
 
 /// Starts nodes.

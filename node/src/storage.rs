@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::StorageConfig;
+use crate::facts::VERSION;
 use crate::health::{Service, ServiceState};
-use crate::node::VERSION;
 use crate::tasks::TaskResult;
 
 /// Tells when the engine fails, once.

@@ -1,7 +1,7 @@
 //! The token ledger, and everything else the network decides together: who is primary of which tenant, which nodes
 //! there are, who the validators are.
 //!
-//! A pure function: [`apply`] takes the rows of one height and a batch and gives the rows of the next. It reads no
+//! A pure function: [`apply()`] takes the rows of one height and a batch and gives the rows of the next. It reads no
 //! clock and no storage of its own; it never fails half way; two nodes that apply the same batches hold the same
 //! bytes. Consensus decides which batch comes next and knows nothing of what is in it.
 //!

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Common;
 use super::exit::{Code, Failure};
 use crate::data_dir::Layout;
-use crate::node::RunFile;
+use crate::facts::RunFile;
 use crate::secrets::AdminPassword;
 
 /// How long an answer may take: a rotation writes and flushes files, nothing takes longer.

@@ -14,7 +14,7 @@ use super::output::print;
 use super::{Common, block_on};
 use crate::config::Loaded;
 use crate::data_dir::Layout;
-use crate::node::RunFile;
+use crate::facts::RunFile;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

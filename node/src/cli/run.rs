@@ -12,8 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::exit::Failure;
 use super::{Common, config::settings_json};
 use crate::config::{FlagValue, Loaded};
+use crate::control::Ended;
 use crate::network::Multiaddr;
-use crate::node::{Ended, Node, NodeHandle};
+use crate::node::{Node, NodeHandle};
 use crate::telemetry::LogControl;
 
 /// How long threads that block may go on after everything else has ended.

@@ -15,22 +15,20 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::error::XrpcError;
+use super::error::{WRONG_PASSWORD, XrpcError};
 use angel_protocol::ids::Did;
 use angel_protocol::membership::DeclaredStatus;
 
 use crate::clock;
+use crate::control::Control;
 use crate::data_dir::Layout;
+use crate::facts::NodeFacts;
 use crate::health::Health;
 use crate::keys::{self, RotationError};
 use crate::machine::Load;
 use crate::membership::{self, InviteWish};
-use crate::node::{Control, NodeFacts};
 use crate::secrets::AdminPassword;
 use crate::telemetry::LogControl;
-
-/// The error of a request without the right password.
-pub(super) const WRONG_PASSWORD: &str = "AdminPasswordRequired";
 
 /// What the admin API can reach.
 pub(crate) struct Admin {

@@ -14,6 +14,9 @@ use super::observe;
 /// Longest text of a library's own error answer that is taken over, in bytes.
 const FOREIGN_TEXT_BYTES_MAX: usize = 1024;
 
+/// The error of a request without the admin password; its answer says how to send one.
+pub(super) const WRONG_PASSWORD: &str = "AdminPasswordRequired";
+
 /// A request that is answered with an error.
 #[derive(Debug, PartialEq, Eq)]
 pub struct XrpcError {
@@ -83,7 +86,7 @@ impl IntoResponse for XrpcError {
             body["requestId"] = json!(id);
         }
         let mut response = (self.status, axum::Json(body)).into_response();
-        if self.status == StatusCode::UNAUTHORIZED && self.name == super::admin::WRONG_PASSWORD {
+        if self.status == StatusCode::UNAUTHORIZED && self.name == WRONG_PASSWORD {
             let challenge = HeaderValue::from_static("Basic realm=\"angel admin\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }

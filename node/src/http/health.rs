@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::facts::VERSION;
 use crate::health::{Health, ServiceState};
-use crate::node::VERSION;
 
 /// 503 only when a service fails without which the node is of no use.
 pub(super) async fn services(State(health): State<Health>) -> (StatusCode, Json<Value>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 
-use crate::node::NodeFacts;
+use crate::facts::NodeFacts;
 
 pub(super) async fn page(State(facts): State<Arc<NodeFacts>>) -> String {
     let mut text = format!(

@@ -7,8 +7,8 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::error::XrpcError;
+use crate::facts::NodeFacts;
 use crate::keys::did_web_document;
-use crate::node::NodeFacts;
 
 pub(super) async fn did_document(State(facts): State<Arc<NodeFacts>>) -> Result<Json<Value>, XrpcError> {
     let document = facts.public_url.as_ref().and_then(|url| did_web_document(&facts.did, url));

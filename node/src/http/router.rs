@@ -17,8 +17,8 @@ use super::observe::{Observer, observe};
 use super::{error, home, identity};
 use crate::config::HttpConfig;
 use crate::events::Events;
+use crate::facts::NodeFacts;
 use crate::health::Health;
-use crate::node::NodeFacts;
 
 /// What the routes are made of.
 pub(crate) struct Parts {

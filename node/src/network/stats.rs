@@ -2,12 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-
-use super::handle::Handle;
-
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counters since the start, as they were at one moment.
@@ -110,21 +104,6 @@ counters! {
     holes_punched,
     /// Attempts at that which failed.
     holes_failed,
-}
-
-/// The counters for a metrics page, read when somebody asks.
-#[derive(Debug)]
-pub struct NetworkCollector(pub Handle);
-
-impl Collector for NetworkCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        for (name, value) in self.0.stats().named() {
-            let (full, help) = (format!("angel_network_{name}"), name.replace('_', " "));
-            let mut metric = encoder.encode_descriptor(&full, &help, None, MetricType::Counter)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        Ok(())
-    }
 }
 
 /// One counter. Readers may see it a moment late.

@@ -8,8 +8,8 @@ use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
 
-use super::VERSION;
 use crate::config::{Admission, Config, Scope};
+use crate::facts::VERSION;
 use crate::keys::Identity;
 use crate::membership::OwnNode;
 use crate::network::{self, PeerId};

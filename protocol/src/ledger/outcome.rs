@@ -8,7 +8,7 @@ macro_rules! outcomes {
         /// How a transaction ended: posted, or refused and why.
         ///
         /// Listed in order of precedence: a transaction that could be refused in several ways is refused in the one
-        /// listed first. Every check asserts this in debug builds (see [`Checks`]). The order is part of the rules:
+        /// listed first. Every check asserts this in debug builds (see `Checks`). The order is part of the rules:
         /// receipts hold it, so a new outcome needs a new version of the ledger.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, BorshSerialize,

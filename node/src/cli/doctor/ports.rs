@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::{Finding, Patient};
+use crate::facts::RunFile;
 use crate::network::{AddressPart, Multiaddr};
-use crate::node::RunFile;
 
 /// On this machine an answer comes at once or not at all.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
