@@ -2,7 +2,7 @@
 //! addresses as a home router does.
 //!
 //! ```text
-//!   host a ──┐                       ┌── host c     10.77.0.0/24, the "internet"
+//!   host a ──┐                       ┌── host c     203.0.113.0/24, the "internet"
 //!            ├────── bridge ─────────┤
 //!   router ──┘   (a namespace too)   └── router ── host d   192.168.2.0/24 behind a translating router
 //! ```
@@ -46,6 +46,15 @@ pub struct Router {
     network: u8,
 }
 
+/// Which outside port a router gives to a connection from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// The port it has inside, whomever it goes to: holes can be punched.
+    KeepsPorts,
+    /// Another port for each that it goes to: nobody can know the port in advance, and no hole can be punched.
+    RandomPorts,
+}
+
 /// Why there can be no lab on this machine.
 #[derive(Debug)]
 pub struct Unavailable(String);
@@ -63,6 +72,9 @@ impl Lab {
     /// [`Unavailable`] when this machine or this user cannot make namespaces.
     pub fn new() -> Result<Self, Unavailable> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            return Err(Unavailable("only root may make them".to_owned()));
+        }
         for tool in ["ip", "nft"] {
             let found = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
             if found.is_err() {
@@ -88,7 +100,7 @@ impl Lab {
     /// # Errors
     /// When a command of `ip` fails.
     pub fn host(&mut self, name: &str) -> Result<Host> {
-        let address = Ipv4Addr::new(10, 77, 0, self.next_address);
+        let address = Ipv4Addr::new(203, 0, 113, self.next_address);
         self.next_address = self.next_address.checked_add(1).context("the bridge has room for 255 hosts")?;
         let namespace = format!("{}-{name}", self.prefix);
         self.namespace(&namespace)?;
@@ -97,20 +109,28 @@ impl Lab {
         Ok(Host { namespace, address, cable })
     }
 
-    /// A router on the bridge with an empty network behind it. Its source translation keeps ports where it can and
-    /// drops what nobody inside has asked for, as home routers do.
+    /// A router on the bridge with an empty network behind it. It translates the source of what goes out and drops what
+    /// nobody inside has asked for, as home routers do.
     ///
     /// # Errors
     /// When a command of `ip` or `nft` fails.
-    pub fn router(&mut self, name: &str) -> Result<Router> {
+    pub fn router(&mut self, name: &str, mapping: Mapping) -> Result<Router> {
         let host = self.host(name)?;
         let network = self.next_network;
         self.next_network = self.next_network.checked_add(1).context("the lab has room for 255 routers")?;
-        let rules = "table ip home { \
-             chain out { type nat hook postrouting priority 100; oifname \"eth0\" masquerade; } \
-             chain in { type filter hook input priority 0; iifname \"eth0\" ct state new drop; } \
-             chain through { type filter hook forward priority 0; iifname \"eth0\" ct state new drop; } }";
-        inside(&host.namespace, &["nft", rules])?;
+        let masquerade = match mapping {
+            Mapping::KeepsPorts => "masquerade",
+            Mapping::RandomPorts => "masquerade fully-random",
+        };
+        // What comes unasked to the router itself must not be answered, or an early packet of a peer that punches a hole
+        // would take the place that ours needs in the table of translations.
+        let rules = format!(
+            "table ip home {{\n\
+             chain out {{ type nat hook postrouting priority 100; oifname \"eth0\" {masquerade}; }}\n\
+             chain in {{ type filter hook input priority 0; iifname \"eth0\" ct state new drop; }}\n\
+             chain through {{ type filter hook forward priority 0; iifname \"eth0\" ct state new drop; }}\n}}\n"
+        );
+        inside(&host.namespace, &["nft", &rules])?;
         inside(&host.namespace, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
         let inner = Ipv4Addr::new(192, 168, network, 1);
         inside(&host.namespace, &["ip", "link", "add", "lan0", "type", "bridge"])?;
@@ -169,13 +189,11 @@ impl Host {
         self.address
     }
 
-    /// A command that will run on this host. The process has the id of the spawned child, since `ip netns exec`
-    /// replaces itself.
+    /// What to put before a command so that it runs on this host. The process has the id of the spawned child, since
+    /// `ip netns exec` replaces itself.
     #[must_use]
-    pub fn command(&self, program: &std::path::Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace]).arg(program);
-        command
+    pub fn wrapper(&self) -> [&str; 4] {
+        ["ip", "netns", "exec", &self.namespace]
     }
 
     /// Pulls the host's cable: nothing goes in or out until [`Host::mend`].

@@ -8,6 +8,7 @@
 //! | [`power_cut`] | a disk that loses power |
 //! | [`sim`] | many nodes in one thread, on virtual time and one seed |
 //! | [`storage`] | a process that writes to a store until it is killed, and what must be there then |
+//! | [`village`] | whole nodes in this process |
 //! | [`wait`] | waiting for what has no event of its own |
 
 pub mod binary;
@@ -16,4 +17,5 @@ pub mod peers;
 pub mod power_cut;
 pub mod sim;
 pub mod storage;
+pub mod village;
 pub mod wait;

@@ -1,6 +1,8 @@
 //! Scenarios: real daemons, on real files and real sockets, waited for by what they say and never by the clock.
 
 mod federation;
+mod home_networks;
+mod many_nodes;
 mod process;
 mod simulated_membership;
 mod storage;
