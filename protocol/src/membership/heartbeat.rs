@@ -8,6 +8,7 @@ use serde_bytes::ByteArray;
 
 use super::admission::Invite;
 use super::declared::{Capability, DeclaredStatus, NodeType, Profile, Region, Resources, ScalingModel};
+use super::registry;
 use super::rotation::Rotation;
 use crate::crypto::{BadSignature, Domain, NodeKey};
 use crate::data::Cid;
@@ -179,6 +180,7 @@ impl Body for Heartbeat {
 pub struct VerifiedHeartbeat {
     envelope: Verified<Heartbeat>,
     fingerprint: u64,
+    key_hash: u64,
 }
 
 impl VerifiedHeartbeat {
@@ -201,8 +203,8 @@ impl VerifiedHeartbeat {
     }
 
     fn new(envelope: Verified<Heartbeat>) -> Self {
-        let fingerprint = fingerprint(envelope.body());
-        Self { envelope, fingerprint }
+        let (fingerprint, key_hash) = (fingerprint(envelope.body()), registry::hash(&envelope.head().key));
+        Self { envelope, fingerprint, key_hash }
     }
 
     /// Who sent it and when.
@@ -233,6 +235,11 @@ impl VerifiedHeartbeat {
     /// a collision fools only its own entry.
     pub(super) const fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// The registry's hash of the issuer's key: taken once, where the signature was checked, and not at each look.
+    pub(super) const fn key_hash(&self) -> u64 {
+        self.key_hash
     }
 }
 

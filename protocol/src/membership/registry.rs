@@ -3,7 +3,7 @@
 //! Bounded: when the registry is full, the node that has been offline longest makes room; when none is offline, the
 //! newcomer is refused. What every heartbeat touches lies together in [`Entry`]; the rest is a step away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(super) struct Entry {
     /// Heartbeats in a row.
     pub(super) streak: u8,
     pub(super) uptime: Uptime,
-    /// When the failure detector looks at it next.
+    /// When the failure detector looks at it next; the epoch while nothing is booked.
     due: Timestamp,
     pub(super) rest: Box<Rest>,
 }
@@ -170,11 +170,15 @@ pub(super) struct Registry {
     free: Vec<Slot>,
     /// Entries by their current key, which lies in the entry itself. Never iterated: its order means nothing.
     by_key: HashTable<Slot>,
+    /// Entries by their current DID, so that what names a node by its text is found without decoding a key.
+    by_did: HashTable<Slot>,
     by_former_key: BTreeMap<Key, Slot>,
     by_name: BTreeMap<NodeName, Slot>,
-    /// When the failure detector looks at which entry. One row per entry; a heartbeat leaves it alone, the row is
-    /// moved when it comes up.
-    due: BTreeSet<(Timestamp, Slot)>,
+    /// When the failure detector looks at which entries: by grain, so that a row is one number. One row per entry; a
+    /// heartbeat leaves it alone, the row is moved when it comes up.
+    due: BTreeMap<Timestamp, Vec<Slot>>,
+    /// The rows that have come up and were not taken yet, the lowest slot last.
+    came_up: Vec<Slot>,
     first_due: Option<Timestamp>,
     grain_ms: u64,
     /// Entries observed online, and the XOR of their keys: equal for two nodes that see the same ones.
@@ -188,9 +192,11 @@ impl Registry {
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashTable::new(),
+            by_did: HashTable::new(),
             by_former_key: BTreeMap::new(),
             by_name: BTreeMap::new(),
-            due: BTreeSet::new(),
+            due: BTreeMap::new(),
+            came_up: Vec::new(),
             first_due: None,
             grain_ms: u64::try_from(grain.as_millis()).unwrap_or(u64::MAX).max(1),
             online: 0,
@@ -204,15 +210,23 @@ impl Registry {
 
     /// The entry that has or had this key.
     pub(super) fn find(&self, key: &Key) -> Option<Slot> {
-        let current = self.by_key.find(hash(key), |slot| self.entry(*slot).key == *key);
+        self.find_hashed(key, hash(key))
+    }
+
+    /// The same for one who has the [`hash`] of the key at hand.
+    pub(super) fn find_hashed(&self, key: &Key, hash: u64) -> Option<Slot> {
+        let current = self.by_key.find(hash, |slot| self.entry(*slot).key == *key);
         current.or_else(|| self.by_former_key.get(key)).copied()
     }
 
     /// The entry whose current DID this is.
     pub(super) fn find_did(&self, did: &Did) -> Option<Slot> {
-        let key = crate::crypto::decode_did_key(did).ok()?.1;
-        let slot = self.find(&key.try_into().ok()?)?;
-        (self.entry(slot).did() == did).then_some(slot)
+        self.find_text(did.as_str().as_bytes())
+    }
+
+    /// The entry whose current DID reads so.
+    pub(super) fn find_text(&self, did: &[u8]) -> Option<Slot> {
+        self.by_did.find(hash(did), |slot| self.entry(*slot).did().as_str().as_bytes() == did).copied()
     }
 
     pub(super) fn entry(&self, slot: Slot) -> &Entry {
@@ -269,15 +283,17 @@ impl Registry {
         let key = entry.key;
         self.slots[slot as usize] = Some(entry);
         self.index(&key, slot);
+        self.index_did(slot);
         self.arm(slot, due);
         slot
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Entry {
         self.unindex(slot);
+        self.unindex_did(slot);
         let entry = self.slots[slot as usize].take().expect("slots are handed out only for entries that are there");
         self.free.push(slot);
-        self.due.remove(&(entry.due, slot));
+        self.disarm(slot, entry.due);
         self.refresh_first_due();
         for former in &entry.rest.former_keys {
             if let Some(key) = key_of(&former.did) {
@@ -294,9 +310,11 @@ impl Registry {
     /// Replaces the newest heartbeat by one that declares something else, perhaps another name. The name is free.
     pub(super) fn redeclare(&mut self, slot: Slot, latest: Arc<VerifiedHeartbeat>) -> Arc<VerifiedHeartbeat> {
         let name = latest.body().node_id.clone();
+        self.unindex_did(slot);
         let entry = self.entry_mut(slot);
         entry.fingerprint = latest.fingerprint();
         let before = std::mem::replace(&mut entry.latest, latest);
+        self.index_did(slot);
         if before.body().node_id != name {
             self.by_name.remove(&before.body().node_id);
             self.by_name.insert(name, slot);
@@ -338,23 +356,39 @@ impl Registry {
 
     /// The next entry the failure detector should look at; it must be armed again or removed.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
-        let (at, slot) = self.due.first().copied()?;
-        if at > now {
-            return None;
+        if self.came_up.is_empty() {
+            let first = self.due.first_entry().filter(|first| *first.key() <= now)?;
+            self.came_up = first.remove();
+            self.came_up.sort_unstable_by(|a, b| b.cmp(a));
         }
-        self.due.pop_first();
+        let slot = self.came_up.pop()?;
+        self.entry_mut(slot).due = Timestamp::EPOCH;
         self.refresh_first_due();
         Some(slot)
     }
 
     /// Looks at the entry again at `due`, rounded up to the grain so that a node wakes for many entries at once.
     pub(super) fn arm(&mut self, slot: Slot, due: Timestamp) {
-        let due = Timestamp::from_millis(due.as_millis().div_ceil(self.grain_ms).saturating_mul(self.grain_ms));
-        let entry = self.slots[slot as usize].as_mut().expect("slots are handed out only for entries that are there");
-        self.due.remove(&(entry.due, slot));
-        entry.due = due;
-        self.due.insert((due, slot));
+        let due = Timestamp::from_millis(due.as_millis().div_ceil(self.grain_ms).max(1).saturating_mul(self.grain_ms));
+        let before = std::mem::replace(&mut self.entry_mut(slot).due, due);
+        self.disarm(slot, before);
+        self.due.entry(due).or_default().push(slot);
         self.refresh_first_due();
+    }
+
+    /// Removes the row of an entry that has one. Rare: rows are moved when they come up.
+    fn disarm(&mut self, slot: Slot, due: Timestamp) {
+        if due == Timestamp::EPOCH {
+            return;
+        }
+        let rows = self.due.get_mut(&due).unwrap_or(&mut self.came_up);
+        if let Some(place) = rows.iter().position(|row| *row == slot) {
+            // In order: those that have come up are sorted.
+            rows.remove(place);
+        }
+        if self.due.get(&due).is_some_and(Vec::is_empty) {
+            self.due.remove(&due);
+        }
     }
 
     /// The entry that has been offline longest.
@@ -379,8 +413,22 @@ impl Registry {
         }
     }
 
+    fn index_did(&mut self, slot: Slot) {
+        let Self { by_did, slots, .. } = self;
+        let did_at =
+            |slot: &Slot| slots[*slot as usize].as_ref().map_or(0, |entry| hash(entry.did().as_str().as_bytes()));
+        by_did.insert_unique(did_at(&slot), slot, did_at);
+    }
+
+    fn unindex_did(&mut self, slot: Slot) {
+        let hash = hash(self.entry(slot).did().as_str().as_bytes());
+        if let Ok(found) = self.by_did.find_entry(hash, |indexed| *indexed == slot) {
+            found.remove();
+        }
+    }
+
     fn refresh_first_due(&mut self) {
-        self.first_due = self.due.first().map(|(at, _)| *at);
+        self.first_due = self.due.first_key_value().map(|(at, _)| *at);
     }
 
     fn count(&mut self, key: &Key, observed: Observed, add: bool) {
@@ -393,7 +441,7 @@ impl Registry {
 
 /// Keys are chosen by others, so the hash must not be something they aim at cheaply; and it must be the same in every
 /// run, so it is not seeded at random. Whoever makes thousands of keys collide slows one lookup of this registry down.
-fn hash(key: &Key) -> u64 {
+pub(super) fn hash(key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(key);
     hasher.finish()

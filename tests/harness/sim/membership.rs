@@ -399,6 +399,11 @@ impl Process for Member {
         Some(self.state.next_deadline())
     }
 
+    fn foresee(&self, message: &Message) -> u64 {
+        let Message::Heartbeat(heartbeat) = message else { return 0 };
+        self.state.last_known(heartbeat).map_or(0, |(sequence, observed)| sequence + u64::from(observed as u8))
+    }
+
     fn digest(message: &Message) -> u64 {
         let first = |bytes: &[u8]| bytes.iter().take(8).fold(0_u64, |digest, byte| digest << 8 | u64::from(*byte));
         match message {

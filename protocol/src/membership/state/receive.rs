@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::super::admission::{Admission, AdmittedBy};
 use super::super::declared::NodeType;
 use super::super::effect::{Effect, NodeEventKind};
+use super::super::failure_detector::Observed;
 use super::super::heartbeat::{Heartbeat, VerifiedHeartbeat};
 use super::super::input::Source;
 use super::super::refusal::{NotAdmitted, Refusal};
-use super::super::registry::{Entry, Key, Slot, key_of};
+use super::super::registry::{self, Entry, Key, Slot, key_of};
 use super::super::rotation::Rotation;
 use super::State;
 use crate::ids::{Did, NodeName};
@@ -33,7 +34,7 @@ impl State {
     /// # Errors
     /// The [`Refusal`] that [`Self::handle`] would arrive at.
     pub fn precheck(&self, now: Timestamp, head: &Head) -> Result<(), Refusal> {
-        self.check(now, head).map(drop)
+        self.check(now, head, registry::hash(&head.key)).map(drop)
     }
 
     pub(super) fn heartbeat_received(
@@ -53,7 +54,7 @@ impl State {
         source: &Source,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        match self.check(self.now, heartbeat.head())? {
+        match self.check(self.now, heartbeat.head(), heartbeat.key_hash())? {
             Known::Own => self.own_seen(heartbeat, effects),
             Known::Current(slot) => self.refresh(slot, heartbeat, source, effects)?,
             Known::Former(slot) => self.hear_former_key(slot, heartbeat, source, effects),
@@ -62,12 +63,21 @@ impl State {
         Ok(())
     }
 
-    fn check(&self, now: Timestamp, head: &Head) -> Result<Known, Refusal> {
+    /// What the registry holds of a heartbeat's issuer: the newest number and the verdict. One look at what taking the
+    /// heartbeat in will touch.
+    #[must_use]
+    pub fn last_known(&self, heartbeat: &VerifiedHeartbeat) -> Option<(u64, Observed)> {
+        let slot = self.registry.find_hashed(&heartbeat.head().key, heartbeat.key_hash())?;
+        let entry = self.registry.entry(slot);
+        Some((entry.sequence, entry.observed))
+    }
+
+    fn check(&self, now: Timestamp, head: &Head, key_hash: u64) -> Result<Known, Refusal> {
         if head.key == self.own_key {
             return if head.sequence < self.sequence.next() { Err(Refusal::Own) } else { Ok(Known::Own) };
         }
         head.check_clock(now)?;
-        let Some(slot) = self.registry.find(&head.key) else {
+        let Some(slot) = self.registry.find_hashed(&head.key, key_hash) else {
             return if self.is_listed(&head.issuer) {
                 Ok(Known::Not)
             } else {
