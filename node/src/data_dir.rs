@@ -3,6 +3,7 @@
 //! ```text
 //! DATA_DIR/
 //!   VERSION        the layout's version; a newer one is refused
+//!   node-id        the node id made up at the first start
 //!   genesis        the genesis file given at the first start, if any
 //!   secrets/       0700: keys and the admin password, each 0600
 //!   run/           lock, and node.json while a daemon runs
@@ -13,6 +14,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use angel_protocol::ids::NodeName;
 
 /// The layout this code writes.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -141,6 +144,12 @@ impl Layout {
         self.root.join("genesis")
     }
 
+    /// The node id that was made up at the first start.
+    #[must_use]
+    pub fn node_id(&self) -> PathBuf {
+        self.root.join("node-id")
+    }
+
     /// Whether this release can read what lies there.
     ///
     /// # Errors
@@ -230,6 +239,27 @@ impl DataDir {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The node id that was made up at the first start, `suggested` being it when this is that start. A node keeps it
+    /// when its key is rotated: peers know it by that name.
+    ///
+    /// # Errors
+    /// [`DataDirError::Access`], and [`DataDirError::Corrupt`] when the file holds no node id.
+    pub fn node_id(&self, suggested: impl FnOnce() -> NodeName) -> Result<NodeName, DataDirError> {
+        let path = self.layout.node_id();
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim_end().parse().map_err(|_| DataDirError::Corrupt {
+                path,
+                what: "it holds no node id; write one into it, or set node.node_id and remove it".to_owned(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = suggested();
+                write_atomically(&path, format!("{name}\n").as_bytes(), 0o644)?;
+                Ok(name)
+            }
+            Err(source) => Err(DataDirError::Access { path, source }),
+        }
     }
 
     /// Keeps a copy of the genesis file, or checks that it is the one taken before.

@@ -52,7 +52,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use address::{Scope, peer_of};
+pub use address::{Scope, peer_of, with_real_port};
 pub use config::{Config, Limits, RelayLimits, Topic};
 pub use event::{Acceptance, Event, Gossip, Reachability, RefusalReason, Reply, Request};
 pub use handle::{ConnectedPeer, Handle, PublishError, Published, Stopped, StreamError, View};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use angel_protocol::crypto::NodeKey;
+use angel_protocol::ids::NodeName;
 use angel_storage::Store;
 use angel_storage::store::{CloseError, OpenError};
 use prometheus_client::registry::Registry;
@@ -171,7 +172,7 @@ impl Node {
         // What is on disk: nothing else is touched before the lock is ours.
         let root = config.data_dir().to_owned();
         let disk = tokio::task::spawn_blocking(move || Disk::open(root, genesis, admin_password));
-        let Disk { data_dir, password, identity, first_load } = disk.await??;
+        let Disk { data_dir, password, identity, node_id, first_load } = disk.await??;
         let layout = data_dir.layout().clone();
 
         // The port, before anything costly: a taken one is the most common reason not to start.
@@ -196,7 +197,7 @@ impl Node {
         spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
 
         // Who the others are, and who is alive. The network stops first, and what it says last is still heard.
-        let own = parts::own_node(&config, &identity);
+        let own = parts::own_node(&config, &identity, node_id);
         let (node_id, name) = (own.node_id.clone(), own.name.clone());
         let (network, network_events, network_task) = network::start(parts::network(&config, &identity))?;
         registry.register_collector(Box::new(NetworkCollector(network.clone())));
@@ -283,6 +284,7 @@ struct Disk {
     data_dir: DataDir,
     password: AdminPassword,
     identity: Identity,
+    node_id: NodeName,
     first_load: Load,
 }
 
@@ -294,7 +296,8 @@ impl Disk {
         }
         let password = AdminPassword::load(data_dir.layout(), admin_password)?;
         let identity = Identity::load_or_create(data_dir.layout(), clock::now())?;
-        Ok(Self { password, identity, first_load: machine::first_load(data_dir.layout().root()), data_dir })
+        let node_id = data_dir.node_id(|| identity.default_node_id())?;
+        Ok(Self { password, identity, node_id, first_load: machine::first_load(data_dir.layout().root()), data_dir })
     }
 }
 

@@ -13,7 +13,7 @@ use super::exit::Failure;
 use super::{Common, config::settings_json};
 use crate::config::{FlagValue, Loaded};
 use crate::control::Ended;
-use crate::network::Multiaddr;
+use crate::network::{Multiaddr, with_real_port};
 use crate::node::{Node, NodeHandle};
 use crate::telemetry::LogControl;
 
@@ -101,6 +101,9 @@ async fn serve(loaded: &Loaded, args: &RunArgs, log: &LogControl) -> Result<(), 
         announce(&node);
         // A restart keeps the ports, those that were chosen freely too: others know them by now.
         config.http.listen = node.facts().http_addr;
+        for address in &mut config.network.listen {
+            *address = with_real_port(address, &node.facts().p2p);
+        }
         let ended = tokio::select! {
             ended = node.join() => ended?,
             name = signals.next() => {

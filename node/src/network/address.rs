@@ -109,6 +109,19 @@ pub fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     split_peer(address).1
 }
 
+/// `wanted` with the port that was found where it says 0: that of the first address in `bound` of the same transport.
+#[must_use]
+pub fn with_real_port(wanted: &Multiaddr, bound: &[Multiaddr]) -> Multiaddr {
+    let tcp = || bound.iter().flatten().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    let udp = || bound.iter().flatten().find_map(|part| if let Protocol::Udp(port) = part { Some(port) } else { None });
+    let real = wanted.iter().map(|part| match part {
+        Protocol::Tcp(0) => Protocol::Tcp(tcp().unwrap_or_default()),
+        Protocol::Udp(0) => Protocol::Udp(udp().unwrap_or_default()),
+        part => part,
+    });
+    real.collect()
+}
+
 /// Whether the address leads through a relay.
 #[must_use]
 pub(super) fn is_relayed(address: &Multiaddr) -> bool {
@@ -221,5 +234,15 @@ mod tests {
         assert!(trusted.contains("10.0.0.1".parse().expect("an address")));
         assert!(!trusted.contains("10.1.0.0".parse().expect("an address")));
         assert!(trusted.contains("10.1.1.0".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_port_once_chosen_is_kept() {
+        let parse = |text: &str| text.parse::<Multiaddr>().expect("valid");
+        let bound = ["/ip4/127.0.0.1/udp/4001/quic-v1", "/ip4/127.0.0.1/tcp/4002"].map(parse);
+        let kept = |wanted: &str| with_real_port(&parse(wanted), &bound).to_string();
+        assert_eq!(kept("/ip4/0.0.0.0/tcp/0"), "/ip4/0.0.0.0/tcp/4002");
+        assert_eq!(kept("/ip4/127.0.0.1/udp/0/quic-v1"), "/ip4/127.0.0.1/udp/4001/quic-v1");
+        assert_eq!(kept("/ip4/127.0.0.1/tcp/2584"), "/ip4/127.0.0.1/tcp/2584");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use angel_protocol::ids::Did;
+use angel_protocol::ids::{Did, NodeName};
 use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
@@ -104,9 +104,9 @@ fn named_peers(config: &Config) -> impl Iterator<Item = Did> {
 }
 
 /// This node, as it describes itself.
-pub(super) fn own_node(config: &Config, identity: &Identity) -> OwnNode {
+pub(super) fn own_node(config: &Config, identity: &Identity, default_node_id: NodeName) -> OwnNode {
     let node = &config.node;
-    let node_id = node.node_id.clone().unwrap_or_else(|| identity.default_node_id());
+    let node_id = node.node_id.clone().unwrap_or(default_node_id);
     OwnNode {
         network: config.network.id.clone(),
         did: identity.did().clone(),
