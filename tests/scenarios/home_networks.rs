@@ -10,8 +10,8 @@ use angel_harness::wait::until;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-/// Discovery, reservation and hole punching take several round trips of several protocols.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// On a busy machine the packets that punch a hole may miss each other; the next try comes a minute later.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A daemon on a host of the lab.
 struct Node {
