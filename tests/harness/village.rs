@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use angel_node::config::Config;
+use angel_node::config::{ByteSize, Config};
 use angel_node::node::{Node, NodeHandle};
 use anyhow::{Context, Result, ensure};
 use reqwest::Client;
@@ -34,6 +34,8 @@ impl Village {
     /// When it does not start.
     pub async fn settle(&mut self) -> Result<()> {
         let mut config = Config::on_loopback(&self.root.path().join(self.nodes.len().to_string()));
+        // The bound is on the process, which here is everybody's: one node's bound would turn the later ones away.
+        config.network.memory_max = ByteSize::from_mib(8 << 10);
         if let Some(first) = self.nodes.first() {
             config.network.bootstrap = first.facts().p2p.clone();
         }
