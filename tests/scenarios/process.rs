@@ -78,7 +78,9 @@ fn it_starts_on_an_empty_directory_and_says_how_to_reach_it() -> Result<()> {
     let status = verb(&data_dir, &["status", "--json"])?;
     let status: Value = serde_json::from_slice(&status.stdout)?;
     assert_eq!(status["node"]["did"], daemon.facts()["did"]);
-    assert_eq!(status["health"]["services"], serde_json::json!({ "identity": "ok", "storage": "ok" }));
+    // Alone, and saying so.
+    let services = serde_json::json!({ "federation": "off", "identity": "ok", "storage": "ok" });
+    assert_eq!(status["health"]["services"], services);
     assert!(daemon.stop()?.success());
     Ok(())
 }
@@ -333,7 +335,9 @@ fn the_store_of_a_stopped_node_is_checked_compacted_and_converted() -> Result<()
 
     let verified = answer(&["storage", "verify", "--json"])?;
     assert_eq!((&verified["engine"], &verified["sound"]), (&"sled".into(), &true.into()));
-    assert_eq!(answer(&["storage", "compact", "--json"])?["rows"], verified["rows"]["node_meta"]);
+    let rows = verified["rows"].as_object().context("rows by table")?.values().filter_map(Value::as_u64).sum::<u64>();
+    assert!(rows > 2, "the daemon left rows of its own: {verified}");
+    assert_eq!(answer(&["storage", "compact", "--json"])?["rows"], rows);
     answer(&["storage", "convert", "--to", "fjall", "--json"])?;
     let output = Launch::in_dir(dir.path()).fail()?;
     assert_refused(&output, dir.path(), 4, &["storage.engine = \"fjall\""]);
