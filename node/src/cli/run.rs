@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -11,11 +11,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
 use super::{Common, config::settings_json};
-use crate::config::{FlagValue, Loaded};
+use crate::config::{Config, FlagValue, Loaded};
 use crate::control::Ended;
-use crate::network::{Multiaddr, with_real_port};
-use crate::node::{Node, NodeHandle};
+use crate::network::{self, Multiaddr, with_real_port};
+use crate::node::{Node, NodeHandle, StartError};
 use crate::telemetry::LogControl;
+
+/// How long a restart waits for its own ports: sockets of the network before it close a moment after it has ended.
+const PORTS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits between two tries.
+const PORTS_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long threads that block may go on after everything else has ended.
 const BLOCKING_LIMIT: Duration = Duration::from_millis(500);
@@ -84,15 +90,10 @@ fn raise_open_files() {
 async fn serve(loaded: &Loaded, args: &RunArgs, log: &LogControl) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let mut config = loaded.config.clone();
+    let mut ports_patience = Duration::ZERO;
     loop {
-        let starting = Node::new(config.clone())
-            .with_settings(settings_json(loaded))
-            .with_genesis(args.genesis.clone())
-            .with_log(log.clone())
-            .with_admin_password(std::env::var("ANGEL_ADMIN_PASSWORD").ok())
-            .run();
         let mut node = tokio::select! {
-            started = starting => started?,
+            started = start(loaded, args, log, &config, ports_patience) => started?,
             name = signals.next() => {
                 tracing::info!("{name} before the node was ready");
                 return Ok(());
@@ -100,6 +101,7 @@ async fn serve(loaded: &Loaded, args: &RunArgs, log: &LogControl) -> Result<(), 
         };
         announce(&node);
         // A restart keeps the ports, those that were chosen freely too: others know them by now.
+        ports_patience = PORTS_PATIENCE;
         config.http.listen = node.facts().http_addr;
         for address in &mut config.network.listen {
             *address = with_real_port(address, &node.facts().p2p);
@@ -119,6 +121,30 @@ async fn serve(loaded: &Loaded, args: &RunArgs, log: &LogControl) -> Result<(), 
         match ended {
             Ended::Asked => return Ok(()),
             Ended::Restart => tracing::info!("starting again under the new key"),
+        }
+    }
+}
+
+/// Starts the node; tries again for so long when its ports are still taken.
+async fn start(
+    loaded: &Loaded,
+    args: &RunArgs,
+    log: &LogControl,
+    config: &Config,
+    ports_patience: Duration,
+) -> Result<NodeHandle, StartError> {
+    let began = Instant::now();
+    loop {
+        let node = Node::new(config.clone())
+            .with_settings(settings_json(loaded))
+            .with_genesis(args.genesis.clone())
+            .with_log(log.clone())
+            .with_admin_password(std::env::var("ANGEL_ADMIN_PASSWORD").ok());
+        match node.run().await {
+            Err(StartError::Network(network::StartError::AddressInUse { .. })) if began.elapsed() < ports_patience => {
+                tokio::time::sleep(PORTS_PAUSE).await;
+            }
+            started => return started,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -86,11 +86,20 @@ impl Child {
     /// # Errors
     ///
     /// It cannot be waited for, or did not end in time.
-    pub fn ended_well(mut self, deadline: Instant) -> anyhow::Result<bool> {
+    pub fn ended_well(self, deadline: Instant) -> anyhow::Result<bool> {
+        Ok(self.end(deadline)?.success())
+    }
+
+    /// How it ended. Waits until `deadline` and then kills it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for, or did not end in time.
+    pub fn end(mut self, deadline: Instant) -> anyhow::Result<ExitStatus> {
         // Its lines end when it does.
         self.listen_until(deadline);
         anyhow::ensure!(Instant::now() < deadline, "it did not end in time");
-        Ok(self.process.wait()?.success())
+        Ok(self.process.wait()?)
     }
 
     /// Kills it with SIGKILL and hands out what it had still said.
