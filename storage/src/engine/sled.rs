@@ -58,6 +58,7 @@ struct Open {
 impl SledEngine {
     pub(super) fn open(dir: &Path, settings: EngineSettings, tuning: Tuning) -> Result<Self, EngineError> {
         create_dir_durably(dir)?;
+        discard_unfinished_snapshots(dir)?;
         let db = guarded("opening the database", || open_unlocked(&config(dir, settings, tuning), dir))?;
         let path = dir.join("db");
         let log = File::open(&path).map_err(|error| EngineError::io("open", &path, error))?;
@@ -202,6 +203,19 @@ fn checkpoint(config: &sled::Config, dir: &Path) -> Result<(), EngineError> {
 }
 
 /// Opens the database; waits for a lock that a handle of this process, closed a moment ago, has not let go of yet.
+/// Removes snapshots that a kill left half written. sled gives a snapshot its name only when it is whole, but takes such
+/// a file for the newest one all the same and finds it damaged. The snapshot before it is still there.
+fn discard_unfinished_snapshots(dir: &Path) -> Result<(), EngineError> {
+    for entry in fs::read_dir(dir).map_err(|error| EngineError::io("read", dir, error))? {
+        let path = entry.map_err(|error| EngineError::io("read", dir, error))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path).map_err(|error| EngineError::io("remove", &path, error))?;
+        }
+    }
+    Ok(())
+}
+
 fn open_unlocked(config: &sled::Config, dir: &Path) -> Result<sled::Db, EngineError> {
     let deadline = Instant::now() + UNLOCK_DEADLINE;
     loop {

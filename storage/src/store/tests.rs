@@ -145,3 +145,15 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn a_snapshot_that_a_kill_left_half_written_is_no_damage() {
+    let dir = closed(EngineKind::Sled);
+    let manifest = fs::read_to_string(dir.path().join("manifest.json")).expect("reads");
+    let data = fs::read_dir(dir.path()).expect("lists").filter_map(Result::ok).map(|entry| entry.path());
+    let data = data.filter(|path| path.join("conf").exists()).collect::<Vec<_>>();
+    assert_eq!(data.len(), 1, "one live directory: {manifest}");
+    fs::write(data[0].join("snap.FFFFFFFFFFFFFFFF.generating"), [1, 2, 3]).expect("writes");
+    let store = open(dir.path(), EngineKind::Sled).expect("opens");
+    assert_eq!(store.reader().get(&ROWS, &1).expect("reads"), Some(Raw(vec![1; 100])));
+}
