@@ -26,12 +26,13 @@ use crate::config::{Config, ConfigError, FlagValue, Loaded, Sources};
 
 #[derive(Debug, Parser)]
 #[command(name = "angel", version, about = "An Angel OS node: a federated host for AT Protocol accounts.")]
-#[command(after_long_help = exit::TABLE, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_long_help = exit::TABLE)]
 struct Cli {
     #[command(flatten)]
     common: Common,
+    /// Without a verb the node runs.
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 /// What every verb takes.
@@ -83,7 +84,7 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { common, verb } = Cli::parse();
-    let done = match verb {
+    let done = match verb.unwrap_or_else(|| Verb::Run(run::RunArgs::default())) {
         Verb::Run(args) => run::run(&common, args),
         Verb::Status => status::status(&common),
         Verb::Peers(args) => peers::peers(&common, &args),

@@ -86,6 +86,23 @@ fn it_starts_on_an_empty_directory_and_says_how_to_reach_it() -> Result<()> {
 }
 
 #[test]
+fn without_a_verb_the_node_runs() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut child = command(dir.path());
+    child.arg("--data-dir").arg(dir.path().join("data")).env("ANGEL_HTTP_LISTEN", "127.0.0.1:0");
+    child.env("ANGEL_NETWORK_LISTEN", "/ip4/127.0.0.1/tcp/0").env("ANGEL_NETWORK_MDNS", "false");
+    child.env("ANGEL_NETWORK_UPNP", "false").stdout(std::process::Stdio::piped());
+    let mut child = child.spawn()?;
+    let mut facts = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().context("piped")?), &mut facts)?;
+    let killed = child.kill();
+    child.wait()?;
+    killed?;
+    assert!(serde_json::from_str::<Value>(&facts)?["did"].is_string(), "{facts}");
+    Ok(())
+}
+
+#[test]
 fn idle_it_stays_small() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let daemon = Launch::in_dir(dir.path()).start()?;

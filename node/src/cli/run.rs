@@ -26,7 +26,7 @@ const PORTS_PAUSE: Duration = Duration::from_millis(100);
 /// How long threads that block may go on after everything else has ended.
 const BLOCKING_LIMIT: Duration = Duration::from_millis(500);
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(super) struct RunArgs {
     /// Address and port for HTTP; port 0 takes a free one [default: 127.0.0.1:2583].
     #[arg(long, value_name = "ADDR:PORT")]
