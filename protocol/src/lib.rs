@@ -20,6 +20,7 @@
 //! | [`wire`] | which bytes cross the wire, and which of them are believed |
 //! | [`membership`] | who is on the network, who is alive |
 //! | [`did_document`] | what a DID document says |
+//! | [`service_auth`] | which service speaks for which account, and what about |
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
@@ -38,5 +39,6 @@ pub mod membership;
 pub mod mempool;
 pub mod plc;
 pub mod repo;
+pub mod service_auth;
 pub mod time;
 pub mod wire;

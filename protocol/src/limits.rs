@@ -114,6 +114,12 @@ pub const CONNECTED_PEERS_MAX: usize = 1024;
 /// Records being fetched at once. Each is one request to one peer.
 pub const RECORD_FETCHES_MAX: usize = 8;
 
+/// Longest service token, in bytes: two DIDs of full length and a method, in base 64.
+pub const SERVICE_TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Longest time for which a service token may still be valid: hosts give out an hour at most, the rest is for clocks.
+pub const SERVICE_TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Largest did:plc operation that is read, in bytes of DAG-CBOR: the bound of the specification. Directories take
 /// smaller ones, see `plc::admit`.
 pub const PLC_OPERATION_BYTES_MAX: usize = 7500;

@@ -93,6 +93,18 @@ impl VerifyingKey {
             Self::P256(key) => key.verify(message, signature),
         }
     }
+
+    /// The same, but a high `s` will do as well: for tokens, which no name is made of, and whose makers often use a
+    /// library that knows nothing of the lower half.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it does not fit or is of another form.
+    pub fn verify_either_s(self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        match self {
+            Self::Secp256k1(key) => key.verify_either_s(message, signature),
+            Self::P256(key) => key.verify_either_s(message, signature),
+        }
+    }
 }
 
 impl fmt::Debug for VerifyingKey {
@@ -244,6 +256,8 @@ mod tests {
                 signature[32 + i] = u8::try_from(difference.rem_euclid(256)).expect("below 256");
             }
             assert_eq!(key.public().verify(b"message", &signature), Err(BadSignature));
+            assert_eq!(key.public().verify_either_s(b"message", &signature), Ok(()));
+            assert_eq!(key.public().verify_either_s(b"Message", &signature), Err(BadSignature));
         }
     }
 

@@ -72,6 +72,15 @@ impl Secp256k1PublicKey {
         }
         self.0.verify(message, &signature).map_err(|_| BadSignature)
     }
+
+    /// The same, but a high `s` will do as well.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it does not fit or is of another form.
+    pub fn verify_either_s(self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let signature = ecdsa::Signature::from_slice(signature).map_err(|_| BadSignature)?;
+        self.0.verify(message, &signature.normalize_s()).map_err(|_| BadSignature)
+    }
 }
 
 impl fmt::Debug for Secp256k1PublicKey {
