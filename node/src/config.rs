@@ -1,6 +1,6 @@
 //! The configuration: one struct per section, defaults in code, checked when loaded. A value comes from a flag, the
 //! environment (`ANGEL_…`), the file or the default, in this order, and each setting remembers from which. Secrets
-//! are no settings: they live in files of their own ([`crate::secrets`]).
+//! live in files of their own ([`crate::secrets`]); the few that can be set as well are [`Secret`] and never shown.
 
 mod layers;
 mod section;
@@ -16,11 +16,12 @@ pub use self::layers::{Origin, UnusedVariable};
 pub use self::section::Field;
 use self::section::Section;
 pub use self::sections::{
-    AddressScope as Scope, Admission, General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MembershipConfig,
-    MetricsAccess, NetworkConfig, NodeConfig, Profile, StorageConfig,
+    AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, FirehoseConfig, General, HttpConfig, IdentityConfig,
+    LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess, NetworkConfig, NodeConfig, Profile,
+    ServicesConfig, StorageConfig,
 };
 pub use self::template::template;
-pub use self::value::{ByteSize, InvalidByteSize, Value};
+pub use self::value::{ByteSize, HandleDomain, InvalidByteSize, InvalidHandleDomain, PlcDirectory, Secret, Value};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,18 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The log.
     pub log: LogConfig,
-    /// The node's identity.
+    /// Identities, the node's and its accounts'.
     pub identity: IdentityConfig,
+    /// Who may sign up, and how they log in.
+    pub accounts: AccountsConfig,
+    /// Mail to account owners.
+    pub mail: MailConfig,
+    /// Files of accounts.
+    pub blobs: BlobsConfig,
+    /// The event stream.
+    pub firehose: FirehoseConfig,
+    /// Services of others.
+    pub services: ServicesConfig,
 }
 
 /// Why a configuration was refused.
@@ -154,6 +165,11 @@ impl Config {
             storage: StorageConfig::default(),
             log: LogConfig::default(),
             identity: IdentityConfig::default(),
+            accounts: AccountsConfig::default(),
+            mail: MailConfig::default(),
+            blobs: BlobsConfig::default(),
+            firehose: FirehoseConfig::default(),
+            services: ServicesConfig::default(),
         }
     }
 
@@ -227,10 +243,15 @@ impl Config {
             storage: StorageConfig::read(layers, defaults.storage)?,
             log: LogConfig::read(layers, defaults.log)?,
             identity: IdentityConfig::read(layers, defaults.identity)?,
+            accounts: AccountsConfig::read(layers, defaults.accounts)?,
+            mail: MailConfig::read(layers, defaults.mail)?,
+            blobs: BlobsConfig::read(layers, defaults.blobs)?,
+            firehose: FirehoseConfig::read(layers, defaults.firehose)?,
+            services: ServicesConfig::read(layers, defaults.services)?,
         })
     }
 
-    fn sections() -> [(&'static [&'static str], &'static [Field]); 8] {
+    fn sections() -> [(&'static [&'static str], &'static [Field]); 13] {
         [
             (General::DOC, General::FIELDS),
             (NodeConfig::DOC, NodeConfig::FIELDS),
@@ -240,6 +261,11 @@ impl Config {
             (StorageConfig::DOC, StorageConfig::FIELDS),
             (LogConfig::DOC, LogConfig::FIELDS),
             (IdentityConfig::DOC, IdentityConfig::FIELDS),
+            (AccountsConfig::DOC, AccountsConfig::FIELDS),
+            (MailConfig::DOC, MailConfig::FIELDS),
+            (BlobsConfig::DOC, BlobsConfig::FIELDS),
+            (FirehoseConfig::DOC, FirehoseConfig::FIELDS),
+            (ServicesConfig::DOC, ServicesConfig::FIELDS),
         ]
     }
 
@@ -254,6 +280,11 @@ impl Config {
             self.storage.values(),
             self.log.values(),
             self.identity.values(),
+            self.accounts.values(),
+            self.mail.values(),
+            self.blobs.values(),
+            self.firehose.values(),
+            self.services.values(),
         ]
         .concat()
     }

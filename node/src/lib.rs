@@ -15,11 +15,14 @@
 //! | [`network`], [`membership`] | peers and bytes; who is on the network and who is alive |
 //! | `federation`, `fetch` | other nodes over HTTP; requests to addresses that others named |
 //! | [`http`] | the HTTP server, its routes and its errors |
+//! | `xrpc` | the AT Protocol methods, one file each |
+//! | `blocking` | work that blocks, off the async workers |
 //! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
 //! | [`telemetry`] | the log |
 //! | [`cli`] | the command line |
 
+mod blocking;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -40,3 +43,4 @@ pub mod secrets;
 mod storage;
 pub mod tasks;
 pub mod telemetry;
+mod xrpc;

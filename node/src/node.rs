@@ -40,6 +40,7 @@ use crate::secrets::{AdminPassword, SecretError};
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
+use crate::xrpc::host::{Host, Service};
 
 mod parts;
 
@@ -243,6 +244,9 @@ impl Node {
         let federation =
             Federation { network: config.network.id.clone(), membership: membership.clone(), events: events.clone() };
 
+        // What the accounts of this host and their clients use.
+        let host = Arc::new(Host { service: Service::new(&config, &facts) });
+
         // Who asks: last, when there is somebody to answer.
         let control = Control::new();
         let admin = Arc::new(Admin {
@@ -270,6 +274,7 @@ impl Node {
                 admin: Arc::clone(&admin),
             },
             admin,
+            host,
         });
         spawner.spawn("http", |stop| http.serve(router, events, stop));
 

@@ -3,7 +3,7 @@
 
 use super::ConfigError;
 use super::layers::Layers;
-use super::value::Value;
+use super::value::{HIDDEN, Value};
 
 /// What is known of one setting without having its value.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ pub(super) fn read_field<T: Value>(layers: &Layers, field: &Field, default: T) -
     let Some((value, origin)) = layers.get(&key) else { return Ok(default) };
     T::from_toml(value).map_err(|why| ConfigError::Value {
         key,
-        value: value.to_string(),
+        value: if T::SECRET { HIDDEN.to_owned() } else { value.to_string() },
         origin: origin.to_string(),
         why,
     })

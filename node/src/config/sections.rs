@@ -1,6 +1,6 @@
 //! The settings, section by section. The doc comments are also the words of `config/angel.toml`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use angel_storage::engine::EngineKind;
 use url::Url;
 
 use super::section::section;
-use super::value::{ByteSize, choice};
+use super::value::{ByteSize, HandleDomain, PlcDirectory, Secret, choice};
 use crate::network::Multiaddr;
 
 choice! {
@@ -92,6 +92,12 @@ section! {
         write_stall_timeout: Duration = Duration::from_secs(30),
         /// Largest body accepted, unless a method sets its own limit.
         body_max: ByteSize = ByteSize::from_mib(1),
+        /// How long a request may take whose body or answer is large, such as an import.
+        transfer_timeout: Duration = Duration::from_secs(600),
+        /// Whether clients are limited in how often they may log in, sign up, write and ask.
+        rate_limits: bool = true,
+        /// Proxies whose X-Forwarded-For header tells a client's address.
+        trusted_proxies: Vec<IpAddr> = vec![],
         /// Who may read /metrics: "open", "admin" (with the admin password) or "off".
         metrics: MetricsAccess = MetricsAccess::Open,
     }
@@ -230,9 +236,87 @@ section! {
 }
 
 section! {
-    /// The node's identity.
+    /// Identities: the node's own, and those of the accounts it hosts.
     pub struct IdentityConfig in "identity" {
-        /// How long the previous key stays valid after a rotation.
+        /// How long the node's previous key stays valid after a rotation.
         rotation_overlap: Duration = OVERLAP,
+        /// Where did:plc identities are kept: "federation" (this network's own directory) or the URL of another, such
+        /// as "https://plc.directory".
+        plc: PlcDirectory = PlcDirectory::Federation,
+        /// The key with which this node changes the did:plc identities of its accounts: 32 bytes in hexadecimal, of
+        /// secp256k1. Unset: one is made in the data directory.
+        plc_rotation_key: Option<Secret> = None,
+        /// A did:key that may take back every identity made here, ahead of this node. Unset: only the recovery key
+        /// that an owner gives or is given.
+        recovery_key: Option<Did> = None,
+        /// Domains under which accounts get handles, the preferred one first. Unset: the host name of
+        /// node.public_url, or ".test" without one.
+        handle_domains: Vec<HandleDomain> = vec![],
+        /// The DNS server that answers for handles, for example "1.1.1.1:53". Unset: the system's.
+        dns_server: Option<SocketAddr> = None,
+    }
+}
+
+section! {
+    /// Accounts: who may sign up, and how they log in.
+    pub struct AccountsConfig in "accounts" {
+        /// Whether signing up needs an invite code.
+        invites_required: bool = false,
+        /// How often an account gets another invite code to give away. Unset: never.
+        invite_interval: Option<Duration> = None,
+        /// From when on the interval counts, in seconds since 1970, for accounts older than that.
+        invite_epoch: u32 = 0,
+        /// The secret that signs session tokens. Changing it logs everybody out. Unset: one is made in the data
+        /// directory.
+        session_secret: Option<Secret> = None,
+        /// Where the terms of service are.
+        terms_url: Option<Url> = None,
+        /// Where the privacy policy is.
+        privacy_url: Option<Url> = None,
+    }
+}
+
+section! {
+    /// Mail to account owners: confirmations and codes.
+    pub struct MailConfig in "mail" {
+        /// The mail server, such as "smtps://user:password@mail.example.org". Unset: nothing is sent, and the operator
+        /// reads codes with `angel account code`.
+        smtp_url: Option<Secret> = None,
+        /// The sender. Unset: "angel@" and the host name of node.public_url.
+        from: Option<String> = None,
+    }
+}
+
+section! {
+    /// Pictures and other files of accounts.
+    pub struct BlobsConfig in "blobs" {
+        /// Largest file an account may upload.
+        size_max: ByteSize = ByteSize::from_mib(50),
+    }
+}
+
+section! {
+    /// The event stream of all repositories, and who follows it.
+    pub struct FirehoseConfig in "firehose" {
+        /// How far back a follower can catch up. Older events are dropped from the log.
+        backfill: Duration = Duration::from_secs(7 * 86_400),
+        /// Most followers at once.
+        subscribers_max: u32 = 2048,
+        /// Relays that are asked to follow, such as "https://bsky.network".
+        relays: Vec<Url> = vec![],
+    }
+}
+
+section! {
+    /// Services of others that clients reach through this node.
+    pub struct ServicesConfig in "services" {
+        /// The URL of the moderation service that gets reports. Unset: the operator gets them.
+        moderation_url: Option<Url> = None,
+        /// Its DID.
+        moderation_did: Option<Did> = None,
+        /// The URL of the service that answers for app.bsky methods. Unset: clients name one themselves.
+        app_view_url: Option<Url> = None,
+        /// Its DID.
+        app_view_did: Option<Did> = None,
     }
 }

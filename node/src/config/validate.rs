@@ -67,6 +67,7 @@ impl Config {
             ("http.header_timeout", http.header_timeout),
             ("http.request_timeout", http.request_timeout),
             ("http.write_stall_timeout", http.write_stall_timeout),
+            ("http.transfer_timeout", http.transfer_timeout),
         ];
         for (key, timeout) in timeouts {
             require(key, timeout >= Duration::from_millis(100), || "at least 100ms are needed".to_owned())?;

@@ -1,14 +1,16 @@
 //! What a setting may hold, and how it is written: in a file as TOML, in the environment and in flags as text.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use angel_protocol::ids::{Did, NetworkId, NodeName};
+use angel_protocol::ids::{Did, Handle, NetworkId, NodeName};
 use angel_protocol::membership::{Capability, Invite, NodeType, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
+use zeroize::Zeroizing;
 
 use crate::network::Multiaddr;
 
@@ -31,8 +33,11 @@ pub trait Value: Sized {
         Ok(toml::Value::String(text.to_owned()))
     }
 
-    /// The value as it would stand in a file, or `None` when it is unset.
+    /// The value as it would stand in a file, or `None` when it is unset. A secret is said to be set and not shown.
     fn to_toml(&self) -> Option<toml::Value>;
+
+    /// Whether the value must not be shown, not even in an error.
+    const SECRET: bool = false;
 }
 
 fn wrong_kind<T: Value>() -> String {
@@ -69,6 +74,9 @@ text_value! {
     ByteSize: "a size such as \"64MiB\"",
     EngineKind: "\"sled\" or \"fjall\"",
     Invite: "the word that `angel peer invite` printed",
+    PlcDirectory: "\"federation\" or a URL such as \"https://plc.directory\"",
+    HandleDomain: "a handle domain such as \".example.org\"",
+    IpAddr: "an IP address such as \"127.0.0.1\"",
     url::Url: "a URL such as \"https://angel.example.org\"",
 }
 
@@ -206,6 +214,54 @@ impl<T: Value> Value for Option<T> {
     fn to_toml(&self) -> Option<toml::Value> {
         self.as_ref().and_then(T::to_toml)
     }
+
+    const SECRET: bool = T::SECRET;
+}
+
+/// What stands for a secret wherever settings are shown.
+pub(super) const HIDDEN: &str = "(hidden)";
+
+/// A setting that is shown to nobody: a password, a key, a URL with a password in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    /// Takes a text into custody.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+
+    /// The secret itself. Keep it out of logs, errors and exports.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl Value for Secret {
+    fn expected() -> String {
+        "a text that is not empty".to_owned()
+    }
+
+    fn from_toml(value: &toml::Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some(text) if !text.is_empty() => Ok(Self::new(text.to_owned())),
+            _ => Err(wrong_kind::<Self>()),
+        }
+    }
+
+    fn to_toml(&self) -> Option<toml::Value> {
+        Some(HIDDEN.into())
+    }
+
+    const SECRET: bool = true;
 }
 
 /// A number of bytes, written with a binary unit: `64MiB`.
@@ -254,6 +310,66 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&in_largest_unit(self.0, SIZE_UNITS))
+    }
+}
+
+/// Who keeps did:plc identities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlcDirectory {
+    /// This network itself.
+    Federation,
+    /// Another directory.
+    Outside(url::Url),
+}
+
+impl FromStr for PlcDirectory {
+    type Err = url::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, url::ParseError> {
+        if text == "federation" { Ok(Self::Federation) } else { text.parse().map(Self::Outside) }
+    }
+}
+
+impl fmt::Display for PlcDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Federation => f.write_str("federation"),
+            Self::Outside(url) => url.fmt(f),
+        }
+    }
+}
+
+/// A domain under which accounts get their handles: `.example.org`. Lower case, with its leading dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HandleDomain(String);
+
+/// The text is no handle domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no handles can be made under this")]
+pub struct InvalidHandleDomain;
+
+impl HandleDomain {
+    /// With the leading dot.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HandleDomain {
+    type Err = InvalidHandleDomain;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHandleDomain> {
+        let domain = format!(".{}", text.strip_prefix('.').unwrap_or(text).to_ascii_lowercase());
+        // The rules for a domain are those for the handles under it.
+        let example: Handle = format!("a{domain}").parse().map_err(|_| InvalidHandleDomain)?;
+        if example.as_str().matches('.').count() >= 1 { Ok(Self(domain)) } else { Err(InvalidHandleDomain) }
+    }
+}
+
+impl fmt::Display for HandleDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -344,6 +460,24 @@ mod tests {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
         assert!(Duration::from_toml(&toml::Value::Integer(30)).is_err());
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let secret = Secret::from_toml(&"hunter2".into()).expect("a text");
+        assert_eq!(secret.expose(), "hunter2");
+        assert_eq!((format!("{secret:?}"), secret.to_toml()), (HIDDEN.to_owned(), Some(HIDDEN.into())));
+        assert!(<Option<Secret> as Value>::SECRET);
+    }
+
+    #[test]
+    fn handle_domains_begin_with_a_dot() {
+        for text in [".example.org", "Example.org"] {
+            assert_eq!(text.parse::<HandleDomain>().expect("valid").as_str(), ".example.org");
+        }
+        for text in ["", ".", ".exa mple.org", ".org.", "..org"] {
+            assert!(text.parse::<HandleDomain>().is_err(), "{text}");
+        }
     }
 
     #[test]

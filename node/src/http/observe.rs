@@ -14,10 +14,14 @@ use futures::FutureExt;
 use tracing::{Instrument, info_span};
 
 use super::error::XrpcError;
+use crate::config::HttpConfig;
 use crate::events::Events;
 use crate::tasks::panic_text;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Methods whose bodies are large: they may take as long as a transfer does.
+const TRANSFERS: &[&str] = &["com.atproto.repo.uploadBlob", "com.atproto.repo.importRepo"];
 
 tokio::task_local! {
     static CURRENT: Arc<str>;
@@ -33,6 +37,7 @@ pub(super) fn request_id() -> Option<Arc<str>> {
 pub(super) struct Observer {
     events: Events,
     timeout: Duration,
+    transfer_timeout: Duration,
     /// Tells the requests of this start from those of the last one.
     start: Arc<str>,
     count: Arc<AtomicU64>,
@@ -40,9 +45,17 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(events: Events, timeout: Duration) -> Self {
+    pub(super) fn new(events: Events, config: &HttpConfig) -> Self {
         let start = format!("{:08x}", rand::random::<u32>());
-        Self { events, timeout, start: start.into(), count: Arc::default(), unmatched: "unmatched".into() }
+        let HttpConfig { request_timeout: timeout, transfer_timeout, .. } = *config;
+        Self {
+            events,
+            timeout,
+            transfer_timeout,
+            start: start.into(),
+            count: Arc::default(),
+            unmatched: "unmatched".into(),
+        }
     }
 
     /// The route as the metrics and the log name it: the NSID of a method, the path of anything else.
@@ -61,7 +74,8 @@ pub(super) async fn observe(State(observer): State<Observer>, request: Request, 
     let span = info_span!("request", method = &*name, verb = %request.method(), request_id = &*id);
     let answer = async {
         let work = AssertUnwindSafe(next.run(request)).catch_unwind();
-        match tokio::time::timeout(observer.timeout, work).await {
+        let limit = if TRANSFERS.contains(&&*name) { observer.transfer_timeout } else { observer.timeout };
+        match tokio::time::timeout(limit, work).await {
             Ok(Ok(response)) => response,
             Ok(Err(panic)) => XrpcError::broken(&format!("a panic: {}", panic_text(panic.as_ref()))).into_response(),
             Err(_) => XrpcError::request_timeout().into_response(),

@@ -19,6 +19,7 @@ use crate::config::HttpConfig;
 use crate::events::Events;
 use crate::facts::NodeFacts;
 use crate::health::Health;
+use crate::xrpc::{self, host::Host};
 
 /// What the routes are made of.
 pub(crate) struct Parts {
@@ -29,18 +30,20 @@ pub(crate) struct Parts {
     pub(crate) events: Events,
     pub(crate) metrics: MetricsPage,
     pub(crate) admin: Arc<Admin>,
+    pub(crate) host: Arc<Host>,
 }
 
 /// The routes with everything around them.
 pub(crate) fn build(parts: Parts) -> Router {
-    let Parts { config, facts, health, federation, events, metrics, admin } = parts;
-    let observer = Observer::new(events, config.request_timeout);
+    let Parts { config, facts, health, federation, events, metrics, admin, host } = parts;
+    let observer = Observer::new(events, &config);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::clone(&facts)))
         .route("/xrpc/_health", get(health::version))
         .route("/api/health", get(health::services).with_state(health))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
         .merge(federation_routes(federation))
+        .merge(xrpc::router::routes(host))
         .layer(open_to_browsers());
     let private = Router::new()
         .route("/metrics", get(metrics::page).with_state(metrics))

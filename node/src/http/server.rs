@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 use tracing::Instrument;
 
 use crate::config::HttpConfig;
@@ -83,16 +86,16 @@ impl Bound {
             while connections.try_join_next().is_some() {}
             let next = async {
                 let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the semaphore");
-                self.listener.accept().await.map(|(stream, _)| (stream, permit))
+                self.listener.accept().await.map(|(stream, from)| (stream, from, permit))
             };
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = next => accepted,
             };
             match accepted {
-                Ok((stream, permit)) => {
+                Ok((stream, from, permit)) => {
                     let slot = Slot::new(events.clone(), permit);
-                    let connection = connection(&self.config, stream, router.clone(), stop.clone());
+                    let connection = connection(&self.config, stream, from, router.clone(), stop.clone());
                     let held = async move {
                         // Errors of a connection are the client's: it went away, was slow, or spoke no HTTP.
                         if let Err(error) = connection.await {
@@ -123,6 +126,7 @@ impl Bound {
 fn connection(
     config: &HttpConfig,
     stream: TcpStream,
+    from: SocketAddr,
     router: Router,
     stop: CancellationToken,
 ) -> impl Future<Output = Result<(), hyper::Error>> + use<> {
@@ -130,11 +134,15 @@ fn connection(
     drop(stream.set_nodelay(true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(config.write_stall_timeout));
+    let service = MapRequest::new(router, move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service))
         .with_upgrades();
     async move {
         let mut connection = pin!(connection);

@@ -46,7 +46,7 @@ impl Bench {
         let events = Events::new(&mut registry);
         let bound = server::bind(&config).await.expect("a free port");
         let addr = bound.addr();
-        let observer = Observer::new(events.clone(), config.request_timeout);
+        let observer = Observer::new(events.clone(), &config);
         let routes = router::around(routes, &config, observer);
         let stop = CancellationToken::new();
         let serving = tokio::spawn(bound.serve(routes, events, stop.clone()));

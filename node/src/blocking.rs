@@ -1,0 +1,31 @@
+//! Work that blocks, kept off the workers that answer requests: reading and writing the store, hashing passwords.
+
+use tracing::Span;
+
+/// Runs `work` on a thread that may block, within the span of whoever asked.
+///
+/// # Panics
+/// When `work` panics: the panic goes on in the caller, who answers it as any other.
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let span = Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being torn down cancels blocking work, and then nobody waits for the answer.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn the_value_and_the_panic_both_come_back() {
+        assert_eq!(super::run(|| 7).await, 7);
+        let broken = std::panic::AssertUnwindSafe(super::run(|| -> u8 { panic!("broken") })).catch_unwind().await;
+        assert_eq!(broken.expect_err("it panicked").downcast_ref::<&str>(), Some(&"broken"));
+    }
+}

@@ -1,0 +1,53 @@
+//! What the methods are made of.
+
+use angel_protocol::ids::Did;
+use url::Url;
+
+use crate::config::Config;
+use crate::facts::NodeFacts;
+
+/// The handles that methods act through. Shared by all requests.
+pub(crate) struct Host {
+    /// What this host is to its clients.
+    pub(crate) service: Service,
+}
+
+/// How this host is called from outside.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    /// Its DID, the audience of tokens: `did:web` of the host in [`Self::url`].
+    pub(crate) did: Did,
+    /// Where it answers: `node.public_url`, or its own port on this machine without one.
+    pub(crate) url: Url,
+    /// The domains under which its accounts have handles, each with its leading dot, the preferred one first.
+    pub(crate) handle_domains: Vec<String>,
+}
+
+impl Service {
+    /// From the settings, and the port that was taken.
+    #[must_use]
+    pub(crate) fn new(config: &Config, facts: &NodeFacts) -> Self {
+        let local = || {
+            let url = format!("http://localhost:{}", facts.http_addr.port());
+            url.parse().expect("a host and a port make a URL")
+        };
+        let url: Url = facts.public_url.clone().unwrap_or_else(local);
+        let host = url.host_str().unwrap_or("localhost");
+        let port = url.port().map(|port| format!("%3A{port}")).unwrap_or_default();
+        let did = format!("did:web:{host}{port}").parse().expect("a host name makes a did:web");
+        let chosen: Vec<_> = config.identity.handle_domains.iter().map(ToString::to_string).collect();
+        let handle_domains = match (chosen.is_empty(), facts.public_url.as_ref().and_then(Url::domain)) {
+            (false, _) => chosen,
+            (true, Some(domain)) if domain.contains('.') => vec![format!(".{domain}")],
+            // Reserved for development: such a handle means nothing outside this machine, and nobody can own it.
+            (true, _) => vec![".test".to_owned()],
+        };
+        Self { did, url, handle_domains }
+    }
+
+    /// The URL as services are named in DID documents: without a slash at its end.
+    #[must_use]
+    pub(crate) fn endpoint(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+}

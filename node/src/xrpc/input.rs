@@ -1,0 +1,55 @@
+//! The body of a procedure, as JSON.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use crate::http::XrpcError;
+
+/// A JSON body as `T` has it. Its size is bounded by the route, its depth by the reader.
+pub(crate) struct Input<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if !media_type.is_some_and(is_json) {
+            let text = "this method takes a JSON body: send Content-Type: application/json";
+            return Err(XrpcError::invalid_request(text).into_response());
+        }
+        let body = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        read(&body).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
+fn is_json(media_type: &str) -> bool {
+    media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, XrpcError> {
+    serde_json::from_slice(body).map_err(|error| XrpcError::invalid_request(format!("the body: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn media_types_of_json_are_known() {
+        assert!(is_json("application/json") && is_json("Application/JSON; charset=utf-8"));
+        assert!(!is_json("application/jsonp") && !is_json("text/plain") && !is_json(""));
+    }
+
+    #[test]
+    fn bodies_nested_too_deep_are_refused() {
+        let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        assert!(read::<Value>(&nested(64)).is_ok());
+        assert!(read::<Value>(&nested(10_000)).is_err());
+        assert!(read::<Value>(b"{\"a\": NaN}").is_err() && read::<Value>(b"{} {}").is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The parameters of a method, from the query of its URL (XRPC specification, "Lexicon HTTP Endpoints").
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::http::XrpcError;
+
+/// Longest query that is read, in bytes: room for a page of CIDs.
+const QUERY_BYTES_MAX: usize = 16 * 1024;
+
+/// Parameters as `T` has them. A list is a repeated key; a number or a boolean that is none is refused, and so is a
+/// single parameter given twice.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, XrpcError> {
+        read(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+fn read<T: DeserializeOwned>(query: &str) -> Result<T, XrpcError> {
+    if query.len() > QUERY_BYTES_MAX {
+        return Err(XrpcError::invalid_request(format!("the query is longer than {QUERY_BYTES_MAX} bytes")));
+    }
+    serde_html_form::from_str(query).map_err(|error| XrpcError::invalid_request(format!("parameters: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use atrium_api::com::atproto::repo::list_records::ParametersData as ListRecords;
+    use atrium_api::com::atproto::sync::get_blocks::ParametersData as GetBlocks;
+
+    use super::*;
+
+    #[test]
+    fn numbers_lists_and_absent_values_are_read() {
+        let list: ListRecords = read("repo=did:web:a.example&collection=a.b.c&limit=10&reverse=true").expect("fits");
+        assert_eq!((list.limit.map(u8::from), list.reverse, list.cursor), (Some(10), Some(true), None));
+        let cid = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
+        let blocks: GetBlocks = read(&format!("did=did:web:a.example&cids={cid}&cids={cid}")).expect("fits");
+        assert_eq!(blocks.cids.len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        for query in [
+            "",
+            "repo=did:web:a.example",
+            "repo=nobody&collection=a.b.c",
+            "repo=did:web:a.example&collection=nothing",
+            "repo=did:web:a.example&collection=a.b.c&limit=0",
+            "repo=did:web:a.example&collection=a.b.c&limit=101",
+            "repo=did:web:a.example&collection=a.b.c&limit=ten",
+            "repo=did:web:a.example&collection=a.b.c&reverse=maybe",
+            "repo=did:web:a.example&collection=a.b.c&collection=d.e.f",
+        ] {
+            assert!(read::<ListRecords>(query).is_err(), "{query}");
+        }
+        let long = format!("repo=did:web:a.example&collection=a.b.c&cursor={}", "x".repeat(QUERY_BYTES_MAX));
+        assert!(read::<ListRecords>(&long).is_err());
+    }
+}
