@@ -24,11 +24,13 @@
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
+//! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 
 pub mod backoff;
 pub mod crypto;
 pub mod data;
 pub mod did_document;
+pub mod firehose;
 pub mod ids;
 #[cfg(test)]
 mod interop;

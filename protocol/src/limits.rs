@@ -159,6 +159,12 @@ pub const COMMIT_CAR_BYTES_MAX: usize = 2_000_000;
 /// its path, of which there are about two for each layer and seldom more than ten layers.
 pub const COMMIT_CAR_BLOCKS_MAX: u64 = 200 * 32;
 
+/// Largest message of the firehose, in bytes: a `#commit` with [`COMMIT_CAR_BYTES_MAX`] of blocks and
+/// [`COMMIT_WRITES_MAX`] operations, each a path and two CIDs, and the fixed fields with the longest DID. Below the
+/// 5 MB that the specification allows a frame.
+pub const FIREHOSE_MESSAGE_BYTES_MAX: usize =
+    COMMIT_CAR_BYTES_MAX + COMMIT_WRITES_MAX * (MST_KEY_BYTES_MAX + 128) + DID_BYTES_MAX + 1024;
+
 /// Longest DID the ledger accepts, in bytes. Rows hold several; every DID method in use stays far below.
 pub const LEDGER_DID_BYTES_MAX: usize = 256;
 

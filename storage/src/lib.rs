@@ -13,6 +13,7 @@
 //! | [`reader`] | how are rows read? |
 //! | [`batch`], [`writer`] | how are rows changed, and when is a change safe? |
 //! | [`events`], [`cursors`] | what happened, in which order, and who has dealt with it? |
+//! | [`firehose`] | which events does the public event stream carry? |
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`engine`] | what must an engine do, and which are there? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
@@ -44,6 +45,7 @@ pub mod codec;
 pub mod cursors;
 pub mod engine;
 pub mod events;
+pub mod firehose;
 pub mod key;
 pub mod limits;
 pub mod manifest;

@@ -1,5 +1,7 @@
 //! Every bound of the store, each with its reason.
 
+use angel_protocol::limits::FIREHOSE_MESSAGE_BYTES_MAX;
+
 /// Longest encoded key, in bytes, the table byte included.
 ///
 /// sled keeps up to 257 keys in one inner page and spills a page above a quarter of a 2 MiB segment into a file that it
@@ -15,9 +17,9 @@ pub const VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Most rows one batch may change. Bounds the time for which one batch can hold up the others.
 pub const BATCH_ROWS_MAX: usize = 16_384;
 
-/// Most bytes (keys and values) one batch may carry. A repository commit may be 2 MB on the wire; twice that leaves
-/// room for its indexes.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes (keys and values) one batch may carry. A repository commit may be 2 MB on the wire and is stored twice,
+/// as rows and as the event that tells of it; as much again leaves room for its indexes.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Most preconditions of one batch: each costs a read in the writer, which serves everybody.
 pub const BATCH_EXPECTATIONS_MAX: usize = 1024;
@@ -25,9 +27,9 @@ pub const BATCH_EXPECTATIONS_MAX: usize = 1024;
 /// Most events of one batch.
 pub const BATCH_EVENTS_MAX: usize = 256;
 
-/// Largest event, in bytes: the largest `#commit` frame of the firehose is 2 MB, and events refer to blocks instead of
-/// carrying them.
-pub const EVENT_BYTES_MAX: usize = 512 * 1024;
+/// Largest event, in bytes: a `#commit` of the firehose carries its blocks, so that a frame of any age can be sent again
+/// as it was.
+pub const EVENT_BYTES_MAX: usize = FIREHOSE_MESSAGE_BYTES_MAX;
 
 /// Largest value split over several rows, in bytes. AT Protocol accepts records, and therefore blocks, up to 1 MB.
 pub const CHUNKED_BYTES_MAX: usize = 2 * 1024 * 1024;

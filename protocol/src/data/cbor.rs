@@ -112,6 +112,16 @@ pub fn decode(bytes: &[u8]) -> Result<Value, CborError> {
     Ok(value)
 }
 
+/// Reads the first of several values, and says what follows it. Bounding the bytes is the caller's part.
+///
+/// # Errors
+/// [`CborError`], by what is wrong.
+pub(crate) fn decode_first(bytes: &[u8]) -> Result<(Value, &[u8]), CborError> {
+    let mut reader = Reader::new(bytes);
+    let value = read(&mut reader, DATA_DEPTH_MAX)?;
+    Ok((value, &bytes[bytes.len() - reader.left()..]))
+}
+
 /// Recursion is bounded by `depth`, the levels still allowed.
 fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Value, CborError> {
     use reader::Item;
