@@ -38,8 +38,8 @@ fn every_document_is_sound_and_in_house_style() {
 }
 
 #[test]
-fn every_record_says_when_it_was_made() {
-    for document in Catalog::builtin().iter() {
+fn every_record_of_ours_says_when_it_was_made() {
+    for document in Catalog::builtin().iter().filter(|document| document.id.starts_with("co.kendev.")) {
         let Some(Definition::Record(record)) = document.main() else { continue };
         assert!(record.object.required.contains("createdAt"), "{}", document.id);
         assert!(record.object.properties.contains_key("updatedAt"), "{}", document.id);

@@ -314,7 +314,7 @@ impl Mutations {
             Type::Union(_) => {
                 self.remove(&format!("{at}/$type"), Rule::TypeRequired, at);
                 let tag = value["$type"].as_str().expect("a tag");
-                let (document, name) = tag.split_once('#').expect("a named definition");
+                let (document, name) = tag.split_once('#').unwrap_or((tag, "main"));
                 let definition = DefinitionId { document: document.into(), name: name.into() };
                 let Some(Definition::Type(schema)) = Catalog::builtin().definition(&definition) else {
                     panic!("{tag}")
