@@ -15,6 +15,7 @@
 //! | [`events`], [`cursors`] | what happened, in which order, and who has dealt with it? |
 //! | [`firehose`] | which events does the public event stream carry? |
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
+//! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`engine`] | what must an engine do, and which are there? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
 //! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |
@@ -54,6 +55,7 @@ pub mod node_meta;
 pub mod peers;
 pub mod reader;
 pub mod rebuild;
+pub mod repos;
 pub mod stats;
 pub mod store;
 pub mod tables;

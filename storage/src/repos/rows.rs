@@ -1,0 +1,162 @@
+//! The stored forms. Blocks are written by hand: they are most of what a node stores, and are read most often.
+
+use angel_protocol::data::{Cid, Codec};
+use angel_protocol::ids::Tid;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{CodecError, Row, StoredValue};
+use crate::limits::VALUE_BYTES_MAX;
+
+/// Bytes of a block per row. What a first row says besides, and the version byte, need the rest.
+pub const PART_BYTES: usize = VALUE_BYTES_MAX - 64;
+
+/// Marks a row with the start of a block.
+const FIRST: u8 = 0;
+
+/// Marks a row with more of a block.
+const FURTHER: u8 = 1;
+
+/// Stored form of a head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadRow {
+    #[serde(with = "serde_bytes")]
+    pub(super) commit: Vec<u8>,
+    pub(super) generation: u32,
+    pub(super) records: u64,
+    pub(super) nodes: u64,
+    pub(super) nodes_in_parts: u64,
+}
+
+impl Row for HeadRow {
+    const VERSION: u8 = 1;
+}
+
+/// Stored form of a tree node, or of a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeRow {
+    /// Its first row.
+    First {
+        /// The revision that wrote it.
+        rev: Tid,
+        /// How many rows it has.
+        parts: u16,
+        /// As much of it as fits.
+        bytes: Vec<u8>,
+    },
+    /// More of it.
+    Further(Vec<u8>),
+}
+
+impl StoredValue for NodeRow {
+    const VERSION: u8 = 1;
+
+    fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        match self {
+            Self::First { rev, parts, bytes } => {
+                out.reserve(12 + bytes.len());
+                out.push(FIRST);
+                encode_rev(*rev, out);
+                out.extend_from_slice(&parts.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::Further(bytes) => {
+                out.push(FURTHER);
+                out.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_body(body: &[u8]) -> Result<Self, CodecError> {
+        match body.split_first().ok_or_else(too_short)? {
+            (&FIRST, rest) => {
+                let (rev, rest) = decode_rev(rest)?;
+                let (parts, bytes) = rest.split_first_chunk().ok_or_else(too_short)?;
+                Ok(Self::First { rev, parts: u16::from_be_bytes(*parts), bytes: bytes.to_vec() })
+            }
+            (&FURTHER, rest) => Ok(Self::Further(rest.to_vec())),
+            _ => Err(unknown_mark()),
+        }
+    }
+}
+
+/// Stored form of a record, or of a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordRow {
+    /// Its first row.
+    First {
+        /// The revision that wrote it.
+        rev: Tid,
+        /// Its CID.
+        cid: Cid,
+        /// How many rows it has.
+        parts: u16,
+        /// As much of it as fits.
+        bytes: Vec<u8>,
+    },
+    /// More of it.
+    Further(Vec<u8>),
+}
+
+impl StoredValue for RecordRow {
+    const VERSION: u8 = 1;
+
+    fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        match self {
+            Self::First { rev, cid, parts, bytes } => {
+                out.reserve(44 + bytes.len());
+                out.push(FIRST);
+                encode_rev(*rev, out);
+                out.extend_from_slice(cid.digest());
+                out.extend_from_slice(&parts.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::Further(bytes) => {
+                out.push(FURTHER);
+                out.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_body(body: &[u8]) -> Result<Self, CodecError> {
+        match body.split_first().ok_or_else(too_short)? {
+            (&FIRST, rest) => {
+                let (rev, rest) = decode_rev(rest)?;
+                let (digest, rest) = rest.split_first_chunk().ok_or_else(too_short)?;
+                let (parts, bytes) = rest.split_first_chunk().ok_or_else(too_short)?;
+                let cid = Cid::from_digest(Codec::DagCbor, *digest);
+                Ok(Self::First { rev, cid, parts: u16::from_be_bytes(*parts), bytes: bytes.to_vec() })
+            }
+            (&FURTHER, rest) => Ok(Self::Further(rest.to_vec())),
+            _ => Err(unknown_mark()),
+        }
+    }
+}
+
+fn encode_rev(rev: Tid, out: &mut Vec<u8>) {
+    out.extend_from_slice(&((rev.micros() << 10) | u64::from(rev.clock_id())).to_be_bytes());
+}
+
+fn decode_rev(bytes: &[u8]) -> Result<(Tid, &[u8]), CodecError> {
+    let (rev, rest) = bytes.split_first_chunk().ok_or_else(too_short)?;
+    let rev = u64::from_be_bytes(*rev);
+    Ok((Tid::new(rev >> 10, (rev & 0x3ff) as u16), rest))
+}
+
+fn too_short() -> CodecError {
+    CodecError::Decode { detail: "too short".to_owned() }
+}
+
+fn unknown_mark() -> CodecError {
+    CodecError::Decode { detail: "neither a first row nor a further one".to_owned() }
+}
+
+/// A block in pieces, each small enough for a row.
+pub(super) fn pieces(block: &[u8]) -> (u16, &[u8], impl Iterator<Item = (u16, &[u8])>) {
+    let (first, rest) = block.split_at(block.len().min(PART_BYTES));
+    let further = rest.chunks(PART_BYTES);
+    // A block has at most a megabyte, which is far below u16::MAX pieces.
+    let parts = u16::try_from(1 + further.len()).unwrap_or(u16::MAX);
+    (parts, first, (1..).zip(further))
+}

@@ -1,0 +1,165 @@
+//! Changes, row by row, into a batch.
+
+use angel_protocol::data::{Block, Cid};
+use angel_protocol::ids::Tid;
+
+use super::rows::{HeadRow, NodeRow, PART_BYTES, RecordRow, pieces};
+use super::{
+    COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, RECORD_CIDS, RECORDS, RETAINED, Record,
+};
+use crate::batch::{Batch, RowRefused};
+use crate::codec::Present;
+use crate::key::AccountId;
+
+/// Sets the head of an account's repository.
+///
+/// # Errors
+/// The batch is full.
+pub fn put_head(batch: &mut Batch, head: &Head) -> Result<(), RowRefused> {
+    let row = HeadRow {
+        commit: head.commit.block().bytes().to_vec(),
+        generation: head.contents.generation,
+        records: head.totals.records,
+        nodes: head.totals.nodes,
+        nodes_in_parts: head.totals.nodes_in_parts,
+    };
+    batch.put(&HEADS, &head.contents.account, &row)
+}
+
+/// Takes an account's repository away. Its contents are leftovers from then on: say so with [`put_leftover`].
+///
+/// # Errors
+/// The batch is full.
+pub fn remove_head(batch: &mut Batch, account: AccountId) -> Result<(), RowRefused> {
+    batch.delete(&HEADS, &account)
+}
+
+/// Adds a tree node; answers whether it took more than one row.
+///
+/// # Errors
+/// The batch is full. It may then hold a part of the node: drop it.
+pub fn put_node(batch: &mut Batch, contents: Contents, rev: Tid, node: &Block) -> Result<bool, RowRefused> {
+    let (parts, first, further) = pieces(node.bytes());
+    let digest = *node.cid().digest();
+    batch.put(&NODES, &(contents, digest, 0), &NodeRow::First { rev, parts, bytes: first.to_vec() })?;
+    for (part, bytes) in further {
+        batch.put(&NODES, &(contents, digest, part), &NodeRow::Further(bytes.to_vec()))?;
+    }
+    Ok(parts > 1)
+}
+
+/// Removes a tree node of `bytes` bytes.
+///
+/// # Errors
+/// The batch is full. It may then remove a part of the node: drop it.
+pub fn delete_node(batch: &mut Batch, contents: Contents, cid: Cid, bytes: usize) -> Result<(), RowRefused> {
+    for part in 0..=last_part(bytes) {
+        batch.delete(&NODES, &(contents, *cid.digest(), part))?;
+    }
+    Ok(())
+}
+
+/// Sets the record at `path`, in the place of `before` if there is one.
+///
+/// # Errors
+/// The batch is full. It may then hold a part of the record: drop it.
+pub fn put_record(
+    batch: &mut Batch,
+    contents: Contents,
+    path: &str,
+    rev: Tid,
+    record: &Block,
+    before: Option<&Record>,
+) -> Result<(), RowRefused> {
+    let (parts, first, further) = pieces(record.bytes());
+    let key = |part: u16| (contents, path.to_owned(), part);
+    let row = RecordRow::First { rev, cid: record.cid(), parts, bytes: first.to_vec() };
+    batch.put(&RECORDS, &key(0), &row)?;
+    for (part, bytes) in further {
+        batch.put(&RECORDS, &key(part), &RecordRow::Further(bytes.to_vec()))?;
+    }
+    if let Some(before) = before {
+        for part in parts..=last_part(before.bytes.len()) {
+            batch.delete(&RECORDS, &key(part))?;
+        }
+        if before.cid == record.cid() {
+            return Ok(());
+        }
+        batch.delete(&RECORD_CIDS, &(contents, *before.cid.digest(), path.to_owned()))?;
+    }
+    batch.put(&RECORD_CIDS, &(contents, *record.cid().digest(), path.to_owned()), &Present)
+}
+
+/// Removes the record at `path`, which is `record`.
+///
+/// # Errors
+/// The batch is full. It may then remove a part of the record: drop it.
+pub fn delete_record(batch: &mut Batch, contents: Contents, path: &str, record: &Record) -> Result<(), RowRefused> {
+    for part in 0..=last_part(record.bytes.len()) {
+        batch.delete(&RECORDS, &(contents, path.to_owned(), part))?;
+    }
+    batch.delete(&RECORD_CIDS, &(contents, *record.cid.digest(), path.to_owned()))
+}
+
+/// Notes that a collection holds a record; `listed` also tells those who look for accounts by collection, which only
+/// the contents in force may do.
+///
+/// # Errors
+/// The batch is full.
+pub fn put_collection(batch: &mut Batch, contents: Contents, collection: &str, listed: bool) -> Result<(), RowRefused> {
+    if listed {
+        batch.put(&COLLECTION_REPOS, &(collection.to_owned(), contents.account), &Present)?;
+    }
+    batch.put(&COLLECTIONS, &(contents, collection.to_owned()), &Present)
+}
+
+/// Notes that a collection holds no record any more. `unlisted` as with [`put_collection`].
+///
+/// # Errors
+/// The batch is full.
+pub fn remove_collection(
+    batch: &mut Batch,
+    contents: Contents,
+    collection: &str,
+    unlisted: bool,
+) -> Result<(), RowRefused> {
+    if unlisted {
+        batch.delete(&COLLECTION_REPOS, &(collection.to_owned(), contents.account))?;
+    }
+    batch.delete(&COLLECTIONS, &(contents, collection.to_owned()))
+}
+
+/// Keeps a block that is superseded by the same batch, for exports that began before it.
+///
+/// # Errors
+/// The batch is full. It may then hold a part of the block: drop it.
+pub fn retain(batch: &mut Batch, contents: Contents, cid: Cid, rev: Tid, bytes: &[u8]) -> Result<(), RowRefused> {
+    let (parts, first, further) = pieces(bytes);
+    let digest = *cid.digest();
+    batch.put(&RETAINED, &(contents, digest, 0), &NodeRow::First { rev, parts, bytes: first.to_vec() })?;
+    for (part, bytes) in further {
+        batch.put(&RETAINED, &(contents, digest, part), &NodeRow::Further(bytes.to_vec()))?;
+    }
+    Ok(())
+}
+
+/// Notes that contents are not in force, before their first row is written or in the batch that takes them out of it.
+///
+/// # Errors
+/// The batch is full.
+pub fn put_leftover(batch: &mut Batch, contents: Contents) -> Result<(), RowRefused> {
+    batch.put(&LEFTOVERS, &contents, &Present)
+}
+
+/// Notes that contents come into force, or that nothing is left of them.
+///
+/// # Errors
+/// The batch is full.
+pub fn remove_leftover(batch: &mut Batch, contents: Contents) -> Result<(), RowRefused> {
+    batch.delete(&LEFTOVERS, &contents)
+}
+
+/// The number of the last row of a block.
+fn last_part(bytes: usize) -> u16 {
+    u16::try_from(bytes.saturating_sub(1) / PART_BYTES).unwrap_or(u16::MAX)
+}

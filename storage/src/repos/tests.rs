@@ -1,0 +1,202 @@
+//! Rows against a plain map, at sizes on either side of what a row takes.
+
+use std::collections::BTreeMap;
+
+use angel_protocol::crypto::{Secp256k1Key, SigningKey};
+use angel_protocol::data::Block;
+use angel_protocol::data::Codec;
+use angel_protocol::ids::Tid;
+use angel_protocol::repo::Repository;
+use proptest::prelude::*;
+
+use super::*;
+use crate::batch::Batch;
+use crate::store::Store;
+
+const CONTENTS: Contents = Contents { account: AccountId(7), generation: 1 };
+
+fn rev(n: u64) -> Tid {
+    Tid::new(1_700_000_000_000_000 + n, 5)
+}
+
+fn block(seed: u8, bytes: usize) -> Block {
+    Block::new(Codec::DagCbor, vec![seed; bytes])
+}
+
+fn commit(store: &Store, fill: impl FnOnce(&mut Batch)) {
+    let mut batch = Batch::new();
+    fill(&mut batch);
+    store.writer().commit(batch).expect("commits");
+}
+
+fn scan(store: &Store, first: &str, end: Option<&str>, order: Order, page: usize) -> Vec<(String, Vec<u8>)> {
+    let mut scan = records(store.reader(), CONTENTS, first, end, order);
+    std::iter::from_fn(|| scan.next(page).expect("reads")).map(|(path, record)| (path, record.bytes)).collect()
+}
+
+#[test]
+fn a_head_and_its_collections_come_back() {
+    let store = Store::in_memory().expect("starts");
+    let key = SigningKey::from(Secp256k1Key::from_bytes(&[7; 32]).expect("a scalar"));
+    let first = Repository::create("did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("valid"), rev(0), &key);
+    let totals = Totals { records: 3, nodes: 2, nodes_in_parts: 1 };
+    let stored = Head { commit: first.repository.head().clone(), contents: CONTENTS, totals };
+    commit(&store, |batch| {
+        put_head(batch, &stored).expect("fits");
+        put_collection(batch, CONTENTS, "com.example.a", true).expect("fits");
+        put_collection(batch, CONTENTS, "com.example.a.b", true).expect("fits");
+        put_collection(batch, Contents { generation: 2, ..CONTENTS }, "com.example.c", false).expect("fits");
+    });
+    let reader = store.reader();
+    assert_eq!(head(reader, AccountId(7)).expect("reads"), Some(stored.clone()));
+    assert_eq!(heads(reader, Some(AccountId(6)), 5).expect("reads"), [stored]);
+    assert_eq!(heads(reader, Some(AccountId(7)), 5).expect("reads"), []);
+    assert_eq!(collections(reader, CONTENTS).expect("reads"), ["com.example.a", "com.example.a.b"]);
+    let with = |collection: &str, after| accounts_with(reader, collection, after, 9).expect("reads");
+    assert_eq!(with("com.example.a", None), [AccountId(7)]);
+    assert_eq!(with("com.example.a", Some(AccountId(7))), []);
+    assert_eq!(with("com.example.c", None), [], "not in force");
+    commit(&store, |batch| remove_collection(batch, CONTENTS, "com.example.a", true).expect("fits"));
+    assert_eq!(with("com.example.a", None), []);
+    assert!(has_collection(reader, CONTENTS, "com.example.a.b").expect("reads"));
+    assert!(!has_collection(reader, CONTENTS, "com.example.a").expect("reads"));
+}
+
+#[test]
+fn nodes_of_any_size_come_back_one_by_one_and_all_together() {
+    let store = Store::in_memory().expect("starts");
+    let blocks: Vec<_> =
+        [0, 1, PART_BYTES, PART_BYTES + 1, PART_BYTES * 3].into_iter().zip(0..).map(|(n, i)| block(i, n)).collect();
+    for (block, n) in blocks.iter().zip(0..) {
+        commit(&store, |batch| {
+            let in_parts = put_node(batch, CONTENTS, rev(n), block).expect("fits");
+            assert_eq!(in_parts, block.bytes().len() > PART_BYTES);
+            retain(batch, CONTENTS, block.cid(), rev(n), block.bytes()).expect("fits");
+        });
+    }
+    let reader = store.reader();
+    for (block, n) in blocks.iter().zip(0..) {
+        let expected = Some(Node { rev: rev(n), bytes: block.bytes().to_vec() });
+        assert_eq!(node(reader, CONTENTS, block.cid()).expect("reads"), expected);
+        assert_eq!(retained(reader, CONTENTS, block.cid()).expect("reads"), expected);
+    }
+    let mut found = BTreeMap::new();
+    nodes::<crate::reader::ReadError>(reader, CONTENTS, |cid, node| {
+        assert!(found.insert(cid, node.bytes).is_none());
+        Ok(())
+    })
+    .expect("reads");
+    assert_eq!(found, blocks.iter().map(|block| (block.cid(), block.bytes().to_vec())).collect());
+    for block in &blocks {
+        commit(&store, |batch| delete_node(batch, CONTENTS, block.cid(), block.bytes().len()).expect("fits"));
+        assert_eq!(node(reader, CONTENTS, block.cid()).expect("reads"), None);
+    }
+    nodes::<crate::reader::ReadError>(reader, CONTENTS, |_, _| panic!("a row is left")).expect("reads");
+}
+
+#[test]
+fn a_sweep_takes_one_set_of_contents_and_leaves_the_others() {
+    let store = Store::in_memory().expect("starts");
+    let next = Contents { generation: 2, ..CONTENTS };
+    for contents in [CONTENTS, next] {
+        commit(&store, |batch| {
+            put_leftover(batch, contents).expect("fits");
+            for n in 0..10 {
+                let record = block(n, PART_BYTES + 1);
+                put_record(batch, contents, &format!("a/{n}"), rev(0), &record, None).expect("fits");
+                put_node(batch, contents, rev(0), &block(100 + n, 3)).expect("fits");
+                retain(batch, contents, record.cid(), rev(0), record.bytes()).expect("fits");
+            }
+            put_collection(batch, contents, "a", false).expect("fits");
+        });
+    }
+    assert_eq!(leftovers(store.reader(), 9).expect("reads"), [CONTENTS, next]);
+    let rows = || store.reader().scan(&RECORDS).page(1000).expect("reads").rows.len();
+    assert_eq!(rows(), 40);
+    let mut batches = 0;
+    loop {
+        let mut batch = Batch::new();
+        let swept = sweep(store.reader(), &mut batch, CONTENTS, 7).expect("fits");
+        assert!(batch.rows() <= 8);
+        store.writer().commit(batch).expect("commits");
+        batches += 1;
+        if swept == Swept::All {
+            break;
+        }
+    }
+    assert_eq!(batches, (20 + 10 + 10 + 1 + 20) / 7 + 1);
+    assert_eq!(leftovers(store.reader(), 9).expect("reads"), [next]);
+    assert_eq!(rows(), 20);
+    assert_eq!(record(store.reader(), CONTENTS, "a/3").expect("reads"), None);
+    assert!(record(store.reader(), next, "a/3").expect("reads").is_some());
+    assert_eq!(store.reader().scan(&RETAINED).page(1000).expect("reads").rows.len(), 20);
+    commit(&store, |batch| {
+        assert_eq!(drop_retained(store.reader(), batch, None, 100).expect("fits"), Swept::All);
+    });
+    assert_eq!(store.reader().scan(&RETAINED).page(1000).expect("reads").rows.len(), 0);
+}
+
+#[test]
+fn a_record_is_found_by_its_cid_at_each_of_its_paths() {
+    let store = Store::in_memory().expect("starts");
+    let same = block(1, 5);
+    let path = || path_of(store.reader(), CONTENTS, same.cid()).expect("reads");
+    commit(&store, |batch| {
+        put_record(batch, CONTENTS, "a/1", rev(1), &same, None).expect("fits");
+        put_record(batch, CONTENTS, "a/2", rev(1), &same, None).expect("fits");
+    });
+    assert_eq!(path().as_deref(), Some("a/1"));
+    let stored = record(store.reader(), CONTENTS, "a/1").expect("reads").expect("there");
+    assert_eq!((stored.rev, stored.cid), (rev(1), same.cid()));
+    commit(&store, |batch| put_record(batch, CONTENTS, "a/1", rev(2), &block(2, 5), Some(&stored)).expect("fits"));
+    assert_eq!(path().as_deref(), Some("a/2"));
+    let stored = record(store.reader(), CONTENTS, "a/2").expect("reads").expect("there");
+    commit(&store, |batch| delete_record(batch, CONTENTS, "a/2", &stored).expect("fits"));
+    assert_eq!(path(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is written, replaced and deleted, every way of reading sees what a map would hold.
+    #[test]
+    fn records_are_what_was_written_last(
+        steps in proptest::collection::vec(
+            (0..6_usize, proptest::option::of((any::<u8>(), 0..4_usize))),
+            1..40,
+        ),
+        page in 1..5_usize,
+    ) {
+        // Paths whose order as texts differs from the order of their parts.
+        let paths = ["a.b/x", "a.b.c/x", "a.b/-", "a.b-c/x", "a.b/~", "b/x"];
+        let store = Store::in_memory().expect("starts");
+        let mut expected = BTreeMap::new();
+        for (path, change) in steps {
+            let path = paths[path];
+            let before = record(store.reader(), CONTENTS, path).expect("reads");
+            prop_assert_eq!(before.as_ref().map(|record| &record.bytes), expected.get(path));
+            commit(&store, |batch| match (change, before) {
+                (Some((seed, size)), before) => {
+                    let record = block(seed, [0, 9, PART_BYTES + 1, PART_BYTES * 2 + 1][size]);
+                    put_record(batch, CONTENTS, path, rev(0), &record, before.as_ref()).expect("fits");
+                    expected.insert(path.to_owned(), record.bytes().to_vec());
+                }
+                (None, Some(before)) => {
+                    delete_record(batch, CONTENTS, path, &before).expect("fits");
+                    expected.remove(path);
+                }
+                (None, None) => {}
+            });
+        }
+        let all: Vec<_> = expected.clone().into_iter().collect();
+        prop_assert_eq!(&scan(&store, "", None, Order::Ascending, page), &all);
+        let mut reversed = all;
+        reversed.reverse();
+        prop_assert_eq!(scan(&store, "", None, Order::Descending, page), reversed);
+        let in_collection: Vec<_> =
+            expected.range("a.b/".to_owned().."a.b0".to_owned()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        prop_assert_eq!(scan(&store, "a.b/", Some("a.b0"), Order::Ascending, page), in_collection);
+        let by_cid = store.reader().scan(&RECORD_CIDS).page(1000).expect("reads").rows.len();
+        prop_assert_eq!(by_cid, expected.len(), "the index holds what the records do");
+    }
+}
