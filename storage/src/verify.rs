@@ -101,7 +101,7 @@ pub fn verify(
 ) -> Result<Report, VerifyError> {
     let opened = open_existing(dir, tuning)?;
     let checks: BTreeMap<TableId, Check> =
-        Check::own().iter().chain(checks).map(|check| (check.table, *check)).collect();
+        Check::own().iter().chain(&crate::repos::checks()).chain(checks).map(|check| (check.table, *check)).collect();
     let mut report = Report {
         engine: opened.manifest.engine,
         rows: BTreeMap::new(),

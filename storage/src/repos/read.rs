@@ -178,16 +178,18 @@ pub fn records<'a>(
     RecordScan { reader, contents, first, end, order, last: None, waiting: Vec::new().into_iter(), more: true }
 }
 
+type RecordKey = (Contents, String, u16);
+
 /// Goes through records page by page: see [`records`].
 #[derive(Debug)]
 pub struct RecordScan<'a> {
     reader: &'a Reader,
     contents: Contents,
-    first: (Contents, String, u16),
-    end: Option<(Contents, String, u16)>,
+    first: RecordKey,
+    end: Option<RecordKey>,
     order: Order,
-    last: Option<(Contents, String, u16)>,
-    waiting: std::vec::IntoIter<((Contents, String, u16), RecordRow)>,
+    last: Option<RecordKey>,
+    waiting: std::vec::IntoIter<(RecordKey, RecordRow)>,
     more: bool,
 }
 
@@ -237,7 +239,7 @@ impl RecordScan<'_> {
         }
     }
 
-    fn row(&mut self, expected: usize) -> Result<Option<((Contents, String, u16), RecordRow)>, ReadError> {
+    fn row(&mut self, expected: usize) -> Result<Option<(RecordKey, RecordRow)>, ReadError> {
         loop {
             if let Some((key, row)) = self.waiting.next() {
                 if self.waiting.len() == 0 {
