@@ -31,6 +31,8 @@ pub mod crypto;
 pub mod data;
 pub mod did_document;
 pub mod firehose;
+#[cfg(test)]
+mod fuzz;
 pub mod ids;
 #[cfg(test)]
 mod interop;
