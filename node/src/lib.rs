@@ -9,6 +9,7 @@
 //! | [`facts`], [`control`] | what a running node is; the wish that it should end |
 //! | [`config`] | what can be set, and where a value came from |
 //! | [`data_dir`] | where things lie on disk, and who may use it |
+//! | [`accounts`] | the accounts that this node hosts, and their signing keys |
 //! | `storage` | the store: opened, watched, closed |
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
@@ -22,6 +23,7 @@
 //! | [`telemetry`] | the log |
 //! | [`cli`] | the command line |
 
+pub mod accounts;
 mod blocking;
 pub mod cli;
 pub mod clock;

@@ -14,6 +14,7 @@
 //! | [`batch`], [`writer`] | how are rows changed, and when is a change safe? |
 //! | [`events`], [`cursors`] | what happened, in which order, and who has dealt with it? |
 //! | [`firehose`] | which events does the public event stream carry? |
+//! | [`accounts`] | the accounts that this node hosts, with all that is theirs but their repositories |
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`engine`] | what must an engine do, and which are there? |
@@ -40,6 +41,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod accounts;
 pub mod batch;
 pub mod chunked;
 pub mod codec;

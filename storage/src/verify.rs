@@ -82,8 +82,10 @@ impl Check {
     }
 
     /// The tables that this crate owns.
-    fn own() -> [Self; 4] {
-        [Self::of(&NODE_META), Self::of(&EVENTS), Self::of(&EVENT_PARTS), Self::of(&CURSORS)]
+    fn own() -> Vec<Self> {
+        let mut own = vec![Self::of(&NODE_META), Self::of(&EVENTS), Self::of(&EVENT_PARTS), Self::of(&CURSORS)];
+        own.extend(crate::accounts::checks());
+        own
     }
 }
 
