@@ -27,6 +27,7 @@ use angel_storage::{AccountId, Batch, CommitError, Reader, TableId, Writer};
 
 pub use angel_storage::accounts::{AccountRow, AccountStatus, Deactivation};
 
+use crate::blocking;
 use crate::data_dir::Layout;
 use crate::secrets::SecretError;
 
@@ -169,7 +170,7 @@ impl Accounts {
             return Ok(Some(account));
         }
         let (this, did) = (self.clone(), did.clone());
-        off_the_workers(move || this.by_did_blocking(&did)).await
+        blocking::run(move || this.by_did_blocking(&did)).await
     }
 
     /// As [`Self::by_did`]. Blocks.
@@ -192,7 +193,7 @@ impl Accounts {
             return Ok(Some(account));
         }
         let (this, handle) = (self.clone(), handle.clone());
-        off_the_workers(move || this.by_handle_blocking(&handle)).await
+        blocking::run(move || this.by_handle_blocking(&handle)).await
     }
 
     /// As [`Self::by_handle`]. Blocks.
@@ -215,7 +216,7 @@ impl Accounts {
             return Ok(Some(account));
         }
         let this = self.clone();
-        off_the_workers(move || this.by_id_blocking(id)).await
+        blocking::run(move || this.by_id_blocking(id)).await
     }
 
     /// As [`Self::by_id`]. Blocks.
@@ -268,7 +269,7 @@ impl Accounts {
             return Ok(key);
         }
         let this = self.clone();
-        off_the_workers(move || this.signing_key_blocking(id)).await
+        blocking::run(move || this.signing_key_blocking(id)).await
     }
 
     /// As [`Self::signing_key`]. Blocks.
@@ -399,21 +400,6 @@ impl Accounts {
     }
 }
 
-/// Runs a read that missed the cache where blocking is allowed.
-async fn off_the_workers<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
-) -> Result<T, AccountError> {
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(read)).await {
-        Ok(read) => read,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends; nobody waits for the answer.
-            Err(_) => Err(AccountError::Stopping),
-        },
-    }
-}
-
 /// Why the accounts could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsOpenError {
@@ -443,9 +429,6 @@ pub enum AccountError {
     /// Others kept changing the account.
     #[error("the account is being changed by others; try again")]
     Busy,
-    /// The node is stopping.
-    #[error("the node is stopping")]
-    Stopping,
     /// A key cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
