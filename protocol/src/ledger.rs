@@ -15,6 +15,7 @@
 //! | [`mod@apply`] | applying a batch, assembling one, judging one transaction ahead of time |
 //! | [`transfer`] | the only place where balances change |
 //! | [`rows`] | what is stored, and how to read it |
+//! | [`directory`] | the identities (did:plc) that the ledger keeps, and how to read them |
 //! | [`tree`], [`proof`] | the state root; proofs for those who hold only the validator set |
 //! | [`certificate`], [`validators`], [`checkpoint`] | votes, who may cast them, and published roots |
 
@@ -35,6 +36,7 @@ mod audit;
 pub mod batch;
 pub mod certificate;
 pub mod checkpoint;
+pub mod directory;
 pub mod genesis;
 mod kinds;
 pub mod outcome;
@@ -62,7 +64,7 @@ pub use genesis::Genesis;
 pub use outcome::Outcome;
 pub use parameters::{Parameters, Rates};
 pub use proof::LedgerProof;
-pub use signatures::{Remembered, Signatures, Strict};
+pub use signatures::{Recording, Remembered, Signatures, Strict};
 pub use token::{Balance, TokenType};
 pub use transaction::{Signed, Transaction, TransactionId};
 pub use validators::ValidatorSet;

@@ -127,6 +127,9 @@ pub const PLC_OPERATION_BYTES_MAX: usize = 7500;
 /// Most operations in the log of one identity: two years at the fastest rate that a directory allows.
 pub const PLC_LOG_ENTRIES_MAX: usize = 10_000;
 
+/// Most operations in one page of a directory's export, as the reference directory has it.
+pub const PLC_EXPORT_ENTRIES_MAX: usize = 1000;
+
 /// Most names, keys or services that are read from a DID document. Directories allow ten.
 pub const DID_DOCUMENT_ENTRIES_MAX: usize = 64;
 
@@ -245,6 +248,9 @@ pub const MEMPOOL_WALLET_MAX: usize = 32;
 
 /// Waiting transactions of one node's wallet, which acts for all its accounts.
 pub const MEMPOOL_NODE_WALLET_MAX: usize = 1024;
+
+/// Waiting operations of one identity: what a thief's would leave room for its owner's.
+pub const MEMPOOL_IDENTITY_MAX: usize = 8;
 
 /// Waiting transactions that one tick gossips again.
 pub const MEMPOOL_REPEATS_MAX: usize = 64;

@@ -18,6 +18,12 @@
 //! otherwise the newcomer is refused with [`Refusal::Full`] and a time to try again. Nothing that could be decided
 //! now is ever evicted.
 //!
+//! # Operations on identities
+//!
+//! They have no place in a wallet's order: each is next as soon as it is here. Of one identity a few may wait, because
+//! an owner's rescue must find room beside a thief's; creations may take a quarter of the room. When one is decided,
+//! the others of its identity are to be looked at again ([`Effect::Recheck`]).
+//!
 //! # Map
 //!
 //! | module | what it answers |

@@ -10,8 +10,10 @@ mod data;
 mod log;
 mod operation;
 
-pub use admission::{Inadmissible, admit};
+pub use admission::{Inadmissible, admit, check_bounds};
+pub(crate) use admission::{RATES, check_rate};
 pub use data::{PlcData, PlcService};
+pub(crate) use log::RECOVERY_WINDOW;
 pub use log::{AuditEntry, InvalidAuditLog, LogEntry, LogError, PlcLog};
 pub use operation::{InvalidOperation, PlcOperation, PlcStatement};
 

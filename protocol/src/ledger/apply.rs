@@ -139,7 +139,8 @@ pub fn assemble<V: View>(
 /// What a node can say about a transaction before it is in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// The wallet's next sequence number; below the transaction's when others are missing.
+    /// The wallet's next sequence number; below the transaction's when others are missing. 0 for an operation on an
+    /// identity, which has no place in a wallet's order.
     pub next_sequence: u64,
 }
 
@@ -157,7 +158,10 @@ pub fn admit<V: View>(
     let head = rows::head(view)?.ok_or(ApplyError::NoGenesis)?;
     let mut run = Run::start(view, head.height + 1, now.max(Timestamp::from_millis(head.time + 1)))?;
     let entry = run.transact(signed, signatures)?;
-    let next_sequence = rows::wallet(view, &signed.transaction().wallet)?.map_or(0, |wallet| wallet.sequence);
+    let next_sequence = match signed.operation() {
+        Some(_) => 0,
+        None => rows::wallet(view, &signed.transaction().wallet)?.map_or(0, |wallet| wallet.sequence),
+    };
     Ok(match entry.outcome {
         Outcome::Posted | Outcome::SequenceAhead => Ok(Admission { next_sequence }),
         outcome => Err(outcome),
@@ -212,7 +216,7 @@ impl<'v, V: View> Run<'v, V> {
             signed,
             signatures,
             checks: Checks::new(),
-            registers: false,
+            traceless: false,
             flags: Vec::new(),
             postings: Vec::new(),
         };
@@ -227,7 +231,7 @@ impl<'v, V: View> Run<'v, V> {
                     Err(Stop::Failed(error)) => return Err(error.into()),
                     Err(Stop::Refused(outcome)) => {
                         assert_eq!(writes, tx.state.writes, "{outcome:?}: checks come before the first write");
-                        (outcome, None, !tx.registers)
+                        (outcome, None, !tx.traceless)
                     }
                 }
             }
@@ -301,8 +305,9 @@ pub(crate) struct Tx<'t, 'v, V> {
     pub(crate) signed: &'t Signed,
     pub(crate) signatures: &'t dyn Signatures,
     checks: Checks,
-    /// Whether it opens the signer's wallet, so that there is no sequence to use up yet.
-    registers: bool,
+    /// Whether there is no sequence number to use up, so that a refusal leaves no trace: it opens the signer's wallet,
+    /// or is an operation on an identity.
+    traceless: bool,
     /// Raised even when the transaction is refused.
     pub(crate) flags: Vec<(Did, Anomaly)>,
     pub(crate) postings: Vec<Posting>,
@@ -332,11 +337,17 @@ impl<'t, V: View> Tx<'t, '_, V> {
         let now = self.state.now;
         self.require(transaction.network == self.state.network, Outcome::WrongNetwork)?;
         self.require(transaction.expires >= now, Outcome::Expired)?;
-        self.require(transaction.expires <= now + TRANSACTION_LIFE_MAX, Outcome::ExpiresTooLate)?;
+        let operation = self.signed.operation().is_some();
+        self.require(operation || transaction.expires <= now + TRANSACTION_LIFE_MAX, Outcome::ExpiresTooLate)?;
         let known: Option<Receipt> = self.state.get(&[&self.signed.id().0])?;
         let same = known.as_ref().is_some_and(|receipt| receipt.digest == *self.signed.digest());
         self.require(!same, Outcome::AlreadyDecided)?;
         self.require(known.is_none(), Outcome::IdReused)?;
+        if operation {
+            // It has no place in a wallet's order, and who may sign it is in the identity's log.
+            self.traceless = true;
+            return Ok(());
+        }
 
         let wallet = self.state.wallet(self.signer())?;
         let registering_key = match &transaction.action {
@@ -344,9 +355,10 @@ impl<'t, V: View> Tx<'t, '_, V> {
             Action::RegisterNode(_) if wallet.is_none() => Some(node_key(self.signer()).unwrap_or_default()),
             _ => None,
         };
-        self.registers = registering_key.is_some();
-        self.require(wallet.is_some() || self.registers, Outcome::WalletUnknown)?;
-        self.require(wallet.is_none() || !self.registers, Outcome::WalletExists)?;
+        let registers = registering_key.is_some();
+        self.traceless = registers;
+        self.require(wallet.is_some() || registers, Outcome::WalletUnknown)?;
+        self.require(wallet.is_none() || !registers, Outcome::WalletExists)?;
         let key = registering_key.or(wallet.as_ref().map(|wallet| wallet.key)).unwrap_or_default();
         let next = wallet.as_ref().map_or(0, |wallet| wallet.sequence);
         let holds = self.signatures.transaction_holds(&key, self.signed);
@@ -389,7 +401,7 @@ impl<'t, V: View> Tx<'t, '_, V> {
             reversed_by: None,
         };
         self.state.put(&[&self.signed.id().0], &receipt);
-        if outcome.is_posted() {
+        if outcome.is_posted() && self.signed.operation().is_none() {
             let mut wallet = self.state.existing(self.signer())?;
             wallet.posted += 1;
             self.state.put_wallet(self.signer(), &wallet);

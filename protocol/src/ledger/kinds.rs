@@ -8,6 +8,7 @@ mod failover;
 mod flag;
 mod grant;
 mod hosts;
+mod identity;
 mod justice_fund;
 mod karma_reward;
 mod migration;
@@ -33,7 +34,7 @@ pub(crate) use change::carry_out as change;
 /// What carrying a transaction out comes to: a movement of tokens, nothing, or a refusal.
 pub(crate) type Done = Result<Option<Moved>, Stop>;
 
-/// Judges a transaction that is its wallet's next, and carries it out when it is good.
+/// Judges a transaction that is its wallet's next, or an operation, and carries it out when it is good.
 pub(crate) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>) -> Done {
     match &tx.signed.transaction().action {
         Action::KarmaReward(it) => karma_reward::carry_out(tx, it),
@@ -67,6 +68,7 @@ pub(crate) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>) -> Done {
         Action::RemoveValidator(it) => validator::remove(tx, it),
         Action::ReportDoubleVote(it) => validator::report_double_vote(tx, it),
         Action::Change(it) => change::approved(tx, it),
+        Action::ChangeIdentity(_) => identity::carry_out(tx),
     }
 }
 

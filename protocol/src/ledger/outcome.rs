@@ -61,6 +61,28 @@ outcomes! {
     /// Too many in this hour.
     RateLimited => "the wallet has reached its transactions for this hour; wait for the next",
 
+    // Identities (did:plc). A refused operation leaves no trace, as one in any other directory.
+    /// Its first operation is missing.
+    UnknownIdentity => "the identity does not exist; the operation that creates it comes first",
+    /// The operation creates another.
+    OtherIdentity => "the operation creates another identity than the one named",
+    /// Others came first.
+    IdentitiesSpent => "the network takes no more new identities in this hour; try again in the next",
+    /// It can be created once.
+    IdentityExists => "the identity exists; an operation names the one before it",
+    /// Nothing to follow on.
+    PrevUnknown => "the operation before this one is unknown, or was taken back",
+    /// Too late.
+    TooLateToTakeBack => "what the operation takes back is more than 72 hours old",
+    /// There is nothing to change.
+    IdentityEnded => "the identity has ended with a tombstone",
+    /// Too many of late.
+    IdentityTooOften => "the identity has changed as often as it may for now; wait an hour, a day or a week",
+    /// Too many altogether.
+    IdentityLogFull => "the identity has changed as often as it may for good",
+    /// Not by a key that may.
+    BadOperationSignature => "no rotation key with the power for this has signed the operation",
+
     // Who signs?
     /// Only nodes may ask for it.
     NotANode => "only a registered node may ask for this",

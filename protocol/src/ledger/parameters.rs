@@ -109,6 +109,8 @@ pub struct Parameters {
     pub transactions_per_hour: u32,
     /// The same for a node's wallet, which acts for all its accounts.
     pub node_transactions_per_hour: u32,
+    /// Identities created in an hour, by anybody: creating one costs nobody anything.
+    pub identities_per_hour: u32,
     /// Karma from which a person may vouch for others (KAR-03).
     pub guardian_karma: u64,
     /// People a node's operator may vouch for (TOK-05).
@@ -161,6 +163,7 @@ impl Parameters {
             reciprocal_recognitions: 5,
             transactions_per_hour: 100,
             node_transactions_per_hour: 10_000,
+            identities_per_hour: 3600,
             guardian_karma: 1000,
             vouches_per_node: 25,
             unstake_notice: 7 * DAY,

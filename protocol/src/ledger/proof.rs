@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Header;
 use super::certificate::{Certificate, InvalidCertificate};
-use super::rows::{self, Placement, Receipt, Row, ScopedBalance, Wallet};
+use super::rows::{self, Identity, Placement, Receipt, Row, ScopedBalance, Wallet};
 use super::token::Balance;
 use super::transaction::TransactionId;
 use super::tree::{ProofError, RowProof, prove};
@@ -26,6 +26,8 @@ pub enum Subject {
     Placement(Did),
     /// What became of a transaction.
     Receipt(TransactionId),
+    /// The head of an identity's log.
+    Identity(Did),
 }
 
 impl Subject {
@@ -37,6 +39,7 @@ impl Subject {
             }
             Self::Placement(tenant) => rows::key::<Placement>(&[tenant.as_str().as_bytes()]),
             Self::Receipt(id) => rows::key::<Receipt>(&[&id.0]),
+            Self::Identity(did) => rows::key::<Identity>(&[did.as_str().as_bytes()]),
         }
     }
 }
@@ -141,6 +144,16 @@ impl LedgerProof {
     /// [`NotProved`], by what is wrong.
     pub fn receipt(&self, validators: &ValidatorSet, id: TransactionId) -> Result<Option<Receipt>, NotProved> {
         self.verify(validators, &Subject::Receipt(id))?;
+        self.read()
+    }
+
+    /// As [`LedgerProof::verify`], and reads the head of an identity's log; nothing when it does not exist. The
+    /// operation itself travels beside the proof: [`Identity::is_head`] tells whether it is the one.
+    ///
+    /// # Errors
+    /// [`NotProved`], by what is wrong.
+    pub fn identity(&self, validators: &ValidatorSet, did: &Did) -> Result<Option<Identity>, NotProved> {
+        self.verify(validators, &Subject::Identity(did.clone()))?;
         self.read()
     }
 

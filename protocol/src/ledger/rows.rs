@@ -5,6 +5,7 @@
 
 mod chain;
 mod governance;
+mod identity;
 mod network;
 mod receipt;
 mod wallet;
@@ -13,12 +14,14 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 pub use chain::{Head, Supply};
 pub use governance::Proposal;
+pub use identity::{Identity, IdentityOperation};
 pub use network::{Node, Placement, Previous};
 pub use receipt::{Moved, Receipt};
 pub use wallet::{Debt, Flags, Kind, Release, Voucher, Wallet, verification_hash};
 
 pub(crate) use chain::{Chain, CheckpointState};
 pub(crate) use governance::{Ballot, Delegators};
+pub(crate) use identity::{Directory, Order};
 pub(crate) use network::NameOwner;
 pub(crate) use receipt::{Mark, Pair};
 pub(crate) use wallet::ScopedBalance;
@@ -61,6 +64,10 @@ tables! {
     Node = 0x40,
     NameOwner = 0x41,
     Placement = 0x42,
+    Identity = 0x50,
+    IdentityOperation = 0x51,
+    Order = 0x52,
+    Directory = 0x53,
 }
 
 /// The key of the row of table `R` named by `parts`, which are joined by zero bytes; no DID or name holds one.

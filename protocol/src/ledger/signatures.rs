@@ -6,10 +6,16 @@
 //! bytes. So the ledger knows one rule, RFC 8032 with the strict checks of [`NodePublicKey::verify`], signature by
 //! signature. Time is saved by remembering what was already found good, never by weakening the rule. See ADR 010.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
 
 use super::transaction::{Signed, TRANSACTION};
 use crate::crypto::{Domain, NodePublicKey, Signature};
+use crate::ids::Did;
+#[cfg(doc)]
+use crate::plc::PlcOperation;
 
 /// Tells whether signatures hold. Implementations differ in cost, never in their answer.
 pub trait Signatures {
@@ -18,7 +24,12 @@ pub trait Signatures {
 
     /// Whether a transaction carries `key`'s signature.
     fn transaction_holds(&self, key: &[u8; 32], signed: &Signed) -> bool {
-        self.holds(key, TRANSACTION, signed.body(), signed.signature())
+        signed.signature().is_some_and(|signature| self.holds(key, TRANSACTION, signed.body(), signature))
+    }
+
+    /// Which of `keys` signed the did:plc operation that the transaction is: see [`PlcOperation::signer`].
+    fn operation_signer(&self, signed: &Signed, keys: &[Did]) -> Option<usize> {
+        signed.operation().and_then(|operation| operation.signer(keys))
     }
 }
 
@@ -32,48 +43,71 @@ impl Signatures for Strict {
     }
 }
 
+/// What tells a list of rotation keys from another.
+fn keys_digest(keys: &[Did]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for key in keys {
+        hash.update(key.as_str());
+        hash.update([0]);
+    }
+    hash.finalize().into()
+}
+
 /// Checks every signature but those of transactions that were checked before, by key and bytes.
 ///
 /// Whether a signature holds never changes, so remembering is safe; the key is remembered with it because a wallet's
-/// key can be replaced between admission and decision. The owner bounds it, for example to what waits in the mempool.
+/// key can be replaced between admission and decision, and so can the keys of an identity. The owner bounds it, for
+/// example to what waits in the mempool.
 #[derive(Clone, Debug, Default)]
-pub struct Remembered(BTreeSet<([u8; 32], [u8; 32])>);
+pub struct Remembered {
+    /// Transactions, by digest and key.
+    transactions: BTreeSet<([u8; 32], [u8; 32])>,
+    /// Which of the keys signed an operation, by digest and keys.
+    operations: BTreeMap<([u8; 32], [u8; 32]), usize>,
+}
 
 impl Remembered {
     /// Without memories.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeSet::new())
+        Self { transactions: BTreeSet::new(), operations: BTreeMap::new() }
     }
 
     /// Checks a transaction against `key` and remembers it when its signature holds.
     pub fn check(&mut self, key: &[u8; 32], signed: &Signed) -> bool {
         let holds = self.transaction_holds(key, signed);
         if holds {
-            self.0.insert((*signed.digest(), *key));
+            self.transactions.insert((*signed.digest(), *key));
         }
         holds
+    }
+
+    /// Looks which of `keys` signed an operation, and remembers it when one did.
+    pub fn check_operation(&mut self, keys: &[Did], signed: &Signed) -> Option<usize> {
+        let signer = self.operation_signer(signed, keys);
+        if let Some(signer) = signer {
+            self.operations.insert((*signed.digest(), keys_digest(keys)), signer);
+        }
+        signer
     }
 
     /// Forgets a transaction.
     pub fn forget(&mut self, digest: &[u8; 32]) {
         let range = (*digest, [0; 32])..=(*digest, [0xff; 32]);
-        let known: Vec<_> = self.0.range(range).copied().collect();
-        for entry in known {
-            self.0.remove(&entry);
-        }
+        self.transactions.extract_if(range.clone(), |_| true).for_each(drop);
+        self.operations.extract_if(range, |_, _| true).for_each(drop);
     }
 
     /// How many are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.transactions.len() + self.operations.len()
     }
 
     /// Whether none is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 }
 
@@ -83,6 +117,37 @@ impl Signatures for Remembered {
     }
 
     fn transaction_holds(&self, key: &[u8; 32], signed: &Signed) -> bool {
-        self.0.contains(&(*signed.digest(), *key)) || Strict.transaction_holds(key, signed)
+        self.transactions.contains(&(*signed.digest(), *key)) || Strict.transaction_holds(key, signed)
+    }
+
+    fn operation_signer(&self, signed: &Signed, keys: &[Did]) -> Option<usize> {
+        let known = self.operations.get(&(*signed.digest(), keys_digest(keys))).copied();
+        known.or_else(|| Strict.operation_signer(signed, keys))
+    }
+}
+
+/// Checks as [`Remembered`] does, and remembers every transaction that it finds good: for [`super::admit`], so that
+/// nothing is checked twice.
+#[derive(Debug)]
+pub struct Recording<'r>(RefCell<&'r mut Remembered>);
+
+impl<'r> Recording<'r> {
+    /// Adds to `remembered`.
+    pub const fn new(remembered: &'r mut Remembered) -> Self {
+        Self(RefCell::new(remembered))
+    }
+}
+
+impl Signatures for Recording<'_> {
+    fn holds(&self, key: &[u8; 32], domain: Domain, message: &[u8], signature: &Signature) -> bool {
+        Strict.holds(key, domain, message, signature)
+    }
+
+    fn transaction_holds(&self, key: &[u8; 32], signed: &Signed) -> bool {
+        self.0.borrow_mut().check(key, signed)
+    }
+
+    fn operation_signer(&self, signed: &Signed, keys: &[Did]) -> Option<usize> {
+        self.0.borrow_mut().check_operation(keys, signed)
     }
 }

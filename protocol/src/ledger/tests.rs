@@ -1,5 +1,6 @@
 //! Tests of the ledger as a whole: one test for every outcome, journeys, and random transactions against the auditor.
 
+pub(crate) mod identities;
 pub(crate) mod random;
 pub(crate) mod world;
 

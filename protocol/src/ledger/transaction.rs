@@ -6,10 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::action::Action;
+use super::action::{Action, ChangeIdentity};
 use crate::crypto::{Domain, NodeKey, Signature};
+use crate::data::Cid;
 use crate::ids::{Did, NetworkId};
 use crate::limits::TRANSACTION_BYTES_MAX;
+use crate::plc::{Inadmissible, InvalidOperation, PlcOperation};
 use crate::time::Timestamp;
 
 /// What a wallet's signature covers first.
@@ -30,6 +32,16 @@ impl TransactionId {
         hash.update(b"angel/transaction-id/1\0");
         hash.update(nonce);
         hash.update(wallet.as_str());
+        Self(hash.finalize().into())
+    }
+
+    /// The id of a did:plc operation of the identity `did`: it follows from the operation.
+    #[must_use]
+    pub fn of_operation(did: &Did, cid: Cid) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"angel/operation-id/1\0");
+        hash.update(cid.digest());
+        hash.update(did.as_str());
         Self(hash.finalize().into())
     }
 }
@@ -68,7 +80,7 @@ impl std::str::FromStr for TransactionId {
 pub struct Transaction {
     /// The network it is for.
     pub network: NetworkId,
-    /// The account whose wallet signs, and pays.
+    /// The account whose wallet signs, and pays. The identity itself where the action is [`Action::ChangeIdentity`].
     pub wallet: Did,
     /// The wallet's next number: 0 for its first transaction.
     pub sequence: u64,
@@ -90,7 +102,8 @@ struct Inner {
     id: TransactionId,
     bytes: Vec<u8>,
     body: std::ops::Range<usize>,
-    signature: Signature,
+    signature: Option<Signature>,
+    operation: Option<PlcOperation>,
     digest: [u8; 32],
 }
 
@@ -106,13 +119,25 @@ pub enum InvalidTransaction {
     /// A list, text or DID beyond its bound.
     #[error("{0} is beyond its bound")]
     Bound(&'static str),
+    /// The signature of a wallet is missing, or there is one where an operation brings its own.
+    #[error("a transaction carries its wallet's signature, and a did:plc operation none but its own")]
+    Signature,
+    /// The operation it carries is none.
+    #[error(transparent)]
+    Operation(InvalidOperation),
+    /// The operation it carries is beyond the bounds of a directory.
+    #[error(transparent)]
+    OperationBound(Inadmissible),
+    /// An operation in another wrapping than [`Signed::from_operation`] gives it.
+    #[error("a did:plc operation has sequence 0, a nonce of zeros, and never expires")]
+    Wrapping,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope {
-    #[serde(with = "serde_bytes")]
-    sig: Signature,
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    sig: Option<Signature>,
     #[serde(with = "serde_bytes")]
     tx: Vec<u8>,
 }
@@ -136,8 +161,20 @@ impl Signed {
         sign: impl FnOnce(&[u8]) -> Signature,
     ) -> Result<Self, InvalidTransaction> {
         let tx = encode(transaction)?;
-        let sig = sign(&tx);
+        let sig = Some(sign(&tx));
         Self::decode(&encode(&Envelope { sig, tx })?)
+    }
+
+    /// The transaction of a did:plc operation for the identity `did`. An operation has one transaction on a network,
+    /// whoever makes it.
+    ///
+    /// # Errors
+    /// [`InvalidTransaction`] when the operation is beyond a bound.
+    pub fn from_operation(network: NetworkId, did: Did, operation: &PlcOperation) -> Result<Self, InvalidTransaction> {
+        let action = Action::ChangeIdentity(ChangeIdentity { operation: operation.to_bytes() });
+        let transaction =
+            Transaction { network, wallet: did, sequence: 0, nonce: [0; 16], expires: Timestamp::MAX, action };
+        Self::decode(&encode(&Envelope { sig: None, tx: encode(&transaction)? })?)
     }
 
     /// Reads a transaction from untrusted bytes. The signature is not checked here: the key is in the ledger.
@@ -154,13 +191,31 @@ impl Signed {
             return Err(InvalidTransaction::Encoding("another encoding of the same values".to_owned()));
         }
         transaction.bounded()?;
+        let operation = match &transaction.action {
+            Action::ChangeIdentity(it) => Some(it.read()?),
+            _ => None,
+        };
+        if operation.is_some() == envelope.sig.is_some() {
+            return Err(InvalidTransaction::Signature);
+        }
+        let id = match &operation {
+            None => TransactionId::new(&transaction.wallet, &transaction.nonce),
+            Some(operation) => {
+                let wrapping = (transaction.sequence, transaction.nonce, transaction.expires);
+                if wrapping != (0, [0; 16], Timestamp::MAX) {
+                    return Err(InvalidTransaction::Wrapping);
+                }
+                TransactionId::of_operation(&transaction.wallet, operation.cid())
+            }
+        };
         // Keys of the envelope sort as `tx`, `sig`: by length first.
         let start = bytes
             .windows(envelope.tx.len())
             .position(|window| window == envelope.tx)
             .expect("a canonical envelope holds its body as it is");
         Ok(Self(Arc::new(Inner {
-            id: TransactionId::new(&transaction.wallet, &transaction.nonce),
+            id,
+            operation,
             digest: Sha256::digest(bytes).into(),
             body: start..start + envelope.tx.len(),
             signature: envelope.sig,
@@ -193,10 +248,16 @@ impl Signed {
         &self.0.bytes[self.0.body.clone()]
     }
 
-    /// The wallet's signature.
+    /// The wallet's signature; none where the transaction is a did:plc operation, which brings its own.
     #[must_use]
-    pub fn signature(&self) -> &Signature {
-        &self.0.signature
+    pub fn signature(&self) -> Option<&Signature> {
+        self.0.signature.as_ref()
+    }
+
+    /// The did:plc operation that it is, if it is one.
+    #[must_use]
+    pub fn operation(&self) -> Option<&PlcOperation> {
+        self.0.operation.as_ref()
     }
 
     /// SHA-256 of [`Signed::bytes`].

@@ -40,6 +40,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Operations that may wait to create identities: a quarter of all.
+    pub(super) const fn creations_max(&self) -> usize {
+        self.transactions_max / 4
+    }
+
     /// The room for operational transactions, or for all others: count and bytes.
     pub(super) const fn room(&self, operational: bool) -> (usize, usize) {
         let percent = if operational { 100 } else { 100 - self.reserved_percent };

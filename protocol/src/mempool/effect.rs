@@ -37,6 +37,9 @@ pub enum Effect {
         /// How it ended.
         outcome: Outcome,
     },
+    /// Its identity has changed while it waits: admit it to the ledger again, and say [`super::Input::Unfit`] where it is
+    /// refused.
+    Recheck(Signed),
     /// There is something to propose where there was nothing.
     Ready,
     /// A wallet signed two transactions for one sequence number (TOK-13, `double_spend_attempt`).

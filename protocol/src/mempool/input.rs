@@ -40,7 +40,7 @@ pub enum Input {
         /// What became of each transaction, in the batch's order.
         entries: Vec<Entry>,
     },
-    /// Assembling a batch found that a transaction cannot be decided any more.
+    /// Assembling a batch, or admitting it again, found that a transaction cannot be decided any more.
     Unfit {
         /// Which.
         id: TransactionId,

@@ -6,18 +6,38 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::ids::Did;
 use crate::ledger::{Signed, TransactionId};
+use crate::plc::PlcOperation;
 use crate::time::Timestamp;
+
+/// Within a lane transactions wait in the order of their numbers. Operations on identities have no order among each
+/// other but that of the ledger, so each has a lane of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    Wallet(Did),
+    Operation(TransactionId),
+}
+
+impl Lane {
+    pub(super) fn of(signed: &Signed) -> Self {
+        match signed.operation() {
+            None => Self::Wallet(signed.transaction().wallet.clone()),
+            Some(_) => Self::Operation(signed.id()),
+        }
+    }
+}
 
 /// Operational transactions go first, then whoever came first: false before true.
 type Rank = (bool, u64);
 
-/// A transaction whose predecessor is selected already: its rank, wallet and sequence number.
-type Successor<'a> = (Rank, &'a Did, u64);
+/// A transaction whose predecessor is selected already: its rank, lane and sequence number.
+type Successor<'a> = (Rank, &'a Lane, u64);
 
 /// A waiting transaction.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) signed: Signed,
+    /// After this time it is given up.
+    pub(super) expires: Timestamp,
     pub(super) arrival: u64,
     pub(super) local: bool,
 }
@@ -32,7 +52,7 @@ impl Waiting {
     }
 }
 
-/// One wallet's transactions by sequence number.
+/// One lane's transactions by sequence number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// The wallet's next number on the ledger.
@@ -56,11 +76,15 @@ impl Queue {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
-    queues: BTreeMap<Did, Queue>,
-    ids: BTreeMap<TransactionId, (Did, u64)>,
+    queues: BTreeMap<Lane, Queue>,
+    ids: BTreeMap<TransactionId, (Lane, u64)>,
     expiries: BTreeSet<(Timestamp, TransactionId)>,
-    /// Wallets whose next transaction is here, by its rank.
-    heads: BTreeSet<(Rank, Did)>,
+    /// Lanes whose next transaction is here, by its rank.
+    heads: BTreeSet<(Rank, Lane)>,
+    /// Operations by the identity they change.
+    operations: BTreeSet<(Did, TransactionId)>,
+    /// How many of them create one.
+    creations: usize,
     /// What is not next in its wallet's order and has a gap before it, by arrival.
     stranded: BTreeMap<u64, TransactionId>,
     bytes: usize,
@@ -76,12 +100,23 @@ impl Pool {
     }
 
     pub(super) fn get(&self, id: &TransactionId) -> Option<&Waiting> {
-        let (wallet, sequence) = self.ids.get(id)?;
-        self.queues.get(wallet)?.waiting.get(sequence)
+        let (lane, sequence) = self.ids.get(id)?;
+        self.queues.get(lane)?.waiting.get(sequence)
     }
 
-    pub(super) fn queue(&self, wallet: &Did) -> Option<&Queue> {
-        self.queues.get(wallet)
+    pub(super) fn queue(&self, lane: &Lane) -> Option<&Queue> {
+        self.queues.get(lane)
+    }
+
+    /// Ids of the operations on `identity` that wait.
+    pub(super) fn operations(&self, identity: &Did) -> impl Iterator<Item = TransactionId> {
+        let first = (identity.clone(), TransactionId([0; 32]));
+        self.operations.range(first..).take_while(move |(did, _)| did == identity).map(|(_, id)| *id)
+    }
+
+    /// How many operations wait that create an identity.
+    pub(super) const fn creations(&self) -> usize {
+        self.creations
     }
 
     pub(super) fn has_ready(&self) -> bool {
@@ -108,39 +143,48 @@ impl Pool {
 
     /// Adds a transaction whose id and sequence number are free.
     pub(super) fn insert(&mut self, waiting: Waiting) {
+        let (lane, id) = (Lane::of(&waiting.signed), waiting.signed.id());
         let transaction = waiting.signed.transaction();
-        let (wallet, sequence) = (transaction.wallet.clone(), transaction.sequence);
-        self.ids.insert(waiting.signed.id(), (wallet.clone(), sequence));
-        self.expiries.insert((transaction.expires, waiting.signed.id()));
+        let sequence = transaction.sequence;
+        self.ids.insert(id, (lane.clone(), sequence));
+        self.expiries.insert((waiting.expires, id));
+        if let Some(operation) = waiting.signed.operation() {
+            self.operations.insert((transaction.wallet.clone(), id));
+            self.creations += usize::from(creates(operation));
+        }
         self.bytes += waiting.size();
-        self.alter(&wallet, |queue| {
+        self.alter(&lane, |queue| {
             queue.waiting.insert(sequence, waiting);
         });
     }
 
     /// Takes a transaction out.
     pub(super) fn remove(&mut self, id: &TransactionId) -> Option<Waiting> {
-        let (wallet, sequence) = self.ids.remove(id)?;
+        let (lane, sequence) = self.ids.remove(id)?;
         let mut removed = None;
-        self.alter(&wallet, |queue| removed = queue.waiting.remove(&sequence));
+        self.alter(&lane, |queue| removed = queue.waiting.remove(&sequence));
         let waiting = removed?;
-        self.expiries.remove(&(waiting.signed.transaction().expires, *id));
+        self.expiries.remove(&(waiting.expires, *id));
+        if let Some(operation) = waiting.signed.operation() {
+            self.operations.remove(&(waiting.signed.transaction().wallet.clone(), *id));
+            self.creations -= usize::from(creates(operation));
+        }
         self.bytes -= waiting.size();
         Some(waiting)
     }
 
-    /// The wallet's next number on the ledger, which never goes back.
-    pub(super) fn advance(&mut self, wallet: &Did, next: u64) {
-        self.alter(wallet, |queue| queue.next = queue.next.max(next));
+    /// The lane's next number on the ledger, which never goes back.
+    pub(super) fn advance(&mut self, lane: &Lane, next: u64) {
+        self.alter(lane, |queue| queue.next = queue.next.max(next));
     }
 
-    /// Ids of the wallet's transactions that the ledger has passed.
-    pub(super) fn passed(&self, wallet: &Did) -> Vec<TransactionId> {
-        let Some(queue) = self.queues.get(wallet) else { return Vec::new() };
+    /// Ids of the lane's transactions that the ledger has passed.
+    pub(super) fn passed(&self, lane: &Lane) -> Vec<TransactionId> {
+        let Some(queue) = self.queues.get(lane) else { return Vec::new() };
         queue.waiting.range(..queue.next).map(|(_, waiting)| waiting.signed.id()).collect()
     }
 
-    /// What can be decided now, in order of rank and of each wallet's numbers, within the bounds.
+    /// What can be decided now, in order of rank and of each lane's numbers, within the bounds.
     pub(super) fn select(&self, count_max: usize, bytes_max: usize) -> Vec<Signed> {
         let mut selected = Vec::new();
         let mut bytes = 0;
@@ -154,14 +198,14 @@ impl Pool {
                 (None, Some(_)) => false,
                 (None, None) => break,
             };
-            let (wallet, sequence) = if from_index {
-                let Some((_, wallet)) = later.next() else { break };
-                (wallet, self.queues[wallet].next)
+            let (lane, sequence) = if from_index {
+                let Some((_, lane)) = later.next() else { break };
+                (lane, self.queues[lane].next)
             } else {
-                let Some(Reverse((_, wallet, sequence))) = heads.pop() else { break };
-                (wallet, sequence)
+                let Some(Reverse((_, lane, sequence))) = heads.pop() else { break };
+                (lane, sequence)
             };
-            let queue = &self.queues[wallet];
+            let queue = &self.queues[lane];
             let waiting = &queue.waiting[&sequence];
             if bytes + waiting.size() > bytes_max {
                 break;
@@ -169,30 +213,30 @@ impl Pool {
             bytes += waiting.size();
             selected.push(waiting.signed.clone());
             if let Some(successor) = queue.waiting.get(&(sequence + 1)) {
-                heads.push(Reverse((successor.rank(), wallet, sequence + 1)));
+                heads.push(Reverse((successor.rank(), lane, sequence + 1)));
             }
         }
         selected
     }
 
-    /// Changes one wallet's queue and brings the indexes up to date.
-    fn alter(&mut self, wallet: &Did, change: impl FnOnce(&mut Queue)) {
-        let queue = self.queues.entry(wallet.clone()).or_default();
+    /// Changes one lane's queue and brings the indexes up to date.
+    fn alter(&mut self, lane: &Lane, change: impl FnOnce(&mut Queue)) {
+        let queue = self.queues.entry(lane.clone()).or_default();
         if let Some(head) = queue.waiting.get(&queue.next) {
-            self.heads.remove(&(head.rank(), wallet.clone()));
+            self.heads.remove(&(head.rank(), lane.clone()));
         }
         for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
             self.stranded.remove(&waiting.arrival);
         }
         change(queue);
         if let Some(head) = queue.waiting.get(&queue.next) {
-            self.heads.insert((head.rank(), wallet.clone()));
+            self.heads.insert((head.rank(), lane.clone()));
         }
         for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
             self.stranded.insert(waiting.arrival, waiting.signed.id());
         }
         if queue.waiting.is_empty() {
-            self.queues.remove(wallet);
+            self.queues.remove(lane);
         }
     }
 
@@ -213,5 +257,12 @@ impl Pool {
         assert_eq!(all.len() - ready, self.stranded.len());
         let heads = self.queues.values().filter(|queue| queue.waiting.contains_key(&queue.next)).count();
         assert_eq!(heads, self.heads.len());
+        let operations: Vec<_> = all.iter().filter_map(|waiting| waiting.signed.operation()).collect();
+        assert_eq!(operations.len(), self.operations.len());
+        assert_eq!(operations.into_iter().filter(|operation| creates(operation)).count(), self.creations);
     }
+}
+
+const fn creates(operation: &PlcOperation) -> bool {
+    operation.statement().prev().is_none()
 }

@@ -18,6 +18,12 @@ pub enum Refusal {
         /// How many wait.
         waiting: usize,
     },
+    /// As many operations on the identity wait as may.
+    #[error("the identity has {waiting} operations waiting; wait until some are decided")]
+    IdentityFull {
+        /// How many wait.
+        waiting: usize,
+    },
     /// Too many numbers are missing between the wallet's next and this one.
     #[error("the wallet's next sequence number is {next}; this one is too far ahead")]
     TooFarAhead {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::config::Config;
 use super::effect::Effect;
 use super::input::{Input, Origin};
-use super::pool::{Pool, Waiting};
+use super::pool::{Lane, Pool, Waiting};
 use super::refusal::Refusal;
 use crate::ledger::{Action, Admission, Batch, Entry, Outcome, Signed, TransactionId};
+use crate::limits::{MEMPOOL_IDENTITY_MAX, TRANSACTION_LIFE_MAX};
 use crate::time::Timestamp;
 
 /// Within this time of a decision the network counts as deciding.
@@ -69,7 +70,8 @@ impl State {
         if transaction.expires < now {
             return Err(Refusal::Expired);
         }
-        let queue = self.pool.queue(&transaction.wallet);
+        self.operation_has_room(now, signed)?;
+        let queue = self.pool.queue(&Lane::of(signed));
         let next = queue.map_or(0, |queue| queue.next);
         if transaction.sequence < next {
             return Err(Refusal::SequencePassed { next });
@@ -146,7 +148,8 @@ impl State {
             effects.push(Effect::Accepted(id));
             return;
         }
-        self.pool.advance(&signed.transaction().wallet, admission.next_sequence);
+        let lane = Lane::of(&signed);
+        self.pool.advance(&lane, admission.next_sequence);
         self.drop_passed(&signed, effects);
         let verdict = self.precheck(now, &signed).and_then(|()| self.sequence_free(&signed, admission, effects));
         let verdict = verdict.and_then(|()| self.make_room(now, &signed, admission, effects));
@@ -160,9 +163,11 @@ impl State {
         let local = matches!(origin, Origin::Local | Origin::Stored { local: true });
         let arrival = self.arrivals;
         self.arrivals += 1;
-        self.pool.insert(Waiting { signed: signed.clone(), arrival, local });
+        // An operation on an identity never expires by itself.
+        let expires = signed.transaction().expires.min(now + TRANSACTION_LIFE_MAX);
+        self.pool.insert(Waiting { signed: signed.clone(), expires, arrival, local });
         // The queue may have come into being only now.
-        self.pool.advance(&signed.transaction().wallet, admission.next_sequence);
+        self.pool.advance(&lane, admission.next_sequence);
         if !stored {
             effects.push(Effect::Persist { signed: signed.clone(), local, arrival });
         }
@@ -182,7 +187,7 @@ impl State {
         if transaction.sequence - next >= u64::try_from(self.wallet_limit(signed)).unwrap_or(u64::MAX) {
             return Err(Refusal::TooFarAhead { next });
         }
-        let queue = self.pool.queue(&transaction.wallet);
+        let queue = self.pool.queue(&Lane::of(signed));
         if let Some(waiting) = queue.and_then(|queue| queue.waiting.get(&transaction.sequence)) {
             effects.push(Effect::DoubleSpend {
                 wallet: transaction.wallet.clone(),
@@ -190,6 +195,21 @@ impl State {
                 refused: signed.clone(),
             });
             return Err(Refusal::SequenceTaken);
+        }
+        Ok(())
+    }
+
+    /// An operation finds room among those of its identity, and among those that create one, which cost nobody
+    /// anything and so may not crowd out the rest.
+    fn operation_has_room(&self, now: Timestamp, signed: &Signed) -> Result<(), Refusal> {
+        let Some(operation) = signed.operation() else { return Ok(()) };
+        let waiting = self.pool.operations(&signed.transaction().wallet).count();
+        if waiting >= MEMPOOL_IDENTITY_MAX {
+            return Err(Refusal::IdentityFull { waiting });
+        }
+        let creates = operation.statement().prev().is_none();
+        if creates && self.pool.creations() >= self.config.creations_max() {
+            return Err(Refusal::Full { retry_after: self.retry_after(now) });
         }
         Ok(())
     }
@@ -241,9 +261,15 @@ impl State {
                 effects.push(Effect::Forget(entry.id));
             }
             effects.push(Effect::Resolved { id: entry.id, outcome: entry.outcome });
-            if entry.fit {
-                let transaction = signed.transaction();
-                self.pool.advance(&transaction.wallet, transaction.sequence + 1);
+            if !entry.fit {
+                continue;
+            }
+            let transaction = signed.transaction();
+            if signed.operation().is_some() {
+                let others = self.pool.operations(&transaction.wallet).filter_map(|id| self.get(&id));
+                effects.extend(others.map(|other| Effect::Recheck(other.clone())));
+            } else {
+                self.pool.advance(&Lane::of(signed), transaction.sequence + 1);
                 self.drop_passed(signed, effects);
             }
         }
@@ -252,7 +278,7 @@ impl State {
 
     /// Drops what waits with a number that the signer's wallet has used.
     fn drop_passed(&mut self, signed: &Signed, effects: &mut Vec<Effect>) {
-        for id in self.pool.passed(&signed.transaction().wallet) {
+        for id in self.pool.passed(&Lane::of(signed)) {
             self.unfit(id, Outcome::SequencePassed, effects);
         }
     }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::data::Cid;
 use crate::ids::Did;
+use crate::ledger::tests::identities::{rotation_key, state, wrap};
 use crate::ledger::tests::random::Random;
 use crate::ledger::tests::world::*;
 use crate::ledger::{Admission, Batch, Entry, Outcome, Signed, Transaction, TransactionId};
+use crate::limits::{MEMPOOL_IDENTITY_MAX, TRANSACTION_LIFE_MAX};
+use crate::plc::PlcOperation;
 use crate::time::Timestamp;
 
 const AT: Timestamp = START;
@@ -61,6 +65,69 @@ impl Pool {
 
 fn refused(signed: &Signed, refusal: Refusal) -> Effect {
     Effect::Refused { id: signed.id(), refusal }
+}
+
+fn operation(prev: Option<Cid>, name: &str, signer: u8) -> PlcOperation {
+    state(&[1, 2], name, prev).sign(&rotation_key(signer))
+}
+
+#[test]
+fn operations_wait_side_by_side_and_apart_from_the_wallet_of_their_identity() {
+    let mut pool = Pool::new(|_| {});
+    let first = operation(None, "first", 1);
+    let did = first.creates().expect("a first operation");
+    let stolen = wrap(&did, &operation(Some(first.cid()), "thief", 2));
+    let rescue = wrap(&did, &operation(Some(first.cid()), "saved", 1));
+    pool.world.add_key(did.clone(), key(9, 1));
+    let payment = pool.signed(&did, 0);
+    for signed in [&stolen, &rescue, &payment] {
+        assert!(pool.submit(signed).contains(&Effect::Accepted(signed.id())));
+    }
+    assert_eq!(pool.submit(&rescue), [Effect::Accepted(rescue.id())]);
+    assert_eq!(pool.selected(), [&stolen, &rescue, &payment].map(Signed::id));
+    // What was decided may have taken the ground from the others.
+    let effects = pool.decide(&[&stolen]);
+    let (forgotten, resolved) =
+        (Effect::Forget(stolen.id()), Effect::Resolved { id: stolen.id(), outcome: Outcome::Posted });
+    assert_eq!(effects, [forgotten, resolved, Effect::Recheck(rescue.clone())]);
+    let effects = pool.input(Input::Unfit { id: rescue.id(), outcome: Outcome::BadOperationSignature });
+    assert_eq!(effects[0], Effect::Forget(rescue.id()));
+    assert_eq!(pool.selected(), [payment.id()]);
+}
+
+#[test]
+fn an_operation_that_nobody_decides_is_given_up_after_a_day() {
+    let mut pool = Pool::new(|_| {});
+    let first = operation(None, "first", 1);
+    let signed = wrap(&first.creates().expect("a first operation"), &first);
+    pool.submit(&signed);
+    pool.now = AT + TRANSACTION_LIFE_MAX;
+    assert!(!pool.input(Input::Tick).contains(&Effect::Forget(signed.id())));
+    pool.now = pool.now + Duration::from_millis(1);
+    assert!(pool.input(Input::Tick).contains(&Effect::Forget(signed.id())));
+}
+
+#[test]
+fn operations_have_bounds() {
+    let mut pool = Pool::new(|config| config.transactions_max = 40);
+    let first = operation(None, "first", 1);
+    let identity = first.creates().expect("a first operation");
+    let later = |n: usize| wrap(&identity, &operation(Some(first.cid()), &format!("n{n}"), 1));
+    for n in 0..MEMPOOL_IDENTITY_MAX {
+        pool.submit(&later(n));
+    }
+    let more = later(MEMPOOL_IDENTITY_MAX);
+    assert_eq!(pool.state.precheck(AT, &more), Err(Refusal::IdentityFull { waiting: MEMPOOL_IDENTITY_MAX }));
+    let create = |n: usize| {
+        let operation = operation(None, &format!("new{n}"), 1);
+        wrap(&operation.creates().expect("a first operation"), &operation)
+    };
+    for n in 0..10 {
+        assert!(pool.submit(&create(n)).contains(&Effect::Accepted(create(n).id())));
+    }
+    assert!(matches!(pool.state.precheck(AT, &create(10)), Err(Refusal::Full { .. })));
+    let payment = pool.signed(&did("ada"), 0);
+    assert!(pool.submit(&payment).contains(&Effect::Accepted(payment.id())), "others find room");
 }
 
 #[test]

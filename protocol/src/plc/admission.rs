@@ -22,8 +22,8 @@ const DID_KEY_LENGTH_MAX: usize = 256;
 const SERVICE_TYPE_LENGTH_MAX: usize = 256;
 /// Longest URL of a service.
 const SERVICE_ENDPOINT_LENGTH_MAX: usize = 512;
-/// Most operations of one identity within a time.
-const RATES: [(usize, Duration); 3] = [
+/// Most operations of one identity within a time, the longest time last.
+pub(crate) const RATES: [(usize, Duration); 3] = [
     (10, Duration::from_secs(60 * 60)),
     (30, Duration::from_secs(24 * 60 * 60)),
     (100, Duration::from_secs(7 * 24 * 60 * 60)),
@@ -68,6 +68,21 @@ pub enum Inadmissible {
 /// # Errors
 /// [`Inadmissible`], by what is wrong.
 pub fn admit(log: Option<&PlcLog>, operation: &PlcOperation, now: Timestamp) -> Result<(), Inadmissible> {
+    check_bounds(operation)?;
+    match log {
+        // Whoever rescues an identity is not held up by what the thief did.
+        Some(log) if operation.statement().prev() == Some(log.head().cid) => {
+            check_rate(log.entries().iter().map(|entry| entry.created_at), now)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the bounds of `operation` itself, whatever identity it is for.
+///
+/// # Errors
+/// [`Inadmissible`], by what is wrong.
+pub fn check_bounds(operation: &PlcOperation) -> Result<(), Inadmissible> {
     if operation.to_bytes().len() > OPERATION_BYTES_MAX {
         return Err(Inadmissible::TooLarge);
     }
@@ -97,7 +112,7 @@ pub fn admit(log: Option<&PlcLog>, operation: &PlcOperation, now: Timestamp) -> 
             }
         }
     }
-    log.map_or(Ok(()), |log| rate(log, now))
+    Ok(())
 }
 
 fn entries(field: &'static str, count: usize) -> Result<(), Inadmissible> {
@@ -108,9 +123,11 @@ fn length(field: &'static str, text: &str, max: usize) -> Result<(), Inadmissibl
     if text.encode_utf16().count() > max { Err(Inadmissible::TooLong { field, max }) } else { Ok(()) }
 }
 
-fn rate(log: &PlcLog, now: Timestamp) -> Result<(), Inadmissible> {
+/// Checks how often an identity has changed, given when, against the bounds for an operation at `now` that takes
+/// nothing back. Those that were taken back count: or else a weak key could go on without end.
+pub(crate) fn check_rate(times: impl Iterator<Item = Timestamp> + Clone, now: Timestamp) -> Result<(), Inadmissible> {
     for (max, within) in RATES {
-        let count = log.entries().iter().filter(|entry| now.since(entry.created_at) < within).count();
+        let count = times.clone().filter(|at| now.since(*at) < within).count();
         if count >= max {
             return Err(Inadmissible::TooOften { count, within });
         }

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// How long a more powerful rotation key can take back what a less powerful one did (did:plc, "Key Rotation & Account
 /// Recovery"). The last millisecond counts.
-const RECOVERY_WINDOW: Duration = Duration::from_secs(72 * 60 * 60);
+pub(crate) const RECOVERY_WINDOW: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// An operation in its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl PlcLog {
         operation.signer(&data.rotation_keys).ok_or(LogError::Signature)?;
         let entry = LogEntry { cid: operation.cid(), operation, created_at: now, nullified: false };
         Ok(Self { did, entries: vec![entry] })
+    }
+
+    /// A log that was checked when it was kept; nothing for none.
+    pub(crate) fn from_kept(did: Did, entries: Vec<LogEntry>) -> Option<Self> {
+        if entries.is_empty() { None } else { Some(Self { did, entries }) }
     }
 
     /// Whose log it is.

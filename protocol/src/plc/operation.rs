@@ -50,7 +50,7 @@ pub struct PlcOperation {
     sig: String,
 }
 
-/// Why JSON is no operation.
+/// Why JSON or bytes are no operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOperation {
     /// Not of one of the three forms, or with a field that none has.
@@ -81,9 +81,12 @@ pub enum InvalidOperation {
     /// Larger than any directory takes.
     #[error("the operation has more than {PLC_OPERATION_BYTES_MAX} bytes")]
     TooLarge,
+    /// Another encoding of an operation than the one its CID names.
+    #[error("not the canonical DAG-CBOR of an operation")]
+    NotCanonical,
 }
 
-/// The operation as JSON has it.
+/// The operation as JSON and DAG-CBOR have it.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type")]
 enum Wire {
@@ -279,16 +282,35 @@ impl PlcOperation {
     /// # Errors
     /// [`InvalidOperation`], by what is wrong.
     pub fn from_json(json: &Json) -> Result<Self, InvalidOperation> {
-        let wire = Wire::deserialize(json).map_err(|error| InvalidOperation::Form(error.to_string()))?;
-        let (statement, sig) = match wire {
-            Wire::State(state) => state.parse()?,
-            Wire::Tombstone(WireTombstone { prev, sig }) => (PlcStatement::Tombstone { prev: prev.parse()? }, sig),
-            Wire::LegacyCreate(WireCreate { signing_key, recovery_key, handle, service, sig, prev: _ }) => {
+        Wire::deserialize(json).map_err(|error| InvalidOperation::Form(error.to_string()))?.parse()
+    }
+
+    /// Reads the canonical bytes, which are what [`PlcOperation::to_bytes`] writes and nothing else.
+    ///
+    /// # Errors
+    /// [`InvalidOperation`], by what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidOperation> {
+        if bytes.len() > PLC_OPERATION_BYTES_MAX {
+            return Err(InvalidOperation::TooLarge);
+        }
+        let wire: Wire =
+            serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidOperation::Form(error.to_string()))?;
+        let operation = wire.parse()?;
+        if operation.to_bytes() == bytes { Ok(operation) } else { Err(InvalidOperation::NotCanonical) }
+    }
+}
+
+impl Wire {
+    fn parse(self) -> Result<PlcOperation, InvalidOperation> {
+        let (statement, sig) = match self {
+            Self::State(state) => state.parse()?,
+            Self::Tombstone(WireTombstone { prev, sig }) => (PlcStatement::Tombstone { prev: prev.parse()? }, sig),
+            Self::LegacyCreate(WireCreate { signing_key, recovery_key, handle, service, sig, prev: _ }) => {
                 let (signing_key, recovery_key) = (rotation_key(&signing_key)?, rotation_key(&recovery_key)?);
                 (PlcStatement::LegacyCreate { signing_key, recovery_key, handle, service }, sig)
             }
         };
-        let operation = Self { statement, sig };
+        let operation = PlcOperation { statement, sig };
         if operation.to_bytes().len() > PLC_OPERATION_BYTES_MAX {
             return Err(InvalidOperation::TooLarge);
         }

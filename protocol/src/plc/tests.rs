@@ -103,7 +103,19 @@ fn an_operation_survives_its_json() {
         let json = operation.to_json();
         assert_eq!(PlcOperation::from_json(&json), Ok(operation.clone()));
         assert_eq!(PlcOperation::from_json(&json).expect("valid").cid(), operation.cid());
+        assert_eq!(PlcOperation::from_bytes(&operation.to_bytes()), Ok(operation));
     }
+}
+
+#[test]
+fn bytes_have_one_spelling() {
+    let bytes = owned().1.to_bytes();
+    // The length of the map in two bytes instead of one.
+    let long = [&[0xb8, bytes[0] & 0x1f], &bytes[1..]].concat();
+    assert!(PlcOperation::from_bytes(&long).is_err());
+    assert!(PlcOperation::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+    assert!(PlcOperation::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+    assert_eq!(PlcOperation::from_bytes(&[0; 7501]), Err(InvalidOperation::TooLarge));
 }
 
 #[test]
@@ -286,6 +298,9 @@ fn an_identity_changes_at_most_ten_times_an_hour() {
     let next = state(&[1, 2], "more.example", Some(&last), 1);
     assert_eq!(admit(Some(&log), &next, START), Err(Inadmissible::TooOften { count: 10, within: HOUR }));
     assert_eq!(admit(Some(&log), &next, START + HOUR), Ok(()));
+    // A rescue is never held up by what a thief did.
+    let rescue = state(&[1], "a.example", Some(&log.entries()[0].operation.clone()), 1);
+    assert_eq!(admit(Some(&log), &rescue, START), Ok(()));
 }
 
 proptest! {
