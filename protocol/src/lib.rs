@@ -27,6 +27,7 @@
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 
 pub mod backoff;
+pub mod consensus;
 pub mod crypto;
 pub mod data;
 pub mod did_document;

@@ -183,11 +183,12 @@ pub const TRANSACTION_BYTES_MAX: usize = 32 * 1024;
 /// Longest life of a ledger transaction: long enough to outlast a network below quorum for a day (CNS-L2).
 pub const TRANSACTION_LIFE_MAX: Duration = Duration::from_hours(25);
 
-/// Most transactions in one batch: one second of the fastest machine's verification.
-pub const BATCH_TRANSACTIONS_MAX: usize = 10_000;
+/// Most transactions in one batch: what a small machine verifies in a tenth of a second, and what storage still writes
+/// as one: each changes a handful of rows and a few pages of the state tree.
+pub const BATCH_TRANSACTIONS_MAX: usize = 2000;
 
-/// Most bytes of transactions in one batch: what a home uplink of 20 Mbit/s sends in about two seconds.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes of transactions in one batch: what a home uplink of 20 Mbit/s sends in half a second.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// How far ahead of the observer's clock a batch's time may lie.
 pub const BATCH_TIME_AHEAD_MAX: Duration = Duration::from_secs(10);
@@ -237,7 +238,7 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_mins(2);
 /// Wallets in a genesis: a file of them is read at once.
 pub const GENESIS_WALLETS_MAX: usize = 2_000_000;
 
-/// Ledger transactions that wait at one node: two full batches, so that a burst is not turned away.
+/// Ledger transactions that wait at one node: ten full batches, so that a burst is not turned away.
 pub const MEMPOOL_TRANSACTIONS_MAX: usize = 20_000;
 
 /// Their bytes together: 16 MiB, a sixtieth of the memory of the small profile.
@@ -254,3 +255,16 @@ pub const MEMPOOL_IDENTITY_MAX: usize = 8;
 
 /// Waiting transactions that one tick gossips again.
 pub const MEMPOOL_REPEATS_MAX: usize = 64;
+
+/// Largest encoded batch, in bytes: each transaction brings up to five bytes of its own length, the batch itself
+/// fewer than a hundred.
+pub const BATCH_ENCODED_BYTES_MAX: usize = BATCH_BYTES_MAX + 5 * BATCH_TRANSACTIONS_MAX + 100;
+
+/// Bytes of a batch in one part of a proposal: a full batch has a few dozen parts, and a lost one is soon sent again.
+pub const PART_BYTES_MAX: usize = 64 * 1024;
+
+/// Proposals that are being put together at once: a few rounds of a few proposers.
+pub const ASSEMBLIES_MAX: usize = 32;
+
+/// Bytes that unfinished proposals may hold together: eight full batches.
+pub const ASSEMBLIES_BYTES_MAX: usize = 8 * BATCH_ENCODED_BYTES_MAX;
