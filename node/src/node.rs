@@ -274,6 +274,11 @@ impl Node {
                 admin: Arc::clone(&admin),
             },
             admin,
+            home: router::Home {
+                facts: Arc::clone(&facts),
+                service: host.service.clone(),
+                invites_required: config.accounts.invites_required,
+            },
             host,
         });
         spawner.spawn("http", |stop| http.serve(router, events, stop));

@@ -11,6 +11,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use super::admin::{self, Admin};
 use super::federation::{self, Federation, HEARTBEAT_BYTES_MAX};
 use super::health;
+pub(crate) use super::home::Home;
 use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
 use super::observe::{Observer, observe};
@@ -31,14 +32,15 @@ pub(crate) struct Parts {
     pub(crate) metrics: MetricsPage,
     pub(crate) admin: Arc<Admin>,
     pub(crate) host: Arc<Host>,
+    pub(crate) home: Home,
 }
 
 /// The routes with everything around them.
 pub(crate) fn build(parts: Parts) -> Router {
-    let Parts { config, facts, health, federation, events, metrics, admin, host } = parts;
+    let Parts { config, facts, health, federation, events, metrics, admin, host, home } = parts;
     let observer = Observer::new(events, &config);
     let public = Router::new()
-        .route("/", get(home::page).with_state(Arc::clone(&facts)))
+        .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/xrpc/_health", get(health::version))
         .route("/api/health", get(health::services).with_state(health))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
