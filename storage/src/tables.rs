@@ -59,6 +59,12 @@ catalogue! {
     0x25 CollectionRepos "collection_repos": "collection, account" => "that the account has a record in it", by "the same batch";
     0x26 RepoRetained "repo_retained": "contents, digest, part" => "a superseded block that an export still reads", by "the same batch, dropped after the export";
     0x27 RepoLeftovers "repo_leftovers": "contents" => "contents that are in force no longer, or not yet", by "imports and deletions, dropped by the sweeper";
+    0x28 Blobs "blobs": "account, CID" => "a blob that the account has uploaded", by "uploads";
+    0x29 BlobRefs "blob_refs": "account, CID, path" => "that a record names a blob", by "the write path";
+    0x2A BlobHolders "blob_holders": "CID, account" => "who has a blob: its file stays while somebody does", by "uploads";
+    0x2B BlobsMissing "blobs_missing": "account, CID" => "that an imported record names a blob that is not here", by "imports";
+    0x2C BlobChecks "blob_checks": "time, account, CID" => "when to look whether a blob is still named", by "uploads and the write path";
+    0x2D BlobFiles "blob_files": "time, CID" => "when to look whether a file is still held", by "the sweep of blobs";
 }
 
 /// A table as the catalogue describes it.
