@@ -19,6 +19,7 @@
 //! | `xrpc` | the AT Protocol methods, one file each |
 //! | `blocking` | work that blocks, off the async workers |
 //! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
+//! | [`repos`] | the repositories of accounts: written, read, exported, imported |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
 //! | [`telemetry`] | the log |
 //! | [`cli`] | the command line |
@@ -41,6 +42,7 @@ pub mod machine;
 pub mod membership;
 pub mod network;
 pub mod node;
+pub mod repos;
 pub mod secrets;
 mod storage;
 pub mod tasks;

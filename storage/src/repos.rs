@@ -26,13 +26,13 @@ use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
 pub use read::{
-    Order, RecordScan, accounts_with, collections, has_collection, head, heads, leftovers, node, nodes, path_of,
-    record, records, retained,
+    Order, RecordScan, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation,
+    node, nodes, path_of, record, records, retained,
 };
 pub use rows::{HeadRow, NodeRow, PART_BYTES, RecordRow};
 pub use stage::{
     delete_node, delete_record, put_collection, put_head, put_leftover, put_node, put_record, remove_collection,
-    remove_head, remove_leftover, retain,
+    remove_head, remove_leftover, retain, unlist_collection,
 };
 pub use sweep::{Swept, drop_retained, sweep};
 

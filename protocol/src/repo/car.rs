@@ -56,11 +56,22 @@ pub const HEADER_BYTES: usize = 59;
 
 /// Appends the header of a file with one root.
 pub fn write_header(out: &mut Vec<u8>, root: Cid) {
+    write_header_of(out, Some(root));
+}
+
+/// Appends the header of a file whose blocks belong to no one root.
+pub fn write_rootless_header(out: &mut Vec<u8>) {
+    write_header_of(out, None);
+}
+
+fn write_header_of(out: &mut Vec<u8>, root: Option<Cid>) {
     let mut writer = Writer::with_capacity(64);
     writer.map(2);
     writer.text("roots");
-    writer.list(1);
-    writer.link(root);
+    writer.list(usize::from(root.is_some()));
+    if let Some(root) = root {
+        writer.link(root);
+    }
     writer.text("version");
     writer.integer(1);
     let header = writer.into_bytes();
@@ -70,9 +81,14 @@ pub fn write_header(out: &mut Vec<u8>, root: Cid) {
 
 /// Appends a block.
 pub fn write_block(out: &mut Vec<u8>, block: &Block) {
-    write_length(out, Cid::BYTES + block.bytes().len());
-    out.extend_from_slice(&block.cid().to_bytes());
-    out.extend_from_slice(block.bytes());
+    write_stored_block(out, block.cid(), block.bytes());
+}
+
+/// Appends a block whose bytes come from where they were checked against `cid` before.
+pub fn write_stored_block(out: &mut Vec<u8>, cid: Cid, bytes: &[u8]) {
+    write_length(out, Cid::BYTES + bytes.len());
+    out.extend_from_slice(&cid.to_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// How many bytes [`write_block`] appends.

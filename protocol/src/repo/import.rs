@@ -44,42 +44,52 @@ pub enum ImportError {
     Tree(#[from] MstError),
 }
 
-/// Checks that `head` is the account's and that every node and record under it is in `source`, and shows each record to
+/// A block of a repository that is being checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// A tree node, ahead of everything under it.
+    Node(&'a Block),
+    /// A record, in the order of keys.
+    Record(&'a MstKey, &'a Block),
+}
+
+/// Checks that `head` is the account's and that every node and record under it is in `source`, and shows each to
 /// `visit` in the order of keys. Blocks that the tree does not reach are not seen: they are not part of the repository.
 ///
 /// Reads one block at a time. What a record says is for `visit` to judge, and whether the revision lies in the future
 /// for the caller.
 ///
 /// # Errors
-/// [`ImportError`], by what is wrong; what `visit` has seen by then is not to be believed.
-pub fn verify_repository(
+/// [`ImportError`], by what is wrong, or what `visit` found wrong; what it has seen by then is not to be believed.
+pub fn verify_repository<E: From<ImportError>>(
     source: &dyn BlockSource,
     head: &SignedCommit,
     did: &Did,
     key: VerifyingKey,
     records_max: u64,
-    mut visit: impl FnMut(&MstKey, &Block),
-) -> Result<Totals, ImportError> {
+    mut visit: impl FnMut(Found<'_>) -> Result<(), E>,
+) -> Result<Totals, E> {
     if head.did() != did {
-        return Err(ImportError::OtherAccount(head.did().clone()));
+        return Err(ImportError::OtherAccount(head.did().clone()).into());
     }
-    head.verify(key)?;
+    head.verify(key).map_err(ImportError::from)?;
     let mut totals = Totals::default();
     for item in Walk::new(source, head.data()) {
-        match item? {
+        match item.map_err(ImportError::from)? {
             WalkItem::Node(node) => {
                 totals.nodes += 1;
                 totals.bytes += node.bytes().len() as u64;
+                visit(Found::Node(&node))?;
             }
             WalkItem::Record(key, cid) => {
                 totals.records += 1;
                 if totals.records > records_max {
-                    return Err(ImportError::TooManyRecords(records_max));
+                    return Err(ImportError::TooManyRecords(records_max).into());
                 }
-                let bytes = source.get(&cid).map_err(MstError::from)?;
-                let Some(bytes) = bytes else { return Err(ImportError::MissingRecord { key, cid }) };
+                let bytes = source.get(&cid).map_err(|error| ImportError::Tree(error.into()))?;
+                let bytes = bytes.ok_or_else(|| ImportError::MissingRecord { key: key.clone(), cid })?;
                 totals.bytes += bytes.len() as u64;
-                visit(&key, &Block::from_source(cid, bytes));
+                visit(Found::Record(&key, &Block::from_source(cid, bytes)))?;
             }
         }
     }

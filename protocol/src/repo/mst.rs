@@ -21,7 +21,7 @@ pub use key::{InvalidMstKey, MstKey, common_prefix, layer};
 pub use node::NodeError;
 use node::{Child, Node};
 pub use proof::{get, prove};
-pub use walk::{Entries, Walk, WalkItem};
+pub use walk::{Entries, Step, Steps, Walk, WalkItem};
 
 use super::blocks::{BlockSource, SourceError};
 use crate::data::{Block, Cid};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::mst::{Change, InvalidMstKey, Mst, MstError, MstKey, Walk, WalkItem};
+use super::mst::{Change, InvalidMstKey, Mst, MstError, MstKey, Step, Steps, Walk, WalkItem};
 use super::*;
 use crate::crypto::{BadSignature, P256Key, Secp256k1Key, SigningKey};
 use crate::data::{Block, Cid, Codec, Value, cbor};
@@ -362,8 +362,11 @@ fn a_whole_repository_is_checked_to_its_last_record() {
     let head = host.repository.head();
     let key = signing_key().public();
     let mut seen = Vec::new();
-    let totals = verify_repository(&host.blocks, head, &did(), key, 120, |key, block| {
-        seen.push((key.clone(), block.cid()));
+    let totals = verify_repository(&host.blocks, head, &did(), key, 120, |found| {
+        if let Found::Record(key, block) = found {
+            seen.push((key.clone(), block.cid()));
+        }
+        Ok::<_, ImportError>(())
     })
     .expect("whole");
     assert_eq!(totals.records, 120);
@@ -373,7 +376,7 @@ fn a_whole_repository_is_checked_to_its_last_record() {
     assert_eq!(seen, listed);
 
     let refused = |blocks: &MemoryBlocks, did: &Did, key, records_max| {
-        verify_repository(blocks, head, did, key, records_max, |_, _| ()).expect_err("not whole")
+        verify_repository(blocks, head, did, key, records_max, |_| Ok::<_, ImportError>(())).expect_err("not whole")
     };
     let other_did: Did = "did:plc:other".parse().expect("valid");
     let other_key = P256Key::from_bytes(&[9; 32]).map(SigningKey::from).expect("a scalar").public();
@@ -391,6 +394,32 @@ fn a_whole_repository_is_checked_to_its_last_record() {
         };
         assert!(named, "{error}");
     }
+}
+
+#[test]
+fn steps_pass_over_what_is_not_entered() {
+    let host = Host::filled(120);
+    let root = host.repository.head().data();
+    let whole = Walk::new(&host.blocks, root).map(|item| item.expect("a sound tree"));
+    let mut steps = Steps::new(root);
+    for item in whole {
+        match (steps.next().expect("as long as the walk"), item) {
+            (Step::Node(cid), WalkItem::Node(node)) if cid == node.cid() => {
+                steps.enter(node.bytes()).expect("a node");
+            }
+            (Step::Record(key, cid), WalkItem::Record(other, other_cid)) => assert_eq!((key, cid), (other, other_cid)),
+            (step, item) => panic!("{step:?} and {item:?}"),
+        }
+    }
+    assert_eq!(steps.next(), None);
+    // The root alone: its own records, and the names of its subtrees.
+    let mut steps = Steps::new(root);
+    assert_eq!(steps.next(), Some(Step::Node(root)));
+    steps.enter(host.blocks.block(&root).expect("stored").bytes()).expect("a node");
+    let rest: Vec<_> = steps.by_ref().collect();
+    let subtrees = rest.iter().filter(|step| matches!(step, Step::Node(_))).count();
+    assert!(subtrees > 0 && rest.len() > subtrees && rest.len() < 60, "{rest:?}");
+    assert!(matches!(Steps::new(root).enter(b"none"), Err(MstError::Node { .. })));
 }
 
 #[test]

@@ -22,6 +22,27 @@ pub fn head(reader: &Reader, account: AccountId) -> Result<Option<Head>, ReadErr
     reader.get(&HEADS, &account)?.map(|row| head_of(account, row)).transpose()
 }
 
+/// Which contents of an account are in force, for readers that do not care for its head.
+///
+/// # Errors
+/// The engine fails, or the row cannot be read.
+pub fn contents(reader: &Reader, account: AccountId) -> Result<Option<Contents>, ReadError> {
+    Ok(reader.get(&HEADS, &account)?.map(|row| Contents { account, generation: row.generation }))
+}
+
+/// The generation of the next contents of an account, which none of its contents has had that still have rows.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn next_generation(reader: &Reader, account: AccountId) -> Result<u32, ReadError> {
+    let in_force = contents(reader, account)?.map_or(0, |contents| contents.generation);
+    let first = Contents { account, generation: 0 };
+    let end = Contents { account: AccountId(account.0.saturating_add(1)), generation: 0 };
+    let newest = reader.scan(&LEFTOVERS).from(&first).until(&end).reverse().page(1)?;
+    let leftover = newest.rows.first().map_or(0, |(contents, _)| contents.generation);
+    Ok(in_force.max(leftover).saturating_add(1))
+}
+
 /// Up to `limit` heads of accounts behind `after`, in the order of their ids.
 ///
 /// # Errors
@@ -166,24 +187,27 @@ pub enum Order {
 ///
 /// Both bounds are paths or the beginnings of such; a path is within them as texts compare.
 #[must_use]
-pub fn records<'a>(
-    reader: &'a Reader,
-    contents: Contents,
-    first: &str,
-    end: Option<&str>,
-    order: Order,
-) -> RecordScan<'a> {
+pub fn records(reader: &Reader, contents: Contents, first: &str, end: Option<&str>, order: Order) -> RecordScan {
     let first = (contents, first.to_owned(), 0);
     let end = end.map(|end| (contents, end.to_owned(), 0));
-    RecordScan { reader, contents, first, end, order, last: None, waiting: Vec::new().into_iter(), more: true }
+    RecordScan {
+        reader: reader.clone(),
+        contents,
+        first,
+        end,
+        order,
+        last: None,
+        waiting: Vec::new().into_iter(),
+        more: true,
+    }
 }
 
 type RecordKey = (Contents, String, u16);
 
 /// Goes through records page by page: see [`records`].
 #[derive(Debug)]
-pub struct RecordScan<'a> {
-    reader: &'a Reader,
+pub struct RecordScan {
+    reader: Reader,
     contents: Contents,
     first: RecordKey,
     end: Option<RecordKey>,
@@ -193,7 +217,7 @@ pub struct RecordScan<'a> {
     more: bool,
 }
 
-impl RecordScan<'_> {
+impl RecordScan {
     /// The next record with its path. `expected` is how many rows the caller reckons to take in all: pages are not
     /// made longer than that.
     ///
@@ -314,12 +338,23 @@ pub fn accounts_with(
     Ok(scan.page(limit)?.rows.into_iter().map(|((_, account), _)| account).collect())
 }
 
-/// Up to `limit` contents that are not in force and not swept yet.
+/// Contents that are not in force and not swept yet.
 ///
 /// # Errors
 /// The engine fails, or a row cannot be read.
-pub fn leftovers(reader: &Reader, limit: usize) -> Result<Vec<Contents>, ReadError> {
-    Ok(reader.scan(&LEFTOVERS).page(limit)?.rows.into_iter().map(|(contents, _)| contents).collect())
+pub fn leftovers(reader: &Reader) -> Result<Vec<Contents>, ReadError> {
+    let mut found: Vec<Contents> = Vec::new();
+    loop {
+        let mut scan = reader.scan(&LEFTOVERS);
+        if let Some(last) = found.last() {
+            scan = scan.after(last);
+        }
+        let page = scan.page(PAGE_ROWS_MAX)?;
+        found.extend(page.rows.into_iter().map(|(contents, _)| contents));
+        if !page.more {
+            return Ok(found);
+        }
+    }
 }
 
 fn out_of_place<K: Key, V: crate::codec::StoredValue>(table: &Table<K, V>, key: &K) -> ReadError {

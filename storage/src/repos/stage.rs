@@ -129,6 +129,15 @@ pub fn remove_collection(
     batch.delete(&COLLECTIONS, &(contents, collection.to_owned()))
 }
 
+/// Tells those who look for accounts by collection that this account has no record in it any more; its contents are
+/// left as they are, for they go out of force.
+///
+/// # Errors
+/// The batch is full.
+pub fn unlist_collection(batch: &mut Batch, account: AccountId, collection: &str) -> Result<(), RowRefused> {
+    batch.delete(&COLLECTION_REPOS, &(collection.to_owned(), account))
+}
+
 /// Keeps a block that is superseded by the same batch, for exports that began before it.
 ///
 /// # Errors

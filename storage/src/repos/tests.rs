@@ -110,7 +110,7 @@ fn a_sweep_takes_one_set_of_contents_and_leaves_the_others() {
             put_collection(batch, contents, "a", false).expect("fits");
         });
     }
-    assert_eq!(leftovers(store.reader(), 9).expect("reads"), [CONTENTS, next]);
+    assert_eq!(leftovers(store.reader()).expect("reads"), [CONTENTS, next]);
     let rows = || store.reader().scan(&RECORDS).page(1000).expect("reads").rows.len();
     assert_eq!(rows(), 40);
     let mut batches = 0;
@@ -125,7 +125,9 @@ fn a_sweep_takes_one_set_of_contents_and_leaves_the_others() {
         }
     }
     assert_eq!(batches, (20 + 10 + 10 + 1 + 20) / 7 + 1);
-    assert_eq!(leftovers(store.reader(), 9).expect("reads"), [next]);
+    assert_eq!(leftovers(store.reader()).expect("reads"), [next]);
+    assert_eq!(next_generation(store.reader(), CONTENTS.account).expect("reads"), 3);
+    assert_eq!(next_generation(store.reader(), AccountId(6)).expect("reads"), 1);
     assert_eq!(rows(), 20);
     assert_eq!(record(store.reader(), CONTENTS, "a/3").expect("reads"), None);
     assert!(record(store.reader(), next, "a/3").expect("reads").is_some());

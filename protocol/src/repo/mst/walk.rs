@@ -23,12 +23,65 @@ pub enum WalkItem {
 /// Holds one node per layer in memory. Ends after the first error.
 pub struct Walk<'a> {
     source: &'a dyn BlockSource,
-    root: Option<Cid>,
+    steps: Steps,
+}
+
+impl<'a> Walk<'a> {
+    /// The whole tree under `root`.
+    #[must_use]
+    pub fn new(source: &'a dyn BlockSource, root: Cid) -> Self {
+        Self { source, steps: Steps::new(root) }
+    }
+
+    /// The tree under `root` from `start` on, and the nodes that lead there.
+    #[must_use]
+    pub fn starting_at(source: &'a dyn BlockSource, root: Cid, start: MstKey) -> Self {
+        Self { source, steps: Steps::starting_at(root, start) }
+    }
+
+    fn enter(&mut self, cid: Cid) -> Result<WalkItem, MstError> {
+        let bytes = fetch(self.source, cid)?;
+        self.steps.enter(&bytes)?;
+        Ok(WalkItem::Node(Block::from_source(cid, bytes)))
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<WalkItem, MstError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = match self.steps.next()? {
+            Step::Node(cid) => self.enter(cid),
+            Step::Record(key, cid) => Ok(WalkItem::Record(key, cid)),
+        };
+        if item.is_err() {
+            self.steps.end();
+        }
+        Some(item)
+    }
+}
+
+/// One step of [`Steps`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A node, ahead of everything under it. [`Steps::enter`] goes down into it; without that it is passed over.
+    Node(Cid),
+    /// A record, in the order of keys.
+    Record(MstKey, Cid),
+}
+
+/// A [`Walk`] for those who fetch the blocks themselves, in their own time and only where they want to look.
+#[derive(Clone, Debug)]
+pub struct Steps {
     start: Option<MstKey>,
+    /// The node that was named last and has not been entered.
+    named: Option<(Cid, Place)>,
+    is_at_root: bool,
     path: Vec<Frame>,
 }
 
 /// A node on the way down, and how far it has been gone through.
+#[derive(Clone, Debug)]
 struct Frame {
     node: Arc<Node>,
     place: Place,
@@ -36,48 +89,62 @@ struct Frame {
 }
 
 /// What comes next in a node.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Next {
     Gap(usize),
     Entry(usize),
 }
 
-impl<'a> Walk<'a> {
+impl Steps {
     /// The whole tree under `root`.
     #[must_use]
-    pub fn new(source: &'a dyn BlockSource, root: Cid) -> Self {
-        Self { source, root: Some(root), start: None, path: Vec::new() }
+    pub fn new(root: Cid) -> Self {
+        Self { start: None, named: Some((root, Place::default())), is_at_root: true, path: Vec::new() }
     }
 
     /// The tree under `root` from `start` on, and the nodes that lead there.
     #[must_use]
-    pub fn starting_at(source: &'a dyn BlockSource, root: Cid, start: MstKey) -> Self {
-        Self { start: Some(start), ..Self::new(source, root) }
+    pub fn starting_at(root: Cid, start: MstKey) -> Self {
+        Self { start: Some(start), ..Self::new(root) }
     }
 
-    fn enter(&mut self, cid: Cid, place: Place) -> Result<WalkItem, MstError> {
-        let bytes = fetch(self.source, cid)?;
-        let node = Node::decode(&bytes, &place).map_err(|reason| MstError::Node { cid, reason })?;
+    /// Goes down into the node that was named last, whose bytes these are.
+    ///
+    /// # Errors
+    /// They are no node, or not one for its place.
+    pub fn enter(&mut self, bytes: &[u8]) -> Result<(), MstError> {
+        let Some((cid, place)) = self.named.take() else { return Ok(()) };
+        let node = Node::decode(bytes, &place).map_err(|reason| MstError::Node { cid, reason })?;
         let next = self.start.as_ref().map_or(Next::Gap(0), |start| match node.find(start) {
             Ok(at) => Next::Entry(at),
             Err(gap) => Next::Gap(gap),
         });
         self.path.push(Frame { node: Arc::new(node), place, next });
-        Ok(WalkItem::Node(Block::from_source(cid, bytes)))
+        Ok(())
     }
 
-    fn step(&mut self) -> Option<Result<WalkItem, MstError>> {
-        if let Some(root) = self.root.take() {
-            return Some(self.enter(root, Place::default()));
+    fn end(&mut self) {
+        self.named = None;
+        self.path.clear();
+    }
+}
+
+impl Iterator for Steps {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if std::mem::take(&mut self.is_at_root) {
+            return self.named.as_ref().map(|(root, _)| Step::Node(*root));
         }
+        self.named = None;
         loop {
             let frame = self.path.last_mut()?;
             match frame.next {
                 Next::Gap(gap) => {
                     frame.next = Next::Entry(gap);
                     if let Some(cid) = frame.node.gap(gap).map(Child::cid) {
-                        let place = frame.node.place_of(gap, &frame.place);
-                        return Some(self.enter(cid, place));
+                        self.named = Some((cid, frame.node.place_of(gap, &frame.place)));
+                        return Some(Step::Node(cid));
                     }
                 }
                 Next::Entry(at) => {
@@ -86,25 +153,13 @@ impl<'a> Walk<'a> {
                     match frame.node.entries.get(at) {
                         Some(entry) => {
                             self.start = None;
-                            return Some(Ok(WalkItem::Record(entry.key.clone(), entry.value)));
+                            return Some(Step::Record(entry.key.clone(), entry.value));
                         }
                         None => drop(self.path.pop()),
                     }
                 }
             }
         }
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = Result<WalkItem, MstError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = self.step();
-        if matches!(item, Some(Err(_))) {
-            self.path.clear();
-        }
-        item
     }
 }
 

@@ -1,0 +1,290 @@
+//! A whole repository as a CAR file, piece by piece, while others write to it.
+//!
+//! An export reads the repository as it was when it began. From then on the writer keeps what it supersedes, until the
+//! last export of that repository has ended ([`super::sweeper`] drops it). A piece is made when the client has taken the
+//! one before, so an export holds no thread while it waits, and its memory does not depend on the repository's size:
+//! small trees are read at once, which is far cheaper than node by node, larger ones are not, and few are at a time.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use angel_protocol::data::Cid;
+use angel_protocol::ids::Tid;
+use angel_protocol::repo::car;
+use angel_protocol::repo::mst::{MstError, Step, Steps};
+use angel_storage::AccountId;
+use angel_storage::reader::ReadError;
+use angel_storage::repos::{self, Head, Node, Order, RecordScan};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::cache::Slot;
+use super::{RepoError, Repos};
+use crate::blocking;
+
+/// Bytes of one piece: large enough that its way through threads and sockets costs little.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Records read at a time.
+const PAGE_RECORDS: usize = 512;
+
+/// Bytes of tree nodes that one export reads at once.
+const NODES_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+/// Nodes of a tree that may fit into [`NODES_BYTES_MAX`]; each has several hundred bytes.
+const NODES_MAX: u64 = 50_000;
+
+/// Records that are remembered, so that one which lies at several paths is sent once. Beyond that it may be sent again,
+/// which readers accept.
+const SENT_MAX: usize = 64 * 1024;
+
+/// Exports that read all tree nodes at once. Others read them one by one.
+pub(super) const ROOMY_EXPORTS_MAX: usize = 2;
+
+/// An export under way.
+pub struct Export {
+    repos: Repos,
+    head: Head,
+    since: Option<Tid>,
+    steps: Steps,
+    nodes: Option<Nodes>,
+    records: Option<Records>,
+    sent: HashSet<Cid>,
+    has_begun: bool,
+    /// Blocks are kept as long as this lives.
+    _turn: Turn,
+}
+
+/// The tree nodes that were read at once and not sent yet.
+struct Nodes {
+    by_cid: HashMap<Cid, Vec<u8>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Records in the order of the tree, the next one looked at.
+struct Records {
+    scan: RecordScan,
+    next: Option<(String, repos::Record)>,
+}
+
+/// An export's place: ends with it.
+struct Turn {
+    repos: Repos,
+    slot: Arc<Slot>,
+    head: Head,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.slot.end_export() {
+            self.repos.shared.leftovers.retained(self.head.contents);
+        }
+        self.repos.shared.leftovers.export_ended(self.slot.account);
+    }
+}
+
+impl Repos {
+    /// Begins an export: of everything, or of what was written after the revision `since`.
+    ///
+    /// # Errors
+    /// [`RepoError::NoRepository`], or the store cannot be read.
+    pub async fn export(&self, account: AccountId, since: Option<Tid>) -> Result<Export, RepoError> {
+        let slot = self.shared.cache.slot(account);
+        let open = slot.open.lock().await;
+        slot.begin_export();
+        let handed_over = slot.handed_over();
+        drop(open);
+        let ending = EndOnDrop(Some(Arc::clone(&slot)));
+        slot.until_durable(handed_over).await?;
+        let repos = self.clone();
+        blocking::run(move || {
+            let head = repos.head_blocking(account)?.ok_or(RepoError::NoRepository)?;
+            let slot = ending.disarm();
+            let turn = Turn { repos: repos.clone(), slot, head: head.clone() };
+            let steps = Steps::new(head.commit.data());
+            let mut export = Export {
+                repos,
+                head,
+                since,
+                steps,
+                nodes: None,
+                records: None,
+                sent: HashSet::new(),
+                has_begun: false,
+                _turn: turn,
+            };
+            if since.is_none() {
+                export.read_ahead()?;
+            }
+            Ok(export)
+        })
+        .await
+    }
+}
+
+/// Gives the place back when beginning is cut short.
+struct EndOnDrop(Option<Arc<Slot>>);
+
+impl EndOnDrop {
+    fn disarm(mut self) -> Arc<Slot> {
+        self.0.take().expect("disarmed once")
+    }
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.0 {
+            // Whatever was kept meanwhile goes with the next export, or at the next start.
+            slot.end_export();
+        }
+    }
+}
+
+impl Export {
+    /// The next piece; `None` behind the last.
+    ///
+    /// # Errors
+    /// [`RepoError`] when the repository cannot be read; the export is of no use afterwards.
+    pub async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, RepoError> {
+        blocking::run(move || Ok(self.piece()?.map(|piece| (piece, self)))).await
+    }
+
+    /// The next piece. Blocks.
+    fn piece(&mut self) -> Result<Option<Vec<u8>>, RepoError> {
+        let mut out = Vec::with_capacity(PIECE_BYTES + 16 * 1024);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            car::write_header(&mut out, self.head.commit.cid());
+            if self.wants(self.head.commit.rev()) {
+                car::write_block(&mut out, self.head.commit.block());
+            } else {
+                return Ok(Some(out));
+            }
+        }
+        while out.len() < PIECE_BYTES {
+            match self.steps.next() {
+                None => break,
+                Some(Step::Node(cid)) => self.node(&mut out, cid)?,
+                Some(Step::Record(key, cid)) => self.record(&mut out, key.as_str(), cid)?,
+            }
+        }
+        Ok(if out.is_empty() { None } else { Some(out) })
+    }
+
+    fn wants(&self, rev: Tid) -> bool {
+        self.since.is_none_or(|since| rev > since)
+    }
+
+    fn node(&mut self, out: &mut Vec<u8>, cid: Cid) -> Result<(), RepoError> {
+        let read = self.nodes.as_mut().and_then(|nodes| nodes.by_cid.remove(&cid));
+        let bytes = match read {
+            Some(bytes) => bytes,
+            None => {
+                let node = self.stored_node(cid)?;
+                // What lies under a node is never newer than the node.
+                if !self.wants(node.rev) {
+                    return Ok(());
+                }
+                node.bytes
+            }
+        };
+        self.steps.enter(&bytes)?;
+        car::write_stored_block(out, cid, &bytes);
+        Ok(())
+    }
+
+    fn stored_node(&self, cid: Cid) -> Result<Node, RepoError> {
+        let reader = &self.repos.shared.reader;
+        let contents = self.head.contents;
+        // Looked for again in its first place: between the two looks it may have come back.
+        let places = [repos::node, repos::retained, repos::node];
+        for place in places {
+            if let Some(node) = place(reader, contents, cid)? {
+                return Ok(node);
+            }
+        }
+        Err(MstError::MissingBlock(cid).into())
+    }
+
+    fn record(&mut self, out: &mut Vec<u8>, path: &str, cid: Cid) -> Result<(), RepoError> {
+        let reader = &self.repos.shared.reader;
+        let contents = self.head.contents;
+        let found = match &mut self.records {
+            Some(records) => records.at(path)?,
+            None => repos::record(reader, contents, path)?,
+        };
+        if self.sent.contains(&cid) {
+            return Ok(());
+        }
+        if self.sent.len() < SENT_MAX {
+            self.sent.insert(cid);
+        }
+        if let Some(record) = found.filter(|record| record.cid == cid) {
+            if self.wants(record.rev) {
+                car::write_stored_block(out, cid, &record.bytes);
+            }
+            return Ok(());
+        }
+        let kept = repos::retained(reader, contents, cid)?;
+        let bytes = match kept {
+            Some(kept) => kept.bytes,
+            // It may have come back since.
+            None => {
+                let again = repos::record(reader, contents, path)?.filter(|record| record.cid == cid);
+                again.ok_or(MstError::MissingBlock(cid))?.bytes
+            }
+        };
+        car::write_stored_block(out, cid, &bytes);
+        Ok(())
+    }
+
+    /// Reads everything in the order in which it is stored, when there is room for the tree.
+    fn read_ahead(&mut self) -> Result<(), RepoError> {
+        let reader = &self.repos.shared.reader;
+        let contents = self.head.contents;
+        self.records = Some(Records { scan: repos::records(reader, contents, "", None, Order::Ascending), next: None });
+        if self.head.totals.nodes > NODES_MAX {
+            return Ok(());
+        }
+        let Ok(room) = Arc::clone(&self.repos.shared.roomy_exports).try_acquire_owned() else { return Ok(()) };
+        let expected = usize::try_from(self.head.totals.nodes).unwrap_or_default();
+        let mut by_cid = HashMap::with_capacity(expected);
+        let mut bytes = 0;
+        let read = repos::nodes::<Stop>(reader, contents, |cid, node| {
+            bytes += node.bytes.len();
+            by_cid.insert(cid, node.bytes);
+            if bytes > NODES_BYTES_MAX { Err(Stop::Full) } else { Ok(()) }
+        });
+        match read {
+            Ok(()) | Err(Stop::Full) => self.nodes = Some(Nodes { by_cid, _room: room }),
+            Err(Stop::Read(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Why reading ahead ends early.
+enum Stop {
+    Full,
+    Read(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl Records {
+    /// The record at `path`, which lies behind every path asked for before.
+    fn at(&mut self, path: &str) -> Result<Option<repos::Record>, RepoError> {
+        loop {
+            if self.next.is_none() {
+                self.next = self.scan.next(PAGE_RECORDS)?;
+            }
+            match &self.next {
+                Some((next, _)) if next.as_str() < path => self.next = None,
+                Some((next, _)) if next == path => return Ok(self.next.take().map(|(_, record)| record)),
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Taking over a whole repository from a CAR file.
+//!
+//! The file is read as it comes, each block checked against its CID and put aside ([`super::spool`]). Once it is whole
+//! and its commit is the account's, the tree is walked, and what it reaches is stored beside what the account has. The
+//! last batch switches from one to the other, so readers see the old repository or the new one, and a crash leaves the
+//! old one with a leftover that is swept away. The same file can be sent again at any time.
+//!
+//! The tree keeps its shape and its root; the commit over it is signed anew with the key that this node has for the
+//! account, so that what follows continues from a signature that others can check.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use angel_protocol::crypto::{BadSignature, VerifyingKey};
+use angel_protocol::data::{Block, CborError, Codec, cbor};
+use angel_protocol::ids::Tid;
+use angel_protocol::limits::{NSID_BYTES_MAX, RECORD_KEY_BYTES_MAX};
+use angel_protocol::repo::car::{CarError, CarLimits, CarReader};
+use angel_protocol::repo::mst::MstKey;
+use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit, verify_repository};
+use angel_storage::batch::RowRefused;
+use angel_storage::repos::{self, Contents, Head, Totals};
+use angel_storage::{Batch, firehose};
+use tokio::sync::OwnedMutexGuard;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::cache::{Open, Pending, Slot};
+use super::spool::Spool;
+use super::write::{Made, collection_of};
+use super::{Owner, RepoError, Repos};
+use crate::{blocking, clock};
+
+/// Imports under way at once: each keeps several mebibytes of blocks, and an index of them.
+pub(super) const IMPORTS_MAX: usize = 8;
+
+/// Largest file that is read, in bytes: a repository of several million records.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Most blocks of a file: a million records with their tree, and half as many again. Each takes 16 bytes of memory.
+const FILE_BLOCKS_MAX: u64 = 2_000_000;
+
+/// Most records that are taken over. What is larger is no account of a person or a business.
+const RECORDS_MAX: u64 = 1_500_000;
+
+/// Most collections that are taken over: all of them change hands in one batch.
+const COLLECTIONS_MAX: usize = 2_000;
+
+/// Longest path that is taken over, in bytes: what this node writes is no longer.
+const PATH_BYTES_MAX: usize = NSID_BYTES_MAX + 1 + RECORD_KEY_BYTES_MAX;
+
+/// Bytes after which a batch is handed to the store. With the largest block on top it stays within the bounds.
+const STAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Rows after which a batch is handed to the store.
+const STAGE_ROWS: usize = 8_000;
+
+/// Why a repository is not taken over. What the account has is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportRefused {
+    /// The file is not of its form.
+    #[error(transparent)]
+    Car(#[from] CarError),
+    /// Not exactly one root.
+    #[error("the CAR file has {0} roots; a repository has one")]
+    Roots(usize),
+    /// The root is not among the blocks.
+    #[error("the commit, which is the root of the CAR file, is not among its blocks")]
+    NoCommit,
+    /// The root is no commit.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// No key of the account signed the commit.
+    #[error("the commit is not signed with the account's key: {0}")]
+    Signature(#[from] BadSignature),
+    /// The revision lies in the future.
+    #[error("the revision {0} lies in the future")]
+    FromTheFuture(Tid),
+    /// The tree is not sound or not whole, or of another account.
+    #[error(transparent)]
+    Tree(#[from] ImportError),
+    /// A record is none.
+    #[error("the record at {path} cannot be read: {reason}")]
+    Record {
+        /// Where.
+        path: MstKey,
+        /// What is wrong with it.
+        reason: CborError,
+    },
+    /// A record is no map.
+    #[error("the record at {0} is no object")]
+    NotAnObject(MstKey),
+    /// A path is longer than [`PATH_BYTES_MAX`].
+    #[error("a path has {0} bytes; at most {PATH_BYTES_MAX} are taken over")]
+    PathTooLong(usize),
+    /// More collections than [`COLLECTIONS_MAX`].
+    #[error("the repository has more than {COLLECTIONS_MAX} collections")]
+    TooManyCollections,
+    /// Blocks could not be put aside.
+    #[error("blocks could not be put aside: {0}")]
+    Spool(#[from] io::Error),
+    /// The repository could not be stored.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+}
+
+impl From<RowRefused> for ImportRefused {
+    fn from(error: RowRefused) -> Self {
+        Self::Repo(error.into())
+    }
+}
+
+/// An import under way.
+pub struct Import {
+    repos: Repos,
+    owner: Owner,
+    /// Keys of which one has signed the commit.
+    keys: Vec<VerifyingKey>,
+    slot: Arc<Slot>,
+    reader: CarReader,
+    spool: Spool,
+    /// The commit, once it has come and was believed.
+    commit: Option<SignedCommit>,
+    _turn: OwnedMutexGuard<()>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Repos {
+    /// Begins an import into an account's repository, in the place of what it holds. `keys` are those that the
+    /// account's identity names, and this node's own for it. Imports of one account follow one another.
+    pub async fn import(&self, owner: &Owner, keys: Vec<VerifyingKey>, spool_dir: &Path) -> Import {
+        let slot = self.shared.cache.slot(owner.id);
+        let turn = Arc::clone(&slot.importing).lock_owned().await;
+        let room = Arc::clone(&self.shared.imports).acquire_owned().await.expect("never closed");
+        let limits = CarLimits { bytes_max: FILE_BYTES_MAX, blocks_max: FILE_BLOCKS_MAX };
+        Import {
+            repos: self.clone(),
+            owner: owner.clone(),
+            keys,
+            slot,
+            reader: CarReader::new(limits),
+            spool: Spool::new(spool_dir),
+            commit: None,
+            _turn: turn,
+            _room: room,
+        }
+    }
+}
+
+impl Import {
+    /// Takes the next part of the file.
+    ///
+    /// # Errors
+    /// [`ImportRefused`], as soon as it is certain.
+    pub async fn take(mut self, part: impl AsRef<[u8]> + Send + 'static) -> Result<Self, ImportRefused> {
+        blocking::run(move || {
+            let mut part = part.as_ref();
+            while let Some(block) = self.reader.read(&mut part)? {
+                if self.commit.is_none() && self.reader.roots().is_some_and(|roots| roots.first() == Some(&block.cid()))
+                {
+                    self.commit = Some(self.believed(block)?);
+                } else {
+                    self.spool.add(&block)?;
+                }
+            }
+            Ok(self)
+        })
+        .await
+    }
+
+    /// The commit, if the account's key signed it. What follows costs memory and disk, so this comes first.
+    fn believed(&self, block: Block) -> Result<SignedCommit, ImportRefused> {
+        let commit = SignedCommit::decode(block)?;
+        if *commit.did() != self.owner.did {
+            return Err(ImportError::OtherAccount(commit.did().clone()).into());
+        }
+        if commit.is_from_the_future(clock::now()) {
+            return Err(ImportRefused::FromTheFuture(commit.rev()));
+        }
+        self.signer(&commit)?;
+        Ok(commit)
+    }
+
+    fn signer(&self, commit: &SignedCommit) -> Result<VerifyingKey, BadSignature> {
+        self.keys.iter().find(|key| commit.verify(**key).is_ok()).copied().ok_or(BadSignature)
+    }
+
+    /// The file has ended: puts the repository in the place of what the account has, durably. `announce` tells
+    /// followers, which is due for an account that is served.
+    ///
+    /// # Errors
+    /// [`ImportRefused`], by what is wrong.
+    pub async fn finish(self, announce: bool) -> Result<Made, ImportRefused> {
+        let Self { repos, owner, slot, reader, mut spool, commit, keys, .. } = self;
+        let roots = reader.finish()?;
+        if roots.len() != 1 {
+            return Err(ImportRefused::Roots(roots.len()));
+        }
+        let commit = commit.ok_or(ImportRefused::NoCommit)?;
+        let mut open = Arc::clone(&slot.open).lock_owned().await;
+        slot.until_durable(slot.handed_over()).await?;
+        blocking::run(move || {
+            spool.close();
+            let key = keys.iter().find(|key| commit.verify(**key).is_ok()).copied().ok_or(BadSignature)?;
+            let taking = Taking::begin(&repos, &owner, &commit)?;
+            let (made, head) = taking.run(&spool, &commit, key, announce)?;
+            slot.hand_over(Pending::default());
+            slot.land(true);
+            *open = Some(Open::at(head));
+            Ok(made)
+        })
+        .await
+    }
+}
+
+/// Storing a repository beside the one in force, and the switch.
+struct Taking<'a> {
+    repos: &'a Repos,
+    owner: &'a Owner,
+    before: Option<Head>,
+    contents: Contents,
+    rev: Tid,
+    batch: Batch,
+    nodes_in_parts: u64,
+    collections: Vec<String>,
+    has_failed: Arc<AtomicBool>,
+    is_in_force: bool,
+}
+
+impl<'a> Taking<'a> {
+    fn begin(repos: &'a Repos, owner: &'a Owner, commit: &SignedCommit) -> Result<Self, ImportRefused> {
+        let reader = &repos.shared.reader;
+        let before = repos.head_blocking(owner.id)?;
+        let newest = before.as_ref().map_or(Tid::MIN, |head| head.commit.rev()).max(commit.rev());
+        let rev = repos.clock_after(Some(newest)).next(clock::now()).map_err(RepoError::from)?;
+        let generation = repos::next_generation(reader, owner.id).map_err(RepoError::from)?;
+        let contents = Contents { account: owner.id, generation };
+        let mut batch = Batch::new();
+        repos::put_leftover(&mut batch, contents)?;
+        let has_failed = Arc::default();
+        let (nodes_in_parts, collections, is_in_force) = (0, Vec::new(), false);
+        Ok(Self { repos, owner, before, contents, rev, batch, nodes_in_parts, collections, has_failed, is_in_force })
+    }
+
+    fn run(
+        mut self,
+        spool: &Spool,
+        commit: &SignedCommit,
+        key: VerifyingKey,
+        announce: bool,
+    ) -> Result<(Made, Head), ImportRefused> {
+        let totals = verify_repository(spool, commit, &self.owner.did, key, RECORDS_MAX, |found| self.stage(found))?;
+        self.hand_over();
+        let totals = Totals { records: totals.records, nodes: totals.nodes, nodes_in_parts: self.nodes_in_parts };
+        let signed = Commit { did: self.owner.did.clone(), data: commit.data(), rev: self.rev, prev: None };
+        let head = Head { commit: signed.sign(&self.owner.key), contents: self.contents, totals };
+        self.switch(&head, announce)?;
+        Ok((Made { cid: head.commit.cid(), rev: self.rev }, head))
+    }
+
+    fn stage(&mut self, found: Found<'_>) -> Result<(), ImportRefused> {
+        match found {
+            Found::Node(node) => {
+                let in_parts = repos::put_node(&mut self.batch, self.contents, self.rev, node)?;
+                self.nodes_in_parts += u64::from(in_parts);
+            }
+            Found::Record(key, record) => self.stage_record(key, record)?,
+        }
+        if self.batch.bytes() >= STAGE_BYTES || self.batch.rows() >= STAGE_ROWS {
+            self.hand_over();
+        }
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err(RepoError::Store(angel_storage::CommitError::Closed).into());
+        }
+        Ok(())
+    }
+
+    fn stage_record(&mut self, key: &MstKey, record: &Block) -> Result<(), ImportRefused> {
+        let path = key.as_str();
+        if path.len() > PATH_BYTES_MAX {
+            return Err(ImportRefused::PathTooLong(path.len()));
+        }
+        let value = cbor::decode(record.bytes());
+        let value = value.map_err(|reason| ImportRefused::Record { path: key.clone(), reason })?;
+        if value.as_map().is_none() || record.cid().codec() != Codec::DagCbor {
+            return Err(ImportRefused::NotAnObject(key.clone()));
+        }
+        let collection = collection_of(path);
+        if self.collections.last().is_none_or(|last| last != collection) {
+            if self.collections.len() >= COLLECTIONS_MAX {
+                return Err(ImportRefused::TooManyCollections);
+            }
+            self.collections.push(collection.to_owned());
+            repos::put_collection(&mut self.batch, self.contents, collection, false)?;
+        }
+        Ok(repos::put_record(&mut self.batch, self.contents, path, self.rev, record, None)?)
+    }
+
+    /// Hands over what was staged; the store keeps the order of batches.
+    fn hand_over(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        let has_failed = Arc::clone(&self.has_failed);
+        self.repos.shared.writer.submit_blocking(batch, move |outcome| {
+            if outcome.is_err() {
+                has_failed.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// One batch, after which the new contents are in force and the old ones a leftover.
+    fn switch(&mut self, head: &Head, announce: bool) -> Result<(), ImportRefused> {
+        let mut batch = Batch::new();
+        if let Some(before) = &self.before {
+            self.repos.stage_end(&mut batch, before.contents)?;
+        }
+        for collection in &self.collections {
+            repos::put_collection(&mut batch, self.contents, collection, true)?;
+        }
+        repos::put_head(&mut batch, head)?;
+        repos::remove_leftover(&mut batch, self.contents)?;
+        if announce {
+            batch.append_event(firehose::sync(self.owner.id, &head.commit, clock::now())?)?;
+        }
+        self.repos.shared.writer.commit(batch).map_err(RepoError::from)?;
+        self.is_in_force = true;
+        if let Some(before) = &self.before {
+            self.repos.shared.leftovers.leftover(before.contents);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        if !self.is_in_force {
+            // What is still on its way has to be there before it can be swept. A failure stops the store anyway.
+            drop(self.repos.shared.writer.commit(Batch::new()));
+            self.repos.shared.leftovers.leftover(self.contents);
+        }
+    }
+}

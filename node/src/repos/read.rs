@@ -1,0 +1,161 @@
+//! Reading: without a lock, from what the store holds at that moment. Every function here blocks.
+
+use angel_protocol::data::Cid;
+use angel_protocol::ids::{Nsid, RecordKey};
+use angel_protocol::repo::car;
+use angel_protocol::repo::mst::{self, MstError, MstKey};
+use angel_storage::AccountId;
+use angel_storage::repos::{self, Head, Order, Record};
+
+use super::write::Blocks;
+use super::{RepoError, Repos};
+
+/// How often a proof is begun anew because the tree moved on under it. Each round is far shorter than a write.
+const PROOF_ATTEMPTS: usize = 16;
+
+/// A page of records.
+pub struct Listed {
+    /// Record keys and records.
+    pub records: Vec<(String, Record)>,
+}
+
+/// What a repository holds.
+pub struct Description {
+    /// In order.
+    pub collections: Vec<String>,
+}
+
+impl Repos {
+    /// The head of a repository, with figures about it; `None` when the account has none.
+    pub fn head_blocking(&self, account: AccountId) -> Result<Option<Head>, RepoError> {
+        Ok(repos::head(&self.shared.reader, account)?)
+    }
+
+    /// Up to `limit` heads of accounts behind `after`.
+    pub fn heads_blocking(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Head>, RepoError> {
+        Ok(repos::heads(&self.shared.reader, after, limit)?)
+    }
+
+    /// A record; `None` when there is none at that path.
+    pub fn record_blocking(
+        &self,
+        account: AccountId,
+        collection: &Nsid,
+        rkey: &str,
+    ) -> Result<Option<Record>, RepoError> {
+        let Some(contents) = repos::contents(&self.shared.reader, account)? else { return Ok(None) };
+        let path = format!("{collection}/{rkey}");
+        Ok(repos::record(&self.shared.reader, contents, &path)?)
+    }
+
+    /// Up to `limit` records of a collection, from the greatest key down, or from the least up with `reverse`, behind
+    /// the key `cursor`.
+    pub fn list_blocking(
+        &self,
+        account: AccountId,
+        collection: &Nsid,
+        limit: usize,
+        cursor: Option<&str>,
+        reverse: bool,
+    ) -> Result<Listed, RepoError> {
+        let reader = &self.shared.reader;
+        let mut listed = Listed { records: Vec::with_capacity(limit) };
+        let Some(contents) = repos::contents(reader, account)? else { return Ok(listed) };
+        let prefix = format!("{collection}/");
+        // The character behind the slash: every path of the collection is less.
+        let behind = format!("{collection}0");
+        let mut scan = match (cursor, reverse) {
+            (None, true) => repos::records(reader, contents, &prefix, Some(&behind), Order::Ascending),
+            (None, false) => repos::records(reader, contents, &prefix, Some(&behind), Order::Descending),
+            (Some(cursor), true) => {
+                // No key lies between a key and itself with the least character behind it.
+                let first = format!("{prefix}{cursor}-");
+                repos::records(reader, contents, &first, Some(&behind), Order::Ascending)
+            }
+            (Some(cursor), false) => {
+                let end = format!("{prefix}{cursor}");
+                repos::records(reader, contents, &prefix, Some(&end), Order::Descending)
+            }
+        };
+        while listed.records.len() < limit
+            && let Some((mut path, record)) = scan.next(limit)?
+        {
+            listed.records.push((path.split_off(prefix.len()), record));
+        }
+        Ok(listed)
+    }
+
+    /// What a repository holds; `None` when the account has none.
+    pub fn describe_blocking(&self, account: AccountId) -> Result<Option<Description>, RepoError> {
+        let Some(contents) = repos::contents(&self.shared.reader, account)? else { return Ok(None) };
+        Ok(Some(Description { collections: repos::collections(&self.shared.reader, contents)? }))
+    }
+
+    /// Up to `limit` accounts behind `after` that have a record in `collection`.
+    pub fn accounts_with_blocking(
+        &self,
+        collection: &Nsid,
+        after: Option<AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, RepoError> {
+        Ok(repos::accounts_with(&self.shared.reader, collection.as_str(), after, limit)?)
+    }
+
+    /// A CAR file with the commit, the nodes on the way to the record and the record, or the proof that there is none.
+    pub fn proof_blocking(
+        &self,
+        account: AccountId,
+        collection: &Nsid,
+        rkey: &RecordKey,
+    ) -> Result<Vec<u8>, RepoError> {
+        let path = format!("{collection}/{rkey}");
+        let key: MstKey = path.parse().map_err(|reason| RepoError::Path { path: path.clone(), reason })?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let head = self.head_blocking(account)?.ok_or(RepoError::NoRepository)?;
+            match self.proof_at(&head, &key) {
+                // A write came in between: what was there a moment ago is gone.
+                Err(RepoError::Tree(MstError::MissingBlock(_))) if attempt < PROOF_ATTEMPTS => {}
+                proof => return proof,
+            }
+        }
+    }
+
+    fn proof_at(&self, head: &Head, key: &MstKey) -> Result<Vec<u8>, RepoError> {
+        let reader = &self.shared.reader;
+        let source = Blocks::new(reader, head.contents, &[]);
+        let (value, nodes) = mst::prove(&source, head.commit.data(), key)?;
+        let mut out = car::encode(head.commit.cid(), std::iter::once(head.commit.block()).chain(&nodes));
+        if let Some(cid) = value {
+            let record = repos::record(reader, head.contents, key.as_str())?.filter(|record| record.cid == cid);
+            let record = record.ok_or(MstError::MissingBlock(cid))?;
+            car::write_stored_block(&mut out, cid, &record.bytes);
+        }
+        Ok(out)
+    }
+
+    /// A CAR file with the blocks named: commits, nodes, records.
+    ///
+    /// # Errors
+    /// [`RepoError::BlockNotFound`] when one of them is not part of the repository.
+    pub fn blocks_blocking(&self, account: AccountId, cids: &[Cid]) -> Result<Vec<u8>, RepoError> {
+        let reader = &self.shared.reader;
+        let head = self.head_blocking(account)?.ok_or(RepoError::NoRepository)?;
+        let mut out = Vec::new();
+        car::write_rootless_header(&mut out);
+        for cid in cids {
+            if *cid == head.commit.cid() {
+                car::write_block(&mut out, head.commit.block());
+            } else if let Some(node) = repos::node(reader, head.contents, *cid)? {
+                car::write_stored_block(&mut out, *cid, &node.bytes);
+            } else {
+                let path = repos::path_of(reader, head.contents, *cid)?;
+                let record = path.map(|path| repos::record(reader, head.contents, &path)).transpose()?.flatten();
+                let record = record.filter(|record| record.cid == *cid).ok_or(RepoError::BlockNotFound(*cid))?;
+                car::write_stored_block(&mut out, *cid, &record.bytes);
+            }
+        }
+        Ok(out)
+    }
+}

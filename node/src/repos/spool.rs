@@ -1,0 +1,160 @@
+//! Where the blocks of a repository that is being imported wait until all have arrived: files may bring them in any
+//! order, and only the tree tells which are needed.
+//!
+//! A few mebibytes are kept in memory, the rest goes into a file without a name, which the system takes back when the
+//! import ends, however it ends.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use angel_protocol::data::{Block, Cid, Codec};
+use angel_protocol::repo::{BlockSource, SourceError};
+
+/// Bytes that one import keeps in memory before it goes on to its file.
+const MEMORY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Blocks put aside.
+pub(super) struct Spool {
+    dir: PathBuf,
+    memory: Vec<u8>,
+    file: Option<File>,
+    /// Bytes that are in the file. What is in memory comes behind them.
+    filed: u64,
+    /// Where blocks begin, by the first bytes of their digest. Sorted once everything is there.
+    index: Vec<(u64, u64)>,
+    is_sorted: bool,
+}
+
+/// Bytes ahead of a block: its digest and its length.
+const PREFIX_BYTES: usize = 32 + 4;
+
+impl Spool {
+    /// An empty one, with its file in `dir` if it needs one.
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), memory: Vec::new(), file: None, filed: 0, index: Vec::new(), is_sorted: true }
+    }
+
+    /// Puts a block aside. Only DAG-CBOR can be part of a repository; anything else is passed over.
+    pub(super) fn add(&mut self, block: &Block) -> io::Result<()> {
+        if block.cid().codec() != Codec::DagCbor {
+            return Ok(());
+        }
+        let bytes = block.bytes();
+        if self.memory.len() + PREFIX_BYTES + bytes.len() > MEMORY_BYTES {
+            self.spill()?;
+        }
+        self.index.push((short(block.cid()), self.filed + self.memory.len() as u64));
+        self.is_sorted = false;
+        self.memory.extend_from_slice(block.cid().digest());
+        // A block has at most a megabyte.
+        self.memory.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.memory.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Everything is there: makes blocks findable.
+    pub(super) fn close(&mut self) {
+        self.index.sort_unstable();
+        self.is_sorted = true;
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(nameless(&self.dir)?),
+        };
+        file.write_all(&self.memory)?;
+        self.filed += self.memory.len() as u64;
+        self.memory.clear();
+        Ok(())
+    }
+
+    fn find(&self, cid: &Cid) -> io::Result<Option<Arc<[u8]>>> {
+        let wanted = short(*cid);
+        let first = self.index.partition_point(|(short, _)| *short < wanted);
+        for (short, at) in self.index.iter().skip(first) {
+            if *short != wanted {
+                break;
+            }
+            if let Some(bytes) = self.read(*at, cid)? {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The block at `at`, if it is `cid`.
+    fn read(&self, at: u64, cid: &Cid) -> io::Result<Option<Arc<[u8]>>> {
+        if let Some(at) = at.checked_sub(self.filed) {
+            let rest = usize::try_from(at).ok().and_then(|at| self.memory.get(at..)).unwrap_or_default();
+            let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+            return Ok(length_of(prefix, cid).and_then(|length| rest.get(..length)).map(Into::into));
+        }
+        let Some(file) = &self.file else { return Ok(None) };
+        let mut prefix = [0; PREFIX_BYTES];
+        file.read_exact_at(&mut prefix, at)?;
+        let Some(length) = length_of(&prefix, cid) else { return Ok(None) };
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, at + PREFIX_BYTES as u64)?;
+        Ok(Some(bytes.into()))
+    }
+}
+
+impl BlockSource for Spool {
+    fn get(&self, cid: &Cid) -> Result<Option<Arc<[u8]>>, SourceError> {
+        if !self.is_sorted || cid.codec() != Codec::DagCbor {
+            return Ok(None);
+        }
+        self.find(cid).map_err(|error| SourceError(Box::new(error)))
+    }
+}
+
+fn short(cid: Cid) -> u64 {
+    cid.digest().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The length that a prefix tells, if it is that of `cid`.
+fn length_of(prefix: &[u8; PREFIX_BYTES], cid: &Cid) -> Option<usize> {
+    let (digest, length) = prefix.split_first_chunk::<32>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length.first_chunk()?)).ok()?;
+    (digest == cid.digest()).then_some(length)
+}
+
+/// A file that nobody else can open, gone once it is closed.
+fn nameless(dir: &Path) -> io::Result<File> {
+    fs::create_dir_all(dir)?;
+    let path = dir.join(format!("import-{:032x}", rand::random::<u128>()));
+    let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_back_from_memory_and_from_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut spool = Spool::new(&dir.path().join("spool"));
+        let block = |n: u32| Block::new(Codec::DagCbor, n.to_be_bytes().repeat(50_000));
+        for n in 0..100 {
+            spool.add(&block(n)).expect("writes");
+        }
+        let raw = Block::new(Codec::Raw, b"blob".as_slice());
+        spool.add(&raw).expect("passes over");
+        spool.add(&block(3)).expect("writes a second time");
+        spool.close();
+        assert!(spool.filed > 0 && !spool.memory.is_empty(), "both were used");
+        assert!(spool.memory.len() <= MEMORY_BYTES);
+        assert_eq!(fs::read_dir(dir.path().join("spool")).expect("is there").count(), 0, "it has no name");
+        for n in (0..100).rev() {
+            assert_eq!(spool.get(&block(n).cid()).expect("reads").as_deref(), Some(&block(n).bytes()[..]), "{n}");
+        }
+        assert_eq!(spool.get(&block(100).cid()).expect("reads"), None);
+        assert_eq!(spool.get(&raw.cid()).expect("reads"), None);
+    }
+}

@@ -1,0 +1,453 @@
+//! From writes to a commit that is durable.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use angel_protocol::crypto::SigningKey;
+use angel_protocol::data::{BlobRef, Block, Cid, Codec, blob_refs, cbor};
+use angel_protocol::ids::{Did, RepoPath, Tid};
+use angel_protocol::repo::mst::{Change, Entries, MstKey};
+use angel_protocol::repo::{BlockSource, NewCommit, Repository, SourceError, Write, WriteError};
+use angel_storage::batch::RowRefused;
+use angel_storage::repos::{self, Contents, Head, PART_BYTES, Record, Totals};
+use angel_storage::{AccountId, Batch, CommitError, Reader, firehose};
+use tokio::sync::oneshot;
+
+use super::cache::{Collections, Open, Pending, Slot, TREE_BYTES_MAX};
+use super::{Action, Owner, RepoError, RepoWrite, Repos, Swap};
+use crate::{blocking, clock};
+
+/// A commit that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its CID.
+    pub cid: Cid,
+    /// Its revision.
+    pub rev: Tid,
+}
+
+/// What a write becomes before it is durable.
+enum Submitted {
+    /// A commit, which is on its way.
+    Made(Made),
+    /// Nothing; it was so already, once batch `after` is durable.
+    Unchanged { after: u64 },
+}
+
+/// How followers are told of a commit.
+enum Told {
+    Commit,
+    Sync,
+}
+
+type Answer = oneshot::Sender<Result<angel_storage::Committed, CommitError>>;
+
+impl Repos {
+    /// Makes one commit of `writes`, all of them or none, and returns when it is durable. Writes to one repository
+    /// queue up; none is refused for another. `None` when nothing was to be changed.
+    ///
+    /// # Errors
+    /// [`RepoError`], by what is wrong.
+    pub async fn write(
+        &self,
+        owner: &Owner,
+        writes: Vec<RepoWrite>,
+        swap: Option<Cid>,
+    ) -> Result<Option<Made>, RepoError> {
+        self.submit(owner, move |_| Ok(()), Told::Commit, writes, swap).await
+    }
+
+    /// Signs the tree anew and tells followers with `#sync` where it is: after an import, a change of key, or a time
+    /// in which the repository was not served. `stage` adds what else belongs to the same batch, ahead of that event.
+    ///
+    /// # Errors
+    /// [`RepoError`], by what is wrong.
+    pub async fn resync(
+        &self,
+        owner: &Owner,
+        stage: impl FnOnce(&mut Batch) -> Result<(), RowRefused> + Send + 'static,
+    ) -> Result<Made, RepoError> {
+        let made = self.submit(owner, stage, Told::Sync, Vec::new(), None).await?;
+        Ok(made.expect("a commit that is asked for by name is made"))
+    }
+
+    /// Adds an empty repository for a new account to `batch`. Whoever writes the batch tells of the commit.
+    ///
+    /// # Errors
+    /// The batch is full, or the clock is at its end.
+    pub fn stage_new(
+        &self,
+        batch: &mut Batch,
+        account: AccountId,
+        did: &Did,
+        key: &SigningKey,
+    ) -> Result<NewCommit, RepoError> {
+        let rev = self.clock_after(None).next(clock::now())?;
+        let first = Repository::create(did.clone(), rev, key);
+        let contents = Contents { account, generation: 0 };
+        for node in &first.nodes {
+            repos::put_node(batch, contents, rev, node)?;
+        }
+        let totals = Totals { nodes: first.nodes.len() as u64, ..Totals::default() };
+        repos::put_head(batch, &Head { commit: first.repository.head().clone(), contents, totals })?;
+        Ok(first)
+    }
+
+    async fn submit(
+        &self,
+        owner: &Owner,
+        stage: impl FnOnce(&mut Batch) -> Result<(), RowRefused> + Send + 'static,
+        told: Told,
+        writes: Vec<RepoWrite>,
+        swap: Option<Cid>,
+    ) -> Result<Option<Made>, RepoError> {
+        let slot = self.shared.cache.slot(owner.id);
+        let mut open = Arc::clone(&slot.open).lock_owned().await;
+        let (answer, answered) = oneshot::channel();
+        let (repos, owner, at) = (self.clone(), owner.clone(), Arc::clone(&slot));
+        let submitted = blocking::run(move || {
+            let submitted = repos.make(&at, &mut open, &owner, stage, &told, writes, swap, answer);
+            drop(open);
+            submitted
+        })
+        .await?;
+        match submitted {
+            Submitted::Made(made) => {
+                answered.await.unwrap_or(Err(CommitError::Closed))?;
+                Ok(Some(made))
+            }
+            Submitted::Unchanged { after } => {
+                slot.until_durable(after).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the commit and hands it to the store. Blocks.
+    #[expect(clippy::too_many_arguments, reason = "one call, which moves all of them to another thread")]
+    fn make(
+        &self,
+        slot: &Arc<Slot>,
+        place: &mut Option<Open>,
+        owner: &Owner,
+        stage: impl FnOnce(&mut Batch) -> Result<(), RowRefused>,
+        told: &Told,
+        writes: Vec<RepoWrite>,
+        swap: Option<Cid>,
+        answer: Answer,
+    ) -> Result<Submitted, RepoError> {
+        if slot.has_failed() {
+            // The store has stopped, or is about to: what is in memory was never written.
+            return Err(CommitError::Closed.into());
+        }
+        let open = match place {
+            Some(open) => open,
+            None => place.insert(Open::load(&self.shared.reader, slot.account)?),
+        };
+        let head = open.repository.head();
+        if swap.is_some_and(|swap| swap != head.cid()) {
+            return Err(RepoError::HeadSwapped(head.cid()));
+        }
+        let pending = slot.pending();
+        let blocks = Blocks::new(&self.shared.reader, open.contents, &pending);
+        let (writes, blobs) = resolve(&open.repository, &blocks, writes)?;
+        if writes.is_empty() && matches!(told, Told::Commit) {
+            return Ok(Submitted::Unchanged { after: slot.handed_over() });
+        }
+
+        let now = clock::now();
+        let rev = self.clock_after(Some(head.rev())).next(now)?;
+        let new = open.repository.write(&blocks, writes, rev, &owner.key)?;
+        let mut batch = Batch::new();
+        let staging = Staging { repos: self, blocks: &blocks, contents: open.contents, rev, keeps: slot.is_exported() };
+        let (totals, collections) = staging.stage(&mut batch, open, &new, &blobs)?;
+        stage(&mut batch)?;
+        batch.append_event(match told {
+            Told::Commit => firehose::commit(owner.id, &new, now)?,
+            Told::Sync => firehose::sync(owner.id, new.repository.head(), now)?,
+        })?;
+
+        // From here on nothing fails: the batch is on its way, and what is held open follows it.
+        if staging.keeps {
+            slot.set_retained(true);
+        }
+        let made = Made { cid: new.repository.head().cid(), rev };
+        let fetched = blocks.fetched.get() + new.nodes.iter().map(|node| node.bytes().len()).sum::<usize>();
+        open.advance(slot, new.repository.clone(), totals, fetched);
+        open.follow(collections);
+        slot.hand_over(pending_of(new));
+        let landing = Arc::clone(slot);
+        self.shared.writer.submit_blocking(batch, move |outcome| {
+            landing.land(outcome.is_ok());
+            // Whoever asked may have gone; the commit stands.
+            let _ = answer.send(outcome);
+        });
+        Ok(Submitted::Made(made))
+    }
+
+    /// The record at `path` as the batches handed over leave it.
+    fn record_before(&self, blocks: &Blocks<'_>, path: &str) -> Result<Record, RepoError> {
+        for pending in blocks.pending.iter().rev() {
+            if let Some(record) = pending.records.get(path) {
+                let block = record.as_ref().ok_or(RepoError::Broken("the tree has a record that was deleted"))?;
+                return Ok(Record { cid: block.cid(), rev: Tid::MIN, bytes: block.bytes().to_vec() });
+            }
+        }
+        let record = repos::record(&self.shared.reader, blocks.contents, path)?;
+        record.ok_or(RepoError::Broken("the tree has a record that is not stored"))
+    }
+}
+
+impl Open {
+    /// Goes on to the next commit.
+    fn advance(&mut self, slot: &Slot, repository: Repository, totals: Totals, fetched: usize) {
+        self.repository = repository;
+        self.totals = totals;
+        self.tree_bytes += fetched;
+        if self.tree_bytes > TREE_BYTES_MAX {
+            self.repository.unload();
+            self.tree_bytes = 0;
+        }
+        slot.set_tree_bytes(self.tree_bytes);
+    }
+}
+
+/// The blobs that records refer to, by path.
+type Blobs = HashMap<String, Vec<BlobRef>>;
+
+/// What the writes come to, given what is there: those that change something, and the blobs of their records.
+fn resolve(
+    repository: &Repository,
+    blocks: &Blocks<'_>,
+    writes: Vec<RepoWrite>,
+) -> Result<(Vec<Write>, Blobs), RepoError> {
+    let mut resolved = Vec::with_capacity(writes.len());
+    let mut blobs = Blobs::new();
+    let mut written: HashMap<RepoPath, Option<Cid>> = HashMap::new();
+    for RepoWrite { path, action, swap } in writes {
+        let asks = swap.is_some() || matches!(action, Action::Put(_) | Action::Remove);
+        let before = match written.get(&path) {
+            Some(before) => *before,
+            None if asks => repository.get(blocks, &key_of(&path)?)?,
+            None => None,
+        };
+        if swap.is_some_and(|swap| before != swap.expected()) {
+            return Err(RepoError::RecordSwapped { path, found: before });
+        }
+        let (write, after) = match (action, before) {
+            (Action::Put(record), Some(before)) if before == record.cid() => continue,
+            (Action::Remove, None) => continue,
+            (Action::Put(record), Some(_)) | (Action::Update(record), _) => {
+                (Write::Update { path: path.clone(), record: record.block.clone() }, Some(record))
+            }
+            (Action::Put(record), None) | (Action::Create(record), _) => {
+                (Write::Create { path: path.clone(), record: record.block.clone() }, Some(record))
+            }
+            (Action::Delete, _) | (Action::Remove, Some(_)) => (Write::Delete { path: path.clone() }, None),
+        };
+        resolved.push(write);
+        written.insert(path.clone(), after.as_ref().map(super::NewRecord::cid));
+        match after {
+            Some(record) if !record.blobs.is_empty() => drop(blobs.insert(path.to_string(), record.blobs)),
+            _ => drop(blobs.remove(&path.to_string())),
+        }
+    }
+    Ok((resolved, blobs))
+}
+
+impl Swap {
+    const fn expected(self) -> Option<Cid> {
+        match self {
+            Self::Absent => None,
+            Self::Record(cid) => Some(cid),
+        }
+    }
+}
+
+fn key_of(path: &RepoPath) -> Result<MstKey, RepoError> {
+    let key = MstKey::try_from(path);
+    key.map_err(|reason| RepoError::Write(WriteError::Key { path: path.clone(), reason }))
+}
+
+/// Puts a commit into a batch.
+struct Staging<'a> {
+    repos: &'a Repos,
+    blocks: &'a Blocks<'a>,
+    contents: Contents,
+    rev: Tid,
+    /// Superseded blocks are kept, for exports.
+    keeps: bool,
+}
+
+impl Staging<'_> {
+    fn stage(
+        &self,
+        batch: &mut Batch,
+        open: &Open,
+        new: &NewCommit,
+        blobs: &Blobs,
+    ) -> Result<(Totals, Collections), RepoError> {
+        let mut totals = open.totals;
+        self.stage_nodes(batch, open, new, &mut totals)?;
+        let records: BTreeMap<Cid, &Block> = new.records.iter().map(|block| (block.cid(), block)).collect();
+        for change in &new.changes {
+            self.stage_record(batch, change, &records, blobs)?;
+            totals.records = match (change.before, change.after) {
+                (None, Some(_)) => totals.records + 1,
+                (Some(_), None) => totals.records.saturating_sub(1),
+                _ => totals.records,
+            };
+        }
+        let collections = self.stage_collections(batch, open, new)?;
+        let commit = new.repository.head().clone();
+        repos::put_head(batch, &Head { commit, contents: self.contents, totals })?;
+        Ok((totals, collections))
+    }
+
+    fn stage_nodes(
+        &self,
+        batch: &mut Batch,
+        open: &Open,
+        new: &NewCommit,
+        totals: &mut Totals,
+    ) -> Result<(), RepoError> {
+        for node in &new.nodes {
+            let in_parts = repos::put_node(batch, self.contents, self.rev, node)?;
+            totals.nodes += 1;
+            totals.nodes_in_parts += u64::from(in_parts);
+        }
+        let old_head = open.repository.head().cid();
+        for cid in new.removed.iter().filter(|cid| **cid != old_head) {
+            let mut length = 0;
+            if self.keeps || open.totals.nodes_in_parts > 0 {
+                let bytes = self.blocks.get(cid).map_err(|error| RepoError::Tree(error.into()))?;
+                let bytes = bytes.ok_or(RepoError::Broken("the tree had a node that is not stored"))?;
+                length = bytes.len();
+                if self.keeps {
+                    repos::retain(batch, self.contents, *cid, self.rev, &bytes)?;
+                }
+            }
+            repos::delete_node(batch, self.contents, *cid, length)?;
+            totals.nodes = totals.nodes.saturating_sub(1);
+            totals.nodes_in_parts = totals.nodes_in_parts.saturating_sub(u64::from(length > PART_BYTES));
+        }
+        Ok(())
+    }
+
+    fn stage_record(
+        &self,
+        batch: &mut Batch,
+        change: &Change,
+        records: &BTreeMap<Cid, &Block>,
+        blobs: &Blobs,
+    ) -> Result<(), RepoError> {
+        let path = change.key.as_str();
+        let before = change.before.map(|_| self.repos.record_before(self.blocks, path)).transpose()?;
+        if let Some(before) = before.as_ref().filter(|_| self.keeps) {
+            repos::retain(batch, self.contents, before.cid, self.rev, &before.bytes)?;
+        }
+        match (change.after, &before) {
+            (Some(after), before) => {
+                let record = records.get(&after).ok_or(RepoError::Broken("a commit lacks its record"))?;
+                repos::put_record(batch, self.contents, path, self.rev, record, before.as_ref())?;
+            }
+            (None, Some(before)) => repos::delete_record(batch, self.contents, path, before)?,
+            (None, None) => {}
+        }
+        let _ = (blobs, before.map(|before| blobs_of(&before.bytes)));
+        Ok(())
+    }
+
+    fn stage_collections(&self, batch: &mut Batch, open: &Open, new: &NewCommit) -> Result<Collections, RepoError> {
+        let mut collections = Collections::default();
+        let of = |change: &Change| collection_of(change.key.as_str()).to_owned();
+        let created: BTreeSet<_> = new.changes.iter().filter(|change| change.before.is_none()).map(of).collect();
+        let deleted: BTreeSet<_> = new.changes.iter().filter(|change| change.after.is_none()).map(of).collect();
+        for collection in &created {
+            if !open.knows_collection(collection) {
+                repos::put_collection(batch, self.contents, collection, true)?;
+                collections.come.push(collection.clone());
+            }
+        }
+        for collection in deleted.difference(&created) {
+            let source = With { nodes: &new.nodes, blocks: self.blocks };
+            if !holds_any(&source, new.repository.head().data(), collection)? {
+                repos::remove_collection(batch, self.contents, collection, true)?;
+                collections.gone.push(collection.clone());
+            }
+        }
+        Ok(collections)
+    }
+}
+
+/// Whether the tree has a record in `collection`.
+fn holds_any(source: &dyn BlockSource, root: Cid, collection: &str) -> Result<bool, RepoError> {
+    // No record key begins with less than a hyphen.
+    let first = format!("{collection}/-");
+    let first = first.parse().map_err(|reason| RepoError::Path { path: first, reason })?;
+    match Entries::starting_at(source, root, first).next() {
+        None => Ok(false),
+        Some(entry) => Ok(collection_of(entry?.0.as_str()) == collection),
+    }
+}
+
+/// The first part of a path.
+pub(super) fn collection_of(path: &str) -> &str {
+    path.split_once('/').map_or(path, |(collection, _)| collection)
+}
+
+/// The blobs that stored bytes refer to; none when they are no value, as nothing can be learned from them then.
+pub(super) fn blobs_of(bytes: &[u8]) -> Vec<BlobRef> {
+    cbor::decode(bytes).map(|value| blob_refs(&value)).unwrap_or_default()
+}
+
+fn pending_of(new: NewCommit) -> Pending {
+    let records: BTreeMap<Cid, Block> = new.records.into_iter().map(|block| (block.cid(), block)).collect();
+    let at = |change: Change| (change.key.as_str().to_owned(), change.after.and_then(|cid| records.get(&cid).cloned()));
+    Pending { records: new.changes.into_iter().map(at).collect(), nodes: new.nodes }
+}
+
+/// Tree nodes as the batches handed over leave them.
+pub(super) struct Blocks<'a> {
+    reader: &'a Reader,
+    contents: Contents,
+    pending: &'a [Arc<Pending>],
+    /// Bytes that were read.
+    fetched: Cell<usize>,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) const fn new(reader: &'a Reader, contents: Contents, pending: &'a [Arc<Pending>]) -> Self {
+        Self { reader, contents, pending, fetched: Cell::new(0) }
+    }
+}
+
+impl BlockSource for Blocks<'_> {
+    fn get(&self, cid: &Cid) -> Result<Option<Arc<[u8]>>, SourceError> {
+        let found = match self.pending.iter().rev().find_map(|pending| pending.node(cid)) {
+            Some(node) => Some(Arc::clone(node.bytes())),
+            None if cid.codec() != Codec::DagCbor => None,
+            None => repos::node(self.reader, self.contents, *cid)
+                .map_err(|error| SourceError(Box::new(error)))?
+                .map(|node| node.bytes.into()),
+        };
+        self.fetched.set(self.fetched.get() + found.as_ref().map_or(0, |bytes| bytes.len()));
+        Ok(found)
+    }
+}
+
+/// New nodes, then those of before.
+struct With<'a> {
+    nodes: &'a [Block],
+    blocks: &'a Blocks<'a>,
+}
+
+impl BlockSource for With<'_> {
+    fn get(&self, cid: &Cid) -> Result<Option<Arc<[u8]>>, SourceError> {
+        match self.nodes.iter().find(|node| node.cid() == *cid) {
+            Some(node) => Ok(Some(Arc::clone(node.bytes()))),
+            None => self.blocks.get(cid),
+        }
+    }
+}
