@@ -9,7 +9,7 @@ mod cache;
 mod seal;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::Arc;

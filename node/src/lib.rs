@@ -10,6 +10,7 @@
 //! | [`config`] | what can be set, and where a value came from |
 //! | [`data_dir`] | where things lie on disk, and who may use it |
 //! | [`accounts`] | the accounts that this node hosts, and their signing keys |
+//! | [`sessions`], [`passwords`], [`rate_limits`] | who is logged in; how passwords are kept; how often is too often |
 //! | `storage` | the store: opened, watched, closed |
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
@@ -43,7 +44,10 @@ pub mod membership;
 pub mod network;
 pub mod node;
 pub mod repos;
+pub mod passwords;
+pub mod rate_limits;
 pub mod secrets;
+pub mod sessions;
 mod storage;
 pub mod tasks;
 pub mod telemetry;
