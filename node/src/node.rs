@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span, info_span};
 
+use crate::accounts::AccountsOpenError;
 use crate::clock;
 use crate::config::Config;
 use crate::control::Control;
@@ -36,11 +37,12 @@ use crate::keys::Identity;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::membership::{self, DriverError};
 use crate::network::{self, NetworkCollector};
+use crate::rate_limits::RateLimits;
 use crate::secrets::{AdminPassword, SecretError};
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
-use crate::xrpc::host::{Host, Service};
+use crate::xrpc::host::{Host, Service, Settings};
 
 mod parts;
 
@@ -65,6 +67,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// The accounts.
+    #[error(transparent)]
+    Accounts(#[from] AccountsOpenError),
     /// The peer-to-peer network.
     #[error(transparent)]
     Network(#[from] network::StartError),
@@ -245,7 +250,19 @@ impl Node {
             Federation { network: config.network.id.clone(), membership: membership.clone(), events: events.clone() };
 
         // What the accounts of this host and their clients use.
-        let host = Arc::new(Host { service: Service::new(&config, &facts) });
+        let service = Service::new(&config, &facts);
+        let opening = parts::AccountRooms::open(&store, &layout, &config, &service);
+        let parts::AccountRooms { accounts, sessions, passwords } = tokio::task::spawn_blocking(opening).await??;
+        let password = Arc::new(password);
+        let host = Arc::new(Host {
+            service,
+            settings: Settings::new(&config),
+            accounts,
+            sessions,
+            passwords,
+            limits: RateLimits::new(&config.http),
+            admin_password: Arc::clone(&password),
+        });
 
         // Who asks: last, when there is somebody to answer.
         let control = Control::new();

@@ -34,6 +34,30 @@ pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Longest password that is looked at when somebody logs in.
 const OFFERED_BYTES_MAX: usize = 512;
 
+/// A password as a request offers it: wiped from memory afterwards, and never printed.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl std::ops::Deref for Password {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Password {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
 /// Hashes and checks passwords. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Passwords(Arc<Shared>);
@@ -181,7 +205,10 @@ mod tests {
         assert!(matches!(passwords.hash(&long).await, Err(PasswordError::TooLong)));
         let hashed = passwords.hash("").await.err().map(|_| hash(b"").expect("hashed")).expect("refused");
         let endless = "x".repeat(OFFERED_BYTES_MAX + 1);
-        assert!(!passwords.matches(&endless, Some(&hashed)).await.expect("checked"), "cut to nothing, it must not match");
+        assert!(
+            !passwords.matches(&endless, Some(&hashed)).await.expect("checked"),
+            "cut to nothing, it must not match"
+        );
     }
 
     #[tokio::test]

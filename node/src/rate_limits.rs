@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::HttpConfig;
 use crate::http::XrpcError;
 
-pub(crate) use self::layer::{ClientAddress, count_requests};
+pub(crate) use self::layer::{ClientAddress, HEADERS, count_requests};
 use self::window::{Windows, note};
 
 /// What is counted. The order is that of [`RULES`].

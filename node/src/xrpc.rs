@@ -2,9 +2,13 @@
 //!
 //! A handler is short: it authenticates, checks, acts through one handle of [`host::Host`] and answers. It never
 //! names libp2p or the storage engine, and it writes to the store only through the handles. Parameters are read by
-//! [`params::Params`], bodies by [`input::Input`], and errors take their form in [`crate::http::XrpcError`].
+//! [`params::Params`], bodies by [`input::Input`], who asks is told by the extractors of [`auth`], and errors take their form in
+//! [`crate::http::XrpcError`].
 
+pub(crate) mod auth;
+pub(crate) mod com;
 pub(crate) mod host;
 pub(crate) mod input;
 pub(crate) mod params;
+mod refusals;
 pub(crate) mod router;

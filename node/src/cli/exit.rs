@@ -7,6 +7,7 @@ use angel_storage::migrate::MigrateError;
 use angel_storage::store::OpenError;
 
 use super::Common;
+use crate::accounts::AccountsOpenError;
 use crate::config::ConfigError;
 use crate::data_dir::DataDirError;
 use crate::keys::RotationError;
@@ -136,6 +137,8 @@ impl From<StartError> for Failure {
             StartError::Secret(error) => error.into(),
             StartError::Http(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Storage(error) => error.into(),
+            StartError::Accounts(AccountsOpenError::Secret(error)) => error.into(),
+            StartError::Accounts(AccountsOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
             StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),

@@ -32,7 +32,7 @@ use crate::telemetry::LogControl;
 
 /// What the admin API can reach.
 pub(crate) struct Admin {
-    pub(crate) password: AdminPassword,
+    pub(crate) password: Arc<AdminPassword>,
     pub(crate) membership: membership::Handle,
     pub(crate) facts: Arc<NodeFacts>,
     pub(crate) health: Health,
@@ -61,7 +61,7 @@ impl Admin {
 }
 
 /// The password of `Basic base64("admin:…")` (RFC 7617); the scheme's case does not matter.
-fn basic_password(value: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn basic_password(value: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

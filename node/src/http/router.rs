@@ -20,6 +20,7 @@ use crate::config::HttpConfig;
 use crate::events::Events;
 use crate::facts::NodeFacts;
 use crate::health::Health;
+use crate::rate_limits;
 use crate::xrpc::{self, host::Host};
 
 /// What the routes are made of.
@@ -89,6 +90,8 @@ fn open_to_browsers() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([HeaderName::from_static("x-request-id")])
+        .expose_headers(
+            std::iter::once(HeaderName::from_static("x-request-id")).chain(rate_limits::HEADERS).collect::<Vec<_>>(),
+        )
         .max_age(std::time::Duration::from_secs(86_400))
 }

@@ -7,12 +7,18 @@ use angel_protocol::ids::{Did, NodeName};
 use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
+use angel_storage::Store;
 
+use crate::accounts::{Accounts, AccountsOpenError};
 use crate::config::{Admission, Config, Scope};
+use crate::data_dir::Layout;
 use crate::facts::VERSION;
 use crate::keys::Identity;
 use crate::membership::OwnNode;
 use crate::network::{self, PeerId};
+use crate::passwords::Passwords;
+use crate::sessions::Sessions;
+use crate::xrpc::host::Service;
 
 /// The network's part of the configuration.
 pub(super) fn network(config: &Config, identity: &Identity) -> network::Config {
@@ -123,5 +129,30 @@ pub(super) fn own_node(config: &Config, identity: &Identity, default_node_id: No
         storage_capacity: node.storage_capacity.map(|size| size.bytes()),
         version: VERSION,
         created_at: Timestamp::EPOCH,
+    }
+}
+
+/// Who lives here and who is logged in.
+pub(super) struct AccountRooms {
+    pub(super) accounts: Accounts,
+    pub(super) sessions: Sessions,
+    pub(super) passwords: Passwords,
+}
+
+impl AccountRooms {
+    /// How they are opened, which blocks.
+    pub(super) fn open(
+        store: &Store,
+        layout: &Layout,
+        config: &Config,
+        service: &Service,
+    ) -> impl FnOnce() -> Result<Self, AccountsOpenError> + use<> {
+        let (reader, writer) = (store.reader().clone(), store.writer().clone());
+        let (layout, secret, audience) = (layout.clone(), config.accounts.session_secret.clone(), service.did.clone());
+        move || {
+            let accounts = Accounts::open(reader.clone(), writer.clone(), &layout)?;
+            let sessions = Sessions::open(reader, writer, &layout, secret.as_ref(), audience)?;
+            Ok(Self { accounts, sessions, passwords: Passwords::new()? })
+        }
     }
 }

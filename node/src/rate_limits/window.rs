@@ -55,9 +55,7 @@ pub(super) async fn observed<T>(serve: impl Future<Output = T>) -> (T, Option<Ve
 pub(super) fn note(verdict: Verdict) {
     // Outside a request there is no answer to tell it.
     let _ = TIGHTEST.try_with(|tightest| {
-        let looser = |known: Verdict| {
-            verdict.exceeded || (!known.exceeded && verdict.remaining < known.remaining)
-        };
+        let looser = |known: Verdict| verdict.exceeded || (!known.exceeded && verdict.remaining < known.remaining);
         if tightest.get().is_none_or(looser) {
             tightest.set(Some(verdict));
         }

@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn a_token_says_what_was_signed_and_nothing_else() {
         let key = TokenKey::new(b"secret");
-        for scope in [Scope::Access, Scope::Refresh, Scope::AppPassword, Scope::AppPasswordPrivileged, Scope::TakenDown] {
+        for scope in [Scope::Access, Scope::Refresh, Scope::AppPassword, Scope::AppPasswordPrivileged, Scope::TakenDown]
+        {
             let token = key.sign(&claims(scope));
             assert_eq!(key.verify(&token), Ok(claims(scope)));
             assert!(TokenKey::new(b"other").verify(&token).is_err());
@@ -157,7 +158,9 @@ mod tests {
         };
         let payload = serde_json::to_string(&claims(Scope::Access)).expect("JSON");
         assert!(key.verify(&signed(r#"{"typ":"at+jwt","alg":"HS256"}"#, &payload)).is_ok());
-        for header in [r#"{"typ":"at+jwt","alg":"none"}"#, r#"{"typ":"refresh+jwt","alg":"HS256"}"#, r#"{"alg":"HS256"}"#] {
+        for header in
+            [r#"{"typ":"at+jwt","alg":"none"}"#, r#"{"typ":"refresh+jwt","alg":"HS256"}"#, r#"{"alg":"HS256"}"#]
+        {
             assert!(key.verify(&signed(header, &payload)).is_err(), "{header}");
         }
         for token in ["", ".", "..", "a.b", "not.a.token", &"x".repeat(TOKEN_BYTES_MAX + 1)] {

@@ -1,15 +1,57 @@
 //! What the methods are made of.
 
+use std::sync::Arc;
+
 use angel_protocol::ids::Did;
 use url::Url;
 
-use crate::config::Config;
+use crate::accounts::Accounts;
+use crate::config::{AccountsConfig, Config};
 use crate::facts::NodeFacts;
+use crate::passwords::Passwords;
+use crate::rate_limits::RateLimits;
+use crate::secrets::AdminPassword;
+use crate::sessions::Sessions;
 
 /// The handles that methods act through. Shared by all requests.
 pub(crate) struct Host {
     /// What this host is to its clients.
     pub(crate) service: Service,
+    /// What the operator chose.
+    pub(crate) settings: Settings,
+    /// Who lives here.
+    pub(crate) accounts: Accounts,
+    /// Who is logged in.
+    pub(crate) sessions: Sessions,
+    /// Hashes passwords.
+    pub(crate) passwords: Passwords,
+    /// How often is too often.
+    pub(crate) limits: RateLimits,
+    /// What opens the operator's methods.
+    pub(crate) admin_password: Arc<AdminPassword>,
+}
+
+/// What the operator chose and methods go by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Who may sign up.
+    pub(crate) accounts: AccountsConfig,
+    /// Largest blob, in bytes.
+    pub(crate) blob_size_max: u64,
+    /// How to reach the operator.
+    pub(crate) contact: Option<String>,
+}
+
+impl Settings {
+    /// From the configuration.
+    #[must_use]
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            accounts: config.accounts.clone(),
+            blob_size_max: config.blobs.size_max.bytes(),
+            contact: config.node.operator_contact.clone(),
+        }
+    }
 }
 
 /// How this host is called from outside.

@@ -1,0 +1,266 @@
+//! Who asks: extractors that a method names in its arguments, so that its signature says what it demands.
+//!
+//! | extractor | lets through |
+//! |---|---|
+//! | [`Access`] | the owner and their apps, also while the account is deactivated |
+//! | [`ActiveAccess`] | the same, of an active account |
+//! | [`PrivilegedAccess`] | the owner and privileged apps |
+//! | [`FullAccess`] | the owner alone |
+//! | [`LeavingAccess`] | the owner alone, even of an account that was taken down: whoever is turned out may take their things |
+//! | [`Refresh`] | the bearer of a refresh token |
+//! | [`Operator`] | the operator |
+//! | [`Caller`] | everybody, and tells who it is |
+
+use std::sync::Arc;
+
+use angel_storage::accounts::AccountStatus;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::host::Host;
+use crate::accounts::Account;
+use crate::clock;
+use crate::http::XrpcError;
+use crate::http::admin::basic_password;
+use crate::sessions::{RefreshToken, Scope, TokenRefused};
+
+/// Whoever has an access token: the owner, or an app with an app password.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// Whose account.
+    pub(crate) account: Account,
+    /// What the token allows.
+    pub(crate) scope: Scope,
+}
+
+/// [`Access`] to an active account.
+#[derive(Clone, Debug)]
+pub(crate) struct ActiveAccess(pub(crate) Access);
+
+/// [`Access`] by the owner or a privileged app.
+#[derive(Clone, Debug)]
+pub(crate) struct PrivilegedAccess(pub(crate) Account);
+
+/// [`Access`] by the owner with the account's own password.
+#[derive(Clone, Debug)]
+pub(crate) struct FullAccess(pub(crate) Account);
+
+/// The owner, whether or not the account was taken down.
+#[derive(Clone, Debug)]
+pub(crate) struct LeavingAccess(pub(crate) Account);
+
+/// The bearer of a refresh token. Whether its session lives is for the sessions to say.
+#[derive(Clone, Debug)]
+pub(crate) struct Refresh(pub(crate) RefreshToken);
+
+/// As [`Refresh`], of any age.
+#[derive(Clone, Debug)]
+pub(crate) struct OldRefresh(pub(crate) RefreshToken);
+
+/// The operator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operator;
+
+/// Whoever it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// Somebody who does not say who.
+    Anyone,
+    /// The owner of an account or an app, perhaps of an account that was taken down.
+    Account(Access),
+    /// The operator.
+    Operator,
+}
+
+impl Access {
+    /// Whether an app holds the token, and may not see what is the owner's alone.
+    pub(crate) fn is_app(&self) -> bool {
+        matches!(self.scope, Scope::AppPassword | Scope::AppPasswordPrivileged)
+    }
+
+    async fn of(host: &Host, headers: &HeaderMap) -> Result<Self, XrpcError> {
+        let token = host.sessions.access_token(bearer(headers)?, clock::now()).map_err(refused)?;
+        let account = host.accounts.by_did(&token.did).await?;
+        // Proxies and clients take this name for the end of the session.
+        let account = account.ok_or_else(|| {
+            XrpcError::new(StatusCode::FORBIDDEN, "AccountNotFound", "the account is no longer hosted here")
+        })?;
+        if token.is_void(&account) {
+            return Err(refused(TokenRefused::Expired));
+        }
+        Ok(Self { account, scope: token.scope })
+    }
+
+    /// Refuses what was taken down or suspended, and tokens that are only good for leaving.
+    fn staying(self) -> Result<Self, XrpcError> {
+        match self.account.status() {
+            AccountStatus::TakenDown { .. } => Err(unauthorized("AccountTakedown", "the account has been taken down")),
+            AccountStatus::Suspended => Err(unauthorized("AccountSuspended", "the account has been suspended")),
+            _ if self.scope == Scope::TakenDown => Err(bad_scope()),
+            _ => Ok(self),
+        }
+    }
+
+    fn active(self) -> Result<Self, XrpcError> {
+        let access = self.staying()?;
+        if access.account.is_active() {
+            Ok(access)
+        } else {
+            Err(unauthorized("AccountDeactivated", "the account is deactivated"))
+        }
+    }
+
+    fn with_scope(self, allowed: &[Scope]) -> Result<Account, XrpcError> {
+        if allowed.contains(&self.scope) { Ok(self.account) } else { Err(bad_scope()) }
+    }
+}
+
+impl Caller {
+    /// Whether it may see an account that is hidden from others: its owner may, and the operator.
+    pub(crate) fn may_see(&self, account: &Account) -> bool {
+        match self {
+            Self::Anyone => false,
+            Self::Account(access) => access.account.id() == account.id(),
+            Self::Operator => true,
+        }
+    }
+}
+
+type Asked<T> = Result<T, XrpcError>;
+
+impl FromRequestParts<Arc<Host>> for Access {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        Self::of(host, &parts.headers).await?.staying()
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for ActiveAccess {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        Access::of(host, &parts.headers).await?.active().map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for PrivilegedAccess {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        let access = Access::of(host, &parts.headers).await?.staying()?;
+        access.with_scope(&[Scope::Access, Scope::AppPasswordPrivileged]).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for FullAccess {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        Access::of(host, &parts.headers).await?.staying()?.with_scope(&[Scope::Access]).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for LeavingAccess {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        Access::of(host, &parts.headers).await?.with_scope(&[Scope::Access, Scope::TakenDown]).map(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for Refresh {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        let token = host.sessions.refresh_token(bearer(&parts.headers)?, false, clock::now());
+        token.map(Self).map_err(refused)
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for OldRefresh {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        let token = host.sessions.refresh_token(bearer(&parts.headers)?, true, clock::now());
+        token.map(Self).map_err(refused)
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for Operator {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        match authorization(&parts.headers)? {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("basic") => operator(host, &parts.headers),
+            Some(_) => Err(invalid_token("this is for the operator: send Basic credentials")),
+            None => Err(auth_missing()),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for Caller {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        match authorization(&parts.headers)? {
+            None => Ok(Self::Anyone),
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("basic") => {
+                operator(host, &parts.headers).map(|_| Self::Operator)
+            }
+            Some(_) => Access::of(host, &parts.headers).await.map(Self::Account),
+        }
+    }
+}
+
+fn operator(host: &Host, headers: &HeaderMap) -> Result<Operator, XrpcError> {
+    let offered = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(basic_password);
+    if offered.is_some_and(|password| host.admin_password.matches(&password)) {
+        Ok(Operator)
+    } else {
+        Err(XrpcError::authentication_required("that is not the admin password"))
+    }
+}
+
+/// Scheme and credentials of the `Authorization` header, if there is one.
+fn authorization(headers: &HeaderMap) -> Result<Option<(&str, &str)>, XrpcError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().ok().map(str::trim);
+    let parts = text.and_then(|text| text.split_once(' ')).filter(|(_, credentials)| !credentials.contains(' '));
+    parts.map(Some).ok_or_else(|| invalid_token("the Authorization header has no form that is known here"))
+}
+
+/// The token of `Authorization: Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, XrpcError> {
+    match authorization(headers)? {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token),
+        Some((scheme, _)) => Err(invalid_token(format!("{scheme} is not taken here: send a Bearer token"))),
+        None => Err(auth_missing()),
+    }
+}
+
+fn auth_missing() -> XrpcError {
+    unauthorized("AuthMissing", "log in first: this method takes an Authorization header")
+}
+
+fn bad_scope() -> XrpcError {
+    invalid_token("the token does not allow this: log in with the account's own password")
+}
+
+fn invalid_token(message: impl Into<String>) -> XrpcError {
+    XrpcError::new(StatusCode::BAD_REQUEST, "InvalidToken", message)
+}
+
+fn unauthorized(name: &'static str, message: impl Into<String>) -> XrpcError {
+    XrpcError::new(StatusCode::UNAUTHORIZED, name, message)
+}
+
+/// A token that is not believed. Clients refresh on `ExpiredToken`, which hosts answer with 400.
+pub(crate) fn refused(refused: TokenRefused) -> XrpcError {
+    let name = match refused {
+        TokenRefused::Expired => "ExpiredToken",
+        TokenRefused::Invalid(_) => "InvalidToken",
+    };
+    XrpcError::new(StatusCode::BAD_REQUEST, name, refused.to_string())
+}

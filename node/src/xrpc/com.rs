@@ -1,0 +1,3 @@
+//! Methods whose name begins with `com`.
+
+pub(crate) mod atproto;

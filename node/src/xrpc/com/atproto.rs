@@ -1,0 +1,3 @@
+//! The methods of AT Protocol itself.
+
+pub(crate) mod server;
