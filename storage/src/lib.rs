@@ -18,6 +18,7 @@
 //! | [`accounts`] | the accounts that this node hosts, with all that is theirs but their repositories |
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
+//! | [`plc`] | the embedded did:plc directory |
 //! | [`engine`] | what must an engine do, and which are there? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
 //! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |
@@ -57,6 +58,7 @@ pub mod manifest;
 pub mod migrate;
 pub mod node_meta;
 pub mod peers;
+pub mod plc;
 pub mod reader;
 pub mod rebuild;
 pub mod repos;

@@ -65,6 +65,8 @@ catalogue! {
     0x2B BlobsMissing "blobs_missing": "account, CID" => "that an imported record names a blob that is not here", by "imports";
     0x2C BlobChecks "blob_checks": "time, account, CID" => "when to look whether a blob is still named", by "uploads and the write path";
     0x2D BlobFiles "blob_files": "time, CID" => "when to look whether a file is still held", by "the sweep of blobs";
+    0x30 PlcEntries "plc_entries": "DID, place" => "an operation of an identity", by "the did:plc directory";
+    0x31 PlcAccepted "plc_accepted": "moment" => "which operation was accepted then", by "the did:plc directory";
 }
 
 /// A table as the catalogue describes it.

@@ -28,6 +28,20 @@ pub struct LogEntry {
     pub nullified: bool,
 }
 
+impl LogEntry {
+    /// The entry as a directory tells it (`/{did}/log/audit`, `/export`).
+    #[must_use]
+    pub fn to_json(&self, did: &Did) -> Json {
+        json!({
+            "did": did.as_str(),
+            "operation": self.operation.to_json(),
+            "cid": self.cid.to_string(),
+            "nullified": self.nullified,
+            "createdAt": self.created_at.to_string(),
+        })
+    }
+}
+
 /// The operations of one identity in the order they were accepted, those taken back included. Never empty, and valid
 /// from the first to the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +96,8 @@ impl PlcLog {
     }
 
     /// A log that was checked when it was kept; nothing for none.
-    pub(crate) fn from_kept(did: Did, entries: Vec<LogEntry>) -> Option<Self> {
+    #[must_use]
+    pub fn from_kept(did: Did, entries: Vec<LogEntry>) -> Option<Self> {
         if entries.is_empty() { None } else { Some(Self { did, entries }) }
     }
 
@@ -171,16 +186,7 @@ impl PlcLog {
     /// The answer of a directory to `/{did}/log/audit`.
     #[must_use]
     pub fn to_audit_json(&self) -> Json {
-        let entry = |entry: &LogEntry| {
-            json!({
-                "did": self.did.as_str(),
-                "operation": entry.operation.to_json(),
-                "cid": entry.cid.to_string(),
-                "nullified": entry.nullified,
-                "createdAt": entry.created_at.to_string(),
-            })
-        };
-        self.entries.iter().map(entry).collect()
+        self.entries.iter().map(|entry| entry.to_json(&self.did)).collect()
     }
 
     /// Checks the log of `did` as another directory tells it, and takes it over. Nothing in it is believed but the
