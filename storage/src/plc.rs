@@ -16,6 +16,7 @@ use crate::codec::{Cbor, Row};
 use crate::limits::PAGE_ROWS_MAX;
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
+use crate::verify::Check;
 
 pub use clock::{Clock, Moment};
 
@@ -43,6 +44,12 @@ pub const ENTRIES: Table<(Did, u32), EntryRow> = Table::new(TableId::PlcEntries)
 
 /// Whose operation was accepted at which moment, in milliseconds since 1970, and its place in that log.
 pub const ACCEPTED: Table<u64, Cbor<(Did, u32)>> = Table::new(TableId::PlcAccepted);
+
+/// How the tables of the directory are verified.
+#[must_use]
+pub fn checks() -> Vec<Check> {
+    vec![Check::of(&ENTRIES), Check::of(&ACCEPTED)]
+}
 
 /// Why a log cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -86,6 +86,7 @@ impl Check {
         let mut own = vec![Self::of(&NODE_META), Self::of(&EVENTS), Self::of(&EVENT_PARTS), Self::of(&CURSORS)];
         own.extend(crate::accounts::checks());
         own.extend(crate::blobs::checks());
+        own.extend(crate::plc::checks());
         own
     }
 }
