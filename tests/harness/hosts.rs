@@ -2,7 +2,7 @@
 //! addresses as a home router does.
 //!
 //! ```text
-//!   host a ──┐                       ┌── host c     203.0.113.0/24, the "internet"
+//!   host a ──┐                       ┌── host c     45.67.89.0/24 and 2001:db8::/64, the "internet"
 //!            ├────── bridge ─────────┤
 //!   router ──┘   (a namespace too)   └── router ── host d   192.168.2.0/24 behind a translating router
 //! ```
@@ -11,11 +11,14 @@
 //! sentence. Dropping the lab removes every namespace it made; what runs inside must have ended by then.
 
 use std::fmt;
-use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 /// Hosts, routers and the bridge between them.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub struct Lab {
 pub struct Host {
     namespace: String,
     address: Ipv4Addr,
+    address_v6: Option<Ipv6Addr>,
     /// The end of this host's cable that lies in its switch or router, to be cut: (namespace, interface).
     cable: (String, String),
 }
@@ -100,13 +104,17 @@ impl Lab {
     /// # Errors
     /// When a command of `ip` fails.
     pub fn host(&mut self, name: &str) -> Result<Host> {
-        let address = Ipv4Addr::new(203, 0, 113, self.next_address);
+        // No documentation range: software that looks for its public address knows those for what they are.
+        let address = Ipv4Addr::new(45, 67, 89, self.next_address);
+        let address_v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, self.next_address.into());
         self.next_address = self.next_address.checked_add(1).context("the bridge has room for 255 hosts")?;
         let namespace = format!("{}-{name}", self.prefix);
         self.namespace(&namespace)?;
         let cable = self.cable(&namespace, "eth0", address, &self.bridge.clone())?;
         inside(&cable.0, &["ip", "link", "set", &cable.1, "master", "br0"])?;
-        Ok(Host { namespace, address, cable })
+        // Nobody else on this network can have the address: it need not be asked for first.
+        inside(&namespace, &["ip", "address", "add", &format!("{address_v6}/64"), "dev", "eth0", "nodad"])?;
+        Ok(Host { namespace, address, address_v6: Some(address_v6), cable })
     }
 
     /// A router on the bridge with an empty network behind it. It translates the source of what goes out and drops what
@@ -125,10 +133,14 @@ impl Lab {
         // What comes unasked to the router itself must not be answered, or an early packet of a peer that punches a hole
         // would take the place that ours needs in the table of translations.
         let rules = format!(
-            "table ip home {{\n\
+            "table inet home {{\n\
+             chain asked_in {{ type nat hook prerouting priority -100; }}\n\
+             chain asked_out {{ }}\n\
+             chain asked_through {{ }}\n\
              chain out {{ type nat hook postrouting priority 100; oifname \"eth0\" {masquerade}; }}\n\
              chain in {{ type filter hook input priority 0; iifname \"eth0\" ct state new drop; }}\n\
-             chain through {{ type filter hook forward priority 0; iifname \"eth0\" ct state new drop; }}\n}}\n"
+             chain through {{ type filter hook forward priority 0; jump asked_through; \
+             iifname \"eth0\" ct state new drop; }}\n}}\n"
         );
         inside(&host.namespace, &["nft", &rules])?;
         inside(&host.namespace, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
@@ -151,7 +163,7 @@ impl Lab {
         inside(&cable.0, &["ip", "link", "set", &cable.1, "master", "lan0"])?;
         let gateway = Ipv4Addr::new(192, 168, router.network, 1).to_string();
         inside(&namespace, &["ip", "route", "add", "default", "via", &gateway])?;
-        Ok(Host { namespace, address, cable })
+        Ok(Host { namespace, address, address_v6: None, cable })
     }
 
     fn namespace(&mut self, name: &str) -> Result<()> {
@@ -172,12 +184,86 @@ impl Lab {
     }
 }
 
+/// A service on a router that opens ports for hosts behind it, as home routers offer (UPnP). Ends when dropped.
+#[derive(Debug)]
+pub struct PortService {
+    process: Child,
+    dir: TempDir,
+}
+
+impl Router {
+    /// The address of the router on the internet.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.host.address
+    }
+
+    /// Starts a UPnP service for the hosts behind this router.
+    ///
+    /// # Errors
+    /// When `miniupnpd` is missing or does not start.
+    pub fn serve_ports(&self) -> Result<PortService> {
+        let dir = tempfile::tempdir()?;
+        let config = dir.path().join("miniupnpd.conf");
+        let lines = [
+            "ext_ifname=eth0",
+            "listening_ip=lan0",
+            "enable_upnp=yes",
+            "enable_natpmp=no",
+            "secure_mode=yes",
+            "system_uptime=yes",
+            "uuid=6ad5d8a1-9f0f-4c0e-9d8e-27f4e6a1c0de",
+            "upnp_table_name=home",
+            "upnp_nat_table_name=home",
+            "upnp_forward_chain=asked_through",
+            "upnp_nat_chain=asked_in",
+            "upnp_nat_postrouting_chain=asked_out",
+            &format!("lease_file={}", dir.path().join("leases").display()),
+            "allow 1024-65535 0.0.0.0/0 1024-65535",
+            "deny 0-65535 0.0.0.0/0 0-65535",
+        ];
+        fs::write(&config, lines.join("\n") + "\n")?;
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.host.namespace, "miniupnpd", "-d", "-f"]).arg(&config);
+        command.arg("-P").arg(dir.path().join("pid"));
+        let log = fs::File::create(dir.path().join("log"))?;
+        let process = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok(PortService { process, dir })
+    }
+
+    /// What the router lets through now, as its packet filter lists it.
+    ///
+    /// # Errors
+    /// When `nft` fails.
+    pub fn rules(&self) -> Result<String> {
+        let output =
+            Command::new("ip").args(["netns", "exec", &self.host.namespace, "nft", "list", "ruleset"]).output()?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+impl PortService {
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for PortService {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         for namespace in self.namespaces.iter().rev() {
             if let Err(error) = run(&["ip", "netns", "delete", namespace]) {
                 eprintln!("the namespace {namespace} stays: {error:#}");
             }
+            drop(fs::remove_dir_all(files_of(namespace)));
         }
     }
 }
@@ -187,6 +273,22 @@ impl Host {
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// The host's IPv6 address on the internet; hosts behind routers have none.
+    #[must_use]
+    pub fn address_v6(&self) -> Option<Ipv6Addr> {
+        self.address_v6
+    }
+
+    /// Lets this host know another by a name.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn knows(&self, name: &str, address: impl fmt::Display) -> Result<()> {
+        let files = files_of(&self.namespace);
+        fs::create_dir_all(&files)?;
+        Ok(fs::write(files.join("hosts"), format!("127.0.0.1 localhost\n{address} {name}\n"))?)
     }
 
     /// What to put before a command so that it runs on this host. The process has the id of the spawned child, since
@@ -211,6 +313,11 @@ impl Host {
     pub fn mend(&self) -> Result<()> {
         inside(&self.cable.0, &["ip", "link", "set", &self.cable.1, "up"])
     }
+}
+
+/// Files here take the place of those in /etc for what `ip netns exec` runs in the namespace.
+fn files_of(namespace: &str) -> PathBuf {
+    PathBuf::from("/etc/netns").join(namespace)
 }
 
 fn inside(namespace: &str, command: &[&str]) -> Result<()> {

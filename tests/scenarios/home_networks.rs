@@ -55,6 +55,60 @@ impl Node {
     }
 }
 
+/// A lab, or nothing and a word why where there can be none.
+fn lab() -> Option<Lab> {
+    Lab::new().map_err(|unavailable| println!("skipped: {unavailable}")).ok()
+}
+
+async fn until_each_sees_the_other(nodes: [&Node; 2]) -> Result<()> {
+    for (here, there) in [(nodes[0], nodes[1]), (nodes[1], nodes[0])] {
+        let online = |sight: &Sight| sight.status(there.did()) == Some("online");
+        let took = here.until("the other is online", online).await?;
+        println!("{} sees the other after {took:?}", here.dir.display());
+        assert_eq!(here.sight()?.connection(there.did()), Some("direct"));
+    }
+    Ok(())
+}
+
+/// Nobody introduces the two: the stranger dials the router's own address.
+#[tokio::test]
+async fn a_router_that_opens_ports_makes_a_home_reachable() -> Result<()> {
+    let Some(mut lab) = lab() else { return Ok(()) };
+    let root = tempfile::tempdir()?;
+    let router = lab.router("router", Mapping::KeepsPorts)?;
+    let service = router.serve_ports()?;
+    let host = lab.host_behind(&router, "home", 0)?;
+    let home = Node::start(root.path(), "home", host, &[("ANGEL_NETWORK_UPNP", "true")])?;
+    let opened = until("the router opens both ports", PATIENCE, async || {
+        Ok((router.rules()?.matches("dport 2584 dnat ip to").count() == 2).then_some(()))
+    });
+    let (_, took) = opened.await.with_context(|| {
+        format!("{}\n{}\n{}", router.rules().unwrap_or_default(), service.log(), home.daemon.log().join("\n"))
+    })?;
+    println!("ports open after {took:?}");
+    let outside = format!("/ip4/{}/udp/2584/quic-v1", router.address());
+    let stranger =
+        Node::start(root.path(), "stranger", lab.host("stranger")?, &[("ANGEL_NETWORK_BOOTSTRAP", &outside)])?;
+    until_each_sees_the_other([&home, &stranger]).await
+}
+
+/// Over IPv6 alone, and found by a name.
+#[tokio::test]
+async fn nodes_meet_over_ipv6_by_name() -> Result<()> {
+    let Some(mut lab) = lab() else { return Ok(()) };
+    let root = tempfile::tempdir()?;
+    let mut node = |name: &str, bootstrap: &str| {
+        let host = lab.host(name)?;
+        let address = host.address_v6().context("it is on the internet")?;
+        host.knows("first.angel.test", "2001:db8::1")?;
+        let listen = format!("/ip6/{address}/tcp/2584,/ip6/{address}/udp/2584/quic-v1");
+        let settings = [("ANGEL_NETWORK_LISTEN", listen.as_str()), ("ANGEL_NETWORK_BOOTSTRAP", bootstrap)];
+        Node::start(root.path(), name, host, &settings)
+    };
+    let (first, second) = (node("first", "")?, node("second", "/dns6/first.angel.test/udp/2584/quic-v1")?);
+    until_each_sees_the_other([&first, &second]).await
+}
+
 /// A public relay and two nodes behind a router each. What runs ends before the lab is taken down.
 struct Homes {
     a: Node,
@@ -67,13 +121,7 @@ struct Homes {
 impl Homes {
     /// Nothing, and a word why, where there can be no namespaces.
     fn build(mapping: Mapping) -> Result<Option<Self>> {
-        let mut lab = match Lab::new() {
-            Ok(lab) => lab,
-            Err(unavailable) => {
-                println!("skipped: {unavailable}");
-                return Ok(None);
-            }
-        };
+        let Some(mut lab) = lab() else { return Ok(None) };
         let root = tempfile::tempdir()?;
         let relay = Node::start(root.path(), "relay", lab.host("relay")?, &[("ANGEL_NETWORK_RELAY_SERVER", "true")])?;
         let address = relay.daemon.facts()["p2p"].as_array().and_then(|all| all.iter().find_map(|one| one.as_str()));
