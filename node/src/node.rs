@@ -38,6 +38,7 @@ use crate::machine::{self, Load, ProcessCollector};
 use crate::membership::{self, DriverError};
 use crate::network::{self, NetworkCollector};
 use crate::rate_limits::RateLimits;
+use crate::repos::RepoError;
 use crate::secrets::{AdminPassword, SecretError};
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The peer-to-peer network.
     #[error(transparent)]
     Network(#[from] network::StartError),
+    /// The repositories.
+    #[error(transparent)]
+    Repos(#[from] RepoError),
     /// What is known of the network's nodes.
     #[error(transparent)]
     Membership(#[from] DriverError),
@@ -253,11 +257,16 @@ impl Node {
         let service = Service::new(&config, &facts);
         let opening = parts::AccountRooms::open(&store, &layout, &config, &service);
         let parts::AccountRooms { accounts, sessions, passwords } = tokio::task::spawn_blocking(opening).await??;
+        let opening = parts::repos(&store);
+        let repos = tokio::task::spawn_blocking(opening).await??;
+        let sweeping = repos.clone();
+        spawner.spawn("repositories", |stop| sweeping.run_sweeper(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
             settings: Settings::new(&config),
             accounts,
+            repos,
             sessions,
             passwords,
             limits: RateLimits::new(&config.http),

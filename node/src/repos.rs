@@ -122,6 +122,12 @@ impl NewRecord {
         self.block.cid()
     }
 
+    /// How long it is, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.block.bytes().len()
+    }
+
     /// The blobs that it refers to.
     #[must_use]
     pub fn blobs(&self) -> &[BlobRef] {

@@ -139,6 +139,7 @@ impl From<StartError> for Failure {
             StartError::Storage(error) => error.into(),
             StartError::Accounts(AccountsOpenError::Secret(error)) => error.into(),
             StartError::Accounts(AccountsOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
+            StartError::Repos(error) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
             StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),

@@ -17,6 +17,7 @@ use crate::keys::Identity;
 use crate::membership::OwnNode;
 use crate::network::{self, PeerId};
 use crate::passwords::Passwords;
+use crate::repos::{RepoError, Repos};
 use crate::sessions::Sessions;
 use crate::xrpc::host::Service;
 
@@ -154,5 +155,16 @@ impl AccountRooms {
             let sessions = Sessions::open(reader, writer, &layout, secret.as_ref(), audience)?;
             Ok(Self { accounts, sessions, passwords: Passwords::new()? })
         }
+    }
+}
+
+/// How the repositories are opened, which blocks.
+pub(super) fn repos(store: &Store) -> impl FnOnce() -> Result<Repos, RepoError> + use<> {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    move || {
+        // Of the 10 bits that count, another node that writes for the same account has others, most likely.
+        let repos = Repos::new(reader, writer, rand::random());
+        repos.recover()?;
+        Ok(repos)
     }
 }

@@ -6,6 +6,7 @@ use angel_protocol::repo::WriteError;
 use angel_protocol::repo::mst::{InvalidMstKey, MstError};
 use angel_storage::CommitError;
 use angel_storage::batch::RowRefused;
+use angel_storage::blobs::NamingError;
 use angel_storage::events::TrimError;
 use angel_storage::reader::ReadError;
 
@@ -26,6 +27,9 @@ pub enum RepoError {
         /// What is there.
         found: Option<Cid>,
     },
+    /// A record names a blob that it cannot name.
+    #[error(transparent)]
+    Blob(NamingError),
     /// The writes make no commit.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -58,6 +62,16 @@ pub enum RepoError {
     /// The clock is at its end.
     #[error(transparent)]
     Clock(#[from] TidsExhausted),
+}
+
+impl From<NamingError> for RepoError {
+    fn from(error: NamingError) -> Self {
+        match error {
+            NamingError::Read(error) => error.into(),
+            NamingError::Refused(error) => error.into(),
+            refused => Self::Blob(refused),
+        }
+    }
 }
 
 impl From<TrimError> for RepoError {

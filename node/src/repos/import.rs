@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use angel_protocol::crypto::{BadSignature, VerifyingKey};
-use angel_protocol::data::{Block, CborError, Codec, cbor};
+use angel_protocol::data::{BlobRef, Block, CborError, Codec, blob_refs, cbor};
 use angel_protocol::ids::Tid;
 use angel_protocol::limits::{NSID_BYTES_MAX, RECORD_KEY_BYTES_MAX};
 use angel_protocol::repo::car::{CarError, CarLimits, CarReader};
 use angel_protocol::repo::mst::MstKey;
 use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit, verify_repository};
 use angel_storage::batch::RowRefused;
+use angel_storage::blobs::{Absent, Naming, stage_refs};
 use angel_storage::repos::{self, Contents, Head, Totals};
 use angel_storage::{Batch, firehose};
 use tokio::sync::OwnedMutexGuard;
@@ -294,7 +295,22 @@ impl<'a> Taking<'a> {
             self.collections.push(collection.to_owned());
             repos::put_collection(&mut self.batch, self.contents, collection, false)?;
         }
+        self.stage_blobs(path, &blob_refs(&value))?;
         Ok(repos::put_record(&mut self.batch, self.contents, path, self.rev, record, None)?)
+    }
+
+    /// Notes the blobs that a record names; those that are not here follow. References by records that are replaced go
+    /// when these are swept.
+    fn stage_blobs(&mut self, path: &str, blobs: &[BlobRef]) -> Result<(), ImportRefused> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        // Collections that no present rule allows are kept as they are; they are of a time before blobs.
+        let Ok(path) = path.parse() else { return Ok(()) };
+        let naming =
+            Naming { account: self.owner.id, path: &path, rev: self.rev, now: clock::now(), absent: Absent::Note };
+        let staged = stage_refs(&self.repos.shared.reader, &mut self.batch, naming, blobs, &[]);
+        Ok(staged.map_err(RepoError::from)?)
     }
 
     /// Hands over what was staged; the store keeps the order of batches.

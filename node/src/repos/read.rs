@@ -5,6 +5,7 @@ use angel_protocol::ids::{Nsid, RecordKey};
 use angel_protocol::repo::car;
 use angel_protocol::repo::mst::{self, MstError, MstKey};
 use angel_storage::AccountId;
+use angel_storage::accounts::{TAKEDOWNS, takedown_of_record};
 use angel_storage::repos::{self, Head, Order, Record};
 
 use super::write::Blocks;
@@ -36,16 +37,19 @@ impl Repos {
         Ok(repos::heads(&self.shared.reader, after, limit)?)
     }
 
-    /// A record; `None` when there is none at that path.
-    pub fn record_blocking(
-        &self,
-        account: AccountId,
-        collection: &Nsid,
-        rkey: &str,
-    ) -> Result<Option<Record>, RepoError> {
+    /// A record; `None` when there is none at that path, or the operator took it down.
+    pub fn record_blocking(&self, account: AccountId, path: &str) -> Result<Option<Record>, RepoError> {
         let Some(contents) = repos::contents(&self.shared.reader, account)? else { return Ok(None) };
-        let path = format!("{collection}/{rkey}");
-        Ok(repos::record(&self.shared.reader, contents, &path)?)
+        let record = repos::record(&self.shared.reader, contents, path)?;
+        if record.is_some() && self.is_taken_down(account, path)? {
+            return Ok(None);
+        }
+        Ok(record)
+    }
+
+    fn is_taken_down(&self, account: AccountId, path: &str) -> Result<bool, RepoError> {
+        let Ok(path) = path.parse() else { return Ok(false) };
+        Ok(self.shared.reader.contains(&TAKEDOWNS, &(account, takedown_of_record(&path)))?)
     }
 
     /// Up to `limit` records of a collection, from the greatest key down, or from the least up with `reverse`, behind
@@ -77,9 +81,13 @@ impl Repos {
                 repos::records(reader, contents, &prefix, Some(&end), Order::Descending)
             }
         };
+        let any_taken_down = !self.shared.reader.scan(&TAKEDOWNS).prefix(&account).page(1)?.rows.is_empty();
         while listed.records.len() < limit
             && let Some((mut path, record)) = scan.next(limit)?
         {
+            if any_taken_down && self.is_taken_down(account, &path)? {
+                continue;
+            }
             listed.records.push((path.split_off(prefix.len()), record));
         }
         Ok(listed)

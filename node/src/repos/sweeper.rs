@@ -4,14 +4,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use angel_storage::repos::{self, Contents, Swept};
+use angel_storage::blobs::{Absent, Naming, stage_refs};
+use angel_storage::repos::{self, Contents, Order, Swept};
 use angel_storage::{AccountId, Batch, CommitError};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::write::blobs_of;
 use super::{RepoError, Repos};
-use crate::blocking;
 use crate::tasks::TaskResult;
+use crate::{blocking, clock};
 
 /// Rows removed at a time: a few milliseconds of the writer's time.
 const SWEEP_ROWS: usize = 2000;
@@ -135,6 +137,7 @@ impl Repos {
                 return Ok(());
             }
         }
+        self.drop_references(contents).await?;
         loop {
             let repos = self.clone();
             let (batch, swept) = blocking::run(move || {
@@ -148,6 +151,49 @@ impl Repos {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes back the references to blobs by records of `contents` that the contents in force do not have as well. Under
+    /// the account's lock, page by page, so that no write adds one meanwhile.
+    async fn drop_references(&self, contents: Contents) -> Result<(), RepoError> {
+        let slot = self.shared.cache.slot(contents.account);
+        let mut next = Some(String::new());
+        while let Some(first) = next {
+            let _open = Arc::clone(&slot.open).lock_owned().await;
+            slot.until_durable(slot.handed_over()).await?;
+            let repos = self.clone();
+            let batch;
+            (batch, next) = blocking::run(move || repos.stage_references(contents, &first)).await?;
+            self.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// One page of [`Self::drop_references`]; also answers where the next begins. Blocks.
+    fn stage_references(&self, contents: Contents, first: &str) -> Result<(Batch, Option<String>), RepoError> {
+        let reader = &self.shared.reader;
+        let in_force = repos::contents(reader, contents.account)?;
+        let mut batch = Batch::new();
+        let mut scan = repos::records(reader, contents, first, None, Order::Ascending);
+        for seen in 0.. {
+            let Some((path, record)) = scan.next(SWEEP_ROWS)? else { break };
+            if seen >= SWEEP_ROWS || batch.rows() >= SWEEP_ROWS {
+                return Ok((batch, Some(path)));
+            }
+            let gone = blobs_of(&record.bytes);
+            let Ok(parsed) = path.parse() else { continue };
+            if gone.is_empty() {
+                continue;
+            }
+            let present = in_force.map(|in_force| repos::record(reader, in_force, &path)).transpose()?.flatten();
+            let present = present.map(|record| blobs_of(&record.bytes)).unwrap_or_default();
+            let gone: Vec<_> =
+                gone.into_iter().filter(|gone| present.iter().all(|blob| blob.cid != gone.cid)).collect();
+            let (rev, now) = (record.rev, clock::now());
+            let naming = Naming { account: contents.account, path: &parsed, rev, now, absent: Absent::Note };
+            stage_refs(reader, &mut batch, naming, &[], &gone)?;
+        }
+        Ok((batch, None))
     }
 
     /// Under the account's lock, so that no export begins meanwhile.

@@ -174,7 +174,7 @@ async fn what_is_asked_for_is_done_or_refused_by_name() {
     assert_eq!(node.contents(&owner).await, BTreeMap::from([(at.to_string(), record("2").cid())]), "all or nothing");
     let large = record(&"x".repeat(BLOCK_BYTES_MAX - 100));
     node.repos.write(&owner, vec![write(&at, Action::Put(large.clone()))], None).await.expect("taken");
-    let stored = node.repos.record_blocking(owner.id, &at.collection, "x").expect("reads").expect("there");
+    let stored = node.repos.record_blocking(owner.id, &at.to_string()).expect("reads").expect("there");
     assert_eq!((stored.cid, stored.bytes.len()), (large.cid(), large.block.bytes().len()));
     node.repos.write(&owner, vec![write(&at, Action::Remove)], None).await.expect("taken");
     assert_eq!(node.contents(&owner).await, BTreeMap::new());

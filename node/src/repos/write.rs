@@ -9,7 +9,9 @@ use angel_protocol::data::{BlobRef, Block, Cid, Codec, blob_refs, cbor};
 use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::repo::mst::{Change, Entries, MstKey};
 use angel_protocol::repo::{BlockSource, NewCommit, Repository, SourceError, Write, WriteError};
+use angel_protocol::time::Timestamp;
 use angel_storage::batch::RowRefused;
+use angel_storage::blobs::{Absent, Naming, stage_refs};
 use angel_storage::repos::{self, Contents, Head, PART_BYTES, Record, Totals};
 use angel_storage::{AccountId, Batch, CommitError, Reader, firehose};
 use tokio::sync::oneshot;
@@ -160,7 +162,8 @@ impl Repos {
         let rev = self.clock_after(Some(head.rev())).next(now)?;
         let new = open.repository.write(&blocks, writes, rev, &owner.key)?;
         let mut batch = Batch::new();
-        let staging = Staging { repos: self, blocks: &blocks, contents: open.contents, rev, keeps: slot.is_exported() };
+        let staging =
+            Staging { repos: self, blocks: &blocks, contents: open.contents, rev, now, keeps: slot.is_exported() };
         let (totals, collections) = staging.stage(&mut batch, open, &new, &blobs)?;
         stage(&mut batch)?;
         batch.append_event(match told {
@@ -276,6 +279,7 @@ struct Staging<'a> {
     blocks: &'a Blocks<'a>,
     contents: Contents,
     rev: Tid,
+    now: Timestamp,
     /// Superseded blocks are kept, for exports.
     keeps: bool,
 }
@@ -355,8 +359,25 @@ impl Staging<'_> {
             (None, Some(before)) => repos::delete_record(batch, self.contents, path, before)?,
             (None, None) => {}
         }
-        let _ = (blobs, before.map(|before| blobs_of(&before.bytes)));
-        Ok(())
+        let named = blobs.get(path).map(Vec::as_slice).unwrap_or_default();
+        let named_before = before.map(|before| blobs_of(&before.bytes)).unwrap_or_default();
+        self.stage_blobs(batch, path, named, &named_before)
+    }
+
+    fn stage_blobs(
+        &self,
+        batch: &mut Batch,
+        path: &str,
+        named: &[BlobRef],
+        named_before: &[BlobRef],
+    ) -> Result<(), RepoError> {
+        if named.is_empty() && named_before.is_empty() {
+            return Ok(());
+        }
+        let Ok(path) = path.parse() else { return Ok(()) };
+        let account = self.contents.account;
+        let naming = Naming { account, path: &path, rev: self.rev, now: self.now, absent: Absent::Refuse };
+        Ok(stage_refs(&self.repos.shared.reader, batch, naming, named, named_before)?)
     }
 
     fn stage_collections(&self, batch: &mut Batch, open: &Open, new: &NewCommit) -> Result<Collections, RepoError> {

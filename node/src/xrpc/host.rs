@@ -10,6 +10,7 @@ use crate::config::{AccountsConfig, Config};
 use crate::facts::NodeFacts;
 use crate::passwords::Passwords;
 use crate::rate_limits::RateLimits;
+use crate::repos::Repos;
 use crate::secrets::AdminPassword;
 use crate::sessions::Sessions;
 
@@ -21,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) settings: Settings,
     /// Who lives here.
     pub(crate) accounts: Accounts,
+    /// What they wrote.
+    pub(crate) repos: Repos,
     /// Who is logged in.
     pub(crate) sessions: Sessions,
     /// Hashes passwords.

@@ -1,11 +1,17 @@
-//! How the errors of accounts, sessions and passwords are named on the wire.
+//! How the errors of accounts, sessions, passwords and repositories are named on the wire.
 
 use axum::http::StatusCode;
+
+use angel_protocol::repo::WriteError;
+use angel_protocol::repo::mst::MstError;
+use angel_storage::CommitError;
+use angel_storage::blobs::NamingError;
 
 use super::auth;
 use crate::accounts::AccountError;
 use crate::http::XrpcError;
 use crate::passwords::PasswordError;
+use crate::repos::RepoError;
 use crate::sessions::SessionError;
 
 impl From<AccountError> for XrpcError {
@@ -43,6 +49,30 @@ impl From<PasswordError> for XrpcError {
             PasswordError::TooLong | PasswordError::Empty => Self::invalid_request(error.to_string()),
             PasswordError::Busy => Self::unavailable(error.to_string()),
             PasswordError::Secret(error) => Self::unexpected(&error),
+        }
+    }
+}
+
+impl From<RepoError> for XrpcError {
+    fn from(error: RepoError) -> Self {
+        let refused = |name| Self::new(StatusCode::BAD_REQUEST, name, error.to_string());
+        match &error {
+            RepoError::NoRepository => refused("RepoNotFound"),
+            RepoError::HeadSwapped(_) | RepoError::RecordSwapped { .. } => refused("InvalidSwap"),
+            RepoError::BlockNotFound(_) => refused("BlockNotFound"),
+            RepoError::Blob(NamingError::NotFound { .. }) => refused("BlobNotFound"),
+            RepoError::Blob(NamingError::MimeType { .. }) => refused("InvalidMimeType"),
+            RepoError::Blob(NamingError::Size { .. }) => refused("InvalidSize"),
+            RepoError::Path { .. }
+            | RepoError::Write(
+                WriteError::TooManyWrites
+                | WriteError::RecordTooLarge(_)
+                | WriteError::TooLarge(_)
+                | WriteError::Key { .. }
+                | WriteError::Tree(MstError::Exists(_) | MstError::NotFound(_) | MstError::NodeTooLarge(_)),
+            ) => refused("InvalidRequest"),
+            RepoError::Store(CommitError::Busy) => Self::unavailable(error.to_string()),
+            _ => Self::unexpected(&error),
         }
     }
 }

@@ -2,17 +2,25 @@
 
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
-use super::com::atproto::server;
+use super::com::atproto::{repo, server, sync};
 use super::host::Host;
 use crate::rate_limits::count_requests;
 
 /// The methods.
 pub(crate) fn routes(host: Arc<Host>) -> Router {
     let limits = host.limits.clone();
+    let write_body = DefaultBodyLimit::max(repo::WRITE_BYTES_MAX);
     Router::new()
+        .route("/xrpc/com.atproto.repo.applyWrites", post(repo::apply_writes::handler).layer(write_body))
+        .route("/xrpc/com.atproto.repo.createRecord", post(repo::create_record::handler).layer(write_body))
+        .route("/xrpc/com.atproto.repo.deleteRecord", post(repo::delete_record::handler))
+        .route("/xrpc/com.atproto.repo.getRecord", get(repo::get_record::handler))
+        .route("/xrpc/com.atproto.repo.listRecords", get(repo::list_records::handler))
+        .route("/xrpc/com.atproto.repo.putRecord", post(repo::put_record::handler).layer(write_body))
         .route("/xrpc/com.atproto.server.createAppPassword", post(server::create_app_password::handler))
         .route("/xrpc/com.atproto.server.createSession", post(server::create_session::handler))
         .route("/xrpc/com.atproto.server.deleteSession", post(server::delete_session::handler))
@@ -21,6 +29,12 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.server.listAppPasswords", get(server::list_app_passwords::handler))
         .route("/xrpc/com.atproto.server.refreshSession", post(server::refresh_session::handler))
         .route("/xrpc/com.atproto.server.revokeAppPassword", post(server::revoke_app_password::handler))
+        .route("/xrpc/com.atproto.sync.getBlocks", get(sync::get_blocks::handler))
+        .route("/xrpc/com.atproto.sync.getCheckout", get(sync::get_checkout::handler))
+        .route("/xrpc/com.atproto.sync.getHead", get(sync::get_head::handler))
+        .route("/xrpc/com.atproto.sync.getLatestCommit", get(sync::get_latest_commit::handler))
+        .route("/xrpc/com.atproto.sync.getRecord", get(sync::get_record::handler))
+        .route("/xrpc/com.atproto.sync.getRepo", get(sync::get_repo::handler))
         .route_layer(middleware::from_fn_with_state(limits, count_requests))
         .with_state(host)
 }

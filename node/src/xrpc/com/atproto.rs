@@ -1,3 +1,5 @@
 //! The methods of AT Protocol itself.
 
+pub(crate) mod repo;
 pub(crate) mod server;
+pub(crate) mod sync;

@@ -1,0 +1,90 @@
+//! `com.atproto.repo.*`: records, one by one and whole repositories.
+
+pub(crate) mod apply_writes;
+pub(crate) mod create_record;
+pub(crate) mod delete_record;
+pub(crate) mod get_record;
+pub(crate) mod list_records;
+mod prepare;
+pub(crate) mod put_record;
+
+use std::sync::Arc;
+
+use angel_protocol::data::Cid;
+use angel_protocol::ids::{AtIdentifier, Did, Tid};
+use angel_protocol::limits::COMMIT_CAR_BYTES_MAX;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::accounts::Account;
+use crate::http::XrpcError;
+use crate::repos::{Made, Owner};
+use crate::xrpc::auth::ActiveAccess;
+use crate::xrpc::host::Host;
+
+/// Largest body of a write, in bytes: JSON takes more room than the commit that it becomes, mostly for bytes and quotes.
+pub(crate) const WRITE_BYTES_MAX: usize = COMMIT_CAR_BYTES_MAX * 3 / 2;
+
+/// A commit as answers tell it.
+#[derive(Serialize)]
+pub(super) struct CommitView {
+    cid: Cid,
+    rev: Tid,
+}
+
+impl From<Made> for CommitView {
+    fn from(made: Made) -> Self {
+        Self { cid: made.cid, rev: made.rev }
+    }
+}
+
+/// The account that is named, if it is the caller's own: nobody writes into another's repository.
+async fn own(host: &Host, access: &ActiveAccess, repo: &AtIdentifier) -> Result<Account, XrpcError> {
+    let ActiveAccess(access) = access;
+    let named = match repo {
+        AtIdentifier::Did(did) if did == access.account.did() => return Ok(access.account.clone()),
+        other => host.accounts.find(other).await?,
+    };
+    match named {
+        None => Err(XrpcError::invalid_request(format!("there is no repository {repo} here"))),
+        Some(named) if named.id() == access.account.id() => Ok(named),
+        Some(_) => Err(XrpcError::authentication_required("the repository is somebody else's")),
+    }
+}
+
+/// Whose repository is written, with the key that signs for it.
+pub(super) async fn owner(host: &Host, account: &Account) -> Result<Owner, XrpcError> {
+    let key = host.accounts.signing_key(account.id()).await?;
+    Ok(Owner { id: account.id(), did: account.did().clone(), key })
+}
+
+/// The account whose records are asked for, if others may see it.
+async fn visible(host: &Host, repo: &AtIdentifier) -> Result<Option<Account>, XrpcError> {
+    Ok(host.accounts.find(repo).await?.filter(Account::is_active))
+}
+
+/// An answer that is JSON already.
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Appends `"uri":…,"cid":…,"value":…` of a record.
+fn write_record(
+    out: &mut Vec<u8>,
+    did: &Did,
+    path: impl std::fmt::Display,
+    record: &angel_storage::repos::Record,
+) -> Result<(), XrpcError> {
+    out.extend_from_slice(format!("{{\"uri\":\"at://{did}/{path}\",\"cid\":\"{}\",\"value\":", record.cid).as_bytes());
+    angel_protocol::data::write_json(&record.bytes, out).map_err(|error| XrpcError::unexpected(&error))?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// Tells a field that is `null` from one that is absent.
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+type Shared = Arc<Host>;

@@ -1,0 +1,127 @@
+//! `com.atproto.repo.applyWrites`: several writes in one commit, all or none.
+
+use angel_protocol::data::Cid;
+use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath};
+use angel_protocol::limits::COMMIT_WRITES_MAX;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::prepare::{ValidationStatus, check_delete, prepare};
+use super::{CommitView, Shared};
+use crate::blocking;
+use crate::http::XrpcError;
+use crate::repos::{Action, RepoWrite, Repos};
+use crate::xrpc::auth::ActiveAccess;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    repo: AtIdentifier,
+    validate: Option<bool>,
+    writes: Vec<Write>,
+    swap_commit: Option<Cid>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "$type")]
+enum Write {
+    #[serde(rename = "com.atproto.repo.applyWrites#create")]
+    Create { collection: Nsid, rkey: Option<RecordKey>, value: Value },
+    #[serde(rename = "com.atproto.repo.applyWrites#update")]
+    Update { collection: Nsid, rkey: RecordKey, value: Value },
+    #[serde(rename = "com.atproto.repo.applyWrites#delete")]
+    Delete { collection: Nsid, rkey: RecordKey },
+}
+
+#[derive(Serialize)]
+pub(crate) struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<CommitView>,
+    results: Vec<Outcome>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "$type")]
+enum Outcome {
+    #[serde(rename = "com.atproto.repo.applyWrites#createResult")]
+    Create(Written),
+    #[serde(rename = "com.atproto.repo.applyWrites#updateResult")]
+    Update(Written),
+    #[serde(rename = "com.atproto.repo.applyWrites#deleteResult")]
+    Delete {},
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    uri: AtUri,
+    cid: Cid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_status: Option<ValidationStatus>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    access: ActiveAccess,
+    Input(request): Input<Request>,
+) -> Result<Json<Answer>, XrpcError> {
+    let account = super::own(&host, &access, &request.repo).await?;
+    let Request { validate, writes, swap_commit, .. } = request;
+    if writes.len() > COMMIT_WRITES_MAX {
+        return Err(XrpcError::invalid_request(format!("at most {COMMIT_WRITES_MAX} writes make one commit")));
+    }
+    host.limits.writes(account.did(), writes.iter().map(Write::points).sum())?;
+    let owner = super::owner(&host, &account).await?;
+    let (did, repos) = (owner.did.clone(), host.repos.clone());
+    // Two hundred records take more time than a worker has for one request.
+    let (writes, results) = blocking::run(move || all(&repos, &did, writes, validate)).await?;
+    let made = host.repos.write(&owner, writes, swap_commit).await?;
+    Ok(Json(Answer { commit: made.map(CommitView::from), results }))
+}
+
+fn all(
+    repos: &Repos,
+    did: &Did,
+    writes: Vec<Write>,
+    validate: Option<bool>,
+) -> Result<(Vec<RepoWrite>, Vec<Outcome>), XrpcError> {
+    let each = writes.into_iter().map(|write| write.prepare(repos, did, validate));
+    Ok(each.collect::<Result<Vec<_>, XrpcError>>()?.into_iter().unzip())
+}
+
+impl Write {
+    /// What it counts towards the limit of writes.
+    const fn points(&self) -> u32 {
+        match self {
+            Self::Create { .. } => 3,
+            Self::Update { .. } => 2,
+            Self::Delete { .. } => 1,
+        }
+    }
+
+    fn prepare(self, repos: &Repos, did: &Did, validate: Option<bool>) -> Result<(RepoWrite, Outcome), XrpcError> {
+        let (collection, rkey, value, is_new) = match self {
+            Self::Create { collection, rkey: Some(rkey), value } => (collection, rkey, value, true),
+            Self::Create { collection, rkey: None, value } => (collection, repos.next_tid()?.into(), value, true),
+            Self::Update { collection, rkey, value } => (collection, rkey, value, false),
+            Self::Delete { collection, rkey } => {
+                check_delete(&collection)?;
+                let path = RepoPath::new(collection, rkey);
+                return Ok((RepoWrite { path, action: Action::Delete, swap: None }, Outcome::Delete {}));
+            }
+        };
+        let prepared = prepare(&collection, &rkey, &value, validate)?;
+        let path = RepoPath::new(collection, rkey);
+        let uri = AtUri::record(did.clone(), path.clone());
+        let written = Written { uri, cid: prepared.record.cid(), validation_status: prepared.status };
+        let (action, outcome) = if is_new {
+            (Action::Create(prepared.record), Outcome::Create(written))
+        } else {
+            (Action::Update(prepared.record), Outcome::Update(written))
+        };
+        Ok((RepoWrite { path, action, swap: None }, outcome))
+    }
+}

@@ -1,0 +1,47 @@
+//! `com.atproto.repo.putRecord`: a record at a chosen key, whether or not there is one.
+
+use angel_protocol::data::Cid;
+use angel_protocol::ids::{AtIdentifier, AtUri, Nsid, RecordKey, RepoPath};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::create_record::Answer;
+use super::prepare::prepare;
+use super::{CommitView, Shared};
+use crate::http::XrpcError;
+use crate::repos::{Action, RepoWrite, Swap};
+use crate::xrpc::auth::ActiveAccess;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    repo: AtIdentifier,
+    collection: Nsid,
+    rkey: RecordKey,
+    validate: Option<bool>,
+    record: Value,
+    /// `null`: there must be none yet.
+    #[serde(default, deserialize_with = "super::nullable")]
+    swap_record: Option<Option<Cid>>,
+    swap_commit: Option<Cid>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    access: ActiveAccess,
+    Input(request): Input<Request>,
+) -> Result<Json<Answer>, XrpcError> {
+    let account = super::own(&host, &access, &request.repo).await?;
+    host.limits.writes(account.did(), 2)?;
+    let prepared = prepare(&request.collection, &request.rkey, &request.record, request.validate)?;
+    let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, request.rkey));
+    let swap = request.swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
+    let write = RepoWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
+    let owner = super::owner(&host, &account).await?;
+    let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
+    let uri = AtUri::record(owner.did, path);
+    Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))
+}

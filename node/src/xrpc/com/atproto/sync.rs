@@ -1,0 +1,48 @@
+//! `com.atproto.sync.*`: what others copy and verify.
+
+pub(crate) mod get_blocks;
+pub(crate) mod get_checkout;
+pub(crate) mod get_head;
+pub(crate) mod get_latest_commit;
+pub(crate) mod get_record;
+pub(crate) mod get_repo;
+
+use angel_protocol::ids::Did;
+use angel_storage::accounts::AccountStatus;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::accounts::Account;
+use crate::http::XrpcError;
+use crate::xrpc::auth::Caller;
+use crate::xrpc::host::Host;
+
+/// The media type of CAR files.
+pub(crate) const CAR: &str = "application/vnd.ipld.car";
+
+/// The account `did`, if `caller` may see its repository: everybody sees an active account, its owner and the operator
+/// see it always.
+pub(super) async fn available(host: &Host, did: &Did, caller: &Caller) -> Result<Account, XrpcError> {
+    let refused = |name, text: String| Err(XrpcError::new(StatusCode::BAD_REQUEST, name, text));
+    let Some(account) = host.accounts.by_did(did).await? else {
+        return refused("RepoNotFound", format!("there is no repository of {did} here"));
+    };
+    if caller.may_see(&account) {
+        return Ok(account);
+    }
+    match account.status() {
+        AccountStatus::Active => Ok(account),
+        AccountStatus::Deactivated { .. } => {
+            refused("RepoDeactivated", format!("the repository of {did} is deactivated"))
+        }
+        AccountStatus::Suspended => refused("RepoSuspended", format!("the repository of {did} is suspended")),
+        AccountStatus::TakenDown { .. } => {
+            refused("RepoTakendown", format!("the repository of {did} has been taken down"))
+        }
+    }
+}
+
+/// An answer that is a CAR file.
+fn car(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, CAR)], bytes).into_response()
+}
