@@ -371,7 +371,7 @@ impl<'t, V: View> Tx<'t, '_, V> {
         // It is the wallet's next transaction: whatever comes of it, its sequence number is used.
         wallet.sequence += 1;
         wallet.mature(now.as_millis());
-        self.state.put_wallet(self.signer(), &wallet);
+        self.state.put_wallet(self.signer(), wallet);
         Ok(())
     }
 
@@ -404,12 +404,12 @@ impl<'t, V: View> Tx<'t, '_, V> {
         if outcome.is_posted() && self.signed.operation().is_none() {
             let mut wallet = self.state.existing(self.signer())?;
             wallet.posted += 1;
-            self.state.put_wallet(self.signer(), &wallet);
+            self.state.put_wallet(self.signer(), wallet);
         }
         for (account, anomaly) in std::mem::take(&mut self.flags) {
             let mut wallet = self.state.existing(&account)?;
             wallet.flags.set(anomaly, true);
-            self.state.put_wallet(&account, &wallet);
+            self.state.put_wallet(&account, wallet);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The ledger while a batch is applied: rows read once, changed in memory, handed out at the end.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
@@ -15,15 +15,17 @@ use crate::ids::{Did, NetworkId};
 use crate::time::Timestamp;
 
 /// A row in memory.
-struct Cached {
-    value: Option<Vec<u8>>,
+struct Cached<T> {
+    value: Option<T>,
     written: bool,
 }
 
-/// Rows over a view. The rows there is one of are kept parsed.
+/// Rows over a view. Wallets, which every transaction reads and writes several times, and the rows there is one of
+/// are kept parsed. The maps have no order; what leaves is sorted.
 pub(crate) struct State<'v, V> {
     view: &'v V,
-    rows: BTreeMap<Vec<u8>, Cached>,
+    rows: HashMap<Vec<u8>, Cached<Vec<u8>>>,
+    wallets: HashMap<Did, Cached<Box<Wallet>>>,
     /// How often a row was written; a refusal must leave it as it is.
     pub(crate) writes: u64,
     pub(crate) network: NetworkId,
@@ -45,7 +47,8 @@ impl<'v, V: View> State<'v, V> {
         let chain: Chain = singleton(view)?;
         Ok(Self {
             view,
-            rows: BTreeMap::new(),
+            rows: HashMap::new(),
+            wallets: HashMap::new(),
             writes: 0,
             network: chain.network.parse().map_err(|_| ViewError::Damaged { table: Chain::TABLE })?,
             height,
@@ -79,11 +82,23 @@ impl<'v, V: View> State<'v, V> {
     }
 
     pub(crate) fn wallet(&mut self, account: &Did) -> Result<Option<Wallet>, ViewError> {
-        self.get(&[account.as_str().as_bytes()])
+        if let Some(cached) = self.wallets.get(account) {
+            return Ok(cached.value.as_deref().cloned());
+        }
+        let value: Option<Wallet> = rows::read(self.view, &[account.as_str().as_bytes()])?;
+        self.wallets.insert(account.clone(), Cached { value: value.clone().map(Box::new), written: false });
+        Ok(value)
     }
 
-    pub(crate) fn put_wallet(&mut self, account: &Did, wallet: &Wallet) {
-        self.put(&[account.as_str().as_bytes()], wallet);
+    pub(crate) fn put_wallet(&mut self, account: &Did, wallet: Wallet) {
+        self.writes += 1;
+        match self.wallets.get_mut(account) {
+            Some(Cached { value: Some(value), written }) => (**value, *written) = (wallet, true),
+            _ => {
+                let cached = Cached { value: Some(Box::new(wallet)), written: true };
+                self.wallets.insert(account.clone(), cached);
+            }
+        }
     }
 
     /// A wallet that a check has found.
@@ -129,7 +144,7 @@ impl<'v, V: View> State<'v, V> {
             None => {
                 let mut wallet = self.existing(account)?;
                 wallet.balance = balance;
-                self.put_wallet(account, &wallet);
+                self.put_wallet(account, wallet);
             }
             Some(tenant) => {
                 let parts: [&[u8]; 2] = [account.as_str().as_bytes(), tenant.as_str().as_bytes()];
@@ -147,15 +162,15 @@ impl<'v, V: View> State<'v, V> {
         self.put_if_changed(&rates)?;
         self.put_if_changed(&validators)?;
         self.put_if_changed(&supply)?;
-        let mut changes = Changes::new();
-        let mut leaves = Vec::new();
-        for (key, cached) in self.rows {
-            if cached.written {
-                let hash = cached.value.as_deref().map(|value| Sha256::digest(value).into());
-                leaves.push((tree::path_of(&key), hash));
-                changes.insert(key, cached.value);
-            }
-        }
+        let rows = self.rows.into_iter().filter(|(_, row)| row.written).map(|(key, row)| (key, row.value));
+        let wallets = self.wallets.into_iter().filter(|(_, row)| row.written).map(|(account, row)| {
+            (rows::key::<Wallet>(&[account.as_str().as_bytes()]), row.value.as_deref().map(rows::value))
+        });
+        let mut changes: Changes = rows.chain(wallets).collect();
+        let leaf = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+            (tree::path_of(key), value.as_deref().map(|value| Sha256::digest(value).into()))
+        };
+        let mut leaves: Vec<_> = changes.iter().map(leaf).collect();
         leaves.sort_unstable();
         let root = tree::update(self.view, &leaves, &mut changes)?;
         Ok((changes, root))

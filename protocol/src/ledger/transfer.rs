@@ -60,7 +60,7 @@ impl<V: View> Tx<'_, '_, V> {
             }
         }
         wallet.debts.retain(|debt| !debt.amount.is_zero());
-        self.state.put_wallet(side.account, &wallet);
+        self.state.put_wallet(side.account, wallet);
         for payment in payments {
             self.debit(side, payment.amount)?;
             self.give_back(payment.to.as_ref(), payment.to_tenant.as_ref(), payment.token, payment.amount)?;

@@ -3,7 +3,7 @@
 //! The tree's shape depends on the set of rows alone, never on the order in which they came. A subtree without rows
 //! hashes to zeros, a subtree of one row is that row's leaf, anything larger is the hash of its two halves. Four
 //! levels share one `page`, stored as a row of its own beside the rows it covers, so a change reads and writes a
-//! handful of pages. See ADR 011.
+//! handful of pages; a subtree of few rows has none and is kept in its parent's. See ADR 011.
 
 mod page;
 mod proof;

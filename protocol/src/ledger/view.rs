@@ -3,7 +3,7 @@
 //! The ledger never scans and never writes. It asks a [`View`] for rows by key and returns [`Changes`]; storage
 //! applies them in one atomic batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The rows of the ledger at one height, read by key.
 pub trait View {
@@ -33,13 +33,13 @@ pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// Rows in memory: for genesis, tests and tools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemoryView(BTreeMap<Vec<u8>, Vec<u8>>);
+pub struct MemoryView(HashMap<Vec<u8>, Vec<u8>>);
 
 impl MemoryView {
     /// Without rows.
     #[must_use]
-    pub const fn new() -> Self {
-        Self(BTreeMap::new())
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Writes what an application left behind.
@@ -54,7 +54,8 @@ impl MemoryView {
 
     /// All rows, sorted by key.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+        let rows: BTreeMap<_, _> = self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
+        rows.into_iter()
     }
 }
 

@@ -91,7 +91,7 @@ impl<V: View> Tx<'_, '_, V> {
         wallet.impact_sum += u64::from(cause.impact);
         wallet.impacts += 1;
         wallet.witnesses += new;
-        self.state.put_wallet(author, &wallet);
+        self.state.put_wallet(author, wallet);
         Ok(())
     }
 }

@@ -20,6 +20,6 @@ pub(super) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>, it: &Flag) -> Done {
 
     let mut wallet = tx.state.existing(&it.account)?;
     wallet.flags.set(it.anomaly, it.raised);
-    tx.state.put_wallet(&it.account, &wallet);
+    tx.state.put_wallet(&it.account, wallet);
     Ok(None)
 }

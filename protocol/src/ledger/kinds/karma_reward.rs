@@ -31,7 +31,7 @@ pub(super) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>, it: &KarmaReward) -> Do
     tx.count_contribution(&it.to, &it.cause)?;
     let mut receiver = tx.state.existing(&it.to)?;
     receiver.karma = it.karma;
-    tx.state.put_wallet(&it.to, &receiver);
+    tx.state.put_wallet(&it.to, receiver);
     tx.count_day(TOKEN, it.amount);
     tx.mint(it.amount);
     tx.credit(Side { account: &it.to, tenant: it.tenant.as_ref() }, TOKEN, it.amount)?;

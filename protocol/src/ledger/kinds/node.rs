@@ -27,7 +27,7 @@ pub(super) fn register<V: View>(tx: &mut Tx<'_, '_, V>, it: &RegisterNode) -> Do
         let key = node_key(signer).expect("the signature was checked with this key");
         let mut wallet = Wallet::new(key, Kind::Node, signer.clone());
         wallet.sequence = 1;
-        tx.state.put_wallet(signer, &wallet);
+        tx.state.put_wallet(signer, wallet);
     }
     if let Some(before) = before.as_ref().filter(|before| !before.retired) {
         tx.state.delete::<NameOwner>(&[before.name.as_bytes()]);

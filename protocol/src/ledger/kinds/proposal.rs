@@ -58,7 +58,7 @@ pub(super) fn vote<V: View>(tx: &mut Tx<'_, '_, V>, it: &CastVote) -> Done {
     tx.state.put(&[&it.proposal], &proposal);
     let mut wallet = tx.state.existing(signer)?;
     wallet.votes += 1;
-    tx.state.put_wallet(signer, &wallet);
+    tx.state.put_wallet(signer, wallet);
     Ok(None)
 }
 

@@ -95,7 +95,7 @@ fn count<V: View>(tx: &mut Tx<'_, '_, V>, to: &Did) -> Result<(), ViewError> {
     }
     giver.day_recognitions += 1;
     giver.month_recognitions += 1;
-    tx.state.put_wallet(signer, &giver);
+    tx.state.put_wallet(signer, giver);
     let parts = pair_of(signer, to);
     let mut pair: Pair = tx.state.get(&parts)?.unwrap_or_default();
     if pair.month != now / MONTH {

@@ -44,7 +44,7 @@ pub(super) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>, it: &Reversal) -> Done 
     if !by_receiver {
         wallet.count_reversal(tx.now());
     }
-    tx.state.put_wallet(&moved.to, &wallet);
+    tx.state.put_wallet(&moved.to, wallet);
     if !paid.is_zero() {
         tx.debit(receiver, paid)?;
         tx.give_back(moved.from.as_ref(), moved.from_tenant.as_ref(), moved.token, paid)?;

@@ -17,7 +17,7 @@ pub(super) fn stake<V: View>(tx: &mut Tx<'_, '_, V>, it: &Stake) -> Done {
 
     let taken = wallet.balance.parts.spend(it.amount);
     wallet.staked.add_all(&taken);
-    tx.state.put_wallet(tx.signer(), &wallet);
+    tx.state.put_wallet(tx.signer(), wallet);
     Ok(None)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn unstake<V: View>(tx: &mut Tx<'_, '_, V>, it: &Stake) -> Done {
     let at = tx.now() + tx.state.parameters.unstake_notice;
     wallet.releases.push(Release { at, parts });
     wallet.releases.sort_by_key(|release| release.at);
-    tx.state.put_wallet(tx.signer(), &wallet);
+    tx.state.put_wallet(tx.signer(), wallet);
     Ok(None)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn delegate<V: View>(tx: &mut Tx<'_, '_, V>, it: &Delegate) -> Done {
     }
     let mut wallet = tx.state.existing(signer)?;
     wallet.delegate.clone_from(&it.to);
-    tx.state.put_wallet(signer, &wallet);
+    tx.state.put_wallet(signer, wallet);
     Ok(None)
 }
 
@@ -74,7 +74,7 @@ fn change_delegators<V: View>(
     delegators.0.sort();
     let mut wallet = tx.state.existing(of)?;
     wallet.delegators = u32::try_from(delegators.0.len()).expect("delegators are bounded");
-    tx.state.put_wallet(of, &wallet);
+    tx.state.put_wallet(of, wallet);
     tx.state.put(&parts, &delegators);
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(super) fn vouch<V: View>(tx: &mut Tx<'_, '_, V>, it: &Vouch) -> Done {
     } else {
         person.vouchers.push(Voucher { by: signer.clone(), home: by.home });
     }
-    tx.state.put_wallet(&it.person, &person);
+    tx.state.put_wallet(&it.person, person);
     Ok(None)
 }
 
@@ -55,6 +55,6 @@ pub(super) fn withdraw<V: View>(tx: &mut Tx<'_, '_, V>, it: &Vouch) -> Done {
         person.vouched_by_home = false;
     }
     person.vouchers.retain(|voucher| voucher.by != *signer);
-    tx.state.put_wallet(&it.person, &person);
+    tx.state.put_wallet(&it.person, person);
     Ok(None)
 }

@@ -34,10 +34,10 @@ pub(super) fn register<V: View>(tx: &mut Tx<'_, '_, V>, it: &RegisterWallet) -> 
     tx.require(holds, Outcome::BadBinding)?;
     // Nothing may fail from here on.
 
-    tx.state.put_wallet(&it.home, &home);
+    tx.state.put_wallet(&it.home, home);
     let mut wallet = Wallet::new(it.key, kind, it.home.clone());
     wallet.sequence = 1;
-    tx.state.put_wallet(signer, &wallet);
+    tx.state.put_wallet(signer, wallet);
     Ok(None)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn rotate_key<V: View>(tx: &mut Tx<'_, '_, V>, it: &RotateKey) -> Don
     // Nothing may fail from here on.
 
     wallet.key = it.key;
-    tx.state.put_wallet(signer, &wallet);
+    tx.state.put_wallet(signer, wallet);
     Ok(None)
 }
 
@@ -67,6 +67,6 @@ pub(super) fn move_home<V: View>(tx: &mut Tx<'_, '_, V>, it: &MoveHome) -> Done 
     wallet.home = it.home.clone();
     // The old operator's word about the person does not bind the new one.
     wallet.vouched_by_home = false;
-    tx.state.put_wallet(tx.signer(), &wallet);
+    tx.state.put_wallet(tx.signer(), wallet);
     Ok(None)
 }

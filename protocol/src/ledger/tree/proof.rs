@@ -4,7 +4,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest, Sha256};
 
 use super::super::view::{View, ViewError};
-use super::page::{Page, Slot, page_key};
+use super::page::{Leaf, Slot, halves, subtree_hash};
+use super::update::load;
 use super::{EMPTY, Hash, bit, inner_hash, leaf_hash, nibble, path_of};
 use crate::limits::TREE_DEPTH_MAX;
 
@@ -50,21 +51,30 @@ pub fn prove(view: &impl View, key: &[u8]) -> Result<RowProof, ViewError> {
     let path = path_of(key);
     let mut siblings = Vec::new();
     for depth in 0..64 {
-        let page = match view.get(&page_key(&path, depth))? {
-            Some(bytes) => Page::decode(&bytes)?,
-            None => Page::EMPTY,
-        };
-        let (beside, slot) = page.siblings(nibble(&path, depth));
+        let (beside, slot) = load(view, &path, depth)?.siblings(nibble(&path, depth));
         siblings.extend(beside);
-        let end = match slot {
-            Slot::Empty => End::Nothing,
-            Slot::Leaf(found, _) if found == path => End::Row,
-            Slot::Leaf(found, value) => End::Other { path: found, value },
-            Slot::Page(_) => continue,
-        };
-        return Ok(RowProof { end, siblings });
+        if let Slot::Rows(rows) = slot {
+            let end = match alone(&rows, &path, 4 * (depth + 1), &mut siblings) {
+                None => End::Nothing,
+                Some((found, _)) if *found == path => End::Row,
+                Some((found, value)) => End::Other { path: *found, value: *value },
+            };
+            return Ok(RowProof { end, siblings });
+        }
     }
     Err(ViewError::Damaged { table: super::page::PAGES })
+}
+
+/// The row at the end of `path` among a few from bit `depth` on, or the one that stands alone there.
+fn alone<'r>(mut rows: &'r [Leaf], path: &Hash, mut depth: usize, siblings: &mut Vec<Hash>) -> Option<&'r Leaf> {
+    while rows.len() > 1 {
+        let (left, right) = halves(rows, depth);
+        let (inside, beside) = if bit(path, depth) { (right, left) } else { (left, right) };
+        depth += 1;
+        siblings.push(subtree_hash(beside, depth));
+        rows = inside;
+    }
+    rows.first()
 }
 
 impl RowProof {
