@@ -1,6 +1,9 @@
 //! Random transactions, judged by the ledger and by the auditor. `ANGEL_TEST_TRANSACTIONS` sets how many,
 //! `ANGEL_TEST_SEED` which ones; `scripts/soak ledger` runs a million.
 
+mod identities;
+mod network;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use super::world::*;
 use crate::crypto::{Domain, NodeKey, Signature};
 use crate::ids::Did;
 use crate::ledger::action::*;
-use crate::ledger::audit::{Auditor, Who};
+use crate::ledger::audit::{self, Auditor, Who};
 use crate::ledger::parameters::Currency;
 use crate::ledger::statement::Statement;
 use crate::ledger::*;
@@ -44,15 +47,19 @@ struct Run {
     twin: MemoryView,
     names: Vec<Did>,
     nodes: Vec<Did>,
+    /// Nodes that come and go.
+    newcomers: Vec<Did>,
+    identities: identities::Known,
     keys: BTreeMap<Did, [u8; 32]>,
     recent: Vec<Signed>,
     transfers: Vec<TransactionId>,
     seen: BTreeMap<Outcome, u64>,
+    posted: BTreeMap<String, u64>,
 }
 
 impl Run {
     fn new(seed: u64, cheap: bool) -> Self {
-        let world = World::with(|genesis| {
+        let mut world = World::with(|genesis| {
             // Low bounds, so that they are met.
             genesis.parameters.ceilings.karma_reward = tokens(60);
             genesis.parameters.ceilings.node_reward = tokens(60);
@@ -60,7 +67,9 @@ impl Run {
             genesis.parameters.ceilings.peer_recognition = tokens(400);
             genesis.parameters.vouches_per_node = 3;
             genesis.parameters.transactions_per_hour = 40;
+            genesis.parameters.identities_per_hour = 4;
         });
+        let newcomers: Vec<_> = (0..4).map(|number| network::newcomer(&mut world, number)).collect();
         let nodes: Vec<_> = (0..4).map(node).collect();
         let mut names: Vec<_> = PEOPLE.iter().map(|name| did(name)).collect();
         names.extend(["bot", "shop", "fund"].map(did));
@@ -75,10 +84,13 @@ impl Run {
             twin,
             names,
             nodes,
+            newcomers,
+            identities: identities::Known::default(),
             keys,
             recent: Vec::new(),
             transfers: Vec::new(),
             seen: BTreeMap::new(),
+            posted: BTreeMap::new(),
         }
     }
 
@@ -88,6 +100,9 @@ impl Run {
         auditor.validators = self.nodes.iter().cloned().collect();
         for node in &self.nodes {
             auditor.open(node.clone(), Who::Node, node.clone(), self.keys[node], 0, false);
+            let row = rows::node(&self.world.view, node).expect("memory reads").expect("genesis");
+            let rows::Node { name, operator, region, hosts, since, .. } = row;
+            auditor.nodes.insert(node.clone(), audit::Node { name, operator, region, hosts, since, here: true });
         }
         for did in &self.names {
             let wallet = self.world.wallet(did);
@@ -119,11 +134,13 @@ impl Run {
         if self.random.one_in(40) {
             return did("nobody");
         }
-        if self.random.one_in(10) {
-            self.random.pick(&self.nodes).clone()
-        } else {
-            self.random.pick(&self.names).clone()
-        }
+        if self.random.one_in(10) { self.node() } else { self.random.pick(&self.names).clone() }
+    }
+
+    /// Mostly one of those that are always here.
+    fn node(&mut self) -> Did {
+        let among = if self.random.one_in(4) { &self.newcomers } else { &self.nodes };
+        self.random.pick(among).clone()
     }
 
     fn person(&mut self) -> Did {
@@ -182,7 +199,7 @@ impl Run {
         if self.random.one_in(25) {
             validator = self.anybody();
         }
-        match self.random.below(22) {
+        match self.random.below(30) {
             0..8 => {
                 let currency = match self.random.below(12) {
                     0 => Currency::Usd,
@@ -257,7 +274,7 @@ impl Run {
                 let it = Vouch { person };
                 (by, if self.random.one_in(4) { Action::WithdrawVouch(it) } else { Action::Vouch(it) })
             }
-            _ => {
+            21 => {
                 let account = self.anybody();
                 let by = if self.random.one_in(2) { validator } else { home(self, &account).unwrap_or(validator) };
                 let anomaly = *self.random.pick(&[Anomaly::CircularTransfers, Anomaly::ReciprocalRecognition]);
@@ -265,12 +282,17 @@ impl Run {
                 let it = Flag { account, anomaly, raised, reason: String::new(), approvals: Vec::new() };
                 (by, Action::Flag(it))
             }
+            22..24 => self.node_action(now),
+            _ => self.placement_action(now),
         }
     }
 
     fn transaction(&mut self, now: Timestamp, next: impl Fn(&Did) -> u64) -> Signed {
         if !self.recent.is_empty() && self.random.one_in(50) {
             return self.random.pick(&self.recent).clone();
+        }
+        if self.random.one_in(25) {
+            return self.operation();
         }
         let (by, action) = self.action(now);
         let mut transaction = self.world.draft(&by, action);
@@ -388,6 +410,11 @@ impl Run {
                 self.seed, batch.height
             );
             *self.seen.entry(entry.outcome).or_default() += 1;
+            if entry.outcome.is_posted() {
+                let action = format!("{:?}", signed.transaction().action);
+                let kind = action.split_once('(').map_or(action.as_str(), |(kind, _)| kind).to_owned();
+                *self.posted.entry(kind).or_default() += 1;
+            }
             let moves = entry.outcome.is_posted() && !matches!(signed.transaction().action, Action::Reversal(_));
             if moves && self.transfers.len() < 5000 {
                 self.transfers.push(entry.id);
@@ -420,16 +447,21 @@ impl Run {
             assert_eq!(wallet.sequence, account.next, "seed {seed}: {did}");
             assert_eq!(wallet.staked.total().micro(), auditor.staked(did), "seed {seed}: {did}");
         }
+        self.compare_network(auditor);
+        self.compare_identities(auditor);
         let head = rows::head(&self.world.view).expect("reads").expect("genesis");
         assert_eq!(head.posted, auditor.posted, "seed {seed}");
         assert_eq!(self.twin, self.world.view, "seed {seed}: two copies fed alike stay alike");
     }
 }
 
-fn run(count: usize, cheap: bool) -> BTreeMap<Outcome, u64> {
+/// Transactions by outcome, and those that took effect by kind.
+type Tally = (BTreeMap<Outcome, u64>, BTreeMap<String, u64>);
+
+fn run(count: usize, cheap: bool) -> Tally {
     let seed = Random::seed_from_env();
     let signatures: &dyn Signatures = if cheap { &Cheap } else { &Strict };
-    let mut seen = BTreeMap::new();
+    let (mut seen, mut posted) = Tally::default();
     let mut done = 0;
     // A new network every so often keeps the slow one fast.
     for part in 0.. {
@@ -443,24 +475,34 @@ fn run(count: usize, cheap: bool) -> BTreeMap<Outcome, u64> {
         for (outcome, count) in run.seen {
             *seen.entry(outcome).or_default() += count;
         }
+        for (kind, count) in run.posted {
+            *posted.entry(kind).or_default() += count;
+        }
         if done >= count {
             break;
         }
     }
-    seen
+    (seen, posted)
 }
 
 #[test]
 fn the_auditor_foresees_every_outcome_and_balance() {
     let count = std::env::var("ANGEL_TEST_TRANSACTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
-    let seen = run(count, true);
+    let (seen, posted) = run(count, true);
     for (outcome, count) in &seen {
         println!("{count:>8} {outcome:?}");
+    }
+    println!("posted, by kind:");
+    for (kind, count) in &posted {
+        println!("{count:>8} {kind}");
     }
     // The run is worth something only if it reaches most outcomes and posts a good part.
     let total: u64 = seen.values().sum();
     assert!(seen[&Outcome::Posted] * 5 > total, "too few transactions are good: {seen:?}");
-    assert!(seen.len() >= 45, "too few outcomes are reached: {seen:?}");
+    assert!(seen.len() >= 75, "too few outcomes are reached: {seen:?}");
+    for kind in ["ChangeIdentity", "RegisterNode", "RetireNode", "PlaceTenant", "Migrate", "RollBack", "Failover"] {
+        assert!(posted.contains_key(kind), "no {kind} took effect: {posted:?}");
+    }
 }
 
 #[test]
