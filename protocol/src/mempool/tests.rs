@@ -373,6 +373,19 @@ fn a_restart_loses_nothing() {
     assert_eq!(effects[effects.len() - 2..], [refused(&late, Refusal::Expired), Effect::Forget(late.id())]);
 }
 
+/// A few identities, with more operations than may wait for one.
+fn some_operations() -> Vec<Signed> {
+    let of = |identity: usize| {
+        let first = operation(None, &format!("first{identity}"), 1);
+        let did = first.creates().expect("a first operation");
+        let later = |n: usize| wrap(&did, &operation(Some(first.cid()), &format!("n{n}"), 1));
+        let mut all = vec![wrap(&did, &first)];
+        all.extend((0..MEMPOOL_IDENTITY_MAX + 2).map(later));
+        all
+    };
+    (0..4).flat_map(of).collect()
+}
+
 #[test]
 fn random_inputs_keep_every_index_and_two_copies_alike() {
     let seed = Random::seed_from_env();
@@ -385,12 +398,18 @@ fn random_inputs_keep_every_index_and_two_copies_alike() {
     let mut stored = Stored::default();
     let mut wallets = PEOPLE.map(did).to_vec();
     wallets.extend([node(0), node(1)]);
+    let operations = some_operations();
     let mut next: BTreeMap<Did, u64> = BTreeMap::new();
     let mut ready = false;
     for step in 0..4000 {
         let wallet = random.pick(&wallets).clone();
         let base = next.get(&wallet).copied().unwrap_or(0);
-        let input = match random.below(10) {
+        let input = match random.below(12) {
+            10..12 => {
+                let origin = if random.one_in(2) { Origin::Local } else { Origin::Peer(node(2)) };
+                let signed = random.pick(&operations).clone();
+                Input::Submitted { signed, admission: Admission { next_sequence: 0 }, origin }
+            }
             0..6 => {
                 let sequence = (base + random.next() % 10).saturating_sub(1);
                 let origin = if random.one_in(2) { Origin::Local } else { Origin::Peer(node(2)) };
@@ -401,7 +420,7 @@ fn random_inputs_keep_every_index_and_two_copies_alike() {
             }
             6..8 => {
                 let transactions = pool.state.select(1 + random.below(6), usize::MAX);
-                for signed in &transactions {
+                for signed in transactions.iter().filter(|signed| signed.operation().is_none()) {
                     let transaction = signed.transaction();
                     let expected = next.entry(transaction.wallet.clone()).or_default();
                     assert!(transaction.sequence >= *expected, "step {step}, seed {seed}");
@@ -437,6 +456,9 @@ fn random_inputs_keep_every_index_and_two_copies_alike() {
         // What is selected is each wallet's unbroken run from its next number.
         let mut expected: BTreeMap<Did, u64> = BTreeMap::new();
         for signed in pool.state.select(usize::MAX, usize::MAX) {
+            if signed.operation().is_some() {
+                continue;
+            }
             let transaction = signed.transaction();
             if let Some(before) = expected.insert(transaction.wallet.clone(), transaction.sequence) {
                 assert_eq!(transaction.sequence, before + 1, "step {step}, seed {seed}");
