@@ -8,6 +8,7 @@
 //!   secrets/       0700: keys and the admin password, each 0600
 //!   run/           lock, and node.json while a daemon runs
 //!   storage/       the tables
+//!   imports/       room for repositories that are being imported; empty otherwise
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -130,6 +131,12 @@ impl Layout {
     #[must_use]
     pub fn storage(&self) -> PathBuf {
         self.root.join("storage")
+    }
+
+    /// Room for repositories that are being imported.
+    #[must_use]
+    pub fn imports(&self) -> PathBuf {
+        self.root.join("imports")
     }
 
     /// Facts about the running daemon.

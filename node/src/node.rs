@@ -257,7 +257,7 @@ impl Node {
         let service = Service::new(&config, &facts);
         let opening = parts::AccountRooms::open(&store, &layout, &config, &service);
         let parts::AccountRooms { accounts, sessions, passwords } = tokio::task::spawn_blocking(opening).await??;
-        let opening = parts::repos(&store);
+        let opening = parts::repos(&store, &layout);
         let repos = tokio::task::spawn_blocking(opening).await??;
         let sweeping = repos.clone();
         spawner.spawn("repositories", |stop| sweeping.run_sweeper(stop));

@@ -21,6 +21,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use angel_protocol::crypto::SigningKey;
@@ -52,6 +53,8 @@ struct Shared {
     leftovers: Queue,
     /// Exports that hold all tree nodes in memory at once: see [`export`].
     roomy_exports: Arc<Semaphore>,
+    /// Where imports put blocks aside.
+    spool_dir: PathBuf,
     /// Imports that may be under way at once, for each takes memory.
     imports: Arc<Semaphore>,
 }
@@ -137,9 +140,9 @@ impl NewRecord {
 
 impl Repos {
     /// The repositories in a store. `clock_id` tells this node's record keys from those that another node makes for the
-    /// same account. [`Self::recover`] comes next.
+    /// same account; imports put blocks aside in `spool_dir`. [`Self::recover`] comes next.
     #[must_use]
-    pub fn new(reader: Reader, writer: Writer, clock_id: u16) -> Self {
+    pub fn new(reader: Reader, writer: Writer, clock_id: u16, spool_dir: PathBuf) -> Self {
         let shared = Shared {
             reader,
             writer,
@@ -147,6 +150,7 @@ impl Repos {
             clock: Mutex::new(TidClock::new(clock_id)),
             leftovers: Queue::default(),
             roomy_exports: Arc::new(Semaphore::new(export::ROOMY_EXPORTS_MAX)),
+            spool_dir,
             imports: Arc::new(Semaphore::new(import::IMPORTS_MAX)),
         };
         Self { shared: Arc::new(shared) }

@@ -159,11 +159,11 @@ impl AccountRooms {
 }
 
 /// How the repositories are opened, which blocks.
-pub(super) fn repos(store: &Store) -> impl FnOnce() -> Result<Repos, RepoError> + use<> {
-    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<Repos, RepoError> + use<> {
+    let (reader, writer, spool) = (store.reader().clone(), store.writer().clone(), layout.imports());
     move || {
         // Of the 10 bits that count, another node that writes for the same account has others, most likely.
-        let repos = Repos::new(reader, writer, rand::random());
+        let repos = Repos::new(reader, writer, rand::random(), spool);
         repos.recover()?;
         Ok(repos)
     }

@@ -9,7 +9,6 @@
 //! account, so that what follows continues from a signature that others can check.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -130,7 +129,7 @@ pub struct Import {
 impl Repos {
     /// Begins an import into an account's repository, in the place of what it holds. `keys` are those that the
     /// account's identity names, and this node's own for it. Imports of one account follow one another.
-    pub async fn import(&self, owner: &Owner, keys: Vec<VerifyingKey>, spool_dir: &Path) -> Import {
+    pub async fn import(&self, owner: &Owner, keys: Vec<VerifyingKey>) -> Import {
         let slot = self.shared.cache.slot(owner.id);
         let turn = Arc::clone(&slot.importing).lock_owned().await;
         let room = Arc::clone(&self.shared.imports).acquire_owned().await.expect("never closed");
@@ -141,7 +140,7 @@ impl Repos {
             keys,
             slot,
             reader: CarReader::new(limits),
-            spool: Spool::new(spool_dir),
+            spool: Spool::new(&self.shared.spool_dir),
             commit: None,
             _turn: turn,
             _room: room,

@@ -14,7 +14,7 @@ use angel_protocol::repo::{
     verify_record, verify_repository,
 };
 use angel_storage::engine::EngineKind;
-use angel_storage::{Batch, Options, Store, events, firehose, repos as rows};
+use angel_storage::{Batch, Options, Store, blobs, events, firehose, repos as rows};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ struct Node {
 impl Node {
     fn open(dir: &Path) -> Self {
         let store = Store::open(dir, Options::new(EngineKind::Sled, "test")).expect("opens");
-        let repos = Repos::new(store.reader().clone(), store.writer().clone(), 7);
+        let repos = Repos::new(store.reader().clone(), store.writer().clone(), 7, dir.join("spool"));
         repos.recover().expect("recovers");
         Self { store, repos }
     }
@@ -428,9 +428,8 @@ async fn import(
     keys: &[VerifyingKey],
     file: &[u8],
     part: usize,
-    spool: &Path,
 ) -> Result<Made, ImportRefused> {
-    let mut import = node.repos.import(owner, keys.to_vec(), spool).await;
+    let mut import = node.repos.import(owner, keys.to_vec()).await;
     for part in file.chunks(part) {
         import = import.take(part.to_vec()).await?;
     }
@@ -460,7 +459,7 @@ async fn an_import_takes_the_place_of_what_was_there() {
     let reading = node.repos.export(here.id, None).await.expect("begins");
     let key = there.key.public();
     for part in [file.len(), 1000] {
-        let made = import(&node, &here, &[here.key.public(), key], &file, part, dir.path()).await.expect("taken");
+        let made = import(&node, &here, &[here.key.public(), key], &file, part).await.expect("taken");
         let (head, _) = read(&node.car(&here, None).await);
         assert_eq!((head.cid(), head.rev(), head.data()), (made.cid, made.rev, read(&file).0.data()));
         assert!(head.rev() > read(&file).0.rev());
@@ -503,9 +502,8 @@ async fn an_import_that_is_not_sound_changes_nothing() {
     node.repos.write(&here, vec![write(&kept, Action::Create(record("kept")))], None).await.expect("taken");
 
     let key = there.key.public();
-    let refused = async |keys: &[VerifyingKey], file: &[u8]| {
-        import(&node, &here, keys, file, 4096, dir.path()).await.expect_err("not sound")
-    };
+    let refused =
+        async |keys: &[VerifyingKey], file: &[u8]| import(&node, &here, keys, file, 4096).await.expect_err("not sound");
     let stranger = Secp256k1Key::from_bytes(&[5; 32]).map(SigningKey::from).expect("a scalar");
     assert!(matches!(refused(&[stranger.public()], &file).await, ImportRefused::Signature(_)));
     assert!(matches!(refused(&[key], &file[..file.len() - 1]).await, ImportRefused::Car(_)));
@@ -546,13 +544,13 @@ async fn an_import_that_is_not_sound_changes_nothing() {
         assert!(source.get(&odd.cid()).expect("reads").is_none());
     }
     // An import that is given up half way.
-    let half = node.repos.import(&here, vec![key], dir.path()).await;
+    let half = node.repos.import(&here, vec![key]).await;
     drop(half.take(file[..file.len() / 2].to_vec()).await.expect("sound so far"));
 
     node.sweep().await;
     assert!(rows::leftovers(node.store.reader()).expect("reads").is_empty());
     assert_eq!(node.contents(&here).await, BTreeMap::from([(kept.to_string(), record("kept").cid())]));
-    import(&node, &here, &[key], &file, 4096, dir.path()).await.expect("the sound one is taken after all");
+    import(&node, &here, &[key], &file, 4096).await.expect("the sound one is taken after all");
     assert_eq!(node.contents(&here).await.len(), 100);
     node.close();
     elsewhere.close();
@@ -577,4 +575,51 @@ async fn a_resync_signs_anew_and_tells_followers_where_it_is() {
     let event = events::latest(node.store.reader(), 1).expect("reads").remove(0);
     assert_eq!(event.kind, firehose::SYNC);
     node.close();
+}
+
+/// A record that names a blob.
+fn picture(text: &str, blob: Cid) -> NewRecord {
+    let blob = BlobRef { cid: blob, mime_type: "image/png".to_owned(), size: Some(3) };
+    let text = Value::String(text.to_owned());
+    NewRecord::new(&Value::Map([("text".to_owned(), text), ("picture".to_owned(), blob.to_value())].into()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_are_named_as_long_as_a_record_names_them() {
+    let (dir, other_dir) = (temporary(), temporary());
+    let (node, elsewhere) = (Node::open(dir.path()), Node::open(other_dir.path()));
+    let (here, there) = (node.account(1), elsewhere.account(1));
+    let [one, two] = ["one", "two"].map(|text| Cid::of(Codec::Raw, text.as_bytes()));
+    let upload = |node: &Node, cid: Cid| {
+        let upload = BlobRef { cid, mime_type: "image/png".to_owned(), size: Some(3) };
+        let mut batch = Batch::new();
+        blobs::stage_upload(node.store.reader(), &mut batch, AccountId(1), &upload, clock::now()).expect("stages");
+        node.store.writer().commit(batch).expect("commits");
+    };
+    let named = |node: &Node, cid: Cid| blobs::is_named(node.store.reader(), AccountId(1), cid).expect("reads");
+    let put = async |node: &Node, owner: &Owner, at: &str, record: NewRecord| {
+        node.repos.write(owner, vec![write(&path("a", at), Action::Put(record))], None).await
+    };
+    let absent = put(&node, &here, "x", picture("1", one)).await;
+    assert!(matches!(absent, Err(RepoError::Blob(_))), "upload first");
+    upload(&node, one);
+    put(&node, &here, "x", picture("1", one)).await.expect("taken");
+    put(&node, &here, "x", picture("2", one)).await.expect("taken");
+    assert!(named(&node, one));
+    put(&node, &here, "x", record("none")).await.expect("taken");
+    assert!(!named(&node, one));
+    put(&node, &here, "old", picture("3", one)).await.expect("taken");
+
+    upload(&elsewhere, two);
+    put(&elsewhere, &there, "new", picture("4", two)).await.expect("taken");
+    let file = elsewhere.car(&there, None).await;
+    import(&node, &here, &[there.key.public()], &file, 4096).await.expect("taken");
+    let missing = blobs::missing(node.store.reader(), AccountId(1), None, 9).expect("reads");
+    assert_eq!(missing, [(two, path("a", "new").to_string())]);
+    node.sweep().await;
+    assert!(!named(&node, one), "its record was replaced");
+    upload(&node, two);
+    assert_eq!(blobs::missing(node.store.reader(), AccountId(1), None, 9).expect("reads"), []);
+    node.close();
+    elsewhere.close();
 }

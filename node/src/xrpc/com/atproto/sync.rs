@@ -23,9 +23,18 @@ pub(crate) const CAR: &str = "application/vnd.ipld.car";
 /// The account `did`, if `caller` may see its repository: everybody sees an active account, its owner and the operator
 /// see it always.
 pub(super) async fn available(host: &Host, did: &Did, caller: &Caller) -> Result<Account, XrpcError> {
-    let refused = |name, text: String| Err(XrpcError::new(StatusCode::BAD_REQUEST, name, text));
-    let Some(account) = host.accounts.by_did(did).await? else {
-        return refused("RepoNotFound", format!("there is no repository of {did} here"));
+    seen(host.accounts.by_did(did).await?, did, caller)
+}
+
+/// The account that was looked up as `name`, under the same condition.
+pub(super) fn seen(
+    account: Option<Account>,
+    name: impl std::fmt::Display,
+    caller: &Caller,
+) -> Result<Account, XrpcError> {
+    let refused = |error, text: String| Err(XrpcError::new(StatusCode::BAD_REQUEST, error, text));
+    let Some(account) = account else {
+        return refused("RepoNotFound", format!("there is no repository of {name} here"));
     };
     if caller.may_see(&account) {
         return Ok(account);
@@ -33,11 +42,11 @@ pub(super) async fn available(host: &Host, did: &Did, caller: &Caller) -> Result
     match account.status() {
         AccountStatus::Active => Ok(account),
         AccountStatus::Deactivated { .. } => {
-            refused("RepoDeactivated", format!("the repository of {did} is deactivated"))
+            refused("RepoDeactivated", format!("the repository of {name} is deactivated"))
         }
-        AccountStatus::Suspended => refused("RepoSuspended", format!("the repository of {did} is suspended")),
+        AccountStatus::Suspended => refused("RepoSuspended", format!("the repository of {name} is suspended")),
         AccountStatus::TakenDown { .. } => {
-            refused("RepoTakendown", format!("the repository of {did} has been taken down"))
+            refused("RepoTakendown", format!("the repository of {name} has been taken down"))
         }
     }
 }
