@@ -9,6 +9,7 @@
 //!   run/           lock, and node.json while a daemon runs
 //!   storage/       the tables
 //!   imports/       room for repositories that are being imported; empty otherwise
+//!   blobs/         files of the accounts, by CID
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -137,6 +138,12 @@ impl Layout {
     #[must_use]
     pub fn imports(&self) -> PathBuf {
         self.root.join("imports")
+    }
+
+    /// Files of the accounts.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
     }
 
     /// Facts about the running daemon.

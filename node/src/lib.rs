@@ -11,6 +11,9 @@
 //! | [`data_dir`] | where things lie on disk, and who may use it |
 //! | [`accounts`] | the accounts that this node hosts, and their signing keys |
 //! | [`sessions`], [`passwords`], [`rate_limits`] | who is logged in; how passwords are kept; how often is too often |
+//! | `firehose`, `jetstream` | the event stream: frames, and lines of JSON |
+//! | `crawlers` | relays that are asked to follow |
+//! | [`blobs`] | pictures and other files of the accounts |
 //! | `storage` | the store: opened, watched, closed |
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
@@ -26,18 +29,22 @@
 //! | [`cli`] | the command line |
 
 pub mod accounts;
+pub mod blobs;
 mod blocking;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod crawlers;
 pub mod data_dir;
 pub mod events;
 pub mod facts;
 mod federation;
 pub mod fetch;
+mod firehose;
 pub mod health;
 pub mod http;
+mod jetstream;
 pub mod keys;
 pub mod machine;
 pub mod membership;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::NodeName;
 use angel_storage::Store;
+use angel_storage::reader::ReadError;
 use angel_storage::store::{CloseError, OpenError};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -18,16 +19,19 @@ use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span, info_span};
 
 use crate::accounts::AccountsOpenError;
+use crate::blobs::{self, BlobError};
 use crate::clock;
 use crate::config::Config;
 use crate::control::Control;
 pub use crate::control::Ended;
+use crate::crawlers::Crawlers;
 use crate::data_dir::{DataDir, DataDirError, Layout, write_atomically};
 use crate::events::Events;
 use crate::facts::VERSION;
 pub use crate::facts::{NodeFacts, RunFile};
 use crate::federation;
 use crate::fetch::FetchError;
+use crate::firehose::{self, Firehose};
 use crate::health::{Health, Importance, ServiceState};
 use crate::http::admin::Admin;
 use crate::http::federation::Federation;
@@ -71,6 +75,12 @@ pub enum StartError {
     /// The accounts.
     #[error(transparent)]
     Accounts(#[from] AccountsOpenError),
+    /// The files of accounts.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The log of events.
+    #[error(transparent)]
+    Log(#[from] ReadError),
     /// The peer-to-peer network.
     #[error(transparent)]
     Network(#[from] network::StartError),
@@ -261,12 +271,22 @@ impl Node {
         let repos = tokio::task::spawn_blocking(opening).await??;
         let sweeping = repos.clone();
         spawner.spawn("repositories", |stop| sweeping.run_sweeper(stop));
+        let opening = parts::blobs(&store, &layout, &config);
+        let blobs = tokio::task::spawn_blocking(opening).await??;
+        spawner.spawn("blobs", |stop| blobs::sweep::run(blobs.clone(), stop));
+        let firehose = Firehose::open(store.reader().clone(), store.writer().clone(), &config.firehose)?;
+        spawner.spawn("firehose-trim", |stop| firehose::trim::run(firehose.clone(), stop));
+        spawner.spawn("firehose", |stop| firehose::feed::run(firehose.clone(), stop));
+        let crawlers = Crawlers::new(&config, &service, firehose.clone())?;
+        spawner.spawn("crawlers", |stop| crawlers.run(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
             settings: Settings::new(&config),
             accounts,
             repos,
+            blobs,
+            firehose,
             sessions,
             passwords,
             limits: RateLimits::new(&config.http),

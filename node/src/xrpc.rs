@@ -9,6 +9,7 @@ pub(crate) mod auth;
 pub(crate) mod com;
 pub(crate) mod host;
 pub(crate) mod input;
+mod jetstream;
 pub(crate) mod params;
 mod refusals;
 pub(crate) mod router;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, RowRefused};
 use crate::codec::Row;
+use crate::limits::BULK_ROWS;
 use crate::reader::{ReadError, Reader};
 use crate::tables::CURSORS;
 
@@ -61,6 +62,30 @@ pub fn of_kind(reader: &Reader, kind: &str, limit: usize) -> Result<Vec<(String,
     Ok(page.rows.into_iter().map(|((_, name), row)| (name, row)).collect())
 }
 
+/// The least sequence among all cursors but those of the kind `except`: what no reader of the log needs any more lies
+/// up to there. `None` without any cursor.
+///
+/// # Errors
+///
+/// The engine fails, or a row cannot be read.
+pub fn least(reader: &Reader, except: &str) -> Result<Option<u64>, ReadError> {
+    let mut least = None;
+    let mut last: Option<CursorName> = None;
+    loop {
+        let mut scan = reader.scan(&CURSORS);
+        if let Some(last) = &last {
+            scan = scan.after(last);
+        }
+        let page = scan.page(BULK_ROWS)?;
+        let counted = page.rows.iter().filter(|((kind, _), _)| kind != except).map(|(_, row)| row.sequence);
+        least = least.into_iter().chain(counted).min();
+        if !page.more {
+            return Ok(least);
+        }
+        last = page.rows.into_iter().next_back().map(|(name, _)| name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +100,8 @@ mod tests {
         }
         store.writer().commit(batch).expect("commits");
         assert_eq!(get(store.reader(), "standby", "did:key:a").expect("reads"), 9);
+        assert_eq!(least(store.reader(), "none").expect("reads"), Some(1));
+        assert_eq!(least(store.reader(), "standby2").expect("reads"), Some(5));
         assert_eq!(get(store.reader(), "standby", "nobody").expect("reads"), 0);
         let listed = of_kind(store.reader(), "standby", 10).expect("reads");
         assert_eq!(listed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["did:key:a", "did:key:b"]);

@@ -113,6 +113,15 @@ pub struct EventPage {
 ///
 /// The engine fails, or an event cannot be read.
 pub fn after(reader: &Reader, after: u64, limit: usize) -> Result<EventPage, ReadError> {
+    page(reader, after, limit, PAGE_BYTES_MAX)
+}
+
+/// As [`after`], ending with the event that brings the page to `bytes`.
+///
+/// # Errors
+///
+/// The engine fails, or an event cannot be read.
+pub fn page(reader: &Reader, after: u64, limit: usize, bytes_max: usize) -> Result<EventPage, ReadError> {
     let durable = reader.durable_sequence();
     if after >= durable {
         return Ok(EventPage::default());
@@ -122,7 +131,7 @@ pub fn after(reader: &Reader, after: u64, limit: usize) -> Result<EventPage, Rea
     let heads = reader.scan(&EVENTS).after(&after).until(&(durable + 1)).page(limit)?;
     page.more = heads.more;
     for (sequence, head) in heads.rows {
-        if bytes >= PAGE_BYTES_MAX {
+        if bytes >= bytes_max {
             page.more = true;
             break;
         }
@@ -157,13 +166,13 @@ pub(crate) fn newest(reader: &Reader) -> Result<Option<u64>, ReadError> {
     Ok(reader.scan(&EVENTS).reverse().page(1)?.rows.first().map(|(sequence, _)| *sequence))
 }
 
-/// Adds the removal of up to `limit` of the oldest events with a sequence below `before` to `batch`; answers how many.
-/// Call it until it answers zero.
+/// Adds the removal of up to `limit` of the oldest events with a sequence below `before` to `batch`; answers with the
+/// sequence of the last of them, `None` when there is none left. Call it until then.
 ///
 /// # Errors
 ///
 /// The engine fails, or the batch is full.
-pub fn trim(reader: &Reader, batch: &mut Batch, before: u64, limit: usize) -> Result<usize, TrimError> {
+pub fn trim(reader: &Reader, batch: &mut Batch, before: u64, limit: usize) -> Result<Option<u64>, TrimError> {
     let heads = reader.scan(&EVENTS).until(&before).page(limit)?;
     for (sequence, head) in &heads.rows {
         batch.delete(&EVENTS, sequence)?;
@@ -171,7 +180,7 @@ pub fn trim(reader: &Reader, batch: &mut Batch, before: u64, limit: usize) -> Re
             batch.delete(&EVENT_PARTS, &(*sequence, part))?;
         }
     }
-    Ok(heads.rows.len())
+    Ok(heads.rows.last().map(|(sequence, _)| *sequence))
 }
 
 /// A sequence number above everything that others can have seen, for a store restored from a backup whose newest event
@@ -247,14 +256,11 @@ mod tests {
         let mut removed = Vec::new();
         loop {
             let mut batch = Batch::new();
-            let count = trim(store.reader(), &mut batch, 4, 2).expect("fits");
-            if count == 0 {
-                break;
-            }
-            removed.push(count);
+            let Some(last) = trim(store.reader(), &mut batch, 4, 2).expect("fits") else { break };
+            removed.push(last);
             store.writer().commit(batch).expect("commits");
         }
-        assert_eq!(removed, [2, 1]);
+        assert_eq!(removed, [2, 3]);
         assert_eq!(oldest(store.reader()).expect("reads"), Some(4));
         assert_eq!(store.reader().scan(&EVENT_PARTS).page(100).expect("reads").rows.len(), 4);
         assert_eq!(append(&store, b""), 6, "trimming gives no number back");

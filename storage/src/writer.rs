@@ -13,9 +13,9 @@ mod tests;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use crate::batch::Batch;
@@ -50,9 +50,13 @@ type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 /// Called once when the engine fails.
 pub type OnFailure = Box<dyn FnOnce(&EngineError) + Send>;
 
+/// Called with the newest durable sequence whenever it grew, on the writer's thread. Must not block.
+type OnDurable = Box<dyn Fn(u64) + Send + Sync>;
+
 struct Shared {
     queue: Queue,
     counters: Counters,
+    on_durable: OnceLock<OnDurable>,
 }
 
 impl fmt::Debug for Writer {
@@ -93,6 +97,14 @@ impl Writer {
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
 
+    /// Tells `listener` the newest durable sequence whenever events became durable: on the writer's thread, before the
+    /// batches are answered, so it must not block. There is one listener; whoever comes later hears `false`. Being told
+    /// is a hint: what happened is in the event log.
+    #[must_use]
+    pub fn when_durable(&self, listener: impl Fn(u64) + Send + Sync + 'static) -> bool {
+        self.shared.on_durable.set(Box::new(listener)).is_ok()
+    }
+
     /// What the writer has done so far.
     #[must_use]
     pub fn stats(&self) -> WriterStats {
@@ -115,7 +127,8 @@ impl WriterThread {
         durable_sequence: Arc<AtomicU64>,
         on_failure: OnFailure,
     ) -> Result<Self, EngineError> {
-        let shared = Arc::new(Shared { queue: Queue::new(), counters: Counters::default() });
+        let shared =
+            Arc::new(Shared { queue: Queue::new(), counters: Counters::default(), on_durable: OnceLock::new() });
         durable_sequence.store(sequence.last_used(), Ordering::Release);
         let mut flusher = Flusher::new(engine, sequence, durable_sequence);
         let inner = Arc::clone(&shared);
@@ -155,7 +168,7 @@ impl Shared {
             let Some(pending) = self.queue.wait() else {
                 break flusher.finish().err();
             };
-            let flush = AssertUnwindSafe(|| flusher.flush(pending, &self.counters));
+            let flush = AssertUnwindSafe(|| flusher.flush(pending, &self.counters, self.on_durable.get()));
             let flushed = catch_unwind(flush).unwrap_or_else(|_| {
                 Err(EngineError::Panicked { during: "writing", detail: "the writer panicked".to_owned() })
             });

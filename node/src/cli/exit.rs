@@ -140,6 +140,8 @@ impl From<StartError> for Failure {
             StartError::Accounts(AccountsOpenError::Secret(error)) => error.into(),
             StartError::Accounts(AccountsOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Repos(error) => Self::new(Code::DamagedData, error.to_string()),
+            StartError::Log(_) => Self::new(Code::DamagedData, error.to_string()),
+            StartError::Blobs(_) => Self::new(Code::DataDir, error.to_string()),
             StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
             StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),

@@ -10,6 +10,7 @@ use angel_protocol::wire::gossip::Topic;
 use angel_storage::Store;
 
 use crate::accounts::{Accounts, AccountsOpenError};
+use crate::blobs::{BlobError, Blobs};
 use crate::config::{Admission, Config, Scope};
 use crate::data_dir::Layout;
 use crate::facts::VERSION;
@@ -167,4 +168,15 @@ pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<R
         repos.recover()?;
         Ok(repos)
     }
+}
+
+/// How the blobs are opened, which blocks.
+pub(super) fn blobs(
+    store: &Store,
+    layout: &Layout,
+    config: &Config,
+) -> impl FnOnce() -> Result<Blobs, BlobError> + use<> {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    let (dir, config) = (layout.blobs(), config.blobs.clone());
+    move || Blobs::open(dir, reader, writer, &config)
 }

@@ -29,6 +29,13 @@ pub(crate) const HEADERS: [HeaderName; 4] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientAddress(IpAddr);
 
+impl ClientAddress {
+    /// The address itself.
+    pub(crate) const fn ip(self) -> IpAddr {
+        self.0
+    }
+}
+
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

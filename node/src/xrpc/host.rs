@@ -6,8 +6,10 @@ use angel_protocol::ids::Did;
 use url::Url;
 
 use crate::accounts::Accounts;
+use crate::blobs::Blobs;
 use crate::config::{AccountsConfig, Config};
 use crate::facts::NodeFacts;
+use crate::firehose::Firehose;
 use crate::passwords::Passwords;
 use crate::rate_limits::RateLimits;
 use crate::repos::Repos;
@@ -24,6 +26,10 @@ pub(crate) struct Host {
     pub(crate) accounts: Accounts,
     /// What they wrote.
     pub(crate) repos: Repos,
+    /// Their pictures and other files.
+    pub(crate) blobs: Blobs,
+    /// What happens to them, for whoever follows.
+    pub(crate) firehose: Firehose,
     /// Who is logged in.
     pub(crate) sessions: Sessions,
     /// Hashes passwords.

@@ -1,4 +1,4 @@
-//! How the errors of accounts, sessions, passwords and repositories are named on the wire.
+//! How the errors of accounts, sessions, passwords, repositories and blobs are named on the wire.
 
 use axum::http::StatusCode;
 
@@ -9,6 +9,7 @@ use angel_storage::blobs::NamingError;
 
 use super::auth;
 use crate::accounts::AccountError;
+use crate::blobs::BlobError;
 use crate::http::XrpcError;
 use crate::passwords::PasswordError;
 use crate::repos::RepoError;
@@ -73,6 +74,26 @@ impl From<RepoError> for XrpcError {
             ) => refused("InvalidRequest"),
             RepoError::Store(CommitError::Busy) => Self::unavailable(error.to_string()),
             _ => Self::unexpected(&error),
+        }
+    }
+}
+
+impl From<BlobError> for XrpcError {
+    fn from(error: BlobError) -> Self {
+        match &error {
+            BlobError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", error.to_string())
+            }
+            BlobError::TooManyUploads => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", error.to_string())
+            }
+            BlobError::MediaType | BlobError::Interrupted(_) | BlobError::TakenDown => {
+                Self::invalid_request(error.to_string())
+            }
+            BlobError::Commit(angel_storage::CommitError::Busy) => Self::unavailable(error.to_string()),
+            BlobError::File { .. } | BlobError::Read(_) | BlobError::Row(_) | BlobError::Commit(_) => {
+                Self::unexpected(&error)
+            }
         }
     }
 }

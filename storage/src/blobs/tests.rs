@@ -151,7 +151,7 @@ fn a_record_that_is_under_way_while_the_blob_goes_keeps_it() {
     let naming = world.staged(ADA, "com.example.a/1", Absent::Refuse, &[blob(1)], &[]).expect("still here");
 
     // The record first: the check is refused, and finds it named the next time.
-    world.commit(naming.clone()).expect("commits");
+    world.commit(naming).expect("commits");
     let refused = world.commit(going.clone()).expect_err("it is named now");
     assert!(matches!(refused, CommitError::Conflict { conflict: Conflict::Differs, .. }));
     world.sweep();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::queue::Pending;
-use super::{CommitError, Committed, Conflict, Done};
+use super::{CommitError, Committed, Conflict, Done, OnDurable};
 use crate::batch::{Batch, Expected};
 use crate::codec;
 use crate::engine::{Engine, EngineError, Group};
@@ -70,7 +70,12 @@ impl Flusher {
 
     /// Writes the batches with one flush and answers each. An error means that the engine cannot go on; everybody in
     /// this flush has then been told.
-    pub(super) fn flush(&mut self, pending: Vec<Pending>, counters: &Counters) -> Result<(), EngineError> {
+    pub(super) fn flush(
+        &mut self,
+        pending: Vec<Pending>,
+        counters: &Counters,
+        on_durable: Option<&OnDurable>,
+    ) -> Result<(), EngineError> {
         let mut groups = Vec::with_capacity(pending.len());
         let mut waiting = Vec::with_capacity(pending.len());
         let mut events = 0;
@@ -103,7 +108,11 @@ impl Flusher {
                 Counters::add(&counters.refused, waiting.len() - committed);
                 Counters::add(&counters.bytes, groups.iter().map(Group::bytes).sum());
                 Counters::add(&counters.events, events);
-                self.durable_sequence.store(self.sequence.last_used(), Ordering::Release);
+                let newest = self.sequence.last_used();
+                let grew = self.durable_sequence.swap(newest, Ordering::AcqRel) < newest;
+                if let Some(tell) = on_durable.filter(|_| grew) {
+                    tell(newest);
+                }
             }
             Err(error) => {
                 for (_, outcome) in &mut waiting {

@@ -4,9 +4,11 @@ pub(crate) mod apply_writes;
 pub(crate) mod create_record;
 pub(crate) mod delete_record;
 pub(crate) mod get_record;
+pub(crate) mod list_missing_blobs;
 pub(crate) mod list_records;
 mod prepare;
 pub(crate) mod put_record;
+pub(crate) mod upload_blob;
 
 use std::sync::Arc;
 

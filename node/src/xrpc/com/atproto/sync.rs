@@ -1,11 +1,17 @@
 //! `com.atproto.sync.*`: what others copy and verify.
 
+pub(crate) mod get_blob;
 pub(crate) mod get_blocks;
 pub(crate) mod get_checkout;
 pub(crate) mod get_head;
 pub(crate) mod get_latest_commit;
 pub(crate) mod get_record;
 pub(crate) mod get_repo;
+pub(crate) mod get_repo_status;
+pub(crate) mod list_blobs;
+pub(crate) mod list_repos;
+pub(crate) mod list_repos_by_collection;
+pub(crate) mod subscribe_repos;
 
 use angel_protocol::ids::Did;
 use angel_storage::accounts::AccountStatus;

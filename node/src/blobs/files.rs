@@ -1,0 +1,141 @@
+//! The files: where each lies, and how it comes there so that a power cut leaves it whole or not at all.
+//!
+//! ```text
+//! DIR/tmp/…          uploads under way
+//! DIR/ab/cd/CID      a blob whose digest begins with ab cd
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use angel_protocol::data::Cid;
+use tokio::runtime::Handle;
+
+use super::BlobError;
+
+/// A directory of blobs.
+#[derive(Debug)]
+pub(super) struct Files {
+    root: PathBuf,
+}
+
+/// A file that goes when this is dropped, unless it was put in its place.
+#[derive(Debug)]
+pub(super) struct TempFile {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    placed: bool,
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError + use<'_> {
+    |source| BlobError::File { path: path.to_owned(), source }
+}
+
+impl Files {
+    /// Makes the directory if need be, and removes what uploads left half done.
+    pub(super) fn open(root: PathBuf) -> Result<Self, BlobError> {
+        let tmp = root.join("tmp");
+        match fs::remove_dir_all(&tmp) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&tmp)(error)),
+            _ => {}
+        }
+        make_dir(&root)?;
+        make_dir(&tmp)?;
+        Ok(Self { root })
+    }
+
+    /// A new, empty file.
+    pub(super) fn temp(&self) -> Result<TempFile, BlobError> {
+        let path = self.root.join("tmp").join(format!("{:032x}", rand::random::<u128>()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(at(&path))?;
+        Ok(TempFile { path, file, placed: false })
+    }
+
+    /// Puts a written file in its place, safe from power cuts when this returns.
+    pub(super) fn place(&self, mut temp: TempFile, cid: Cid) -> Result<(), BlobError> {
+        temp.file.sync_all().map_err(at(&temp.path))?;
+        let place = self.path(cid);
+        let dir = place.parent().unwrap_or(&self.root);
+        if !dir.is_dir() {
+            make_dir(dir.parent().unwrap_or(&self.root))?;
+            make_dir(dir)?;
+        }
+        fs::rename(&temp.path, &place).map_err(at(&place))?;
+        temp.placed = true;
+        sync_dir(dir)
+    }
+
+    /// Opens the file of a blob.
+    pub(super) fn read(&self, cid: Cid) -> Result<(PathBuf, File), BlobError> {
+        let path = self.path(cid);
+        let file = File::open(&path).map_err(at(&path))?;
+        Ok((path, file))
+    }
+
+    /// Removes the file of a blob; one that is not there is fine.
+    pub(super) fn remove(&self, cid: Cid) -> Result<(), BlobError> {
+        let path = self.path(cid);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(at(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The directories that hold blobs.
+    pub(super) fn dirs(&self) -> Result<Vec<PathBuf>, BlobError> {
+        let mut dirs = vec![];
+        for outer in entries(&self.root)? {
+            if outer.is_dir() && outer.file_name().is_some_and(|name| name != "tmp") {
+                dirs.extend(entries(&outer)?.into_iter().filter(|path| path.is_dir()));
+            }
+        }
+        Ok(dirs)
+    }
+
+    /// The blobs in one of [`Self::dirs`].
+    pub(super) fn blobs_in(dir: &Path) -> Result<Vec<Cid>, BlobError> {
+        let names = entries(dir)?;
+        Ok(names.iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect())
+    }
+
+    fn path(&self, cid: Cid) -> PathBuf {
+        let [first, second, ..] = cid.digest();
+        self.root.join(format!("{first:02x}")).join(format!("{second:02x}")).join(cid.to_string())
+    }
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, BlobError> {
+    let listed = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    listed.map_err(at(dir))
+}
+
+/// Makes a directory, safe from power cuts when this returns; one that is there is fine.
+fn make_dir(dir: &Path) -> Result<(), BlobError> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(at(dir)(error)),
+        Ok(()) => dir.parent().map_or(Ok(()), sync_dir),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), BlobError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if self.placed {
+            return;
+        }
+        let path = std::mem::take(&mut self.path);
+        // What cannot be removed now is removed at the next start.
+        let remove = move || drop(fs::remove_file(path));
+        match Handle::try_current() {
+            // An upload that is given up is dropped by whoever served it, who must not wait for a disk.
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The event stream of this host: what happens to its accounts, to everybody who follows.
+//!
+//! The log of the store is the truth. One task ([`feed`]) is woken when events are durable, reads them once, makes each a
+//! frame once, and puts them into a bounded [`ring`] that all followers share. A follower that is up to date is served
+//! from there; one that comes with a cursor reads the log page by page until it is up to date ([`follower`]). Where a
+//! cursor begins is decided by [`cursor`], who may follow by [`places`], and how long the log goes back by [`trim`].
+//!
+//! Nothing here decides what an event says: its frame was encoded when it happened.
+
+mod cursor;
+pub(crate) mod feed;
+mod follower;
+mod places;
+mod ring;
+pub(crate) mod trim;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use angel_protocol::time::Timestamp;
+use angel_storage::events::Event;
+use angel_storage::reader::ReadError;
+use angel_storage::{Reader, Writer, events, firehose};
+use axum::body::Bytes;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::blocking;
+use crate::config::FirehoseConfig;
+use crate::jetstream::{self, Line};
+
+pub(crate) use cursor::Begin;
+pub(crate) use follower::{Format, Frames, Heard, ReadsJson, follow};
+use places::Places;
+pub(crate) use places::{NoPlace, Place};
+use ring::{Behind, Ring};
+
+/// Events that are read from the log at a time for all.
+const FEED_EVENTS: usize = 512;
+
+/// Events, and about how many bytes of them, that are read from the log at a time for one follower.
+const PAGE_EVENTS: usize = 64;
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// The stream. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Firehose(Arc<Shared>);
+
+struct Shared {
+    reader: Reader,
+    writer: Writer,
+    backfill: Duration,
+    ring: RwLock<Ring>,
+    /// The newest sequence in the ring.
+    head: watch::Sender<u64>,
+    /// The newest sequence that is durable.
+    durable: watch::Receiver<u64>,
+    /// Events up to here are gone from the log.
+    trimmed: AtomicU64,
+    places: Places,
+    /// Followers that read JSON: without any, none is made ahead.
+    json_followers: AtomicUsize,
+    closing: CancellationToken,
+}
+
+impl std::fmt::Debug for Firehose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Firehose")
+    }
+}
+
+/// An event as followers get it. Made once, shared by all.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its sequence.
+    pub(crate) sequence: u64,
+    /// When it happened.
+    pub(crate) at: Timestamp,
+    /// The frame.
+    pub(crate) frame: Bytes,
+    lines: OnceLock<Vec<Line>>,
+}
+
+impl Entry {
+    /// The entry of an event that the stream carries.
+    pub(crate) fn of(event: &Event) -> Option<Arc<Self>> {
+        let frame = firehose::frame(event)?;
+        Some(Arc::new(Self { sequence: event.sequence, at: event.at, frame: frame.into(), lines: OnceLock::new() }))
+    }
+
+    /// The same in JSON, made when it is first asked for.
+    pub(crate) fn lines(&self) -> &[Line] {
+        self.lines.get_or_init(|| jetstream::lines(&self.frame, self.at))
+    }
+}
+
+/// Where events come from next, for one follower.
+enum Next {
+    /// These, and the position behind them.
+    Entries(Vec<Arc<Entry>>, u64),
+    /// None now.
+    Nothing,
+    /// The follower was up to date and is so no longer: others are not made to wait for it.
+    TooSlow,
+}
+
+impl Firehose {
+    /// The stream of an open store. There is one: it is the listener of the store's writer.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn open(reader: Reader, writer: Writer, config: &FirehoseConfig) -> Result<Self, ReadError> {
+        let newest = reader.durable_sequence();
+        let (wake, durable) = watch::channel(newest);
+        let told = writer.when_durable(move |newest| {
+            wake.send_replace(newest);
+        });
+        debug_assert!(told, "a store has one stream");
+        let trimmed = trim::trimmed(&reader)?;
+        Ok(Self(Arc::new(Shared {
+            reader,
+            writer,
+            backfill: config.backfill,
+            ring: RwLock::new(Ring::new(newest)),
+            head: watch::Sender::new(newest),
+            durable,
+            trimmed: AtomicU64::new(trimmed),
+            places: Places::new(config.subscribers_max),
+            json_followers: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
+        })))
+    }
+
+    /// A place for a follower from `address`.
+    ///
+    /// # Errors
+    /// [`NoPlace`] when there are too many.
+    pub(crate) fn place(&self, address: std::net::IpAddr) -> Result<Place, NoPlace> {
+        self.0.places.take(address)
+    }
+
+    /// Where a follower with `cursor` begins.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn begin(&self, cursor: Option<u64>, now: Timestamp) -> Result<Begin, ReadError> {
+        let Some(cursor) = cursor else { return Ok(Begin::At(self.0.reader.durable_sequence())) };
+        let (this, since) = (self.clone(), now - self.0.backfill);
+        blocking::run(move || {
+            let trimmed = this.0.trimmed.load(Ordering::Acquire);
+            cursor::begin(&this.0.reader, cursor, trimmed, since)
+        })
+        .await
+    }
+
+    /// Where a follower begins that wants what happened from `since` on, as far as it is kept.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn begin_at(&self, since: Timestamp, now: Timestamp) -> Result<u64, ReadError> {
+        let (this, since) = (self.clone(), since.max(now - self.0.backfill));
+        blocking::run(move || cursor::last_before(&this.0.reader, since)).await
+    }
+
+    /// What comes behind `position`; `current` says whether the follower was up to date before.
+    async fn next(&self, position: u64, current: bool) -> Result<Next, ReadError> {
+        let from_ring = self.0.ring.read().unwrap_or_else(PoisonError::into_inner).after(position);
+        match from_ring {
+            Ok((entries, _)) if entries.is_empty() => Ok(Next::Nothing),
+            Ok((entries, position)) => Ok(Next::Entries(entries, position)),
+            Err(Behind) if current || position < self.0.trimmed.load(Ordering::Acquire) => Ok(Next::TooSlow),
+            Err(Behind) => {
+                let this = self.clone();
+                blocking::run(move || this.page(position)).await
+            }
+        }
+    }
+
+    /// A page of the log for one follower.
+    fn page(&self, position: u64) -> Result<Next, ReadError> {
+        let page = events::page(&self.0.reader, position, PAGE_EVENTS, PAGE_BYTES)?;
+        let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(Next::Nothing) };
+        Ok(Next::Entries(page.events.iter().filter_map(Entry::of).collect(), last))
+    }
+
+    /// Tells when the ring has more.
+    fn head(&self) -> watch::Receiver<u64> {
+        self.0.head.subscribe()
+    }
+
+    /// Tells when followers have to go.
+    fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+
+    /// Tells when something happened here.
+    pub(crate) fn happenings(&self) -> watch::Receiver<u64> {
+        self.0.durable.clone()
+    }
+}

@@ -1,0 +1,54 @@
+//! The one reader of the log on behalf of everybody who is up to date. Woken when events are durable, never by a clock.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use angel_storage::events;
+use angel_storage::reader::ReadError;
+use tokio_util::sync::CancellationToken;
+
+use super::{Entry, FEED_EVENTS, Firehose};
+use crate::blocking;
+use crate::tasks::TaskResult;
+
+/// How long followers get to hear that the node stops.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Feeds until told to stop, then sends the followers away.
+pub(crate) async fn run(firehose: Firehose, stop: CancellationToken) -> TaskResult {
+    let mut durable = firehose.0.durable.clone();
+    loop {
+        let this = firehose.clone();
+        let more = blocking::run(move || this.feed()).await?;
+        if more && !stop.is_cancelled() {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = durable.changed() => changed.map_err(|_| "the store's writer ended")?,
+        }
+    }
+    firehose.0.closing.cancel();
+    // Whoever does not take the goodbye is cut off with the connection.
+    drop(tokio::time::timeout(GOODBYE, firehose.0.places.all_free()).await);
+    Ok(())
+}
+
+impl Firehose {
+    /// Moves what is durable from the log into the ring; answers whether there may be more. Blocks.
+    fn feed(&self) -> Result<bool, ReadError> {
+        let head = self.0.ring.read().unwrap_or_else(PoisonError::into_inner).head();
+        let page = events::after(&self.0.reader, head, FEED_EVENTS)?;
+        let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(false) };
+        let entries: Vec<_> = page.events.iter().filter_map(Entry::of).collect();
+        if self.0.json_followers.load(Ordering::Relaxed) > 0 {
+            entries.iter().for_each(|entry| {
+                entry.lines();
+            });
+        }
+        self.0.ring.write().unwrap_or_else(PoisonError::into_inner).push(entries, last);
+        self.0.head.send_replace(last);
+        Ok(page.more)
+    }
+}

@@ -1,0 +1,260 @@
+//! One follower: a WebSocket that gets what happens, in the form it asked for, until it goes, is too slow, or the node
+//! stops.
+
+use std::time::Duration;
+
+use angel_protocol::firehose::{error_frame, info_frame};
+use angel_storage::reader::ReadError;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures::{FutureExt, SinkExt};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::{Begin, Entry, Firehose, Next, Place};
+
+/// How often a follower is asked for a sign of life.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// A follower that gave no sign of life for this long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a follower may take to read what it was sent before it counts as gone.
+const SEND_MAX: Duration = Duration::from_secs(30);
+
+/// How long the last words may take.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
+/// The form in which a follower gets events.
+pub(crate) trait Format: Send + 'static {
+    /// The messages of an event for this follower.
+    fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>);
+
+    /// What the follower said.
+    fn heard(&mut self, message: Message) -> Heard {
+        let _ = message;
+        Heard::Nothing
+    }
+
+    /// Whether the follower wants anything yet.
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    /// How an error is told, if there is a way.
+    fn error(&self, name: &str, message: &str) -> Option<Message>;
+
+    /// How it is told that the cursor is outdated, if there is a way.
+    fn outdated(&self) -> Option<Message>;
+}
+
+/// What a message of a follower comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Go on.
+    Nothing,
+    /// It cannot be served: why.
+    Refused(String),
+}
+
+/// Frames of DAG-CBOR, as `com.atproto.sync.subscribeRepos` has them.
+#[derive(Debug)]
+pub(crate) struct Frames;
+
+impl Format for Frames {
+    fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
+        out.push(Message::Binary(entry.frame.clone()));
+    }
+
+    fn error(&self, name: &str, message: &str) -> Option<Message> {
+        Some(Message::Binary(error_frame(name, message).into()))
+    }
+
+    fn outdated(&self) -> Option<Message> {
+        let text = "events after the cursor are no longer kept: some may have been missed";
+        Some(Message::Binary(info_frame("OutdatedCursor", text).into()))
+    }
+}
+
+/// Why following ends.
+enum End {
+    /// The follower went, or does not answer.
+    Gone,
+    /// The follower is told why, and the stream ends.
+    Told { name: &'static str, message: String, code: u16 },
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        tracing::error!(%error, "cannot read the log for a follower");
+        Self::Told {
+            name: "InternalServerError",
+            message: "the log cannot be read".to_owned(),
+            code: close_code::ERROR,
+        }
+    }
+}
+
+/// Serves a follower until it ends. Holds its place meanwhile.
+pub(crate) async fn follow(socket: WebSocket, firehose: Firehose, begin: Begin, format: impl Format, place: Place) {
+    let now = Instant::now();
+    let mut follower = Follower { socket, firehose, format, last_heard: now, messages: vec![] };
+    let closing = follower.firehose.closing().clone();
+    let end = tokio::select! {
+        end = follower.serve(begin) => end,
+        () = closing.cancelled() => {
+            let message = "the node stops".to_owned();
+            End::Told { name: "ServiceUnavailable", message, code: close_code::AWAY }
+        }
+    };
+    // A follower that does not listen is not waited for.
+    drop(timeout(LAST_WORDS_MAX, follower.end(end)).await);
+    drop(place);
+}
+
+struct Follower<F> {
+    socket: WebSocket,
+    firehose: Firehose,
+    format: F,
+    last_heard: Instant,
+    messages: Vec<Message>,
+}
+
+impl<F: Format> Follower<F> {
+    async fn serve(&mut self, begin: Begin) -> End {
+        let position = match begin {
+            Begin::At(position) => position,
+            Begin::Outdated(position) => {
+                self.messages.extend(self.format.outdated());
+                position
+            }
+            Begin::Future => {
+                let message = "the cursor is ahead of everything that happened here".to_owned();
+                return End::Told { name: "FutureCursor", message, code: close_code::POLICY };
+            }
+        };
+        match self.go_on(position).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn go_on(&mut self, mut position: u64) -> Result<std::convert::Infallible, End> {
+        let mut head = self.firehose.head();
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut current = false;
+        self.send().await?;
+        loop {
+            // Seen before looking, so that what comes while looking wakes.
+            head.borrow_and_update();
+            let next = if self.format.is_open() { self.firehose.next(position, current).await? } else { Next::Nothing };
+            match next {
+                Next::Entries(entries, behind) => {
+                    let format = &mut self.format;
+                    entries.iter().for_each(|entry| format.messages(entry, &mut self.messages));
+                    drop(entries);
+                    position = behind;
+                    self.send().await?;
+                    self.look_up(&mut ping).await?;
+                }
+                Next::Nothing => {
+                    current = self.format.is_open();
+                    tokio::select! {
+                        _ = head.changed() => {}
+                        heard = self.socket.recv() => self.hear(heard)?,
+                        _ = ping.tick() => self.ping().await?,
+                    }
+                }
+                Next::TooSlow => {
+                    let message = "the follower reads more slowly than things happen; it may come back with its cursor";
+                    return Err(End::Told {
+                        name: "ConsumerTooSlow",
+                        message: message.to_owned(),
+                        code: close_code::POLICY,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Hears what is there and asks for a sign of life when it is time, without waiting.
+    async fn look_up(&mut self, ping: &mut tokio::time::Interval) -> Result<(), End> {
+        while let Some(heard) = self.socket.recv().now_or_never() {
+            self.hear(heard)?;
+        }
+        if ping.tick().now_or_never().is_some() {
+            self.ping().await?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, heard: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        self.last_heard = Instant::now();
+        match heard {
+            None | Some(Err(_)) => Err(End::Gone),
+            Some(Ok(message)) => match self.format.heard(message) {
+                Heard::Nothing => Ok(()),
+                Heard::Refused(message) => Err(End::Told { name: "InvalidRequest", message, code: close_code::POLICY }),
+            },
+        }
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        if self.last_heard.elapsed() > SILENCE_MAX {
+            return Err(End::Gone);
+        }
+        self.messages.push(Message::Ping(axum::body::Bytes::new()));
+        self.send().await
+    }
+
+    /// Sends what is to be sent, all of it with one write if it fits.
+    async fn send(&mut self) -> Result<(), End> {
+        if self.messages.is_empty() {
+            return Ok(());
+        }
+        let (socket, messages) = (&mut self.socket, &mut self.messages);
+        let sending = async {
+            for message in messages.drain(..) {
+                socket.feed(message).await?;
+            }
+            socket.flush().await
+        };
+        match timeout(SEND_MAX, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    async fn end(&mut self, end: End) {
+        let End::Told { name, message, code } = end else { return };
+        tracing::debug!(name, "a follower is sent away");
+        // The goodbye of a stop is the close frame alone: nothing is wrong with the stream.
+        if code != close_code::AWAY
+            && let Some(error) = self.format.error(name, &message)
+        {
+            drop(self.socket.send(error).await);
+        }
+        let close = CloseFrame { code, reason: name.into() };
+        if self.socket.send(Message::Close(Some(close))).await.is_ok() {
+            // The other side's answer ends the connection in order.
+            while let Some(Ok(_)) = self.socket.recv().await {}
+        }
+    }
+}
+
+impl Firehose {
+    /// Counts a follower that reads JSON while the answer is held.
+    pub(crate) fn reads_json(&self) -> ReadsJson {
+        self.0.json_followers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        ReadsJson(self.clone())
+    }
+}
+
+/// A follower that reads JSON.
+#[derive(Debug)]
+pub(crate) struct ReadsJson(Firehose);
+
+impl Drop for ReadsJson {
+    fn drop(&mut self) {
+        self.0.0.json_followers.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,81 @@
+//! The event stream as lines of JSON, as Jetstream servers have it: for those who want a few kinds of record and no CBOR.
+//!
+//! A line is made of an event once and shared by all who read JSON; each follower's [`Filter`] decides which it gets.
+//! Nothing here is signed or proves anything: whoever needs that follows the frames.
+
+mod filter;
+mod line;
+
+use std::ops::ControlFlow;
+
+use axum::extract::ws::Message;
+
+use crate::firehose::{Entry, Format, Heard, ReadsJson};
+pub(crate) use filter::{Filter, OptionsUpdate, Wanted};
+pub(crate) use line::{Line, lines};
+
+/// Longest message that a follower may send, in bytes: the largest [`Filter`] as JSON.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// Lines for one follower.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    filter: Filter,
+    /// Lines of before are not wanted, in microseconds.
+    not_before: u64,
+    /// Whether nothing is sent until the follower has said what it wants.
+    awaits_hello: bool,
+    _counted: ReadsJson,
+}
+
+impl Lines {
+    /// What passes `filter` from `not_before` on.
+    pub(crate) fn new(filter: Filter, not_before: u64, awaits_hello: bool, counted: ReadsJson) -> Self {
+        Self { filter, not_before, awaits_hello, _counted: counted }
+    }
+
+    fn update(&mut self, text: &str) -> ControlFlow<String> {
+        let update = match serde_json::from_str::<OptionsUpdate>(text) {
+            Ok(update) => update,
+            Err(error) => return ControlFlow::Break(format!("the message cannot be read: {error}")),
+        };
+        match Filter::new(update.payload) {
+            Ok(filter) => {
+                self.filter = filter;
+                self.awaits_hello = false;
+                ControlFlow::Continue(())
+            }
+            Err(refused) => ControlFlow::Break(refused.to_string()),
+        }
+    }
+}
+
+impl Format for Lines {
+    fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
+        let wanted = entry.lines().iter().filter(|line| line.time_us >= self.not_before && self.filter.passes(line));
+        out.extend(wanted.map(|line| Message::Text(line.text.clone())));
+    }
+
+    fn heard(&mut self, message: Message) -> Heard {
+        match message {
+            Message::Text(text) => match self.update(&text) {
+                ControlFlow::Continue(()) => Heard::Nothing,
+                ControlFlow::Break(refused) => Heard::Refused(refused),
+            },
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.awaits_hello
+    }
+
+    /// A stream of JSON has no form for errors: the reason stands in the close frame.
+    fn error(&self, _name: &str, _message: &str) -> Option<Message> {
+        None
+    }
+
+    fn outdated(&self) -> Option<Message> {
+        None
+    }
+}
