@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use url::{Host, Url};
 
+use crate::dns::Dns;
 use crate::facts::VERSION;
 use crate::network::Scope;
 use crate::tasks::chain;
@@ -23,6 +25,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long question and answer may take together.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most redirects that are followed where they are.
+const REDIRECTS_MAX: usize = 3;
+
+/// How long a stream may stay silent.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +50,9 @@ pub enum FetchError {
     /// An error status.
     #[error("it answered {0}")]
     Status(u16),
+    /// One redirect after the other.
+    #[error("it redirects more than {REDIRECTS_MAX} times")]
+    Redirects,
     /// More than was asked for.
     #[error("the answer has more than {0} bytes")]
     TooLarge(usize),
@@ -60,15 +71,40 @@ impl Fetcher {
     /// # Errors
     /// The TLS library does not start.
     pub(crate) fn new(scope: Scope) -> Result<Self, FetchError> {
+        Self::with(scope, Names::of_system(scope), |client| client.timeout(TIMEOUT))
+    }
+
+    /// The same, with names looked up at `dns`.
+    ///
+    /// # Errors
+    /// The TLS library does not start.
+    pub(crate) fn with_dns(scope: Scope, dns: Dns) -> Result<Self, FetchError> {
+        Self::with(scope, Names { scope, dns: Some(dns), port: 0 }, |client| client.timeout(TIMEOUT))
+    }
+
+    /// The same for answers that take as long as they take, as long as something comes.
+    ///
+    /// # Errors
+    /// The TLS library does not start.
+    pub(crate) fn streaming(scope: Scope) -> Result<Self, FetchError> {
+        Self::with(scope, Names::of_system(scope), |client| client.read_timeout(SILENCE_MAX))
+    }
+
+    /// For servers of a test: names are looked up at `dns`, https leads to `port`, and `root` vouches for certificates.
+    #[cfg(test)]
+    pub(crate) fn for_test(scope: Scope, dns: Dns, port: u16, root: reqwest::Certificate) -> Self {
+        let names = Names { scope, dns: Some(dns), port };
+        Self::with(scope, names, |client| client.timeout(TIMEOUT).tls_certs_merge([root])).expect("starts")
+    }
+
+    fn with(scope: Scope, names: Names, more: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Self, FetchError> {
         let client = Client::builder()
             .user_agent(format!("angel/{VERSION}"))
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .dns_resolver(Arc::new(ScopedResolver(scope)))
-            .build()
-            .map_err(|error| FetchError::Failed(chain(&error)))?;
+            .dns_resolver(Arc::new(names));
+        let client = more(client).build().map_err(|error| FetchError::Failed(chain(&error)))?;
         Ok(Self { client, scope })
     }
 
@@ -79,6 +115,59 @@ impl Fetcher {
     pub(crate) async fn get(&self, url: &Url, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
         self.check(url)?;
         body(self.client.get(url.clone()).send().await, bytes_max).await
+    }
+
+    /// The same, asking for media types.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub(crate) async fn get_as(&self, url: &Url, accept: &str, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
+        self.check(url)?;
+        body(self.client.get(url.clone()).header(ACCEPT, accept).send().await, bytes_max).await
+    }
+
+    /// The same, going where redirects lead: each address is judged as the first one was, and none leaves https.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub(crate) async fn get_following(&self, url: &Url, accept: &str, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            self.check(&url)?;
+            let response = self.client.get(url.clone()).header(ACCEPT, accept).send().await;
+            let Some(next) = response.as_ref().ok().and_then(redirect) else { return body(response, bytes_max).await };
+            let next = url.join(&next).map_err(|_| FetchError::Url)?;
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(FetchError::Url);
+            }
+            url = next;
+        }
+        Err(FetchError::Redirects)
+    }
+
+    /// What is answered to a posted JSON body, whatever the status.
+    ///
+    /// # Errors
+    /// [`FetchError`], but never its `Status`.
+    pub(crate) async fn post_for_answer(
+        &self,
+        url: &Url,
+        json: &serde_json::Value,
+        bytes_max: usize,
+    ) -> Result<(u16, Vec<u8>), FetchError> {
+        self.check(url)?;
+        let response = self.client.post(url.clone()).json(json).send().await.map_err(failed)?;
+        let status = response.status().as_u16();
+        Ok((status, read(response, bytes_max).await?))
+    }
+
+    /// A request to be filled in and sent by the caller.
+    ///
+    /// # Errors
+    /// The address does not count.
+    pub(crate) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, FetchError> {
+        self.check(url)?;
+        Ok(self.client.request(method, url.clone()))
     }
 
     /// The same for a posted JSON body.
@@ -109,15 +198,31 @@ impl Fetcher {
     }
 }
 
+/// Where a redirect leads.
+fn redirect(response: &Response) -> Option<String> {
+    let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = response.headers().get(LOCATION).filter(|_| redirects)?;
+    location.to_str().ok().map(ToOwned::to_owned)
+}
+
 async fn body(response: reqwest::Result<Response>, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
-    let failed = |error: reqwest::Error| match forbidden(&error) {
-        Some(host) => FetchError::Forbidden { host },
-        None => FetchError::Failed(chain(&error.without_url())),
-    };
-    let mut response = response.map_err(failed)?;
+    let response = response.map_err(failed)?;
     if !response.status().is_success() {
         return Err(FetchError::Status(response.status().as_u16()));
     }
+    read(response, bytes_max).await
+}
+
+/// Why a request came to nothing.
+pub(crate) fn failed(error: reqwest::Error) -> FetchError {
+    match forbidden(&error) {
+        Some(host) => FetchError::Forbidden { host },
+        None => FetchError::Failed(chain(&error.without_url())),
+    }
+}
+
+/// The body of an answer, at most `bytes_max` of it.
+pub(crate) async fn read(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
     let mut bytes = vec![];
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if bytes.len() + chunk.len() > bytes_max {
@@ -143,14 +248,29 @@ fn forbidden(error: &reqwest::Error) -> Option<String> {
 /// Looks names up and leaves out what does not count. What it answers is what is connected to, so a name cannot
 /// change its meaning in between.
 #[derive(Debug)]
-struct ScopedResolver(Scope);
+struct Names {
+    scope: Scope,
+    /// Whom to ask; the system when nobody is named.
+    dns: Option<Dns>,
+    /// Where the default port of a scheme leads; 0 for itself. Anything else is for tests.
+    port: u16,
+}
 
-impl Resolve for ScopedResolver {
+impl Names {
+    const fn of_system(scope: Scope) -> Self {
+        Self { scope, dns: None, port: 0 }
+    }
+}
+
+impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
-        let scope = self.0;
+        let (scope, dns, port) = (self.scope, self.dns.clone(), self.port);
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> = match dns {
+                Some(dns) => dns.addresses(&host).await?.into_iter().map(|ip| (ip, port).into()).collect(),
+                None => tokio::net::lookup_host((host.as_str(), port)).await?.collect(),
+            };
             let counting: Vec<_> = found.into_iter().filter(|address| Scope::of(address.ip()) <= scope).collect();
             if counting.is_empty() {
                 return Err(FetchError::Forbidden { host }.into());
@@ -171,7 +291,10 @@ mod tests {
     async fn server() -> Url {
         let routes = Router::new()
             .route("/small", get(|| async { "1234" }))
-            .route("/away", get(|| async { Redirect::temporary("/small") }));
+            .route("/away", get(|| async { Redirect::temporary("/small") }))
+            .route("/round", get(|| async { Redirect::temporary("/round") }))
+            .route("/inside", get(|| async { Redirect::temporary("http://127.0.0.1:1/") }))
+            .route("/file", get(|| async { Redirect::temporary("file:///etc/passwd") }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/", listener.local_addr().expect("bound")).parse().expect("a URL");
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -200,6 +323,10 @@ mod tests {
         assert!(matches!(fetcher.get(&small, 3).await, Err(FetchError::TooLarge(3))));
         let away = url.join("away").expect("a URL");
         assert!(matches!(fetcher.get(&away, 4).await, Err(FetchError::Status(307))));
+        let follow = async |path: &str| fetcher.get_following(&url.join(path).expect("a URL"), "*/*", 4).await;
+        assert_eq!(follow("away").await.expect("an answer"), b"1234");
+        assert!(matches!(follow("round").await, Err(FetchError::Redirects)));
+        assert!(matches!(follow("file").await, Err(FetchError::Url)));
         let file = "file:///etc/passwd".parse().expect("a URL");
         assert!(matches!(fetcher.get(&file, 4).await, Err(FetchError::Url)));
     }

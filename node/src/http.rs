@@ -11,10 +11,15 @@ mod home;
 mod identity;
 mod metrics;
 mod observe;
+mod plc;
 pub mod router;
 pub mod server;
+mod well_known;
 
 pub use self::error::XrpcError;
+pub(crate) use self::error::nowhere;
+#[cfg(test)]
+pub(crate) use self::plc::routes as plc_routes;
 
 #[cfg(test)]
 mod tests;

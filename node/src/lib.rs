@@ -15,6 +15,9 @@
 //! | `crawlers` | relays that are asked to follow |
 //! | [`blobs`] | pictures and other files of the accounts |
 //! | `storage` | the store: opened, watched, closed |
+//! | [`handles`], `proxy` | which handle an account may have; methods of other services |
+//! | [`resolver`], `dns` | from handles to DIDs and from DIDs to documents |
+//! | [`directory`], [`identities`] | where did:plc identities are kept; those of hosted accounts |
 //! | [`keys`], [`secrets`] | the node's key, the admin password |
 //! | [`tasks`] | what runs, and what happens when it ends |
 //! | [`network`], [`membership`] | peers and bytes; who is on the network and who is alive |
@@ -37,13 +40,17 @@ pub mod config;
 pub mod control;
 mod crawlers;
 pub mod data_dir;
+pub mod directory;
+mod dns;
 pub mod events;
 pub mod facts;
 mod federation;
 pub mod fetch;
 mod firehose;
+pub mod handles;
 pub mod health;
 pub mod http;
+pub mod identities;
 mod jetstream;
 pub mod keys;
 pub mod machine;
@@ -51,8 +58,10 @@ pub mod membership;
 pub mod network;
 pub mod node;
 pub mod passwords;
+mod proxy;
 pub mod rate_limits;
 pub mod repos;
+pub mod resolver;
 pub mod secrets;
 pub mod sessions;
 mod storage;

@@ -32,17 +32,21 @@ pub use crate::facts::{NodeFacts, RunFile};
 use crate::federation;
 use crate::fetch::FetchError;
 use crate::firehose::{self, Firehose};
+use crate::handles::Handles;
 use crate::health::{Health, Importance, ServiceState};
 use crate::http::admin::Admin;
 use crate::http::federation::Federation;
 use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
+use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::membership::{self, DriverError};
 use crate::network::{self, NetworkCollector};
+use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::repos::RepoError;
+use crate::resolver::Resolver;
 use crate::secrets::{AdminPassword, SecretError};
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
@@ -81,6 +85,9 @@ pub enum StartError {
     /// The log of events.
     #[error(transparent)]
     Log(#[from] ReadError),
+    /// The accounts' identities.
+    #[error(transparent)]
+    Identities(#[from] IdentitiesOpenError),
     /// The peer-to-peer network.
     #[error(transparent)]
     Network(#[from] network::StartError),
@@ -279,6 +286,15 @@ impl Node {
         spawner.spawn("firehose", |stop| firehose::feed::run(firehose.clone(), stop));
         let crawlers = Crawlers::new(&config, &service, firehose.clone())?;
         spawner.spawn("crawlers", |stop| crawlers.run(stop));
+        let opening = parts::identities(&store, &layout, &config, &service);
+        let identities = tokio::task::spawn_blocking(opening).await??;
+        let directory = identities.directory().clone();
+        let (resolver, renewer) = Resolver::new(parts::resolver(&config, &service, &accounts, &directory)?);
+        spawner.spawn("resolver", |stop| renewer.run(stop));
+        let domains = service.handle_domains.clone();
+        let handles = Handles::new(accounts.clone(), identities.clone(), resolver.clone(), domains);
+        let body_max = config.blobs.size_max.bytes();
+        let proxy = Proxy::new(resolver.clone(), &config.services, parts::scope(&config), body_max)?;
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -287,6 +303,10 @@ impl Node {
             repos,
             blobs,
             firehose,
+            identities,
+            handles,
+            resolver,
+            proxy,
             sessions,
             passwords,
             limits: RateLimits::new(&config.http),
@@ -325,6 +345,7 @@ impl Node {
                 service: host.service.clone(),
                 invites_required: config.accounts.invites_required,
             },
+            directory,
             host,
         });
         spawner.spawn("http", |stop| http.serve(router, events, stop));

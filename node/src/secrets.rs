@@ -53,6 +53,14 @@ pub enum SecretError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A setting that holds no such secret. Says nothing of what it holds.
+    #[error("{key} is set and is not {what}; set it right, or unset it to use a generated one")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// What it should be.
+        what: &'static str,
+    },
     /// Something is there already, and is never overwritten.
     #[error("{} exists already and is never overwritten", path.display())]
     Exists {

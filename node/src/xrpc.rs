@@ -11,5 +11,6 @@ pub(crate) mod host;
 pub(crate) mod input;
 mod jetstream;
 pub(crate) mod params;
+mod proxied;
 mod refusals;
 pub(crate) mod router;

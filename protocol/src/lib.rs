@@ -20,6 +20,7 @@
 //! | [`wire`] | which bytes cross the wire, and which of them are believed |
 //! | [`membership`] | who is on the network, who is alive |
 //! | [`did_document`] | what a DID document says |
+//! | [`hosted_handle`] | which handles does a host give out? |
 //! | [`service_auth`] | which service speaks for which account, and what about |
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
@@ -34,6 +35,7 @@ pub mod did_document;
 pub mod firehose;
 #[cfg(test)]
 mod fuzz;
+pub mod hosted_handle;
 pub mod ids;
 #[cfg(test)]
 mod interop;

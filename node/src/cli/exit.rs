@@ -10,6 +10,7 @@ use super::Common;
 use crate::accounts::AccountsOpenError;
 use crate::config::ConfigError;
 use crate::data_dir::DataDirError;
+use crate::identities::IdentitiesOpenError;
 use crate::keys::RotationError;
 use crate::membership::DriverError;
 use crate::node::{StartError, StopError};
@@ -119,6 +120,7 @@ impl From<SecretError> for Failure {
     fn from(error: SecretError) -> Self {
         let code = match error {
             SecretError::Corrupt { .. } => Code::DamagedData,
+            SecretError::Setting { .. } => Code::Config,
             SecretError::Missing { .. }
             | SecretError::Access { .. }
             | SecretError::Exposed { .. }
@@ -142,6 +144,9 @@ impl From<StartError> for Failure {
             StartError::Repos(error) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Log(_) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Blobs(_) => Self::new(Code::DataDir, error.to_string()),
+            StartError::Identities(IdentitiesOpenError::Secret(error)) => error.into(),
+            StartError::Identities(IdentitiesOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
+            StartError::Identities(IdentitiesOpenError::Fetch(error)) => Self::unexpected(error.to_string()),
             StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
             StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),

@@ -95,7 +95,7 @@ impl IntoResponse for XrpcError {
 }
 
 /// The answer where no route fits.
-pub(super) async fn nowhere(uri: Uri) -> XrpcError {
+pub(crate) async fn nowhere(uri: Uri) -> XrpcError {
     let path = uri.path();
     match path.strip_prefix("/xrpc/") {
         Some(name) if name.parse::<Nsid>().is_ok() => XrpcError::new(

@@ -15,8 +15,9 @@ pub(crate) use super::home::Home;
 use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
 use super::observe::{Observer, observe};
-use super::{error, home, identity};
+use super::{error, home, identity, plc, well_known};
 use crate::config::HttpConfig;
+use crate::directory::Directory;
 use crate::events::Events;
 use crate::facts::NodeFacts;
 use crate::health::Health;
@@ -32,21 +33,24 @@ pub(crate) struct Parts {
     pub(crate) events: Events,
     pub(crate) metrics: MetricsPage,
     pub(crate) admin: Arc<Admin>,
+    pub(crate) directory: Directory,
     pub(crate) host: Arc<Host>,
     pub(crate) home: Home,
 }
 
 /// The routes with everything around them.
 pub(crate) fn build(parts: Parts) -> Router {
-    let Parts { config, facts, health, federation, events, metrics, admin, host, home } = parts;
+    let Parts { config, facts, health, federation, events, metrics, admin, directory, host, home } = parts;
     let observer = Observer::new(events, &config);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/xrpc/_health", get(health::version))
         .route("/api/health", get(health::services).with_state(health))
+        .route("/.well-known/atproto-did", get(well_known::atproto_did).with_state(host.accounts.clone()))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
         .merge(federation_routes(federation))
         .merge(xrpc::router::routes(host))
+        .merge(plc::routes(directory))
         .layer(open_to_browsers());
     let private = Router::new()
         .route("/metrics", get(metrics::page).with_state(metrics))

@@ -13,12 +13,17 @@ use crate::accounts::{Accounts, AccountsOpenError};
 use crate::blobs::{BlobError, Blobs};
 use crate::config::{Admission, Config, Scope};
 use crate::data_dir::Layout;
+use crate::directory::Directory;
+use crate::dns::Dns;
 use crate::facts::VERSION;
+use crate::fetch::{FetchError, Fetcher};
+use crate::identities::{Identities, IdentitiesOpenError};
 use crate::keys::Identity;
 use crate::membership::OwnNode;
 use crate::network::{self, PeerId};
 use crate::passwords::Passwords;
 use crate::repos::{RepoError, Repos};
+use crate::resolver;
 use crate::sessions::Sessions;
 use crate::xrpc::host::Service;
 
@@ -179,4 +184,40 @@ pub(super) fn blobs(
     let (reader, writer) = (store.reader().clone(), store.writer().clone());
     let (dir, config) = (layout.blobs(), config.blobs.clone());
     move || Blobs::open(dir, reader, writer, &config)
+}
+
+/// How the accounts' identities are opened, which blocks.
+pub(super) fn identities(
+    store: &Store,
+    layout: &Layout,
+    config: &Config,
+    service: &Service,
+) -> impl FnOnce() -> Result<Identities, IdentitiesOpenError> + use<> {
+    let (reader, writer, layout) = (store.reader().clone(), store.writer().clone(), layout.clone());
+    let (config, endpoint) = (config.identity.clone(), service.endpoint().to_owned());
+    move || Identities::open(reader, writer, &layout, &config, endpoint)
+}
+
+/// What handles and DIDs are resolved with.
+pub(super) fn resolver(
+    config: &Config,
+    service: &Service,
+    accounts: &Accounts,
+    directory: &Directory,
+) -> Result<resolver::Parts, FetchError> {
+    let (scope, server) = (scope(config), config.identity.dns_server);
+    let dns = Dns::new(server).unwrap_or_else(|error| {
+        tracing::warn!(%error, "handles are resolved over HTTPS alone; set identity.dns_server");
+        Dns::nowhere()
+    });
+    let fetcher = if server.is_some() { Fetcher::with_dns(scope, dns.clone())? } else { Fetcher::new(scope)? };
+    Ok(resolver::Parts {
+        directory: directory.clone(),
+        accounts: accounts.clone(),
+        handle_domains: service.handle_domains.clone(),
+        dns,
+        fetcher,
+        scope,
+        times: resolver::Times::default(),
+    })
 }

@@ -10,9 +10,13 @@ use crate::blobs::Blobs;
 use crate::config::{AccountsConfig, Config};
 use crate::facts::NodeFacts;
 use crate::firehose::Firehose;
+use crate::handles::Handles;
+use crate::identities::Identities;
 use crate::passwords::Passwords;
+use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::repos::Repos;
+use crate::resolver::Resolver;
 use crate::secrets::AdminPassword;
 use crate::sessions::Sessions;
 
@@ -30,6 +34,14 @@ pub(crate) struct Host {
     pub(crate) blobs: Blobs,
     /// What happens to them, for whoever follows.
     pub(crate) firehose: Firehose,
+    /// Their did:plc identities.
+    pub(crate) identities: Identities,
+    /// Their handles.
+    pub(crate) handles: Handles,
+    /// Everybody's handles and DIDs.
+    pub(crate) resolver: Resolver,
+    /// The way to other services.
+    pub(crate) proxy: Proxy,
     /// Who is logged in.
     pub(crate) sessions: Sessions,
     /// Hashes passwords.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
-use super::com::atproto::{repo, server, sync};
+use super::com::atproto::{identity, repo, server, sync};
 use super::host::Host;
 use super::jetstream;
+use super::proxied;
 use crate::rate_limits::count_requests;
 
 /// The methods.
@@ -16,6 +17,16 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
     let limits = host.limits.clone();
     let write_body = DefaultBodyLimit::max(repo::WRITE_BYTES_MAX);
     Router::new()
+        .route(
+            "/xrpc/com.atproto.identity.getRecommendedDidCredentials",
+            get(identity::get_recommended_did_credentials::handler),
+        )
+        .route("/xrpc/com.atproto.identity.refreshIdentity", post(identity::refresh_identity::handler))
+        .route("/xrpc/com.atproto.identity.resolveDid", get(identity::resolve_did::handler))
+        .route("/xrpc/com.atproto.identity.resolveHandle", get(identity::resolve_handle::handler))
+        .route("/xrpc/com.atproto.identity.resolveIdentity", get(identity::resolve_identity::handler))
+        .route("/xrpc/com.atproto.identity.submitPlcOperation", post(identity::submit_plc_operation::handler))
+        .route("/xrpc/com.atproto.identity.updateHandle", post(identity::update_handle::handler))
         .route("/xrpc/com.atproto.repo.applyWrites", post(repo::apply_writes::handler).layer(write_body))
         .route("/xrpc/com.atproto.repo.createRecord", post(repo::create_record::handler).layer(write_body))
         .route("/xrpc/com.atproto.repo.deleteRecord", post(repo::delete_record::handler))
@@ -45,6 +56,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.sync.listReposByCollection", get(sync::list_repos_by_collection::handler))
         .route("/xrpc/com.atproto.sync.subscribeRepos", get(sync::subscribe_repos::handler))
         .route("/subscribe", get(jetstream::handler))
+        .route("/xrpc/{method}", any(proxied::handler))
         .route_layer(middleware::from_fn_with_state(limits, count_requests))
         .with_state(host)
 }

@@ -1,0 +1,38 @@
+//! Every method that this host does not serve itself: passed on to the service that is meant, or not implemented.
+
+use std::sync::Arc;
+
+use angel_protocol::ids::Nsid;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+
+use super::auth::Access;
+use super::host::Host;
+use crate::http::{XrpcError, nowhere};
+use crate::proxy::{Sender, is_privileged, is_protected};
+use crate::sessions::Scope;
+
+pub(crate) async fn handler(State(host): State<Arc<Host>>, request: Request) -> Result<Response, XrpcError> {
+    let (mut parts, body) = request.into_parts();
+    let lxm: Option<Nsid> = parts.uri.path().strip_prefix("/xrpc/").and_then(|name| name.parse().ok());
+    let Some(lxm) = lxm else { return Err(nowhere(parts.uri).await) };
+    if !matches!(parts.method, Method::GET | Method::HEAD | Method::POST) {
+        return Err(XrpcError::invalid_request("XRPC requests only supports GET and POST"));
+    }
+    if is_protected(&lxm) {
+        return Err(bad_method());
+    }
+    let Some(target) = host.proxy.target(&lxm, &parts.headers).await? else { return Err(nowhere(parts.uri).await) };
+    let access = Access::from_request_parts(&mut parts, &host).await?;
+    if access.scope == Scope::AppPassword && is_privileged(&lxm) {
+        return Err(bad_method());
+    }
+    let key = host.accounts.signing_key(access.account.id()).await?;
+    let sender = Sender { did: access.account.did(), key: &key };
+    host.proxy.pass_on(&target, sender, &lxm, (parts.method, &parts.uri, &parts.headers), body).await
+}
+
+fn bad_method() -> XrpcError {
+    XrpcError::new(StatusCode::BAD_REQUEST, "InvalidToken", "Bad token method")
+}
