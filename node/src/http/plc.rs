@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::get;
 use axum::{Json, Router};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
@@ -47,14 +47,14 @@ pub(crate) fn routes(directory: Directory) -> Router {
     let geneses = Quota::per_second(GENESES_PER_SECOND).allow_burst(GENESES_AT_ONCE);
     let state = Plc { directory, geneses: Arc::new(RateLimiter::direct(geneses)) };
     let identity = || get(document).post(submit).layer(DefaultBodyLimit::max(OPERATION_BYTES_MAX));
-    let told: [(&str, fn() -> MethodRouter<Plc>); 4] =
-        [("/data", || get(data)), ("/log", || get(log)), ("/log/audit", || get(audit)), ("/log/last", || get(last))];
     let mut routes = Router::new().route("/plc/export", get(export)).route("/export", get(export));
     for root in ROOTS.into_iter().chain(["/plc/"]) {
-        routes = routes.route(&format!("{root}{{did}}"), identity());
-        for (rest, handler) in told {
-            routes = routes.route(&format!("{root}{{did}}{rest}"), handler());
-        }
+        routes = routes
+            .route(&format!("{root}{{did}}"), identity())
+            .route(&format!("{root}{{did}}/data"), get(data))
+            .route(&format!("{root}{{did}}/log"), get(log))
+            .route(&format!("{root}{{did}}/log/audit"), get(audit))
+            .route(&format!("{root}{{did}}/log/last"), get(last));
     }
     routes.with_state(state)
 }
