@@ -350,18 +350,17 @@ impl<'t, V: View> Tx<'t, '_, V> {
         }
 
         let wallet = self.state.wallet(self.signer())?;
-        let registering_key = match &transaction.action {
-            Action::RegisterWallet(it) => Some(it.key),
-            Action::RegisterNode(_) if wallet.is_none() => Some(node_key(self.signer()).unwrap_or_default()),
-            _ => None,
+        let (registers, key) = match &transaction.action {
+            Action::RegisterWallet(it) => (true, Some(it.key)),
+            // Only a `did:key` of Ed25519 can sign here.
+            Action::RegisterNode(_) if wallet.is_none() => (true, node_key(self.signer())),
+            _ => (false, wallet.as_ref().map(|wallet| wallet.key)),
         };
-        let registers = registering_key.is_some();
         self.traceless = registers;
         self.require(wallet.is_some() || registers, Outcome::WalletUnknown)?;
         self.require(wallet.is_none() || !registers, Outcome::WalletExists)?;
-        let key = registering_key.or(wallet.as_ref().map(|wallet| wallet.key)).unwrap_or_default();
         let next = wallet.as_ref().map_or(0, |wallet| wallet.sequence);
-        let holds = self.signatures.transaction_holds(&key, self.signed);
+        let holds = key.is_some_and(|key| self.signatures.transaction_holds(&key, self.signed));
         self.require(holds, Outcome::BadSignature)?;
         self.require(transaction.sequence >= next, Outcome::SequencePassed)?;
         self.require(transaction.sequence <= next, Outcome::SequenceAhead)?;

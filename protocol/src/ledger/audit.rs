@@ -202,7 +202,9 @@ impl<'s> Auditor<'s> {
     fn introduce(&mut self, signed: &Signed, now: u64) -> Verdict {
         let tx = signed.transaction();
         let Action::RegisterNode(it) = &tx.action else { return Err(Outcome::WalletUnknown) };
-        let key = NodePublicKey::from_did(&tx.wallet).map(NodePublicKey::to_bytes).unwrap_or_default();
+        let Ok(key) = NodePublicKey::from_did(&tx.wallet).map(NodePublicKey::to_bytes) else {
+            return Err(Outcome::BadSignature);
+        };
         refuse! {
             !self.signatures.transaction_holds(&key, signed) => BadSignature,
             tx.sequence > 0 => SequenceAhead,

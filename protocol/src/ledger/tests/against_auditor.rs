@@ -386,7 +386,7 @@ impl Run {
 
     fn step(&mut self, auditor: &mut Auditor<'_>, signatures: &dyn Signatures) -> usize {
         let pause = match self.random.below(40) {
-            0 => 86_400_000,
+            0 => 86_400_000 * *self.random.pick(&[1, 1, 4]),
             1..4 => self.random.next() % 7_200_000,
             _ => self.random.next() % 60_000,
         };

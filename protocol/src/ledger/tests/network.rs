@@ -71,6 +71,10 @@ fn a_node_is_invited() {
     let row = attempt(Outcome::Posted, "newer", None, |it| it.region = Region::Asia).expect("registered");
     assert_eq!((row.name.as_str(), row.region), ("newer", Region::Asia));
     attempt(Outcome::Posted, "new", None, |_| {});
+    let nobody = did("nobody");
+    world.add_key(nobody.clone(), key(5, 2));
+    let by_nobody = node_action(&world, &nobody, "nobody", Some(&node(0)), |_| {});
+    assert_eq!(world.act(&nobody, by_nobody), Outcome::BadSignature, "a node signs with the key that is its name");
     let by_person = node_action(&world, &did("ada"), "person", Some(&node(0)), |_| {});
     assert_eq!(world.act(&did("ada"), by_person), Outcome::NotPermitted);
 }
