@@ -10,6 +10,7 @@
 mod cursor;
 pub(crate) mod feed;
 mod follower;
+mod metrics;
 mod places;
 mod ring;
 pub(crate) mod trim;
@@ -35,6 +36,8 @@ use crate::jetstream::{self, Line};
 
 pub(crate) use cursor::Begin;
 pub(crate) use follower::{Format, Frames, Heard, ReadsJson, follow};
+use metrics::Counts;
+pub(crate) use metrics::FirehoseCollector;
 use places::Places;
 pub(crate) use places::{NoPlace, Place};
 use ring::{Behind, Ring};
@@ -65,6 +68,7 @@ struct Shared {
     /// Followers that read JSON: without any, none is made ahead.
     json_followers: AtomicUsize,
     closing: CancellationToken,
+    counts: Counts,
 }
 
 impl std::fmt::Debug for Firehose {
@@ -132,6 +136,7 @@ impl Firehose {
             places: Places::new(config.subscribers_max),
             json_followers: AtomicUsize::new(0),
             closing: CancellationToken::new(),
+            counts: Counts::default(),
         })))
     }
 
@@ -190,6 +195,11 @@ impl Firehose {
     /// Tells when the ring has more.
     fn head(&self) -> watch::Receiver<u64> {
         self.0.head.subscribe()
+    }
+
+    /// What is counted.
+    fn counts(&self) -> &Counts {
+        &self.0.counts
     }
 
     /// Tells when followers have to go.

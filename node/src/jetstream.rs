@@ -7,6 +7,7 @@ mod filter;
 mod line;
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use axum::extract::ws::Message;
 
@@ -17,21 +18,23 @@ pub(crate) use line::{Line, lines};
 /// Longest message that a follower may send, in bytes: the largest [`Filter`] as JSON.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 
+/// How far before its cursor a follower begins. Times say only roughly what came first, and a line that comes twice does
+/// less harm than one that never comes.
+pub(crate) const REWIND: Duration = Duration::from_secs(5);
+
 /// Lines for one follower.
 #[derive(Debug)]
 pub(crate) struct Lines {
     filter: Filter,
-    /// Lines of before are not wanted, in microseconds.
-    not_before: u64,
     /// Whether nothing is sent until the follower has said what it wants.
     awaits_hello: bool,
     _counted: ReadsJson,
 }
 
 impl Lines {
-    /// What passes `filter` from `not_before` on.
-    pub(crate) fn new(filter: Filter, not_before: u64, awaits_hello: bool, counted: ReadsJson) -> Self {
-        Self { filter, not_before, awaits_hello, _counted: counted }
+    /// What passes `filter`.
+    pub(crate) fn new(filter: Filter, awaits_hello: bool, counted: ReadsJson) -> Self {
+        Self { filter, awaits_hello, _counted: counted }
     }
 
     fn update(&mut self, text: &str) -> ControlFlow<String> {
@@ -52,7 +55,7 @@ impl Lines {
 
 impl Format for Lines {
     fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
-        let wanted = entry.lines().iter().filter(|line| line.time_us >= self.not_before && self.filter.passes(line));
+        let wanted = entry.lines().iter().filter(|line| self.filter.passes(line));
         out.extend(wanted.map(|line| Message::Text(line.text.clone())));
     }
 

@@ -31,7 +31,7 @@ use crate::facts::VERSION;
 pub use crate::facts::{NodeFacts, RunFile};
 use crate::federation;
 use crate::fetch::FetchError;
-use crate::firehose::{self, Firehose};
+use crate::firehose::{self, Firehose, FirehoseCollector};
 use crate::handles::Handles;
 use crate::health::{Health, Importance, ServiceState};
 use crate::http::admin::Admin;
@@ -282,6 +282,7 @@ impl Node {
         let blobs = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("blobs", |stop| blobs::sweep::run(blobs.clone(), stop));
         let firehose = Firehose::open(store.reader().clone(), store.writer().clone(), &config.firehose)?;
+        registry.register_collector(Box::new(FirehoseCollector(firehose.clone())));
         spawner.spawn("firehose-trim", |stop| firehose::trim::run(firehose.clone(), stop));
         spawner.spawn("firehose", |stop| firehose::feed::run(firehose.clone(), stop));
         let crawlers = Crawlers::new(&config, &service, firehose.clone())?;

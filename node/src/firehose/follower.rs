@@ -1,6 +1,7 @@
 //! One follower: a WebSocket that gets what happens, in the form it asked for, until it goes, is too slow, or the node
 //! stops.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use angel_protocol::firehose::{error_frame, info_frame};
@@ -165,6 +166,7 @@ impl<F: Format> Follower<F> {
                     }
                 }
                 Next::TooSlow => {
+                    self.firehose.counts().too_slow.fetch_add(1, Ordering::Relaxed);
                     let message = "the follower reads more slowly than things happen; it may come back with its cursor";
                     return Err(End::Told {
                         name: "ConsumerTooSlow",
@@ -211,6 +213,7 @@ impl<F: Format> Follower<F> {
         if self.messages.is_empty() {
             return Ok(());
         }
+        self.firehose.counts().sent.fetch_add(self.messages.len() as u64, Ordering::Relaxed);
         let (socket, messages) = (&mut self.socket, &mut self.messages);
         let sending = async {
             for message in messages.drain(..) {
@@ -244,7 +247,7 @@ impl<F: Format> Follower<F> {
 impl Firehose {
     /// Counts a follower that reads JSON while the answer is held.
     pub(crate) fn reads_json(&self) -> ReadsJson {
-        self.0.json_followers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.json_followers.fetch_add(1, Ordering::Relaxed);
         ReadsJson(self.clone())
     }
 }
@@ -255,6 +258,6 @@ pub(crate) struct ReadsJson(Firehose);
 
 impl Drop for ReadsJson {
     fn drop(&mut self) {
-        self.0.0.json_followers.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.0.json_followers.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -23,7 +23,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
 use crate::clock;
-use crate::jetstream::{Filter, Lines, Wanted};
+use crate::jetstream::{Filter, Lines, REWIND, Wanted};
 use crate::tasks::TaskResult;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,13 +62,13 @@ impl Host {
             if asked.lines == Some(true) {
                 let begin = match asked.cursor {
                     Some(cursor) => {
-                        let since = Timestamp::from_millis(cursor / 1000);
+                        let since = Timestamp::from_millis(cursor / 1000) - REWIND;
                         Begin::At(firehose.begin_at(since, clock::now()).await.expect("reads"))
                     }
                     None => firehose.begin(None, clock::now()).await.expect("reads"),
                 };
                 let hello = asked.hello == Some(true);
-                let lines = Lines::new(Filter::default(), asked.cursor.unwrap_or(0), hello, firehose.reads_json());
+                let lines = Lines::new(Filter::default(), hello, firehose.reads_json());
                 return upgrade.on_upgrade(move |socket| follow(socket, firehose, begin, lines, place));
             }
             let begin = firehose.begin(asked.cursor, clock::now()).await.expect("reads");
@@ -351,12 +351,15 @@ async fn lines_say_what_became_of_each_record() {
     assert!(lines[3]["commit"].get("cid").is_none() && lines[3]["commit"].get("record").is_none());
     assert_eq!(lines[4]["account"]["active"], true);
     assert_eq!(lines[4]["account"]["seq"], 4);
-    assert!(lines.windows(2).all(|pair| pair[0]["time_us"].as_u64() <= pair[1]["time_us"].as_u64()));
-
     let cursor = lines[1]["time_us"].as_u64().expect("a number");
     let mut again = host.follow(&format!("lines=true&cursor={cursor}")).await;
-    assert_eq!(again.line().await, lines[1], "a cursor points between the changes of one commit");
-    assert_eq!(again.line().await, lines[2]);
+    let mut missed = lines[1..].iter();
+    let mut next = missed.next();
+    while let Some(expected) = next {
+        if again.line().await == *expected {
+            next = missed.next();
+        }
+    }
 }
 
 #[tokio::test]

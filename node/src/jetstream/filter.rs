@@ -126,7 +126,6 @@ mod tests {
         Line {
             did: "did:web:a.example".parse().expect("valid"),
             collection: collection.map(ToOwned::to_owned),
-            time_us: 7,
             text: "0123456789".into(),
         }
     }

@@ -17,13 +17,12 @@ pub(crate) struct Line {
     pub(crate) did: Did,
     /// Of a change to a record.
     pub(crate) collection: Option<String>,
-    /// The line's place in time, in microseconds since 1970: the cursor that leads back to it.
-    pub(crate) time_us: u64,
     pub(crate) text: Utf8Bytes,
 }
 
 /// The lines of an event that happened `at`: one for each record that a commit changes, one for a change of the account,
-/// none for a `#sync`. A commit's lines follow one another by a microsecond, so that a cursor can point between them.
+/// none for a `#sync`. A commit's lines follow one another by a microsecond. Times are made of milliseconds, and writes
+/// side by side are not in the log in the order of their times: hence [`super::REWIND`].
 pub(crate) fn lines(frame: &[u8], at: Timestamp) -> Vec<Line> {
     // Frames are made here; one that cannot be read is passed over rather than ending the stream of everybody.
     let Ok(Frame::Message { sequence, time, message }) = Frame::decode(frame) else { return vec![] };
@@ -80,6 +79,6 @@ impl Line {
     fn new(did: Did, collection: Option<String>, time_us: u64, kind: &str, body: Value) -> Self {
         let mut line = json!({ "did": did, "time_us": time_us, "kind": kind });
         line[kind] = body;
-        Self { did, collection, time_us, text: line.to_string().into() }
+        Self { did, collection, text: line.to_string().into() }
     }
 }

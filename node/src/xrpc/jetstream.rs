@@ -15,7 +15,7 @@ use super::params::Params;
 use crate::clock;
 use crate::firehose::Begin;
 use crate::http::XrpcError;
-use crate::jetstream::{Filter, Lines, MESSAGE_BYTES_MAX, Wanted};
+use crate::jetstream::{Filter, Lines, MESSAGE_BYTES_MAX, REWIND, Wanted};
 use crate::rate_limits::ClientAddress;
 
 #[derive(Deserialize)]
@@ -51,9 +51,12 @@ pub(crate) async fn handler(
     let cursor = cursor.and_then(|cursor| u64::try_from(cursor).ok()).filter(|cursor| cursor / 1000 <= now.as_millis());
     let begin = match cursor {
         None => host.firehose.begin(None, now).await,
-        Some(cursor) => host.firehose.begin_at(Timestamp::from_millis(cursor / 1000), now).await.map(Begin::At),
+        Some(cursor) => {
+            let since = Timestamp::from_millis(cursor / 1000) - REWIND;
+            host.firehose.begin_at(since, now).await.map(Begin::At)
+        }
     };
     let begin = begin.map_err(|error| XrpcError::unexpected(&error))?;
-    let lines = Lines::new(filter, cursor.unwrap_or(0), require_hello, host.firehose.reads_json());
+    let lines = Lines::new(filter, require_hello, host.firehose.reads_json());
     accept(&host, address, upgrade.max_message_size(MESSAGE_BYTES_MAX), begin, lines)
 }

@@ -61,3 +61,6 @@ pub(super) fn seen(
 fn car(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, CAR)], bytes).into_response()
 }
+
+#[cfg(test)]
+mod tests;
