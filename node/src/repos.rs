@@ -51,6 +51,8 @@ struct Shared {
     cache: Cache,
     clock: Mutex<TidClock>,
     leftovers: Queue,
+    /// Held by whoever searches a whole tree for records by their CIDs.
+    searches: Mutex<()>,
     /// Exports that hold all tree nodes in memory at once: see [`export`].
     roomy_exports: Arc<Semaphore>,
     /// Where imports put blocks aside.
@@ -149,6 +151,7 @@ impl Repos {
             cache: Cache::default(),
             clock: Mutex::new(TidClock::new(clock_id)),
             leftovers: Queue::default(),
+            searches: Mutex::default(),
             roomy_exports: Arc::new(Semaphore::new(export::ROOMY_EXPORTS_MAX)),
             spool_dir,
             imports: Arc::new(Semaphore::new(import::IMPORTS_MAX)),

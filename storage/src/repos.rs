@@ -1,7 +1,7 @@
 //! The repositories of accounts: heads, tree nodes, records, and the indexes over them.
 //!
 //! Records lie by path, so that one is one read and a collection is one scan, in the order of the tree. Nodes lie by
-//! CID, as the tree refers to them. Everything but the head belongs to one [`Contents`] of an account: an import fills
+//! CID, as the tree refers to them; where a record of some CID lies, the tree alone tells. Everything but the head belongs to one [`Contents`] of an account: an import fills
 //! new contents beside those in force, and the head switches from one to the other in a single batch. What is in
 //! force no longer is a leftover until [`sweep`] has removed it.
 //!
@@ -27,7 +27,7 @@ use crate::verify::Check;
 
 pub use read::{
     Order, RecordScan, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation,
-    node, nodes, path_of, record, records, retained,
+    node, nodes, record, records, retained,
 };
 pub use rows::{HeadRow, NodeRow, PART_BYTES, RecordRow};
 pub use stage::{
@@ -104,7 +104,6 @@ type Digest = [u8; 32];
 const HEADS: Table<AccountId, HeadRow> = Table::new(TableId::Repos);
 const NODES: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoNodes);
 const RECORDS: Table<(Contents, String, u16), RecordRow> = Table::new(TableId::RepoRecords);
-const RECORD_CIDS: Table<(Contents, Digest, String), Present> = Table::new(TableId::RepoRecordCids);
 const COLLECTIONS: Table<(Contents, String), Present> = Table::new(TableId::RepoCollections);
 const COLLECTION_REPOS: Table<(String, AccountId), Present> = Table::new(TableId::CollectionRepos);
 const RETAINED: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoRetained);
@@ -112,12 +111,11 @@ const LEFTOVERS: Table<Contents, Present> = Table::new(TableId::RepoLeftovers);
 
 /// How [`crate::verify`] checks the rows of these tables.
 #[must_use]
-pub fn checks() -> [Check; 8] {
+pub fn checks() -> [Check; 7] {
     [
         Check::of(&HEADS),
         Check::of(&NODES),
         Check::of(&RECORDS),
-        Check::of(&RECORD_CIDS),
         Check::of(&COLLECTIONS),
         Check::of(&COLLECTION_REPOS),
         Check::of(&RETAINED),

@@ -54,11 +54,10 @@ catalogue! {
     0x20 Repos "repos": "account" => "the head of its repository, and which contents are in force", by "the write path of repositories";
     0x21 RepoNodes "repo_nodes": "contents, digest, part" => "a node of the tree of records", by "the same batch";
     0x22 RepoRecords "repo_records": "contents, path, part" => "a record with its CID and revision", by "the same batch";
-    0x23 RepoRecordCids "repo_record_cids": "contents, digest, path" => "a record's path, by its CID", by "the same batch";
-    0x24 RepoCollections "repo_collections": "contents, collection" => "that the collection holds a record", by "the same batch";
-    0x25 CollectionRepos "collection_repos": "collection, account" => "that the account has a record in it", by "the same batch";
-    0x26 RepoRetained "repo_retained": "contents, digest, part" => "a superseded block that an export still reads", by "the same batch, dropped after the export";
-    0x27 RepoLeftovers "repo_leftovers": "contents" => "contents that are in force no longer, or not yet", by "imports and deletions, dropped by the sweeper";
+    0x23 RepoCollections "repo_collections": "contents, collection" => "that the collection holds a record", by "the same batch";
+    0x24 CollectionRepos "collection_repos": "collection, account" => "that the account has a record in it", by "the same batch";
+    0x25 RepoRetained "repo_retained": "contents, digest, part" => "a superseded block that an export still reads", by "the same batch, dropped after the export";
+    0x26 RepoLeftovers "repo_leftovers": "contents" => "contents that are in force no longer, or not yet", by "imports and deletions, dropped by the sweeper";
     0x28 Blobs "blobs": "account, CID" => "a blob that the account has uploaded", by "uploads";
     0x29 BlobRefs "blob_refs": "account, CID, path" => "that a record names a blob", by "the write path";
     0x2A BlobHolders "blob_holders": "CID, account" => "who has a blob: its file stays while somebody does", by "uploads";

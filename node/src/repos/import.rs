@@ -281,9 +281,9 @@ impl<'a> Taking<'a> {
         if path.len() > PATH_BYTES_MAX {
             return Err(ImportRefused::PathTooLong(path.len()));
         }
-        let value = cbor::decode(record.bytes());
-        let value = value.map_err(|reason| ImportRefused::Record { path: key.clone(), reason })?;
-        if value.as_map().is_none() || record.cid().codec() != Codec::DagCbor {
+        let refused = |reason| ImportRefused::Record { path: key.clone(), reason };
+        let outline = cbor::outline(record.bytes()).map_err(refused)?;
+        if !outline.is_map || record.cid().codec() != Codec::DagCbor {
             return Err(ImportRefused::NotAnObject(key.clone()));
         }
         let collection = collection_of(path);
@@ -294,7 +294,10 @@ impl<'a> Taking<'a> {
             self.collections.push(collection.to_owned());
             repos::put_collection(&mut self.batch, self.contents, collection, false)?;
         }
-        self.stage_blobs(path, &blob_refs(&value))?;
+        if outline.may_name_blobs {
+            let value = cbor::decode(record.bytes()).map_err(refused)?;
+            self.stage_blobs(path, &blob_refs(&value))?;
+        }
         Ok(repos::put_record(&mut self.batch, self.contents, path, self.rev, record, None)?)
     }
 

@@ -1,5 +1,8 @@
 //! Reading: without a lock, from what the store holds at that moment. Every function here blocks.
 
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{Nsid, RecordKey};
 use angel_protocol::repo::car;
@@ -151,6 +154,7 @@ impl Repos {
         let reader = &self.shared.reader;
         let head = self.head_blocking(account)?.ok_or(RepoError::NoRepository)?;
         let mut out = Vec::new();
+        let mut records = BTreeSet::new();
         car::write_rootless_header(&mut out);
         for cid in cids {
             if *cid == head.commit.cid() {
@@ -158,12 +162,35 @@ impl Repos {
             } else if let Some(node) = repos::node(reader, head.contents, *cid)? {
                 car::write_stored_block(&mut out, *cid, &node.bytes);
             } else {
-                let path = repos::path_of(reader, head.contents, *cid)?;
-                let record = path.map(|path| repos::record(reader, head.contents, &path)).transpose()?.flatten();
-                let record = record.filter(|record| record.cid == *cid).ok_or(RepoError::BlockNotFound(*cid))?;
-                car::write_stored_block(&mut out, *cid, &record.bytes);
+                records.insert(*cid);
             }
         }
+        self.write_records(&mut out, &head, records)?;
         Ok(out)
+    }
+
+    /// Finds records by their CIDs, which the tree alone can tell. It is gone through whole, so few do so at a time.
+    fn write_records(&self, out: &mut Vec<u8>, head: &Head, mut wanted: BTreeSet<Cid>) -> Result<(), RepoError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let reader = &self.shared.reader;
+        let mut found = Vec::new();
+        {
+            let _turn = self.shared.searches.lock().unwrap_or_else(PoisonError::into_inner);
+            repos::nodes::<RepoError>(reader, head.contents, |cid, node| {
+                let records = mst::records_of(&node.bytes).map_err(|reason| MstError::Node { cid, reason })?;
+                found.extend(records.into_iter().filter(|(_, value)| wanted.remove(value)));
+                Ok(())
+            })?;
+        }
+        for (path, cid) in found {
+            let record = repos::record(reader, head.contents, path.as_str())?;
+            match record.filter(|record| record.cid == cid) {
+                Some(record) => car::write_stored_block(out, cid, &record.bytes),
+                None => drop(wanted.insert(cid)),
+            }
+        }
+        wanted.first().map_or(Ok(()), |missing| Err(RepoError::BlockNotFound(*missing)))
     }
 }

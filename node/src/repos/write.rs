@@ -420,7 +420,10 @@ pub(super) fn collection_of(path: &str) -> &str {
 
 /// The blobs that stored bytes refer to; none when they are no value, as nothing can be learned from them then.
 pub(super) fn blobs_of(bytes: &[u8]) -> Vec<BlobRef> {
-    cbor::decode(bytes).map(|value| blob_refs(&value)).unwrap_or_default()
+    match cbor::outline(bytes) {
+        Ok(outline) if outline.may_name_blobs => cbor::decode(bytes).map(|value| blob_refs(&value)).unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }
 
 fn pending_of(new: NewCommit) -> Pending {

@@ -122,6 +122,52 @@ pub(crate) fn decode_first(bytes: &[u8]) -> Result<(Value, &[u8]), CborError> {
     Ok((value, &bytes[bytes.len() - reader.left()..]))
 }
 
+/// What can be said of a value without keeping any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Whether it is a map, as records are.
+    pub is_map: bool,
+    /// Whether some map in it may be a blob: whoever wants to know which decodes it.
+    pub may_name_blobs: bool,
+}
+
+/// Checks canonical bytes as [`decode`] does, many times faster, for values that are only stored.
+///
+/// # Errors
+/// [`CborError`], the same as [`decode`].
+pub fn outline(bytes: &[u8]) -> Result<Outline, CborError> {
+    if bytes.len() > BLOCK_BYTES_MAX {
+        return Err(CborError::TooLong);
+    }
+    let mut reader = Reader::new(bytes);
+    let mut outline = Outline { is_map: bytes.first().is_some_and(|first| first >> 5 == 5), may_name_blobs: false };
+    skim(&mut reader, DATA_DEPTH_MAX, &mut outline)?;
+    reader.finish()?;
+    Ok(outline)
+}
+
+/// Recursion is bounded by `depth`, the levels still allowed.
+fn skim(reader: &mut Reader<'_>, depth: usize, outline: &mut Outline) -> Result<(), CborError> {
+    use reader::Item;
+    let inner = || depth.checked_sub(1).ok_or(CborError::Depth);
+    match reader.item()? {
+        Item::List(count) => {
+            let inner = inner()?;
+            (0..count).try_for_each(|_| skim(reader, inner, outline))
+        }
+        Item::Map(count) => {
+            let inner = inner()?;
+            let mut last = None;
+            (0..count).try_for_each(|_| {
+                // Every blob has this field, in the form of today and in the older one.
+                outline.may_name_blobs |= reader.key(&mut last)? == "mimeType";
+                skim(reader, inner, outline)
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Recursion is bounded by `depth`, the levels still allowed.
 fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Value, CborError> {
     use reader::Item;

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 pub use diff::{Action, Change, TreeDiff, diff};
 pub use key::{InvalidMstKey, MstKey, common_prefix, layer};
-pub use node::NodeError;
 use node::{Child, Node};
+pub use node::{NodeError, records_of};
 pub use proof::{get, prove};
 pub use walk::{Entries, Step, Steps, Walk, WalkItem};
 

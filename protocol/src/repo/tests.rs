@@ -420,6 +420,15 @@ fn steps_pass_over_what_is_not_entered() {
     let subtrees = rest.iter().filter(|step| matches!(step, Step::Node(_))).count();
     assert!(subtrees > 0 && rest.len() > subtrees && rest.len() < 60, "{rest:?}");
     assert!(matches!(Steps::new(root).enter(b"none"), Err(MstError::Node { .. })));
+    // Node by node, in any order, the records are the same.
+    let nodes = Walk::new(&host.blocks, root).filter_map(|item| match item.expect("a sound tree") {
+        WalkItem::Node(node) => Some(node),
+        WalkItem::Record(..) => None,
+    });
+    let mut records: Vec<_> = nodes.flat_map(|node| super::mst::records_of(node.bytes()).expect("a node")).collect();
+    records.sort();
+    let listed: Vec<_> = super::mst::Entries::new(&host.blocks, root).collect::<Result<_, _>>().expect("a sound tree");
+    assert_eq!(records, listed);
 }
 
 #[test]

@@ -5,8 +5,7 @@ use angel_protocol::repo::SignedCommit;
 
 use super::rows::{HeadRow, NodeRow, RecordRow};
 use super::{
-    COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, Node, RECORD_CIDS, RECORDS, RETAINED,
-    Record, Totals,
+    COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, Node, RECORDS, RETAINED, Record, Totals,
 };
 use crate::codec::CodecError;
 use crate::key::{AccountId, Key};
@@ -163,15 +162,6 @@ pub fn record(reader: &Reader, contents: Contents, path: &str) -> Result<Option<
             Ok(Some(Record { cid, rev, bytes }))
         }
     }
-}
-
-/// A path at which the record `cid` lies, if there is one.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn path_of(reader: &Reader, contents: Contents, cid: Cid) -> Result<Option<String>, ReadError> {
-    let page = reader.scan(&RECORD_CIDS).prefix(&(contents, *cid.digest())).page(1)?;
-    Ok(page.rows.into_iter().next().map(|((_, _, path), _)| path))
 }
 
 /// Which end to begin at.

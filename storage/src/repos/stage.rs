@@ -4,9 +4,7 @@ use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
 
 use super::rows::{HeadRow, NodeRow, PART_BYTES, RecordRow, pieces};
-use super::{
-    COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, RECORD_CIDS, RECORDS, RETAINED, Record,
-};
+use super::{COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, RECORDS, RETAINED, Record};
 use crate::batch::{Batch, RowRefused};
 use crate::codec::Present;
 use crate::key::AccountId;
@@ -82,12 +80,8 @@ pub fn put_record(
         for part in parts..=last_part(before.bytes.len()) {
             batch.delete(&RECORDS, &key(part))?;
         }
-        if before.cid == record.cid() {
-            return Ok(());
-        }
-        batch.delete(&RECORD_CIDS, &(contents, *before.cid.digest(), path.to_owned()))?;
     }
-    batch.put(&RECORD_CIDS, &(contents, *record.cid().digest(), path.to_owned()), &Present)
+    Ok(())
 }
 
 /// Removes the record at `path`, which is `record`.
@@ -98,7 +92,7 @@ pub fn delete_record(batch: &mut Batch, contents: Contents, path: &str, record: 
     for part in 0..=last_part(record.bytes.len()) {
         batch.delete(&RECORDS, &(contents, path.to_owned(), part))?;
     }
-    batch.delete(&RECORD_CIDS, &(contents, *record.cid.digest(), path.to_owned()))
+    Ok(())
 }
 
 /// Notes that a collection holds a record; `listed` also tells those who look for accounts by collection, which only

@@ -1,6 +1,6 @@
 //! Removing contents that are in force no longer, a batch at a time.
 
-use super::{COLLECTIONS, Contents, NODES, RECORD_CIDS, RECORDS, RETAINED, stage};
+use super::{COLLECTIONS, Contents, NODES, RECORDS, RETAINED, stage};
 use crate::batch::Batch;
 use crate::codec::StoredValue;
 use crate::events::TrimError;
@@ -25,7 +25,6 @@ pub enum Swept {
 pub fn sweep(reader: &Reader, batch: &mut Batch, contents: Contents, limit: usize) -> Result<Swept, TrimError> {
     let mut left = limit;
     left -= remove(reader, batch, &RECORDS, &contents, left)?;
-    left -= remove(reader, batch, &RECORD_CIDS, &contents, left)?;
     left -= remove(reader, batch, &NODES, &contents, left)?;
     left -= remove(reader, batch, &COLLECTIONS, &contents, left)?;
     left -= remove(reader, batch, &RETAINED, &contents, left)?;

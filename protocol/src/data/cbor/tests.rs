@@ -150,6 +150,18 @@ proptest! {
     }
 
     #[test]
+    fn an_outline_judges_as_decoding_does(value in any_value(), at: prop::sample::Index, byte: u8) {
+        let mut bytes = encode(&value);
+        let named = !crate::data::blob_refs(&value).is_empty();
+        let whole = outline(&bytes).expect("canonical");
+        prop_assert_eq!(whole.is_map, value.as_map().is_some());
+        prop_assert!(whole.may_name_blobs || !named);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        prop_assert_eq!(outline(&bytes).err(), decode(&bytes).err());
+    }
+
+    #[test]
     fn altered_bytes_are_refused_or_encode_to_themselves(value in any_value(), at: prop::sample::Index, byte: u8) {
         let mut bytes = encode(&value);
         let at = at.index(bytes.len());

@@ -222,6 +222,19 @@ fn decode_entry(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Result<(Entry, u8
     Ok((Entry { key, value, right }, layer))
 }
 
+/// The records that a node itself names, without those under it. Each node tells its keys in full.
+///
+/// # Errors
+/// The bytes are no node.
+pub fn records_of(node: &[u8]) -> Result<Vec<(MstKey, Cid)>, NodeError> {
+    match Node::decode(node, &Place::default()) {
+        Ok(node) => Ok(node.entries.into_iter().map(|entry| (entry.key, entry.value)).collect()),
+        // Only the place says whether a node without records may be one.
+        Err(NodeError::Empty) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Fetches the block of a node.
 pub(super) fn fetch(source: &dyn BlockSource, cid: Cid) -> Result<Arc<[u8]>, MstError> {
     source.get(&cid)?.ok_or(MstError::MissingBlock(cid))
