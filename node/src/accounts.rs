@@ -6,6 +6,7 @@
 //! cache true. Nothing here knows passwords, tokens or repositories.
 
 mod cache;
+mod reserved;
 mod seal;
 
 #[cfg(test)]

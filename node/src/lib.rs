@@ -14,6 +14,9 @@
 //! | `firehose`, `jetstream` | the event stream: frames, and lines of JSON |
 //! | `crawlers` | relays that are asked to follow |
 //! | [`blobs`] | pictures and other files of the accounts |
+//! | [`mail`] | mail to the owners of accounts, and the codes in it |
+//! | [`lifecycle`], [`invites`] | how accounts come, go, are switched off and on; who may sign up |
+//! | [`preferences`], [`reports`], [`takedowns`] | what apps keep; what people complain about; what the operator hides |
 //! | `storage` | the store: opened, watched, closed |
 //! | [`handles`], `proxy` | which handle an account may have; methods of other services |
 //! | [`resolver`], `dns` | from handles to DIDs and from DIDs to documents |
@@ -51,20 +54,26 @@ pub mod handles;
 pub mod health;
 pub mod http;
 pub mod identities;
+pub mod invites;
 mod jetstream;
 pub mod keys;
+pub mod lifecycle;
 pub mod machine;
+pub mod mail;
 pub mod membership;
 pub mod network;
 pub mod node;
 pub mod passwords;
+pub mod preferences;
 mod proxy;
 pub mod rate_limits;
+pub mod reports;
 pub mod repos;
 pub mod resolver;
 pub mod secrets;
 pub mod sessions;
 mod storage;
+pub mod takedowns;
 pub mod tasks;
 pub mod telemetry;
 mod xrpc;

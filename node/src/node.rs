@@ -40,7 +40,9 @@ use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
 use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
+use crate::lifecycle::Lifecycle;
 use crate::machine::{self, Load, ProcessCollector};
+use crate::mail::{Smtp, SmtpError};
 use crate::membership::{self, DriverError};
 use crate::network::{self, NetworkCollector};
 use crate::proxy::Proxy;
@@ -88,6 +90,9 @@ pub enum StartError {
     /// The accounts' identities.
     #[error(transparent)]
     Identities(#[from] IdentitiesOpenError),
+    /// The mail server.
+    #[error(transparent)]
+    Mail(#[from] SmtpError),
     /// The peer-to-peer network.
     #[error(transparent)]
     Network(#[from] network::StartError),
@@ -272,8 +277,13 @@ impl Node {
 
         // What the accounts of this host and their clients use.
         let service = Service::new(&config, &facts);
-        let opening = parts::AccountRooms::open(&store, &layout, &config, &service);
-        let parts::AccountRooms { accounts, sessions, passwords } = tokio::task::spawn_blocking(opening).await??;
+        let smtp = Smtp::new(&config.mail, service.host())?;
+        let opening = parts::AccountRooms::open(&store, &layout, &config, &service, smtp);
+        let rooms = tokio::task::spawn_blocking(opening).await??;
+        let parts::AccountRooms { accounts, sessions, passwords, mail, invites, preferences, reports, takedowns } =
+            rooms;
+        let sending = mail.clone();
+        spawner.spawn("mail", |stop| sending.run(stop));
         let opening = parts::repos(&store, &layout);
         let repos = tokio::task::spawn_blocking(opening).await??;
         let sweeping = repos.clone();
@@ -296,6 +306,18 @@ impl Node {
         let handles = Handles::new(accounts.clone(), identities.clone(), resolver.clone(), domains);
         let body_max = config.blobs.size_max.bytes();
         let proxy = Proxy::new(resolver.clone(), &config.services, parts::scope(&config), body_max)?;
+        let lifecycle = Lifecycle {
+            accounts: accounts.clone(),
+            sessions: sessions.clone(),
+            repos: repos.clone(),
+            blobs: blobs.clone(),
+            identities: identities.clone(),
+            resolver: resolver.clone(),
+            invites: invites.clone(),
+            mail: mail.clone(),
+        };
+        let sweeping = lifecycle.clone();
+        spawner.spawn("accounts", |stop| sweeping.run_sweep(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -309,6 +331,12 @@ impl Node {
             resolver,
             proxy,
             sessions,
+            lifecycle,
+            mail,
+            invites,
+            preferences,
+            reports,
+            takedowns,
             passwords,
             limits: RateLimits::new(&config.http),
             admin_password: Arc::clone(&password),

@@ -5,6 +5,7 @@
 //! [`params::Params`], bodies by [`input::Input`], who asks is told by the extractors of [`auth`], and errors take their form in
 //! [`crate::http::XrpcError`].
 
+pub(crate) mod app;
 pub(crate) mod auth;
 pub(crate) mod com;
 pub(crate) mod host;

@@ -34,7 +34,7 @@ pub use invites::{
     INVITE_CODES, INVITE_CODES_BY_ACCOUNT, INVITE_USES_MAX, InviteCodeRow, InviteUse, MadeBy, invite_codes_of,
 };
 pub use keys::{ACCOUNT_KEYS, KeyPurpose, RESERVED_KEYS, ReservedKeyRow, SealedKeyRow};
-pub use mail::{MAIL_CODES, MAIL_OUTBOX, MailCodeRow, MailPurpose, MailRow};
+pub use mail::{MAIL_CODES, MAIL_OUTBOX, MailCodeRow, MailPurpose, MailRow, RESET_CODES};
 pub use moderation::{REPORTS, ReportRow, TAKEDOWNS, TakedownRow, takedown_of_blob, takedown_of_record};
 pub use numbers::{Numbers, NumbersError};
 pub use preferences::PREFERENCES;
@@ -229,8 +229,11 @@ pub fn stage_remove_rest(reader: &Reader, batch: &mut Batch, id: AccountId) -> R
     for (key, _) in all_of(reader, &APP_PASSWORDS, id)? {
         batch.delete(&APP_PASSWORDS, &(id, key))?;
     }
-    for (key, _) in all_of(reader, &MAIL_CODES, id)? {
+    for (key, row) in all_of(reader, &MAIL_CODES, id)? {
         batch.delete(&MAIL_CODES, &(id, key))?;
+        if key == MailPurpose::ResetPassword.number() {
+            batch.delete(&RESET_CODES, &row.code)?;
+        }
     }
     for (key, _) in all_of(reader, &TAKEDOWNS, id)? {
         batch.delete(&TAKEDOWNS, &(id, key))?;
@@ -324,6 +327,6 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::of(&PREFERENCES.rows()),
         Check::of(&REPORTS),
         Check::of(&TAKEDOWNS),
-        Check::of(&numbers::NUMBERS),
+        Check::of(&RESET_CODES),
     ]
 }

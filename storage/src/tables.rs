@@ -50,7 +50,7 @@ catalogue! {
     0x1C Preferences "preferences": "account, part" => "what an app keeps for the account", by "the preferences";
     0x1D Reports "reports": "number" => "a complaint for the operator", by "the moderation";
     0x1E Takedowns "takedowns": "account, subject" => "a record or blob that the operator took down", by "the moderation";
-    0x1F AccountNumbers "account_numbers": "name" => "the next number to give out", by "whoever gives out numbers of accounts, mails or reports";
+    0x1F ResetCodes "reset_codes": "code" => "the account whose password it sets anew", by "the batch of the code";
     0x20 Repos "repos": "account" => "the head of its repository, and which contents are in force", by "the write path of repositories";
     0x21 RepoNodes "repo_nodes": "contents, digest, part" => "a node of the tree of records", by "the same batch";
     0x22 RepoRecords "repo_records": "contents, path, part" => "a record with its CID and revision", by "the same batch";

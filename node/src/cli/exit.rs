@@ -147,6 +147,7 @@ impl From<StartError> for Failure {
             StartError::Identities(IdentitiesOpenError::Secret(error)) => error.into(),
             StartError::Identities(IdentitiesOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Identities(IdentitiesOpenError::Fetch(error)) => Self::unexpected(error.to_string()),
+            StartError::Mail(error) => Self::new(Code::Config, error.to_string()),
             StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
             StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),

@@ -18,13 +18,18 @@ use crate::dns::Dns;
 use crate::facts::VERSION;
 use crate::fetch::{FetchError, Fetcher};
 use crate::identities::{Identities, IdentitiesOpenError};
+use crate::invites::Invites;
 use crate::keys::Identity;
+use crate::mail::{Mail, Smtp};
 use crate::membership::OwnNode;
 use crate::network::{self, PeerId};
 use crate::passwords::Passwords;
+use crate::preferences::Preferences;
+use crate::reports::Reports;
 use crate::repos::{RepoError, Repos};
 use crate::resolver;
 use crate::sessions::Sessions;
+use crate::takedowns::Takedowns;
 use crate::xrpc::host::Service;
 
 /// The network's part of the configuration.
@@ -139,11 +144,16 @@ pub(super) fn own_node(config: &Config, identity: &Identity, default_node_id: No
     }
 }
 
-/// Who lives here and who is logged in.
+/// Who lives here, who is logged in, and what is kept for them besides repositories and files.
 pub(super) struct AccountRooms {
     pub(super) accounts: Accounts,
     pub(super) sessions: Sessions,
     pub(super) passwords: Passwords,
+    pub(super) mail: Mail,
+    pub(super) invites: Invites,
+    pub(super) preferences: Preferences,
+    pub(super) reports: Reports,
+    pub(super) takedowns: Takedowns,
 }
 
 impl AccountRooms {
@@ -153,13 +163,28 @@ impl AccountRooms {
         layout: &Layout,
         config: &Config,
         service: &Service,
+        smtp: Option<Smtp>,
     ) -> impl FnOnce() -> Result<Self, AccountsOpenError> + use<> {
         let (reader, writer) = (store.reader().clone(), store.writer().clone());
-        let (layout, secret, audience) = (layout.clone(), config.accounts.session_secret.clone(), service.did.clone());
+        let (layout, settings, service) = (layout.clone(), config.accounts.clone(), service.clone());
         move || {
-            let accounts = Accounts::open(reader.clone(), writer.clone(), &layout)?;
-            let sessions = Sessions::open(reader, writer, &layout, secret.as_ref(), audience)?;
-            Ok(Self { accounts, sessions, passwords: Passwords::new()? })
+            let rooms = || (reader.clone(), writer.clone());
+            let (reader, writer) = rooms();
+            let accounts = Accounts::open(reader, writer, &layout)?;
+            let (reader, writer) = rooms();
+            let sessions =
+                Sessions::open(reader, writer, &layout, settings.session_secret.as_ref(), service.did.clone())?;
+            let (reader, writer) = rooms();
+            let mail = Mail::open(reader, writer, smtp, service.host().to_owned())?;
+            let (reader, writer) = rooms();
+            let invites = Invites::new(reader, writer, service.host(), settings);
+            let (reader, writer) = rooms();
+            let preferences = Preferences::new(reader, writer);
+            let (reader, writer) = rooms();
+            let takedowns = Takedowns::open(&reader, writer.clone())?;
+            let reports = Reports::open(reader, writer)?;
+            let passwords = Passwords::new()?;
+            Ok(Self { accounts, sessions, passwords, mail, invites, preferences, reports, takedowns })
         }
     }
 }

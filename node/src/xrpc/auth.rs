@@ -7,12 +7,16 @@
 //! | [`PrivilegedAccess`] | the owner and privileged apps |
 //! | [`FullAccess`] | the owner alone |
 //! | [`LeavingAccess`] | the owner alone, even of an account that was taken down: whoever is turned out may take their things |
+//! | [`AnyAccess`] | the owner and their apps, and the owner of an account that was taken down: the method looks closer |
 //! | [`Refresh`] | the bearer of a refresh token |
 //! | [`Operator`] | the operator |
+//! | [`Moderator`] | the operator, and the moderation service that the operator named |
 //! | [`Caller`] | everybody, and tells who it is |
 
 use std::sync::Arc;
 
+use angel_protocol::ids::Did;
+use angel_protocol::service_auth::ServiceId;
 use angel_storage::accounts::AccountStatus;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -23,7 +27,11 @@ use crate::accounts::Account;
 use crate::clock;
 use crate::http::XrpcError;
 use crate::http::admin::basic_password;
+use crate::resolver::TokenError;
 use crate::sessions::{RefreshToken, Scope, TokenRefused};
+
+/// The service by which a moderation service signs (AT Protocol "Labels").
+const LABELER: &str = "atproto_labeler";
 
 /// Whoever has an access token: the owner, or an app with an app password.
 #[derive(Clone, Debug)]
@@ -50,6 +58,10 @@ pub(crate) struct FullAccess(pub(crate) Account);
 #[derive(Clone, Debug)]
 pub(crate) struct LeavingAccess(pub(crate) Account);
 
+/// Whoever has an access token, whatever it allows.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyAccess(pub(crate) Access);
+
 /// The bearer of a refresh token. Whether its session lives is for the sessions to say.
 #[derive(Clone, Debug)]
 pub(crate) struct Refresh(pub(crate) RefreshToken);
@@ -61,6 +73,10 @@ pub(crate) struct OldRefresh(pub(crate) RefreshToken);
 /// The operator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operator;
+
+/// The operator, or the moderation service that the operator named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moderator;
 
 /// Whoever it is.
 #[derive(Clone, Debug)]
@@ -74,9 +90,9 @@ pub(crate) enum Caller {
 }
 
 impl Access {
-    /// Whether an app holds the token, and may not see what is the owner's alone.
-    pub(crate) fn is_app(&self) -> bool {
-        matches!(self.scope, Scope::AppPassword | Scope::AppPasswordPrivileged)
+    /// Whether the owner holds the token, who sees everything, and no app.
+    pub(crate) fn is_owner(&self) -> bool {
+        matches!(self.scope, Scope::Access | Scope::TakenDown)
     }
 
     async fn of(host: &Host, headers: &HeaderMap) -> Result<Self, XrpcError> {
@@ -170,6 +186,14 @@ impl FromRequestParts<Arc<Host>> for LeavingAccess {
     }
 }
 
+impl FromRequestParts<Arc<Host>> for AnyAccess {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        Access::of(host, &parts.headers).await.map(Self)
+    }
+}
+
 impl FromRequestParts<Arc<Host>> for Refresh {
     type Rejection = XrpcError;
 
@@ -197,6 +221,23 @@ impl FromRequestParts<Arc<Host>> for Operator {
             Some(_) => Err(invalid_token("this is for the operator: send Basic credentials")),
             None => Err(auth_missing()),
         }
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for Moderator {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        let scheme = authorization(&parts.headers)?.map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
+            return Operator::from_request_parts(parts, host).await.map(|_| Self);
+        }
+        let untrusted = || unauthorized("UntrustedIss", "this is for the operator and their moderation service");
+        let trusted = host.settings.moderation_did.as_ref().ok_or_else(untrusted)?;
+        let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        let issuer = service(host, &parts.headers, method).await?;
+        let is_moderation = issuer.did == *trusted && issuer.fragment.as_deref().is_none_or(|part| part == LABELER);
+        if is_moderation { Ok(Self) } else { Err(untrusted()) }
     }
 }
 
@@ -238,6 +279,29 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, XrpcError> {
         Some((scheme, _)) => Err(invalid_token(format!("{scheme} is not taken here: send a Bearer token"))),
         None => Err(auth_missing()),
     }
+}
+
+/// The account for which another service speaks, by the token that its key signed for `method` of this host.
+///
+/// # Errors
+/// The token is missing, is for something else, or is not the account's.
+pub(crate) async fn service_issuer(host: &Host, headers: &HeaderMap, method: &str) -> Result<Did, XrpcError> {
+    let issuer = service(host, headers, method).await?;
+    match issuer.fragment {
+        None => Ok(issuer.did),
+        Some(_) => Err(unauthorized("BadJwtIss", "the token is one of the account's services, not of the account")),
+    }
+}
+
+/// Who signed the service token of a request for `method`.
+async fn service(host: &Host, headers: &HeaderMap, method: &str) -> Result<ServiceId, XrpcError> {
+    let method = method.parse().map_err(|_| XrpcError::invalid_request("a method is named by an NSID"))?;
+    let token = bearer(headers)?;
+    let issuer = host.resolver.service_token(token, &host.service.did, &method, clock::now()).await;
+    issuer.map_err(|error| match error {
+        TokenError::Refused(refusal) => unauthorized(refusal.name(), refusal.to_string()),
+        TokenError::Issuer(_) | TokenError::NoKey(_) => XrpcError::authentication_required(error.to_string()),
+    })
 }
 
 fn auth_missing() -> XrpcError {

@@ -12,13 +12,19 @@ use crate::facts::NodeFacts;
 use crate::firehose::Firehose;
 use crate::handles::Handles;
 use crate::identities::Identities;
+use crate::invites::Invites;
+use crate::lifecycle::Lifecycle;
+use crate::mail::Mail;
 use crate::passwords::Passwords;
+use crate::preferences::Preferences;
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
+use crate::reports::Reports;
 use crate::repos::Repos;
 use crate::resolver::Resolver;
 use crate::secrets::AdminPassword;
 use crate::sessions::Sessions;
+use crate::takedowns::Takedowns;
 
 /// The handles that methods act through. Shared by all requests.
 pub(crate) struct Host {
@@ -44,6 +50,18 @@ pub(crate) struct Host {
     pub(crate) proxy: Proxy,
     /// Who is logged in.
     pub(crate) sessions: Sessions,
+    /// How accounts come and go.
+    pub(crate) lifecycle: Lifecycle,
+    /// Mail to their owners.
+    pub(crate) mail: Mail,
+    /// Who may sign up.
+    pub(crate) invites: Invites,
+    /// What apps keep for them.
+    pub(crate) preferences: Preferences,
+    /// What people complain about.
+    pub(crate) reports: Reports,
+    /// Records and blobs that the operator took down.
+    pub(crate) takedowns: Takedowns,
     /// Hashes passwords.
     pub(crate) passwords: Passwords,
     /// How often is too often.
@@ -61,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) blob_size_max: u64,
     /// How to reach the operator.
     pub(crate) contact: Option<String>,
+    /// The service whose word counts like the operator's about what is taken down.
+    pub(crate) moderation_did: Option<Did>,
 }
 
 impl Settings {
@@ -71,6 +91,7 @@ impl Settings {
             accounts: config.accounts.clone(),
             blob_size_max: config.blobs.size_max.bytes(),
             contact: config.node.operator_contact.clone(),
+            moderation_did: config.services.moderation_did.clone(),
         }
     }
 }
@@ -106,6 +127,12 @@ impl Service {
             (true, _) => vec![".test".to_owned()],
         };
         Self { did, url, handle_domains }
+    }
+
+    /// Its host name, without a port.
+    #[must_use]
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or("localhost")
     }
 
     /// The URL as services are named in DID documents: without a slash at its end.

@@ -11,9 +11,14 @@ use super::auth;
 use crate::accounts::AccountError;
 use crate::blobs::BlobError;
 use crate::http::XrpcError;
+use crate::invites::InviteError;
+use crate::lifecycle::LifecycleError;
+use crate::mail::{CodeRefused, MailError};
 use crate::passwords::PasswordError;
+use crate::preferences::PreferencesError;
 use crate::repos::RepoError;
 use crate::sessions::SessionError;
+use crate::takedowns::TakedownError;
 
 impl From<AccountError> for XrpcError {
     fn from(error: AccountError) -> Self {
@@ -94,6 +99,79 @@ impl From<BlobError> for XrpcError {
             BlobError::File { .. } | BlobError::Read(_) | BlobError::Row(_) | BlobError::Commit(_) => {
                 Self::unexpected(&error)
             }
+        }
+    }
+}
+
+impl From<CodeRefused> for XrpcError {
+    fn from(error: CodeRefused) -> Self {
+        match error {
+            CodeRefused::Invalid => Self::new(StatusCode::BAD_REQUEST, "InvalidToken", error.to_string()),
+            CodeRefused::Expired => Self::new(StatusCode::BAD_REQUEST, "ExpiredToken", error.to_string()),
+            CodeRefused::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<MailError> for XrpcError {
+    fn from(error: MailError) -> Self {
+        match error {
+            MailError::NoAddress => Self::invalid_request(error.to_string()),
+            MailError::NoServer | MailError::OutboxFull => Self::unavailable(error.to_string()),
+            MailError::Secret(error) => Self::unexpected(&error),
+            MailError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<InviteError> for XrpcError {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::NotAvailable => Self::new(StatusCode::BAD_REQUEST, "InvalidInviteCode", error.to_string()),
+            InviteError::Uses | InviteError::TooMany => Self::invalid_request(error.to_string()),
+            InviteError::Secret(error) => Self::unexpected(&error),
+            InviteError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<LifecycleError> for XrpcError {
+    fn from(error: LifecycleError) -> Self {
+        match error {
+            LifecycleError::Identity(_) => Self::invalid_request(error.to_string()),
+            LifecycleError::Operation(_) => Self::new(StatusCode::BAD_REQUEST, "IncompatibleDidDoc", error.to_string()),
+            LifecycleError::TakenDown => Self::new(StatusCode::UNAUTHORIZED, "AccountTakedown", error.to_string()),
+            LifecycleError::Code(error) => error.into(),
+            LifecycleError::Invite(error) => error.into(),
+            LifecycleError::Account(error) => error.into(),
+            LifecycleError::Session(error) => error.into(),
+            LifecycleError::Repo(error) => error.into(),
+            LifecycleError::Directory(error) => error.into(),
+            LifecycleError::Resolve(error) => error.into(),
+            LifecycleError::Blob(error) => error.into(),
+            LifecycleError::Secret(error) => Self::unexpected(&error),
+        }
+    }
+}
+
+impl From<PreferencesError> for XrpcError {
+    fn from(error: PreferencesError) -> Self {
+        match error {
+            PreferencesError::Form
+            | PreferencesError::Namespace(_)
+            | PreferencesError::OwnerAlone(_)
+            | PreferencesError::TooLarge => Self::invalid_request(error.to_string()),
+            PreferencesError::Stored(error) => Self::unexpected(&error),
+            PreferencesError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<TakedownError> for XrpcError {
+    fn from(error: TakedownError) -> Self {
+        match error {
+            TakedownError::TooMany => Self::invalid_request(error.to_string()),
+            TakedownError::Account(error) => error.into(),
         }
     }
 }

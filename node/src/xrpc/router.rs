@@ -6,7 +6,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
-use super::com::atproto::{identity, repo, server, sync};
+use super::app::bsky::actor;
+use super::com::atproto::{admin, identity, moderation, repo, server, sync, temp};
 use super::host::Host;
 use super::jetstream;
 use super::proxied;
@@ -17,6 +18,49 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
     let limits = host.limits.clone();
     let write_body = DefaultBodyLimit::max(repo::WRITE_BYTES_MAX);
     Router::new()
+        .route("/xrpc/app.bsky.actor.getPreferences", get(actor::get_preferences::handler))
+        .route("/xrpc/app.bsky.actor.putPreferences", post(actor::put_preferences::handler))
+        .route("/xrpc/com.atproto.admin.deleteAccount", post(admin::delete_account::handler))
+        .route("/xrpc/com.atproto.admin.disableAccountInvites", post(admin::disable_account_invites::handler))
+        .route("/xrpc/com.atproto.admin.disableInviteCodes", post(admin::disable_invite_codes::handler))
+        .route("/xrpc/com.atproto.admin.enableAccountInvites", post(admin::enable_account_invites::handler))
+        .route("/xrpc/com.atproto.admin.getAccountInfo", get(admin::get_account_info::handler))
+        .route("/xrpc/com.atproto.admin.getAccountInfos", get(admin::get_account_infos::handler))
+        .route("/xrpc/com.atproto.admin.getInviteCodes", get(admin::get_invite_codes::handler))
+        .route("/xrpc/com.atproto.admin.getSubjectStatus", get(admin::get_subject_status::handler))
+        .route("/xrpc/com.atproto.admin.searchAccounts", get(admin::search_accounts::handler))
+        .route("/xrpc/com.atproto.admin.sendEmail", post(admin::send_email::handler))
+        .route("/xrpc/com.atproto.admin.updateAccountEmail", post(admin::update_account_email::handler))
+        .route("/xrpc/com.atproto.admin.updateAccountHandle", post(admin::update_account_handle::handler))
+        .route("/xrpc/com.atproto.admin.updateAccountPassword", post(admin::update_account_password::handler))
+        .route("/xrpc/com.atproto.admin.updateSubjectStatus", post(admin::update_subject_status::handler))
+        .route("/xrpc/com.atproto.moderation.createReport", post(moderation::create_report::handler))
+        .route("/xrpc/com.atproto.server.activateAccount", post(server::activate_account::handler))
+        .route("/xrpc/com.atproto.server.checkAccountStatus", get(server::check_account_status::handler))
+        .route("/xrpc/com.atproto.server.confirmEmail", post(server::confirm_email::handler))
+        .route("/xrpc/com.atproto.server.createAccount", post(server::create_account::handler))
+        .route("/xrpc/com.atproto.server.createAppPassword", post(server::create_app_password::handler))
+        .route("/xrpc/com.atproto.server.createInviteCode", post(server::create_invite_code::handler))
+        .route("/xrpc/com.atproto.server.createInviteCodes", post(server::create_invite_codes::handler))
+        .route("/xrpc/com.atproto.server.createSession", post(server::create_session::handler))
+        .route("/xrpc/com.atproto.server.deactivateAccount", post(server::deactivate_account::handler))
+        .route("/xrpc/com.atproto.server.deleteAccount", post(server::delete_account::handler))
+        .route("/xrpc/com.atproto.server.deleteSession", post(server::delete_session::handler))
+        .route("/xrpc/com.atproto.server.describeServer", get(server::describe_server::handler))
+        .route("/xrpc/com.atproto.server.getAccountInviteCodes", get(server::get_account_invite_codes::handler))
+        .route("/xrpc/com.atproto.server.getServiceAuth", get(server::get_service_auth::handler))
+        .route("/xrpc/com.atproto.server.getSession", get(server::get_session::handler))
+        .route("/xrpc/com.atproto.server.listAppPasswords", get(server::list_app_passwords::handler))
+        .route("/xrpc/com.atproto.server.refreshSession", post(server::refresh_session::handler))
+        .route("/xrpc/com.atproto.server.requestAccountDelete", post(server::request_account_delete::handler))
+        .route("/xrpc/com.atproto.server.requestEmailConfirmation", post(server::request_email_confirmation::handler))
+        .route("/xrpc/com.atproto.server.requestEmailUpdate", post(server::request_email_update::handler))
+        .route("/xrpc/com.atproto.server.requestPasswordReset", post(server::request_password_reset::handler))
+        .route("/xrpc/com.atproto.server.reserveSigningKey", post(server::reserve_signing_key::handler))
+        .route("/xrpc/com.atproto.server.resetPassword", post(server::reset_password::handler))
+        .route("/xrpc/com.atproto.server.revokeAppPassword", post(server::revoke_app_password::handler))
+        .route("/xrpc/com.atproto.server.updateEmail", post(server::update_email::handler))
+        .route("/xrpc/com.atproto.temp.checkHandleAvailability", get(temp::check_handle_availability::handler))
         .route(
             "/xrpc/com.atproto.identity.getRecommendedDidCredentials",
             get(identity::get_recommended_did_credentials::handler),
@@ -37,14 +81,6 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.repo.listRecords", get(repo::list_records::handler))
         .route("/xrpc/com.atproto.repo.putRecord", post(repo::put_record::handler).layer(write_body))
         .route("/xrpc/com.atproto.repo.uploadBlob", post(repo::upload_blob::handler))
-        .route("/xrpc/com.atproto.server.createAppPassword", post(server::create_app_password::handler))
-        .route("/xrpc/com.atproto.server.createSession", post(server::create_session::handler))
-        .route("/xrpc/com.atproto.server.deleteSession", post(server::delete_session::handler))
-        .route("/xrpc/com.atproto.server.describeServer", get(server::describe_server::handler))
-        .route("/xrpc/com.atproto.server.getSession", get(server::get_session::handler))
-        .route("/xrpc/com.atproto.server.listAppPasswords", get(server::list_app_passwords::handler))
-        .route("/xrpc/com.atproto.server.refreshSession", post(server::refresh_session::handler))
-        .route("/xrpc/com.atproto.server.revokeAppPassword", post(server::revoke_app_password::handler))
         .route("/xrpc/com.atproto.sync.getBlob", get(sync::get_blob::handler))
         .route("/xrpc/com.atproto.sync.getBlocks", get(sync::get_blocks::handler))
         .route("/xrpc/com.atproto.sync.getCheckout", get(sync::get_checkout::handler))

@@ -3,12 +3,15 @@
 use angel_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Row;
+use crate::codec::{Cbor, Row};
 use crate::key::AccountId;
 use crate::tables::{Table, TableId};
 
 /// Codes by account and [`MailPurpose::number`]: at most one for each purpose.
 pub const MAIL_CODES: Table<(AccountId, u8), MailCodeRow> = Table::new(TableId::MailCodes);
+
+/// Accounts by the code that sets their password anew: whoever forgot the password comes with nothing else.
+pub const RESET_CODES: Table<String, Cbor<AccountId>> = Table::new(TableId::ResetCodes);
 
 /// Mails that are still to be sent, oldest first.
 pub const MAIL_OUTBOX: Table<u64, MailRow> = Table::new(TableId::MailOutbox);
@@ -45,15 +48,15 @@ impl MailPurpose {
         }
     }
 
-    /// How the command line names it.
+    /// Its name, as other hosts have it too.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::ConfirmEmail => "confirm-email",
-            Self::UpdateEmail => "update-email",
-            Self::ResetPassword => "reset-password",
-            Self::DeleteAccount => "delete-account",
-            Self::PlcOperation => "plc-operation",
+            Self::ConfirmEmail => "confirm_email",
+            Self::UpdateEmail => "update_email",
+            Self::ResetPassword => "reset_password",
+            Self::DeleteAccount => "delete_account",
+            Self::PlcOperation => "plc_operation",
         }
     }
 }
@@ -94,6 +97,8 @@ pub struct MailRow {
     pub attempts: u16,
     /// Not to be tried before.
     pub not_before: Timestamp,
+    /// Not worth sending any more after.
+    pub give_up_at: Timestamp,
 }
 
 impl Row for MailRow {

@@ -10,7 +10,7 @@ use crate::tables::{Table, TableId};
 use crate::writer::{CommitError, Writer};
 
 /// For each name the first number that was not reserved yet.
-pub(super) const NUMBERS: Table<String, Cbor<u64>> = Table::new(TableId::AccountNumbers);
+const NUMBERS: Table<String, Cbor<u64>> = Table::new(TableId::Local);
 
 /// How many numbers one durable write reserves. A restart skips the rest.
 const STRIDE: u64 = 256;
@@ -44,7 +44,7 @@ impl Numbers {
     ///
     /// The engine fails, or the row cannot be read.
     pub fn open(reader: &Reader, name: &'static str) -> Result<Self, ReadError> {
-        let next = reader.get(&NUMBERS, &name.to_owned())?.map_or(1, |Cbor(next)| next);
+        let next = reader.get(&NUMBERS, &key(name))?.map_or(1, |Cbor(next)| next);
         Ok(Self { name, state: Mutex::new((next, next)) })
     }
 
@@ -58,11 +58,15 @@ impl Numbers {
         let (next, reserved) = *state;
         if next == reserved {
             let mut batch = Batch::new();
-            batch.put(&NUMBERS, &self.name.to_owned(), &Cbor(reserved + STRIDE))?;
+            batch.put(&NUMBERS, &key(self.name), &Cbor(reserved + STRIDE))?;
             writer.commit(batch)?;
             *state = (next, reserved + STRIDE);
         }
         state.0 += 1;
         Ok(next)
     }
+}
+
+fn key(name: &str) -> String {
+    format!("numbers/{name}")
 }

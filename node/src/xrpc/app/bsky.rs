@@ -1,0 +1,3 @@
+//! `app.bsky.*`, as far as hosts answer it.
+
+pub(crate) mod actor;

@@ -1,0 +1,3 @@
+//! `com.atproto.moderation.*`: complaints.
+
+pub(crate) mod create_report;

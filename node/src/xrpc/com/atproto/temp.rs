@@ -1,0 +1,3 @@
+//! `com.atproto.temp.*`: what clients ask before there is a method for good.
+
+pub(crate) mod check_handle_availability;
