@@ -27,33 +27,29 @@ pub(super) type Key = [u8; 32];
 /// Where an entry lies. Slots of removed entries are used again.
 pub(super) type Slot = u32;
 
+/// [`Entry::due`] of an entry whose row has come up and that waits to be taken.
+const CAME_UP: Timestamp = Timestamp::from_millis(u64::MAX);
+
 /// One node in the eyes of this observer.
 ///
-/// A large network is a large table read in random order, so what a heartbeat touches fills the first two cache lines:
-/// the first is read to judge it, the second written to count it.
+/// A large network is a large table read in random order, so what a heartbeat touches fills one cache line. Key,
+/// sequence and what else is compared with the last heartbeat is read from that heartbeat: `latest` is shared, and
+/// whoever runs many observers in one process has it in the cache.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(super) struct Entry {
-    /// The current key.
-    pub(super) key: Key,
-    /// The last sequence number seen from the current key.
-    pub(super) sequence: u64,
-    /// When the heartbeat with that number was issued.
-    pub(super) issued_at: Timestamp,
-    /// When the node was last heard, by this observer's clock.
-    pub(super) last_heard: Timestamp,
-    /// Fingerprint of what it declares.
-    pub(super) fingerprint: u64,
     /// Its newest heartbeat, signed with the current key.
     pub(super) latest: Arc<VerifiedHeartbeat>,
-    pub(super) persisted_at: Timestamp,
+    /// When the node was last heard, by this observer's clock.
+    pub(super) last_heard: Timestamp,
+    /// When the failure detector looks at it next; the epoch while nothing is booked, [`CAME_UP`] while it is due.
+    due: Timestamp,
     /// The verdict.
     pub(super) observed: Observed,
     /// Heartbeats in a row.
     pub(super) streak: u8,
     pub(super) uptime: Uptime,
-    /// When the failure detector looks at it next; the epoch while nothing is booked.
-    due: Timestamp,
+    pub(super) persisted_at: Timestamp,
     pub(super) rest: Box<Rest>,
 }
 
@@ -102,6 +98,11 @@ impl Latency {
 }
 
 impl Entry {
+    /// The current key.
+    pub(super) fn key(&self) -> &Key {
+        &self.latest.head().key
+    }
+
     /// The node's DID.
     pub(super) fn did(&self) -> &Did {
         &self.latest.head().issuer
@@ -140,11 +141,7 @@ impl Entry {
         admitted_by: AdmittedBy,
     ) -> Self {
         Self {
-            sequence: latest.head().sequence,
-            issued_at: latest.head().issued_at,
             last_heard: heard,
-            fingerprint: latest.fingerprint(),
-            key: latest.head().key,
             observed: Observed::Online,
             streak: 1,
             latest,
@@ -168,7 +165,7 @@ impl Entry {
 pub(super) struct Registry {
     slots: Vec<Option<Entry>>,
     free: Vec<Slot>,
-    /// Entries by their current key, which lies in the entry itself. Never iterated: its order means nothing.
+    /// Entries by their current key. Never iterated: its order means nothing.
     by_key: HashTable<Slot>,
     /// Entries by their current DID, so that what names a node by its text is found without decoding a key.
     by_did: HashTable<Slot>,
@@ -179,6 +176,8 @@ pub(super) struct Registry {
     due: BTreeMap<Timestamp, Vec<Slot>>,
     /// The rows that have come up and were not taken yet, the lowest slot last.
     came_up: Vec<Slot>,
+    /// Rows that were taken, empty, to be filled again: no more of them than there were rows.
+    spare: Vec<Vec<Slot>>,
     first_due: Option<Timestamp>,
     grain_ms: u64,
     /// Entries observed online, and the XOR of their keys: equal for two nodes that see the same ones.
@@ -197,6 +196,7 @@ impl Registry {
             by_name: BTreeMap::new(),
             due: BTreeMap::new(),
             came_up: Vec::new(),
+            spare: Vec::new(),
             first_due: None,
             grain_ms: u64::try_from(grain.as_millis()).unwrap_or(u64::MAX).max(1),
             online: 0,
@@ -213,9 +213,15 @@ impl Registry {
         self.find_hashed(key, hash(key))
     }
 
+    /// Reads what [`Self::find_hashed`] and a heartbeat will read, most likely, and waits for none of it.
+    pub(super) fn glance(&self, hash: u64) -> u64 {
+        let slot = self.by_key.find(hash, |_| true);
+        slot.and_then(|slot| self.slots[*slot as usize].as_ref()).map_or(0, |entry| entry.last_heard.as_millis())
+    }
+
     /// The same for one who has the [`hash`] of the key at hand.
     pub(super) fn find_hashed(&self, key: &Key, hash: u64) -> Option<Slot> {
-        let current = self.by_key.find(hash, |slot| self.entry(*slot).key == *key);
+        let current = self.by_key.find(hash, |slot| self.entry(*slot).key() == key);
         current.or_else(|| self.by_former_key.get(key)).copied()
     }
 
@@ -279,8 +285,8 @@ impl Registry {
             }
         }
         self.by_name.insert(entry.name().clone(), slot);
-        self.count(&entry.key, entry.observed, true);
-        let key = entry.key;
+        let key = *entry.key();
+        self.count(&key, entry.observed, true);
         self.slots[slot as usize] = Some(entry);
         self.index(&key, slot);
         self.index_did(slot);
@@ -303,7 +309,7 @@ impl Registry {
         if self.named(entry.name()) == Some(slot) {
             self.by_name.remove(entry.name());
         }
-        self.count(&entry.key, entry.observed, false);
+        self.count(entry.key(), entry.observed, false);
         entry
     }
 
@@ -312,7 +318,6 @@ impl Registry {
         let name = latest.body().node_id.clone();
         self.unindex_did(slot);
         let entry = self.entry_mut(slot);
-        entry.fingerprint = latest.fingerprint();
         let before = std::mem::replace(&mut entry.latest, latest);
         self.index_did(slot);
         if before.body().node_id != name {
@@ -322,32 +327,40 @@ impl Registry {
         before
     }
 
-    /// Moves the entry to a new key, which is free. The old one leads to it still, as a former key.
-    pub(super) fn rekey(&mut self, slot: Slot, key: Key, accepted_until: Timestamp) {
+    /// The same for one signed with a new key, which is free. The old one leads to the entry still, as a former key.
+    pub(super) fn rekey(
+        &mut self,
+        slot: Slot,
+        latest: Arc<VerifiedHeartbeat>,
+        accepted_until: Timestamp,
+    ) -> Arc<VerifiedHeartbeat> {
         self.unindex(slot);
-        let entry = self.entry_mut(slot);
-        let (old, observed) = (std::mem::replace(&mut entry.key, key), entry.observed);
+        let new = latest.head().key;
+        let before = self.redeclare(slot, latest);
+        let (head, entry) = (before.head(), self.entry_mut(slot));
+        let observed = entry.observed;
         entry.rest.former_keys.push(FormerKey {
-            did: entry.latest.head().issuer.clone(),
+            did: head.issuer.clone(),
             accepted_until,
-            sequence: entry.sequence,
-            issued_at: entry.issued_at,
+            sequence: head.sequence,
+            issued_at: head.issued_at,
         });
         let too_many = entry.rest.former_keys.len() > RETIRED_KEYS_MAX;
         let forgotten = too_many.then(|| entry.rest.former_keys.remove(0));
         if let Some(key) = forgotten.and_then(|forgotten| key_of(&forgotten.did)) {
             self.by_former_key.remove(&key);
         }
-        self.by_former_key.insert(old, slot);
-        self.index(&key, slot);
-        self.count(&old, observed, false);
-        self.count(&key, observed, true);
+        self.by_former_key.insert(head.key, slot);
+        self.index(&new, slot);
+        self.count(&head.key, observed, false);
+        self.count(&new, observed, true);
+        before
     }
 
     /// Changes the verdict and when it is looked at again.
     pub(super) fn set_observed(&mut self, slot: Slot, observed: Observed, due: Timestamp) {
         let entry = self.entry_mut(slot);
-        let (key, before) = (entry.key, std::mem::replace(&mut entry.observed, observed));
+        let (key, before) = (*entry.key(), std::mem::replace(&mut entry.observed, observed));
         debug_assert!(before.may_become(observed), "{before:?} cannot become {observed:?}");
         self.count(&key, before, false);
         self.count(&key, observed, true);
@@ -358,8 +371,15 @@ impl Registry {
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
         if self.came_up.is_empty() {
             let first = self.due.first_entry().filter(|first| *first.key() <= now)?;
-            self.came_up = first.remove();
+            let taken = std::mem::replace(&mut self.came_up, first.remove());
+            self.spare.push(taken);
             self.came_up.sort_unstable_by(|a, b| b.cmp(a));
+            // All at once: the memory is waited for once, and not at each of them.
+            for slot in &self.came_up {
+                if let Some(entry) = &mut self.slots[*slot as usize] {
+                    entry.due = CAME_UP;
+                }
+            }
         }
         let slot = self.came_up.pop()?;
         self.entry_mut(slot).due = Timestamp::EPOCH;
@@ -372,7 +392,7 @@ impl Registry {
         let due = Timestamp::from_millis(due.as_millis().div_ceil(self.grain_ms).max(1).saturating_mul(self.grain_ms));
         let before = std::mem::replace(&mut self.entry_mut(slot).due, due);
         self.disarm(slot, before);
-        self.due.entry(due).or_default().push(slot);
+        self.due.entry(due).or_insert_with(|| self.spare.pop().unwrap_or_default()).push(slot);
         self.refresh_first_due();
     }
 
@@ -381,7 +401,8 @@ impl Registry {
         if due == Timestamp::EPOCH {
             return;
         }
-        let rows = self.due.get_mut(&due).unwrap_or(&mut self.came_up);
+        let rows = if due == CAME_UP { Some(&mut self.came_up) } else { self.due.get_mut(&due) };
+        let Some(rows) = rows else { return };
         if let Some(place) = rows.iter().position(|row| *row == slot) {
             // In order: those that have come up are sorted.
             rows.remove(place);
@@ -402,12 +423,12 @@ impl Registry {
 
     fn index(&mut self, key: &Key, slot: Slot) {
         let Self { by_key, slots, .. } = self;
-        let key_at = |slot: &Slot| slots[*slot as usize].as_ref().map_or(0, |entry| hash(&entry.key));
+        let key_at = |slot: &Slot| slots[*slot as usize].as_ref().map_or(0, |entry| hash(entry.key()));
         by_key.insert_unique(hash(key), slot, key_at);
     }
 
     fn unindex(&mut self, slot: Slot) {
-        let hash = hash(&self.entry(slot).key);
+        let hash = hash(self.entry(slot).key());
         if let Ok(found) = self.by_key.find_entry(hash, |indexed| *indexed == slot) {
             found.remove();
         }
@@ -457,9 +478,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_heartbeat_touches_two_cache_lines() {
-        assert!(std::mem::offset_of!(Entry, uptime) + Uptime::HOT_BYTES <= 128);
-        assert_eq!((size_of::<Entry>(), size_of::<Option<Entry>>()), (192, 192));
+    fn a_heartbeat_touches_one_cache_line() {
+        assert!(std::mem::offset_of!(Entry, uptime) + Uptime::HOT_BYTES <= 64);
+        assert_eq!((size_of::<Entry>(), size_of::<Option<Entry>>()), (128, 128));
     }
 
     #[test]

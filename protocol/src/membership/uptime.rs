@@ -3,7 +3,6 @@
 //! Counted by day, so that a window of 30 days costs 30 small rows. Time in which this observer itself was not
 //! listening is neither expected nor received: a node is not blamed for its observer's sleep.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,14 +25,21 @@ pub struct Uptime {
     /// When the last heartbeat was counted as received.
     received_at: Timestamp,
     today: Day,
-    past: VecDeque<Day>,
+    /// The days before, oldest first. Seldom changed, so it has no room to grow.
+    past: Box<[Day]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Day {
-    day: u64,
-    expected_ms: u64,
+    day: u32,
+    expected_ms: u32,
     received: u32,
+}
+
+impl Day {
+    fn add(&mut self, expected_ms: u64) {
+        self.expected_ms = self.expected_ms.saturating_add(u32::try_from(expected_ms).unwrap_or(u32::MAX));
+    }
 }
 
 impl Uptime {
@@ -44,8 +50,8 @@ impl Uptime {
     /// Counts from `now` on.
     #[must_use]
     pub fn starting(now: Timestamp) -> Self {
-        let today = Day { day: now.as_millis() / DAY_MS, ..Day::default() };
-        Self { today, past: VecDeque::new(), counted_to: now, received_at: now }
+        let today = Day { day: day_of(now.as_millis()), ..Day::default() };
+        Self { today, past: Box::default(), counted_to: now, received_at: now }
     }
 
     /// Leaves out the time up to `now`: this observer was not listening.
@@ -70,7 +76,7 @@ impl Uptime {
         let mut counted = self.clone();
         counted.pass(now);
         let days = || counted.past.iter().chain([&counted.today]);
-        let expected_ms: u64 = days().map(|day| day.expected_ms).sum();
+        let expected_ms: u64 = days().map(|day| u64::from(day.expected_ms)).sum();
         let received: u64 = days().map(|day| u64::from(day.received)).sum();
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         // The heartbeat that is due but not late is not missing.
@@ -82,31 +88,43 @@ impl Uptime {
 
     /// Counts the time up to `now` as expected, day by day.
     fn pass(&mut self, now: Timestamp) {
-        let (mut from, to) = (self.counted_to.as_millis(), now.as_millis());
+        let (from, to) = (self.counted_to.as_millis(), now.as_millis());
         if to <= from {
             return;
         }
         self.counted_to = now;
+        if day_of(from) == self.today.day && day_of(to) == self.today.day {
+            self.today.add(to - from);
+        } else {
+            self.pass_days(from, to);
+        }
+    }
+
+    /// Apart, so that the usual case does not read the past.
+    #[cold]
+    fn pass_days(&mut self, mut from: u64, to: u64) {
         // A gap longer than the window leaves nothing of it but its last days.
         from = from.max(to.saturating_sub((DAYS + 1) * DAY_MS));
         while from < to {
-            let day = from / DAY_MS;
-            let end = ((day + 1) * DAY_MS).min(to);
-            self.turn_to(day);
-            self.today.expected_ms += end - from;
+            let end = ((from / DAY_MS + 1) * DAY_MS).min(to);
+            self.turn_to(day_of(from));
+            self.today.add(end - from);
             from = end;
         }
     }
 
-    fn turn_to(&mut self, day: u64) {
+    fn turn_to(&mut self, day: u32) {
         if day > self.today.day {
-            self.past.push_back(self.today);
-            self.today = Day { day, ..Day::default() };
-            while self.past.front().is_some_and(|oldest| oldest.day + DAYS <= day) {
-                self.past.pop_front();
-            }
+            let today = std::mem::replace(&mut self.today, Day { day, ..Day::default() });
+            let past = self.past.iter().copied().chain([today]);
+            self.past = past.filter(|past| u64::from(past.day) + DAYS > u64::from(day)).collect();
         }
     }
+}
+
+/// The number of a day; the calendar ends long before the numbers do.
+fn day_of(at_ms: u64) -> u32 {
+    u32::try_from(at_ms / DAY_MS).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -28,10 +28,10 @@ impl State {
             // Most of a page is held already, byte for byte: found by the issuer's text, without reading the rest.
             let held = issuer(bytes).and_then(|did| self.registry.find_text(did)).map(|slot| self.registry.entry(slot));
             if let Some(held) = held.filter(|held| **held.latest.bytes() == **bytes) {
-                if last.is_some_and(|last| last >= held.key) {
+                if last.is_some_and(|last| last >= *held.key()) {
                     sifted.malformed = Some(EnvelopeError::Field("(envelopes out of order)"));
                 } else {
-                    last = Some(held.key);
+                    last = Some(*held.key());
                 }
                 continue;
             }
@@ -141,7 +141,7 @@ impl State {
         let others = self.registry.iter().filter(|entry| fresh(entry.last_heard) || entry.did() == asker);
         let own = self.latest.iter().map(|latest| (&self.own_key, latest));
         let mut held: Vec<(&Key, &Arc<VerifiedHeartbeat>)> =
-            others.map(|entry| (&entry.key, &entry.latest)).chain(own).collect();
+            others.map(|entry| (entry.key(), &entry.latest)).chain(own).collect();
         held.retain(|(key, _)| after.is_none_or(|after| *key > after));
         held.sort_unstable_by_key(|(key, _)| *key);
         let mut page = RegistryPage::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::admission::{Admission, AdmittedBy};
 use super::super::declared::NodeType;
 use super::super::effect::{Effect, NodeEventKind};
-use super::super::failure_detector::Observed;
+use super::super::failure_detector::Status;
 use super::super::heartbeat::{Heartbeat, VerifiedHeartbeat};
 use super::super::input::Source;
 use super::super::refusal::{NotAdmitted, Refusal};
@@ -63,13 +63,11 @@ impl State {
         Ok(())
     }
 
-    /// What the registry holds of a heartbeat's issuer: the newest number and the verdict. One look at what taking the
-    /// heartbeat in will touch.
+    /// Brings what taking the heartbeat in will read closer to the processor: for one who has many to take in, by many
+    /// observers, and would wait for the memory at each. The value means nothing.
     #[must_use]
-    pub fn last_known(&self, heartbeat: &VerifiedHeartbeat) -> Option<(u64, Observed)> {
-        let slot = self.registry.find_hashed(&heartbeat.head().key, heartbeat.key_hash())?;
-        let entry = self.registry.entry(slot);
-        Some((entry.sequence, entry.observed))
+    pub fn glance(&self, heartbeat: &VerifiedHeartbeat) -> u64 {
+        self.registry.glance(heartbeat.key_hash())
     }
 
     fn check(&self, now: Timestamp, head: &Head, key_hash: u64) -> Result<Known, Refusal> {
@@ -85,8 +83,9 @@ impl State {
             };
         };
         let entry = self.registry.entry(slot);
-        if entry.key == head.key {
-            self.check_progress(head, entry.sequence, entry.issued_at)?;
+        let last = entry.latest.head();
+        if last.key == head.key {
+            self.check_progress(head, last.sequence, last.issued_at)?;
             return Ok(Known::Current(slot));
         }
         match entry.rest.former_keys.iter().find(|former| former.did == head.issuer) {
@@ -119,7 +118,7 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let entry = self.registry.entry(slot);
-        if entry.fingerprint == heartbeat.fingerprint() {
+        if entry.latest.fingerprint() == heartbeat.fingerprint() {
             self.registry.entry_mut(slot).latest = Arc::clone(heartbeat);
         } else {
             self.check_kind(heartbeat.body())?;
@@ -134,7 +133,12 @@ impl State {
     fn redeclared(&mut self, slot: Slot, heartbeat: &Arc<VerifiedHeartbeat>, effects: &mut Vec<Effect>) {
         let from = self.registry.entry(slot).status();
         let before = self.registry.redeclare(slot, Arc::clone(heartbeat));
-        let (before, after) = (before.body(), heartbeat.body());
+        self.report_redeclared(slot, from, &before, effects);
+    }
+
+    fn report_redeclared(&mut self, slot: Slot, from: Status, before: &VerifiedHeartbeat, effects: &mut Vec<Effect>) {
+        let after = Arc::clone(&self.registry.entry(slot).latest);
+        let (before, after) = (before.body(), after.body());
         if before.profile() != after.profile() {
             self.event(slot, NodeEventKind::Updated, effects);
         }
@@ -149,15 +153,8 @@ impl State {
         self.persist(slot, effects);
     }
 
-    /// The current key's heartbeat counts: number, time, streak, uptime, verdict.
+    /// A heartbeat counts: time, streak, uptime, verdict.
     fn hear(&mut self, slot: Slot, head: &Head, source: &Source, effects: &mut Vec<Effect>) {
-        let entry = self.registry.entry_mut(slot);
-        entry.sequence = head.sequence;
-        entry.issued_at = head.issued_at;
-        self.hear_sign_of_life(slot, head, source, effects);
-    }
-
-    fn hear_sign_of_life(&mut self, slot: Slot, head: &Head, source: &Source, effects: &mut Vec<Effect>) {
         let (now, heard) = (self.now, self.heard_at(head, source));
         let entry = self.registry.entry_mut(slot);
         let in_a_row = heard.since(entry.last_heard) < self.config.degraded_after;
@@ -167,8 +164,6 @@ impl State {
         let observed = entry.observed.after_heartbeat(entry.streak, &self.config);
         if observed != entry.observed {
             self.transition(slot, observed, effects);
-        } else if now.since(entry.persisted_at) >= self.config.persist_every {
-            self.persist(slot, effects);
         }
     }
 
@@ -194,7 +189,7 @@ impl State {
             former.sequence = head.sequence;
             former.issued_at = head.issued_at;
         }
-        self.hear_sign_of_life(slot, head, source, effects);
+        self.hear(slot, head, source, effects);
     }
 
     /// An unknown key: a newcomer, or a known node with a new key.
@@ -245,9 +240,10 @@ impl State {
         self.check_name(&heartbeat.body().node_id, Some(slot))?;
         let head = heartbeat.head();
         self.fetches.drop(&statement.old);
-        self.registry.rekey(slot, head.key, statement.overlap_until);
+        let from = self.registry.entry(slot).status();
+        let before = self.registry.rekey(slot, Arc::clone(heartbeat), statement.overlap_until);
         effects.push(Effect::Forget(statement.old.clone()));
-        self.redeclared(slot, heartbeat, effects);
+        self.report_redeclared(slot, from, &before, effects);
         self.event(slot, NodeEventKind::KeyRotated { old: statement.old.clone() }, effects);
         self.hear(slot, head, source, effects);
         self.persist(slot, effects);

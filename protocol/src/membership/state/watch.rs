@@ -63,7 +63,11 @@ impl State {
             let silence = self.now.since(entry.last_heard.max(self.listening_since));
             let observed = entry.observed.after_silence(silence, &self.config);
             if observed == entry.observed {
+                let grown_old = self.now.since(entry.persisted_at) >= self.config.persist_every;
                 self.registry.arm(slot, self.due(slot, observed));
+                if grown_old {
+                    self.persist(slot, effects);
+                }
             } else {
                 self.transition(slot, observed, effects);
             }
