@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use angel_harness::processor;
 use angel_harness::sim::membership::{Member, Seen, key, network, profile, world};
 use angel_harness::sim::{EPOCH, Links, World, seed_or};
 use angel_protocol::membership::{
@@ -164,8 +165,9 @@ fn report(what: &str, world: &mut World<Member>, measure: Measure) {
     let online: usize =
         world.nodes().filter_map(|node| world.process(node)).map(|member| member.state().online()).sum();
     println!(
-        "{what}: {measure}, {} messages taken in, {} ns of processor each; {alarms} false alarms; {online} pairs online \
+        "{what}: {} threads, {measure}, {} messages taken in, {} ns of processor each; {alarms} false alarms; {online} pairs online \
          at the end; trace {:016x}",
+        world.threads(),
         world.delivered(),
         measure.processor().as_nanos() / u128::from(world.delivered().max(1)),
         world.trace(),
@@ -181,11 +183,11 @@ struct Measure {
 
 impl Measure {
     fn start() -> Self {
-        Self { wall: Instant::now(), processor: processor_time() }
+        Self { wall: Instant::now(), processor: processor::time() }
     }
 
     fn processor(self) -> Duration {
-        processor_time().saturating_sub(self.processor)
+        processor::time().saturating_sub(self.processor)
     }
 }
 
@@ -194,10 +196,4 @@ impl std::fmt::Display for Measure {
         let (wall, processor) = (self.wall.elapsed().as_secs_f64(), self.processor().as_secs_f64());
         write!(f, "{wall:.1} s of wall, {processor:.1} s of processor")
     }
-}
-
-/// What this thread has used, from Linux's scheduler; zero elsewhere.
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }

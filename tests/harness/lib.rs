@@ -6,7 +6,8 @@
 //! | [`hosts`] | several hosts on this machine, some behind routers |
 //! | [`peers`] | what a daemon says of its peers |
 //! | [`power_cut`] | a disk that loses power |
-//! | [`sim`] | many nodes in one thread, on virtual time and one seed |
+//! | [`processor`] | time on the processor |
+//! | [`sim`] | many nodes on virtual time and one seed |
 //! | [`storage`] | a process that writes to a store until it is killed, and what must be there then |
 //! | [`village`] | whole nodes in this process |
 //! | [`wait`] | waiting for what has no event of its own |
@@ -15,6 +16,7 @@ pub mod binary;
 pub mod hosts;
 pub mod peers;
 pub mod power_cut;
+pub mod processor;
 pub mod sim;
 pub mod storage;
 pub mod village;

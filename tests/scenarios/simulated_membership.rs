@@ -65,6 +65,32 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(run(7).0, run(8).0);
 }
 
+/// Threads are only hands: who lives on which makes no difference, not even to the order of what is observed.
+#[test]
+fn any_number_of_threads_gives_the_same_run() {
+    let run = |threads| {
+        let mut world = world(seed_or(9), 24, rough(), |_, _| {});
+        world.set_threads(threads);
+        world.start_all(secs(5));
+        world.run_for(secs(90));
+        world.crash(3);
+        world.pause(20);
+        world.partition(&[&[1, 2, 14]]);
+        world.run_for(secs(150));
+        world.set_skew(8, 400_000);
+        world.start(3);
+        world.resume(20);
+        world.heal();
+        world.run_for(secs(150));
+        (world.trace(), world.delivered(), world.take_observations())
+    };
+    let alone = run(1);
+    assert!(alone.2.len() > 100);
+    for threads in [2, 3, 24] {
+        assert_eq!(run(threads), alone, "{threads} threads");
+    }
+}
+
 #[test]
 fn sixty_four_nodes_see_each_other_within_ten_seconds_of_the_last_start() {
     let mut world = world(seed_or(11), 64, Links { degree: 6, ..rough() }, |_, _| {});

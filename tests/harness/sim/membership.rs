@@ -3,10 +3,8 @@
 //! Every heartbeat is signed, encoded, decoded and verified for real, once: its receivers share the result, as a node
 //! does that remembers what it verified. What differs per receiver, clock, sequence, admission, is judged by each.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::data::Cid;
@@ -25,7 +23,7 @@ use super::{Context, Links, NodeIndex, Process, World};
 pub struct Member {
     state: State,
     effects: Vec<Effect>,
-    directory: Rc<Directory>,
+    directory: Arc<Directory>,
     record: Option<Arc<[u8]>>,
     keep_entries: bool,
 }
@@ -47,7 +45,7 @@ pub struct MemberSetup {
     pub rotation: Option<Rotation>,
     /// Whether its disk keeps registry entries; a benchmark of many nodes spares the memory.
     pub keep_entries: bool,
-    directory: Rc<Directory>,
+    directory: Arc<Directory>,
 }
 
 /// What survives a crash.
@@ -113,35 +111,45 @@ pub enum Message {
 /// Who is who, and what was verified.
 pub struct Directory {
     network: NetworkId,
-    dids: RefCell<Vec<Did>>,
-    places: RefCell<HashMap<Did, NodeIndex>>,
-    verified: RefCell<HashMap<Did, Arc<VerifiedHeartbeat>>>,
+    known: RwLock<Known>,
+    verified: Mutex<HashMap<Did, Arc<VerifiedHeartbeat>>>,
+}
+
+struct Known {
+    dids: Vec<Did>,
+    places: HashMap<Did, NodeIndex>,
 }
 
 impl Directory {
+    fn known<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn place(&self, did: &Did) -> NodeIndex {
-        self.places.borrow().get(did).copied().expect("every DID in the world is in the directory")
+        self.known(|known| known.places.get(did).copied().expect("every DID in the world is in the directory"))
     }
 
     fn did(&self, node: NodeIndex) -> Did {
-        self.dids.borrow()[node as usize].clone()
+        self.known(|known| known.dids[node as usize].clone())
     }
 
     /// Verifies, unless these very bytes were the last verified of their issuer.
     fn verify(&self, opened: OpenedHeartbeat) -> Result<Arc<VerifiedHeartbeat>, EnvelopeError> {
+        let verified = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let issuer = opened.head().issuer.clone();
-        if let Some(known) = self.verified.borrow().get(&issuer).filter(|known| known.bytes() == opened.bytes()) {
+        if let Some(known) = verified().get(&issuer).filter(|known| known.bytes() == opened.bytes()) {
             return Ok(Arc::clone(known));
         }
         let heartbeat = Arc::new(VerifiedHeartbeat::verify(opened)?);
-        self.verified.borrow_mut().insert(issuer, Arc::clone(&heartbeat));
+        verified().insert(issuer, Arc::clone(&heartbeat));
         Ok(heartbeat)
     }
 
     /// Adds a second DID for a node, as a rotation does.
     pub fn add_key(&self, node: NodeIndex, key: &NodeKey) {
-        self.dids.borrow_mut()[node as usize] = key.did();
-        self.places.borrow_mut().insert(key.did(), node);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.dids[node as usize] = key.did();
+        known.places.insert(key.did(), node);
     }
 }
 
@@ -169,11 +177,10 @@ pub fn world(
 ) -> World<Member> {
     let keys: Vec<Arc<NodeKey>> = (0..nodes).map(|node| Arc::new(key(node))).collect();
     let dids: Vec<Did> = keys.iter().map(|key| key.did()).collect();
-    let directory = Rc::new(Directory {
+    let directory = Arc::new(Directory {
         network: network(),
-        places: RefCell::new(dids.iter().cloned().zip(0..).collect()),
-        dids: RefCell::new(dids),
-        verified: RefCell::default(),
+        known: RwLock::new(Known { places: dids.iter().cloned().zip(0..).collect(), dids }),
+        verified: Mutex::default(),
     });
     let setups = keys.into_iter().zip(0..).map(|(key, node)| {
         let mut setup = MemberSetup {
@@ -184,7 +191,7 @@ pub fn world(
             invite: None,
             rotation: None,
             keep_entries: true,
-            directory: Rc::clone(&directory),
+            directory: Arc::clone(&directory),
         };
         adapt(node, &mut setup);
         setup
@@ -331,7 +338,7 @@ impl Process for Member {
         let member = Self {
             state,
             effects: Vec::new(),
-            directory: Rc::clone(&setup.directory),
+            directory: Arc::clone(&setup.directory),
             record: setup.record.clone(),
             keep_entries: setup.keep_entries,
         };
@@ -401,7 +408,14 @@ impl Process for Member {
 
     fn foresee(&self, message: &Message) -> u64 {
         let Message::Heartbeat(heartbeat) = message else { return 0 };
-        self.state.last_known(heartbeat).map_or(0, |(sequence, observed)| sequence + u64::from(observed as u8))
+        self.state.glance(heartbeat)
+    }
+
+    fn apart(message: &Message) -> Message {
+        match message {
+            Message::Heartbeat(heartbeat) => Message::Heartbeat(Arc::new(VerifiedHeartbeat::clone(heartbeat))),
+            other => other.clone(),
+        }
     }
 
     fn digest(message: &Message) -> u64 {

@@ -29,6 +29,25 @@ impl<E> Queue<E> {
         }
     }
 
+    /// When the next event is, if not after `end`.
+    pub(super) fn next(&self, end: u64) -> Option<u64> {
+        let mut near = self.at..=end.min(self.at + RING_MS - 1);
+        let near = near.find(|at| !self.at(*at).is_empty());
+        let later = self.later.first_key_value().map(|(at, _)| *at).filter(|at| *at <= end);
+        near.into_iter().chain(later).min()
+    }
+
+    /// Moves on to a time before which there is no event.
+    pub(super) fn advance(&mut self, to: u64) {
+        self.at = self.at.max(to);
+        self.draw_near();
+    }
+
+    /// The events of a time in the near future, as far as they are known.
+    pub(super) fn at(&self, at: u64) -> &[E] {
+        &self.ring[bucket(at)]
+    }
+
     /// The events of the next millisecond that has any, up to `end`. Events added for that same millisecond while
     /// these are handled come with the next call.
     pub(super) fn pop(&mut self, end: u64) -> Option<(u64, Vec<E>)> {
@@ -89,7 +108,11 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(seen, expected);
         queue.push(50_001, (50_001, 99));
+        assert_eq!((queue.next(50_000), queue.next(60_000)), (None, Some(50_001)));
         assert_eq!(queue.pop(60_000), Some((50_001, vec![(50_001, 99)])));
+        assert_eq!(queue.next(200_000), Some(100_000));
+        queue.advance(99_999);
+        assert_eq!(queue.at(100_000), [(100_000, 3)]);
         assert_eq!(queue.pop(200_000), Some((100_000, vec![(100_000, 3)])));
         assert_eq!(queue.pop(200_000), None);
     }
