@@ -36,6 +36,7 @@ mod requests;
 mod stats;
 mod swarm;
 mod transport;
+mod walks;
 
 #[cfg(test)]
 mod tests;

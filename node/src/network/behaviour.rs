@@ -14,7 +14,7 @@ use libp2p::{
 
 use super::config::{Config, RelayLimits};
 use super::requests::{self, Protocol};
-use super::{admission, gossip, reachability};
+use super::{admission, gossip, reachability, walks};
 
 /// The order matters where connections are decided: whoever refuses comes first.
 #[derive(NetworkBehaviour)]
@@ -27,7 +27,7 @@ pub(super) struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(super) gossip: gossip::Behaviour,
-    pub(super) kademlia: kad::Behaviour<MemoryStore>,
+    pub(super) kademlia: walks::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     reachability: reachability::Behaviour,
     autonat_server: autonat::v2::server::Behaviour,
@@ -98,7 +98,7 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
             gossip: gossip::build(&config.network, keys, &config.topics)?,
-            kademlia: kademlia(config, local),
+            kademlia: walks::Behaviour::new(kademlia(config, local)),
             mdns: mdns.into(),
             reachability: reachability::Behaviour::new(config.scope),
             autonat_server: autonat::v2::server::Behaviour::default(),

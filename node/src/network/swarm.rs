@@ -273,6 +273,7 @@ impl Network {
         let now = self.now();
         self.dial_targets(now);
         self.dial_found(now);
+        self.restrain_walks();
         self.keep_reservations(now);
         self.spare_relays(now);
         self.ask_for_dial_backs(now);

@@ -54,6 +54,12 @@ impl Network {
         }
     }
 
+    /// Walks may dial whom they meet while peers are missing that no dial under way brings.
+    pub(super) fn restrain_walks(&mut self) {
+        let enough = self.reported() + self.found.dials_under_way() >= self.limits.peers_wanted;
+        self.swarm.behaviour_mut().kademlia.let_dial(!enough);
+    }
+
     pub(super) fn dial_named(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         for address in &addresses {
             self.trusted.add_neighbour(address);

@@ -106,6 +106,7 @@ impl Network {
             let (address, relayed) = (best.address.clone(), best.relayed);
             tracing::info!(%peer, %address, relayed, "peer connected");
             self.outbox.connected(peer, address, relayed);
+            self.restrain_walks();
         }
         self.show(peer);
     }

@@ -1,0 +1,124 @@
+//! Kademlia that dials strangers only while this node looks for peers.
+//!
+//! A walk asks whoever is nearest to its aim, and dials whom it is not connected to. On a network of some dozens of
+//! nodes the walks of all of them would connect everybody to everybody, which costs each node its handshakes at once and
+//! gossip for good. A node that has enough peers asks only those; to the walk the others are out of reach.
+
+use std::ops::{Deref, DerefMut};
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::kad::{self, store::MemoryStore};
+use libp2p::swarm::behaviour::DialFailure;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+
+type Kademlia = kad::Behaviour<MemoryStore>;
+
+pub(super) struct Behaviour {
+    kademlia: Kademlia,
+    may_dial: bool,
+}
+
+/// What a walk is told instead of a connection.
+#[derive(Debug, thiserror::Error)]
+#[error("this node has enough peers")]
+struct EnoughPeers;
+
+impl Behaviour {
+    pub(super) const fn new(kademlia: Kademlia) -> Self {
+        Self { kademlia, may_dial: true }
+    }
+
+    /// Whether this node looks for more peers.
+    pub(super) const fn let_dial(&mut self, may_dial: bool) {
+        self.may_dial = may_dial;
+    }
+}
+
+impl Deref for Behaviour {
+    type Target = Kademlia;
+
+    fn deref(&self) -> &Kademlia {
+        &self.kademlia
+    }
+}
+
+impl DerefMut for Behaviour {
+    fn deref_mut(&mut self) -> &mut Kademlia {
+        &mut self.kademlia
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = <Kademlia as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = kad::Event;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.kademlia.handle_pending_inbound_connection(connection, local, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kademlia.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.kademlia.handle_pending_outbound_connection(connection, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kademlia.handle_established_outbound_connection(connection, peer, address, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.kademlia.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.kademlia.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        loop {
+            match self.kademlia.poll(context) {
+                Poll::Ready(ToSwarm::Dial { opts }) if !self.may_dial => {
+                    let error = DialError::Denied { cause: ConnectionDenied::new(EnoughPeers) };
+                    self.kademlia.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                        peer_id: opts.get_peer_id(),
+                        error: &error,
+                        connection_id: opts.connection_id(),
+                    }));
+                }
+                other => return other,
+            }
+        }
+    }
+}
