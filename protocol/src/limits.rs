@@ -111,7 +111,7 @@ pub const RETIRED_KEYS_MAX: usize = 4;
 /// Connected peers the membership machine follows; the connection limit of the node is far below (`network.md` 9).
 pub const CONNECTED_PEERS_MAX: usize = 1024;
 
-/// Records being fetched at once. Each is one request to one peer.
+/// Records being fetched at once. Each is one request to one peer at a time.
 pub const RECORD_FETCHES_MAX: usize = 8;
 
 /// Longest service token, in bytes: two DIDs of full length and a method, in base 64.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::crypto::NodeKey;
+use angel_protocol::data::Cid;
 use angel_protocol::ids::{Did, NetworkId};
 use angel_protocol::limits::INVITE_USES_MAX;
 use angel_protocol::membership::{
@@ -16,6 +17,7 @@ use angel_protocol::wire::registry::{RegistryPage, RegistryRequest};
 use angel_storage::reader::ReadError;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
+use rand::seq::IteratorRandom;
 use serde_bytes::ByteArray;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,12 @@ const QUESTIONS_MAX: usize = 64;
 
 /// The longest the driver sleeps: a machine that was suspended, or whose clock was set, is not asleep for longer.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// Peers that are asked, one after another, for the record of a node that is not connected.
+const RECORD_ASKED_MAX: usize = 3;
+
+/// Up to so many nodes, all may be connected to all.
+const SMALL_NETWORK: usize = 8;
 
 /// Weight of a message that no honest node sends. Eight within a minute cut a peer off.
 const PENALTY: u32 = 10;
@@ -340,15 +348,17 @@ impl Driver {
                 // Answered in the same step or not at all.
                 self.replies.clear();
             }
-            Protocol::Record => {
-                let wanted = self.described.profile.record_cid.map(|cid| cid.to_string());
-                if wanted.is_some_and(|cid| cid.as_bytes() == bytes) {
-                    reply.send(Ok(self.described.record.to_vec()));
-                } else {
-                    reply.send(Err(network::Refusal::NotFound));
-                }
-            }
+            Protocol::Record => reply.send(self.record_asked_for(&bytes).ok_or(network::Refusal::NotFound)),
         }
+    }
+
+    /// This node's own record, or one it holds of another: the CID proves it to whoever asks.
+    fn record_asked_for(&self, cid: &[u8]) -> Option<Vec<u8>> {
+        let cid: Cid = std::str::from_utf8(cid).ok()?.parse().ok()?;
+        if self.described.profile.record_cid == Some(cid) {
+            return Some(self.described.record.to_vec());
+        }
+        self.state.record_named(&cid).map(|bytes| bytes.to_vec())
     }
 
     fn ask_registry(&self, peer: Did, request: &RegistryRequest) {
@@ -364,11 +374,29 @@ impl Driver {
         self.questions.push(question.boxed());
     }
 
+    /// Asks the node itself while it is connected, and otherwise some peers: whoever learns of a node would else dial it
+    /// for its record alone, and all would be connected to all. On a small network they are anyway.
     fn ask_record(&self, did: Did, cid: &str) {
         let (Ok(peer_id), true) = (network::peer_id_of(&did), self.questions.len() < QUESTIONS_MAX) else { return };
+        let connected = self.network.connected_peers();
+        let mut asked = if connected.contains_key(&peer_id) {
+            vec![]
+        } else {
+            connected.into_keys().sample(&mut rand::rng(), RECORD_ASKED_MAX)
+        };
+        if asked.is_empty() || self.state.len() <= SMALL_NETWORK {
+            asked.push(peer_id);
+        }
         let (network, bytes) = (self.network.clone(), cid.as_bytes().to_vec());
         let question = async move {
-            let answer = network.request(peer_id, Protocol::Record, bytes).await.map_err(|error| error.to_string());
+            let mut answer = Err("nobody was asked".to_owned());
+            for peer in asked {
+                answer =
+                    network.request(peer, Protocol::Record, bytes.clone()).await.map_err(|error| error.to_string());
+                if answer.is_ok() {
+                    break;
+                }
+            }
             Answered::Record { did, answer }
         };
         self.questions.push(question.boxed());

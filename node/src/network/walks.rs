@@ -122,3 +122,49 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+
+    use super::*;
+
+    /// A node that has heard of one other, and walks.
+    fn walking(may_dial: bool) -> (Behaviour, PeerId) {
+        let (local, other) = (PeerId::random(), PeerId::random());
+        let mut walks = Behaviour::new(Kademlia::new(local, MemoryStore::new(local)));
+        walks.let_dial(may_dial);
+        walks.add_address(&other, "/ip4/198.51.100.7/tcp/1".parse().expect("a multiaddress"));
+        walks.get_closest_peers(PeerId::random());
+        (walks, other)
+    }
+
+    fn next(walks: &mut Behaviour) -> Option<ToSwarm<kad::Event, THandlerInEvent<Behaviour>>> {
+        loop {
+            match walks.poll(&mut Context::from_waker(&noop_waker())) {
+                Poll::Ready(ToSwarm::GenerateEvent(kad::Event::RoutingUpdated { .. })) => {}
+                Poll::Ready(event) => return Some(event),
+                Poll::Pending => return None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_looks_for_peers_dials_whom_it_meets() {
+        let (mut walks, other) = walking(true);
+        let Some(ToSwarm::Dial { opts }) = next(&mut walks) else { panic!("a dial") };
+        assert_eq!(opts.get_peer_id(), Some(other));
+    }
+
+    #[test]
+    fn a_walk_without_dials_ends_like_one_among_the_unreachable() {
+        let (mut walks, _) = walking(false);
+        let Some(ToSwarm::GenerateEvent(kad::Event::OutboundQueryProgressed { result, step, .. })) = next(&mut walks)
+        else {
+            panic!("the end of the walk");
+        };
+        assert!(step.last);
+        assert!(matches!(result, kad::QueryResult::GetClosestPeers(Ok(found)) if found.peers.is_empty()));
+        assert!(next(&mut walks).is_none(), "and nothing goes on in secret");
+    }
+}

@@ -28,6 +28,7 @@ use super::topology::{self, TopologyNode, TopologyView};
 use super::view::{self, KnownAddresses, NodeView};
 use super::{Invite, NodeRecord, OpenedHeartbeat};
 use crate::crypto::NodeKey;
+use crate::data::Cid;
 use crate::ids::{Did, NetworkId, NodeName};
 use crate::limits::MEMBERS_MAX;
 use crate::time::Timestamp;
@@ -276,6 +277,13 @@ impl State {
     pub fn record_of(&self, did: &Did) -> Option<&Arc<NodeRecord>> {
         let slot = self.registry.find_did(did)?;
         self.registry.entry(slot).rest.record.as_ref().map(|held| &held.record)
+    }
+
+    /// The bytes of a verified record of any registered node: a peer that wants it may have it from here.
+    #[must_use]
+    pub fn record_named(&self, cid: &Cid) -> Option<&Arc<[u8]>> {
+        let mut records = self.registry.iter().filter_map(|entry| entry.rest.record.as_ref());
+        records.find(|held| held.cid == *cid).map(|held| &held.bytes)
     }
 
     /// Everything known of one node.

@@ -6,13 +6,13 @@
 //! quick writes the next ones while the slow still read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::shard::{Parcel, Shard};
 use super::{Common, Process};
 
-/// How often is looked before the processor is offered to others.
-const LOOKS: u32 = 4_096;
+/// How often is looked before going to sleep: some ten microseconds, about what a window of a thousand nodes takes.
+const LOOKS: u32 = 1_024;
 
 /// Lets all shards live up to and including `end`.
 pub(super) fn run<P: Process>(shards: &mut [Shard<P>], common: &Common, end: u64) {
@@ -87,29 +87,52 @@ struct Meeting {
     arrived: AtomicUsize,
     held: AtomicUsize,
     broken: AtomicBool,
+    sleepers: AtomicUsize,
+    bed: Mutex<()>,
+    bell: Condvar,
 }
 
 impl Meeting {
     const fn of(parties: usize) -> Self {
-        Self { parties, arrived: AtomicUsize::new(0), held: AtomicUsize::new(0), broken: AtomicBool::new(false) }
+        Self {
+            parties,
+            arrived: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+            sleepers: AtomicUsize::new(0),
+            bed: Mutex::new(()),
+            bell: Condvar::new(),
+        }
     }
 
     fn wait(&self) {
-        let held = self.held.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.parties {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.held.store(held + 1, Ordering::Release);
+        let held = self.held.load(Ordering::SeqCst);
+        if self.arrived.fetch_add(1, Ordering::SeqCst) + 1 == self.parties {
+            self.arrived.store(0, Ordering::SeqCst);
+            self.held.store(held + 1, Ordering::SeqCst);
+            self.wake();
             return;
         }
+        let over = || self.held.load(Ordering::SeqCst) != held || self.broken.load(Ordering::SeqCst);
         let mut looks = 0;
-        while self.held.load(Ordering::Acquire) == held {
-            assert!(!self.broken.load(Ordering::Relaxed), "another thread of the simulated world panicked");
-            if looks < LOOKS {
-                looks += 1;
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
+        while looks < LOOKS && !over() {
+            looks += 1;
+            std::hint::spin_loop();
+        }
+        if !over() {
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
+            let guard = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.bell.wait_while(guard, |()| !over()));
+            self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        }
+        assert!(!self.broken.load(Ordering::SeqCst), "another thread of the simulated world panicked");
+    }
+
+    fn wake(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Whoever has looked for the last time either sleeps by now or will look once more behind this lock.
+            drop(self.bed.lock());
+            self.bell.notify_all();
         }
     }
 }
@@ -120,7 +143,8 @@ struct Alarm<'a>(&'a Meeting);
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.broken.store(true, Ordering::Relaxed);
+            self.0.broken.store(true, Ordering::SeqCst);
+            self.0.wake();
         }
     }
 }

@@ -44,7 +44,10 @@ fn a_named_record_is_fetched_once_and_kept() {
     let record = record_of(&other);
     let bytes = publish(&mut other, &record);
     assert_eq!(fetches(&node.hear(other.beat(START))), 1);
-    let effects = node.feed(Input::RecordReceived { did: other.did(), bytes });
+    let cid = NodeRecord::cid(&bytes);
+    assert_eq!(node.state.record_named(&cid), None);
+    let effects = node.feed(Input::RecordReceived { did: other.did(), bytes: Arc::clone(&bytes) });
+    assert_eq!(node.state.record_named(&cid), Some(&bytes), "others may have it from here");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::RecordVerified { .. })));
     assert_eq!(node.state.record_of(&other.did()).map(|record| record.name.as_str()), Some("A node"));
     node.pass(secs(30));
