@@ -1,7 +1,7 @@
 //! Catching up with a peer: who is asked, how often, and what an answer holds.
 //!
-//! On a new connection each side asks the other for the signed heartbeats it holds; later, now and then, a random
-//! peer is asked. The request carries a digest of the nodes seen, so that two who see the same ones are done with one
+//! On a new connection each side asks the other for the signed heartbeats it holds, unless it has just asked some others:
+//! a node that makes many connections at once learns little from the fifth. Later, now and then, a random peer is asked. The request carries a digest of the nodes seen, so that two who see the same ones are done with one
 //! small message.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ use crate::wire::envelope::{EnvelopeError, Opened};
 
 /// Exchanges this node has open at once.
 const ASKED_MAX: usize = 4;
+
+/// Peers asked because they connected, in [`GREETED_WINDOW`].
+const GREETED_MAX: u32 = 4;
+const GREETED_WINDOW: Duration = Duration::from_secs(2);
 
 /// An answer that takes longer is not waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -86,6 +90,8 @@ pub(super) struct Exchange {
     next: Timestamp,
     /// The newest exchange brought something new.
     brought_news: bool,
+    greeted_since: Timestamp,
+    greeted: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,7 +111,7 @@ struct Asked {
 
 impl Exchange {
     pub(super) const fn starting(now: Timestamp) -> Self {
-        Self { peers: BTreeMap::new(), next: now, brought_news: true }
+        Self { peers: BTreeMap::new(), next: now, brought_news: true, greeted_since: now, greeted: 0 }
     }
 
     /// False when the peer was known to be connected, or too many are.
@@ -163,6 +169,15 @@ impl Exchange {
     pub(super) fn not_later_than(&mut self, latest: Timestamp) {
         self.next = self.next.min(latest);
         self.peers.values_mut().for_each(|peer| peer.asked = None);
+    }
+
+    /// Whether a peer that connects now is worth a question.
+    pub(super) fn greets(&mut self, now: Timestamp) -> bool {
+        if now.since(self.greeted_since) >= GREETED_WINDOW || now < self.greeted_since {
+            (self.greeted_since, self.greeted) = (now, 0);
+        }
+        self.greeted += 1;
+        self.greeted <= GREETED_MAX
     }
 
     /// Whether `peer` may be asked for a first page now; if so, it counts as asked.

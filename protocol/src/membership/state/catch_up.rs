@@ -67,7 +67,9 @@ impl State {
             return;
         }
         self.settled = self.settled.or(Some(self.now + self.config.settle));
-        self.ask(peer, effects);
+        if self.exchange.greets(self.now) {
+            self.ask(peer, effects);
+        }
     }
 
     pub(super) fn ping_measured(&mut self, peer: &Did, rtt_ms: u32) {
