@@ -66,9 +66,14 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
             get(identity::get_recommended_did_credentials::handler),
         )
         .route("/xrpc/com.atproto.identity.refreshIdentity", post(identity::refresh_identity::handler))
+        .route(
+            "/xrpc/com.atproto.identity.requestPlcOperationSignature",
+            post(identity::request_plc_operation_signature::handler),
+        )
         .route("/xrpc/com.atproto.identity.resolveDid", get(identity::resolve_did::handler))
         .route("/xrpc/com.atproto.identity.resolveHandle", get(identity::resolve_handle::handler))
         .route("/xrpc/com.atproto.identity.resolveIdentity", get(identity::resolve_identity::handler))
+        .route("/xrpc/com.atproto.identity.signPlcOperation", post(identity::sign_plc_operation::handler))
         .route("/xrpc/com.atproto.identity.submitPlcOperation", post(identity::submit_plc_operation::handler))
         .route("/xrpc/com.atproto.identity.updateHandle", post(identity::update_handle::handler))
         .route("/xrpc/com.atproto.repo.applyWrites", post(repo::apply_writes::handler).layer(write_body))

@@ -2,11 +2,16 @@
 
 pub(crate) mod get_recommended_did_credentials;
 pub(crate) mod refresh_identity;
+pub(crate) mod request_plc_operation_signature;
 pub(crate) mod resolve_did;
 pub(crate) mod resolve_handle;
 pub(crate) mod resolve_identity;
+pub(crate) mod sign_plc_operation;
 pub(crate) mod submit_plc_operation;
 pub(crate) mod update_handle;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
