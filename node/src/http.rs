@@ -9,6 +9,7 @@ pub(crate) mod federation;
 mod health;
 mod home;
 mod identity;
+mod linger;
 mod metrics;
 mod observe;
 mod plc;

@@ -111,6 +111,7 @@ pub(crate) async fn nowhere(uri: Uri) -> XrpcError {
 /// Gives the errors of libraries (extractors, routing) the form of ours.
 pub(super) async fn shape(request: Request, next: Next) -> Response {
     let method = request.method().clone();
+    let is_method = request.uri().path().starts_with("/xrpc/");
     let response = next.run(request).await;
     let status = response.status();
     let is_ours = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
@@ -122,7 +123,8 @@ pub(super) async fn shape(request: Request, next: Next) -> Response {
     let error = match status {
         // Routing adds the `Allow` header further out.
         StatusCode::METHOD_NOT_ALLOWED => {
-            XrpcError::new(status, "MethodNotAllowed", format!("{method} is not served here"))
+            let name = if is_method { "InvalidRequest" } else { "MethodNotAllowed" };
+            XrpcError::new(status, name, format!("{method} is not served here"))
         }
         StatusCode::PAYLOAD_TOO_LARGE => {
             XrpcError::new(status, "PayloadTooLarge", "the body is larger than this method takes")

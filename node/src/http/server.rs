@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
 use tracing::Instrument;
 
+use super::linger::Linger;
 use crate::config::HttpConfig;
 use crate::events::Events;
 use crate::tasks::TaskResult;
@@ -142,7 +143,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(Linger::new(Box::pin(stream))), TowerToHyperService::new(service))
         .with_upgrades();
     async move {
         let mut connection = pin!(connection);
