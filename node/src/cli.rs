@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+mod account;
 mod client;
 mod completions;
 mod config;
@@ -57,6 +58,9 @@ enum Verb {
     Status,
     /// List the nodes that the running node knows.
     Peers(peers::PeersArgs),
+    /// Make, list, help and end the accounts that this node hosts.
+    #[command(subcommand)]
+    Account(account::AccountVerb),
     /// Invite, remove or give up on other nodes.
     #[command(subcommand)]
     Peer(peer::PeerVerb),
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&common, args),
         Verb::Status => status::status(&common),
         Verb::Peers(args) => peers::peers(&common, &args),
+        Verb::Account(verb) => account::account(&common, verb),
         Verb::Peer(verb) => peer::peer(&common, verb),
         Verb::Declare(args) => declare::declare(&common, &args),
         Verb::Doctor => doctor::doctor(&common),

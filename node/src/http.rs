@@ -3,6 +3,7 @@
 //! [`router`] lists every route, [`error`] is the one place where errors take their form on the wire, [`server`] holds
 //! the connections. Handlers know handles, never libp2p or the storage engine.
 
+mod accounts;
 pub mod admin;
 pub mod error;
 pub(crate) mod federation;

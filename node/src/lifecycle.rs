@@ -27,6 +27,7 @@ use crate::resolver::{ResolveError, Resolver};
 use crate::secrets::SecretError;
 use crate::sessions::{SessionError, Sessions};
 
+pub(crate) use self::recovery::public_half;
 pub use self::recovery::{NewRecoveryKey, RecoveryTest};
 pub use self::sign_up::{Moved, SignUp, SignedUp};
 

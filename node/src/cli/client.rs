@@ -51,6 +51,11 @@ impl Daemon {
         self.request(Method::POST, path, Some(body)).await
     }
 
+    /// Sends a command that is answered with nothing.
+    pub(super) async fn post_for_nothing(&self, path: &str, body: &Value) -> Result<(), Failure> {
+        self.request(Method::POST, path, Some(body)).await.map(drop)
+    }
+
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.run.http_url);
         let unreachable = |error: reqwest::Error| {
@@ -61,7 +66,8 @@ impl Daemon {
         let request = if let Some(body) = body { request.json(body) } else { request };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let answer: Value = response.json().await.map_err(unreachable)?;
+        let body = response.bytes().await.map_err(unreachable)?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
             return Ok(answer);
         }

@@ -42,6 +42,7 @@ Exit codes:
 #[repr(u8)]
 pub(super) enum Code {
     Unexpected = 1,
+    Usage = 2,
     UnknownKey = 3,
     Config = 4,
     DataDir = 5,

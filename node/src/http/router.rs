@@ -49,7 +49,7 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/.well-known/atproto-did", get(well_known::atproto_did).with_state(host.accounts.clone()))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
         .merge(federation_routes(federation))
-        .merge(xrpc::router::routes(host))
+        .merge(xrpc::router::routes(Arc::clone(&host)))
         .merge(plc::routes(directory))
         .layer(open_to_browsers());
     let private = Router::new()
@@ -62,7 +62,8 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/admin/peers/remove", post(admin::remove_peer))
         .route("/admin/peers/accept-absence", post(admin::accept_absence))
         .route("/admin/declare", post(admin::declare))
-        .with_state(admin);
+        .with_state(admin)
+        .merge(super::accounts::routes(host));
     around(public.merge(private), &config, observer)
 }
 
