@@ -28,7 +28,7 @@ use angel_protocol::service_auth::{Refusal, ServiceId, ServiceToken};
 use angel_protocol::time::Timestamp;
 use futures::{StreamExt, stream};
 use serde_json::Value as Json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -56,6 +56,9 @@ const RENEWALS_MAX: usize = 256;
 
 /// Renewals under way at once.
 const RENEWALS_AT_ONCE: usize = 8;
+
+/// Questions to others under way at once, whoever asked for them: more wait their turn.
+const QUESTIONS_AT_ONCE: usize = 64;
 
 /// The key of a labeler, which signs its tokens (AT Protocol "Labels").
 const LABEL_KEY: &str = "atproto_label";
@@ -163,6 +166,7 @@ struct Shared {
     parts: Parts,
     dids: Cached<Did, Resolved>,
     handles: Cached<Handle, Did>,
+    questions: Semaphore,
     renewals: mpsc::Sender<Renewal>,
 }
 
@@ -190,7 +194,8 @@ impl Resolver {
     pub(crate) fn new(parts: Parts) -> (Self, Renewer) {
         let (renewals, receiver) = mpsc::channel(RENEWALS_MAX);
         let (dids, handles) = (Cached::new(KEPT_MAX, parts.times), Cached::new(KEPT_MAX, parts.times));
-        let resolver = Self(Arc::new(Shared { parts, dids, handles, renewals }));
+        let questions = Semaphore::new(QUESTIONS_AT_ONCE);
+        let resolver = Self(Arc::new(Shared { parts, dids, handles, questions, renewals }));
         (resolver.clone(), Renewer { resolver, renewals: receiver })
     }
 
@@ -374,6 +379,7 @@ impl Resolver {
         if handle.is_reserved() {
             return Err(ResolveError::HandleNotFound(handle.clone()));
         }
+        let _turn = self.0.questions.acquire().await;
         let (texts, well_known) = (self.ask_texts(handle), self.ask_well_known(handle));
         tokio::pin!(well_known);
         tokio::pin!(texts);
