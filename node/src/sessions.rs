@@ -427,7 +427,7 @@ fn load_or_create(layout: &Layout) -> Result<Zeroizing<String>, SecretError> {
     let text = match read_secret(&path)? {
         Some(text) => text,
         None => {
-            let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*random_bytes::<32>()?));
+            let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*random_bytes::<32>()?));
             create_secret(&path, &text)?;
             text
         }

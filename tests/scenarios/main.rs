@@ -3,6 +3,7 @@
 mod federation;
 mod home_networks;
 mod many_nodes;
+mod official_clients;
 mod process;
 mod simulated_membership;
 mod storage;

@@ -467,7 +467,7 @@ mod tests {
         let secret = Secret::from_toml(&"hunter2".into()).expect("a text");
         assert_eq!(secret.expose(), "hunter2");
         assert_eq!((format!("{secret:?}"), secret.to_toml()), (HIDDEN.to_owned(), Some(HIDDEN.into())));
-        assert!(<Option<Secret> as Value>::SECRET);
+        const { assert!(<Option<Secret> as Value>::SECRET) };
     }
 
     #[test]

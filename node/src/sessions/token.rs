@@ -111,7 +111,7 @@ fn part(value: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).expect("text and numbers are JSON"))
 }
 
-fn read<'a, T: serde::de::DeserializeOwned>(part: &'a str) -> Result<T, TokenRefused> {
+fn read<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, TokenRefused> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenRefused::Invalid("it is no JWT"))?;
     serde_json::from_slice(&bytes).map_err(|_| TokenRefused::Invalid("its claims are not those of a session"))
 }
@@ -174,7 +174,7 @@ mod tests {
         let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
         let key = TokenKey::new(&URL_SAFE_NO_PAD.decode(key).expect("base64"));
         let message = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-        let signature = key.0.clone().chain_update(message).finalize().into_bytes();
+        let signature = key.0.chain_update(message).finalize().into_bytes();
         assert_eq!(URL_SAFE_NO_PAD.encode(signature), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     }
 }

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | [`Access`] | the owner and their apps, also while the account is deactivated |
 //! | [`ActiveAccess`] | the same, of an active account |
-//! | [`PrivilegedAccess`] | the owner and privileged apps |
 //! | [`FullAccess`] | the owner alone |
 //! | [`LeavingAccess`] | the owner alone, even of an account that was taken down: whoever is turned out may take their things |
 //! | [`AnyAccess`] | the owner and their apps, and the owner of an account that was taken down: the method looks closer |
@@ -45,10 +44,6 @@ pub(crate) struct Access {
 /// [`Access`] to an active account.
 #[derive(Clone, Debug)]
 pub(crate) struct ActiveAccess(pub(crate) Access);
-
-/// [`Access`] by the owner or a privileged app.
-#[derive(Clone, Debug)]
-pub(crate) struct PrivilegedAccess(pub(crate) Account);
 
 /// [`Access`] by the owner with the account's own password.
 #[derive(Clone, Debug)]
@@ -158,15 +153,6 @@ impl FromRequestParts<Arc<Host>> for ActiveAccess {
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
         Access::of(host, &parts.headers).await?.active().map(Self)
-    }
-}
-
-impl FromRequestParts<Arc<Host>> for PrivilegedAccess {
-    type Rejection = XrpcError;
-
-    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
-        let access = Access::of(host, &parts.headers).await?.staying()?;
-        access.with_scope(&[Scope::Access, Scope::AppPasswordPrivileged]).map(Self)
     }
 }
 
