@@ -213,6 +213,9 @@ impl Page {
         if let Some(row) = self.collect(slots.clone(), 1) {
             return subtree_hash(&row, 0);
         }
+        if slots.len() == 4 && self.changed[slots.clone()].iter().all(Option::is_none) {
+            return self.quarters[slots.start / 4];
+        }
         if slots.len() == 1 {
             return self.slot(slots.start).hash(4 * (self.depth + 1));
         }
