@@ -14,13 +14,18 @@ mod declare;
 mod doctor;
 mod exit;
 mod identity;
+mod ledger;
 mod log;
+mod network;
 mod output;
 mod peer;
 mod peers;
 mod run;
 mod status;
 mod storage;
+mod token;
+mod validator;
+mod wallet_key;
 
 use self::exit::Failure;
 use crate::config::{Config, ConfigError, FlagValue, Loaded, Sources};
@@ -74,6 +79,18 @@ enum Verb {
     /// Show or rotate the node's key.
     #[command(subcommand)]
     Identity(identity::IdentityVerb),
+    /// Balances, payments and proofs.
+    #[command(subcommand)]
+    Token(token::TokenVerb),
+    /// What was decided, as this node has it.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerVerb),
+    /// Who decides.
+    #[command(subcommand)]
+    Validator(validator::ValidatorVerb),
+    /// Found a network of several validators, or join one.
+    #[command(subcommand)]
+    Network(network::NetworkVerb),
     /// Compact, verify or convert the store of a stopped node.
     #[command(subcommand)]
     Storage(storage::StorageVerb),
@@ -98,6 +115,10 @@ pub fn main() -> ExitCode {
         Verb::Doctor => doctor::doctor(&common),
         Verb::Config(verb) => config::config(&common, verb),
         Verb::Identity(verb) => identity::identity(&common, verb),
+        Verb::Token(verb) => token::token(&common, verb),
+        Verb::Ledger(verb) => ledger::ledger(&common, &verb),
+        Verb::Validator(verb) => validator::validator(&common, &verb),
+        Verb::Network(verb) => network::network(&common, &verb),
         Verb::Storage(verb) => storage::storage(&common, verb),
         Verb::Log(verb) => log::log(&common, verb),
         Verb::Completions(args) => completions::completions(&args),

@@ -16,9 +16,9 @@ pub use self::layers::{Origin, UnusedVariable};
 pub use self::section::Field;
 use self::section::Section;
 pub use self::sections::{
-    AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, FirehoseConfig, General, HttpConfig, IdentityConfig,
-    LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess, NetworkConfig, NodeConfig, Profile,
-    ServicesConfig, StorageConfig,
+    AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, ConsensusConfig, FirehoseConfig, General,
+    HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess, NetworkConfig,
+    NodeConfig, Profile, ServicesConfig, StorageConfig,
 };
 pub use self::template::template;
 pub use self::value::{ByteSize, HandleDomain, InvalidByteSize, InvalidHandleDomain, PlcDirectory, Secret, Value};
@@ -38,6 +38,8 @@ pub struct Config {
     pub membership: MembershipConfig,
     /// What survives a restart.
     pub storage: StorageConfig,
+    /// Deciding the ledger together.
+    pub consensus: ConsensusConfig,
     /// The log.
     pub log: LogConfig,
     /// Identities, the node's and its accounts'.
@@ -163,6 +165,7 @@ impl Config {
             http: HttpConfig::default(),
             membership: MembershipConfig::default(),
             storage: StorageConfig::default(),
+            consensus: ConsensusConfig::default(),
             log: LogConfig::default(),
             identity: IdentityConfig::default(),
             accounts: AccountsConfig::default(),
@@ -241,6 +244,7 @@ impl Config {
             network: NetworkConfig::read(layers, defaults.network)?,
             membership: MembershipConfig::read(layers, defaults.membership)?,
             storage: StorageConfig::read(layers, defaults.storage)?,
+            consensus: ConsensusConfig::read(layers, defaults.consensus)?,
             log: LogConfig::read(layers, defaults.log)?,
             identity: IdentityConfig::read(layers, defaults.identity)?,
             accounts: AccountsConfig::read(layers, defaults.accounts)?,
@@ -251,7 +255,7 @@ impl Config {
         })
     }
 
-    fn sections() -> [(&'static [&'static str], &'static [Field]); 13] {
+    fn sections() -> [(&'static [&'static str], &'static [Field]); 14] {
         [
             (General::DOC, General::FIELDS),
             (NodeConfig::DOC, NodeConfig::FIELDS),
@@ -259,6 +263,7 @@ impl Config {
             (NetworkConfig::DOC, NetworkConfig::FIELDS),
             (MembershipConfig::DOC, MembershipConfig::FIELDS),
             (StorageConfig::DOC, StorageConfig::FIELDS),
+            (ConsensusConfig::DOC, ConsensusConfig::FIELDS),
             (LogConfig::DOC, LogConfig::FIELDS),
             (IdentityConfig::DOC, IdentityConfig::FIELDS),
             (AccountsConfig::DOC, AccountsConfig::FIELDS),
@@ -278,6 +283,7 @@ impl Config {
             self.network.values(),
             self.membership.values(),
             self.storage.values(),
+            self.consensus.values(),
             self.log.values(),
             self.identity.values(),
             self.accounts.values(),

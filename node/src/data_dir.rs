@@ -4,7 +4,8 @@
 //! DATA_DIR/
 //!   VERSION        the layout's version; a newer one is refused
 //!   node-id        the node id made up at the first start
-//!   genesis        the genesis file given at the first start, if any
+//!   genesis        the genesis of the ledger: given at the first start, or made then
+//!   consensus      what this node signed while deciding; never restored from a backup
 //!   secrets/       0700: keys and the admin password, each 0600
 //!   run/           lock, and node.json while a daemon runs
 //!   storage/       the tables
@@ -150,6 +151,12 @@ impl Layout {
     #[must_use]
     pub fn node_json(&self) -> PathBuf {
         self.root.join("run/node.json")
+    }
+
+    /// The log of the consensus engine: what this node signed and may not contradict.
+    #[must_use]
+    pub fn consensus(&self) -> PathBuf {
+        self.root.join("consensus")
     }
 
     /// The genesis taken at the first start.

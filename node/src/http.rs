@@ -10,6 +10,7 @@ pub(crate) mod federation;
 mod health;
 mod home;
 mod identity;
+pub(crate) mod ledger;
 mod linger;
 mod metrics;
 mod observe;

@@ -193,7 +193,7 @@ pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>, Task), St
         bans: BTreeMap::new(),
         blocked: config.block.clone(),
         penalties: HashMap::new(),
-        gossip_rate: Rate::per_second(config.limits.gossip_per_second),
+        gossip_rates: gossip::rates(&config.topics, &config.limits),
         request_rate: Rate::per_second(config.limits.requests_per_second),
         waiting: Waiting::default(),
         answers: FuturesUnordered::new(),

@@ -22,6 +22,7 @@ use crate::accounts::AccountsOpenError;
 use crate::blobs::{self, BlobError};
 use crate::clock;
 use crate::config::Config;
+use crate::consensus;
 use crate::control::Control;
 pub use crate::control::Ended;
 use crate::crawlers::Crawlers;
@@ -36,14 +37,18 @@ use crate::handles::Handles;
 use crate::health::{Health, Importance, ServiceState};
 use crate::http::admin::Admin;
 use crate::http::federation::Federation;
+use crate::http::ledger::LedgerRoutes;
 use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
 use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
+use crate::ledger::Ledger;
+use crate::ledger::genesis::GenesisError;
 use crate::lifecycle::Lifecycle;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::mail::{Smtp, SmtpError};
 use crate::membership::{self, DriverError};
+use crate::mempool;
 use crate::network::{self, NetworkCollector};
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
@@ -93,6 +98,9 @@ pub enum StartError {
     /// The mail server.
     #[error(transparent)]
     Mail(#[from] SmtpError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] GenesisError),
     /// The peer-to-peer network.
     #[error(transparent)]
     Network(#[from] network::StartError),
@@ -228,10 +236,15 @@ impl Node {
         let (load_sender, load) = watch::channel(first_load);
         spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
 
+        // What was decided.
+        let opening = parts::open_ledger(&config, &identity, &node_id, &layout, &store);
+        let ledger_shared = Arc::new(tokio::task::spawn_blocking(opening).await??);
+        let (topics, transaction_gossip, vote_gossip) = parts::ledger_topics(&ledger_shared);
+
         // Who the others are, and who is alive. The network stops first, and what it says last is still heard.
         let own = parts::own_node(&config, &identity, node_id);
         let (node_id, name) = (own.node_id.clone(), own.name.clone());
-        let (network, network_events, network_task) = network::start(parts::network(&config, &identity))?;
+        let (network, network_events, network_task) = network::start(parts::network(&config, &identity, &topics))?;
         registry.register_collector(Box::new(NetworkCollector(network.clone())));
         let (membership, commands) = membership::Handle::new();
         let parts = membership::Parts {
@@ -257,6 +270,25 @@ impl Node {
         network.until_listening(config.network.listen.len()).await;
         let exchange = federation::Exchange::new(&config, parts::scope(&config), membership.clone())?;
         spawner.spawn("federation", |stop| exchange.run(stop));
+
+        // What waits to be decided, and deciding.
+        let (mempool, inbox) = mempool::Handle::new();
+        let (network_handle, topic) = (network.clone(), topics.transactions.name);
+        let pool = mempool::Driver::new(Arc::clone(&ledger_shared), inbox, network_handle, topic, transaction_gossip);
+        spawner.spawn("mempool", |stop| pool.run(stop));
+        let ledger = Ledger::new(Arc::clone(&ledger_shared), mempool.clone());
+        let deciding = consensus::Parts {
+            timing: parts::timing(&config),
+            shared: ledger_shared,
+            mempool,
+            key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
+            dir: layout.consensus(),
+            network: network.clone(),
+            topic: topics.consensus.name,
+            gossip: vote_gossip,
+            service: health.register("consensus", Importance::Helpful, ServiceState::Off("starting".to_owned())),
+        };
+        spawner.spawn("consensus", |stop| consensus::run(deciding, stop));
 
         // What this node is.
         let facts = Arc::new(NodeFacts {
@@ -362,6 +394,7 @@ impl Node {
             facts: Arc::clone(&facts),
             health: health.clone(),
             federation,
+            ledger: LedgerRoutes { ledger: ledger.clone(), key: Arc::new(NodeKey::from_seed(&identity.key().seed())) },
             events: events.clone(),
             metrics: MetricsPage {
                 registry: Arc::new(registry),
@@ -381,7 +414,7 @@ impl Node {
 
         write_run_file(&layout, &facts)?;
         tracing::info!(did = %facts.did, http = %facts.http_addr, took_ms = started.elapsed().as_millis(), "ready");
-        Ok(Built { data_dir, store, facts, control, health, load })
+        Ok(Built { data_dir, store, facts, control, health, load, ledger })
     }
 }
 
@@ -420,6 +453,7 @@ struct Built {
     control: Control,
     health: Health,
     load: watch::Receiver<Load>,
+    ledger: Ledger,
 }
 
 /// Closes what the tasks used, the lock last. Blocks.
@@ -436,12 +470,13 @@ pub struct NodeHandle {
     control: Control,
     health: Health,
     load: watch::Receiver<Load>,
+    ledger: Ledger,
     supervisor: JoinHandle<Result<Ended, StopError>>,
 }
 
 impl NodeHandle {
     fn supervise(built: Built, tasks: Tasks, span: Span) -> Self {
-        let Built { data_dir, store, facts, control, health, load } = built;
+        let Built { data_dir, store, facts, control, health, load, ledger } = built;
         let asking = control.clone();
         let supervisor = async move {
             let ended = tokio::select! {
@@ -468,7 +503,7 @@ impl NodeHandle {
             Ok(ended)
         };
         let supervisor = tokio::spawn(supervisor.instrument(span));
-        Self { facts, control, health, load, supervisor }
+        Self { facts, control, health, load, ledger, supervisor }
     }
 
     /// What the node is.
@@ -481,6 +516,12 @@ impl NodeHandle {
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Its ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// How busy its machine is.

@@ -268,3 +268,6 @@ pub const ASSEMBLIES_MAX: usize = 32;
 
 /// Bytes that unfinished proposals may hold together: eight full batches.
 pub const ASSEMBLIES_BYTES_MAX: usize = 8 * BATCH_ENCODED_BYTES_MAX;
+
+/// Largest proof of a ledger row, in bytes: a certificate of a hundred validators, a row, and the way to the root.
+pub const PROOF_BYTES_MAX: usize = 64 * 1024;

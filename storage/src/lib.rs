@@ -16,6 +16,7 @@
 //! | [`blobs`] | which account has which blob, and which records name it? |
 //! | [`firehose`] | which events does the public event stream carry? |
 //! | [`accounts`] | the accounts that this node hosts, with all that is theirs but their repositories |
+//! | [`ledger`] | the ledger's rows, what was decided, what waits |
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`plc`] | the embedded did:plc directory |
@@ -53,6 +54,7 @@ pub mod engine;
 pub mod events;
 pub mod firehose;
 pub mod key;
+pub mod ledger;
 pub mod limits;
 pub mod manifest;
 pub mod migrate;

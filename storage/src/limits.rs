@@ -14,8 +14,9 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// 2 MiB segment, above which the page would spill into a file that it never syncs.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024;
 
-/// Most rows one batch may change. Bounds the time for which one batch can hold up the others.
-pub const BATCH_ROWS_MAX: usize = 16_384;
+/// Most rows one batch may change. Bounds the time for which one batch can hold up the others. A full batch of the
+/// ledger, 2,000 transactions, changes about 25,000 rows and pages of its tree, and must be written as one.
+pub const BATCH_ROWS_MAX: usize = 65_536;
 
 /// Most bytes (keys and values) one batch may carry. A repository commit may be 2 MB on the wire and is stored twice,
 /// as rows and as the event that tells of it; as much again leaves room for its indexes.

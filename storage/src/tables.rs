@@ -66,6 +66,16 @@ catalogue! {
     0x2D BlobFiles "blob_files": "time, CID" => "when to look whether a file is still held", by "the sweep of blobs";
     0x30 PlcEntries "plc_entries": "DID, place" => "an operation of an identity", by "the did:plc directory";
     0x31 PlcAccepted "plc_accepted": "moment" => "which operation was accepted then", by "the did:plc directory";
+    0x40 LedgerRows "ledger_rows": "ledger key, part" => "a row of the ledger's state, or a page of its tree", by "the batch of a decided height";
+    0x41 LedgerBatches "ledger_batches": "height, part" => "a decided batch", by "the same batch";
+    0x42 LedgerDecisions "ledger_decisions": "height" => "the header decided and its certificate", by "the same batch";
+    0x43 LedgerValidators "ledger_validators": "first height" => "the validators from that height on", by "the same batch";
+    0x44 LedgerHistory "ledger_history": "account, height, number" => "a movement of one balance", by "the same batch";
+    0x45 LedgerCheckpoints "ledger_checkpoints": "height" => "a root worth publishing", by "the same batch";
+    0x46 LedgerEvidence "ledger_evidence": "height, number" => "two messages of one validator that contradict each other", by "consensus";
+    0x47 LedgerUndecided "ledger_undecided": "height, value, part" => "a proposed batch that may be decided", by "consensus, dropped once the height is decided";
+    0x48 Mempool "mempool": "transaction, part" => "a transaction that waits to be decided", by "the mempool";
+    0x49 LedgerNotes "ledger_notes": "name" => "what consensus remembers about itself", by "consensus";
 }
 
 /// A table as the catalogue describes it.

@@ -19,5 +19,6 @@ pub mod power_cut;
 pub mod processor;
 pub mod sim;
 pub mod storage;
+pub mod validators;
 pub mod village;
 pub mod wait;

@@ -2,6 +2,7 @@
 
 mod federation;
 mod home_networks;
+mod ledger;
 mod many_nodes;
 mod official_clients;
 mod process;

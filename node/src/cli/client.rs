@@ -41,6 +41,11 @@ impl Daemon {
         Ok(Self { run, password, client })
     }
 
+    /// The DID of the daemon's node.
+    pub(super) fn did(&self) -> &str {
+        &self.run.did
+    }
+
     /// Asks for a path and returns the JSON it answers.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.request(Method::GET, path, None).await

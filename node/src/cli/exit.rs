@@ -12,6 +12,7 @@ use crate::config::ConfigError;
 use crate::data_dir::DataDirError;
 use crate::identities::IdentitiesOpenError;
 use crate::keys::RotationError;
+use crate::ledger::genesis::GenesisError;
 use crate::membership::DriverError;
 use crate::node::{StartError, StopError};
 use crate::secrets::SecretError;
@@ -149,11 +150,24 @@ impl From<StartError> for Failure {
             StartError::Identities(IdentitiesOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Identities(IdentitiesOpenError::Fetch(error)) => Self::unexpected(error.to_string()),
             StartError::Mail(error) => Self::new(Code::Config, error.to_string()),
+            StartError::Ledger(error) => error.into(),
             StartError::Network(error) => Self::new(Code::Listen, error.to_string()),
             StartError::Membership(DriverError::Profile(_)) => Self::new(Code::Config, error.to_string()),
             StartError::Membership(error) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Fetch(_) | StartError::Cut(_) => Self::unexpected(error.to_string()),
         }
+    }
+}
+
+impl From<GenesisError> for Failure {
+    fn from(error: GenesisError) -> Self {
+        let code = match &error {
+            GenesisError::File { .. } | GenesisError::Syntax { .. } | GenesisError::Invalid(_) => Code::DataDir,
+            GenesisError::OtherNetwork { .. } => Code::Config,
+            GenesisError::DataDir(_) | GenesisError::Changed { .. } => Code::DataDir,
+            GenesisError::Write(_) | GenesisError::Read(_) | GenesisError::Ledger(_) => Code::DamagedData,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

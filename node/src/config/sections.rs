@@ -214,6 +214,18 @@ section! {
     }
 }
 
+section! {
+    /// Deciding the ledger together. Each node has its own patience; nothing breaks where they differ.
+    pub struct ConsensusConfig in "consensus" {
+        /// How long a round waits for its proposal.
+        propose_timeout: Duration = Duration::from_secs(2),
+        /// The same where the proposer has not been heard of for some heights.
+        propose_timeout_absent: Duration = Duration::from_millis(150),
+        /// How long a round waits for votes that are still on their way.
+        vote_timeout: Duration = Duration::from_millis(200),
+    }
+}
+
 choice! {
     /// How log lines look.
     pub enum LogFormat {
@@ -229,7 +241,7 @@ section! {
     pub struct LogConfig in "log" {
         /// What is logged: a level ("error", "warn", "info", "debug" or "trace"), or directives by module such as
         /// "info,angel_node::http=debug".
-        filter: String = "info,libp2p_swarm=warn,libp2p_gossipsub=error,libp2p_kad=error".to_owned(),
+        filter: String = "info,libp2p_swarm=warn,libp2p_gossipsub=error,libp2p_kad=error,arc_malachitebft=error,ractor=warn".to_owned(),
         /// "pretty" for people, "json" for collectors.
         format: LogFormat = LogFormat::Pretty,
     }

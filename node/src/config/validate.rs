@@ -24,6 +24,7 @@ impl Config {
         self.validate_node()?;
         self.validate_http()?;
         self.validate_network()?;
+        self.validate_consensus()?;
         self.validate_membership()?;
         let overlap = self.identity.rotation_overlap;
         require("identity.rotation_overlap", overlap <= OVERLAP_MAX, || {
@@ -93,6 +94,20 @@ impl Config {
         require("network.block", both.is_none(), || {
             format!("{} is in allow as well; keep it in one of the two", both.map_or("", |did| did.as_str()))
         })
+    }
+
+    fn validate_consensus(&self) -> Result<(), ConfigError> {
+        let consensus = &self.consensus;
+        let waits = [
+            ("consensus.propose_timeout", consensus.propose_timeout),
+            ("consensus.propose_timeout_absent", consensus.propose_timeout_absent),
+            ("consensus.vote_timeout", consensus.vote_timeout),
+        ];
+        for (key, wait) in waits {
+            let fits = wait >= Duration::from_millis(10) && wait <= Duration::from_secs(20);
+            require(key, fits, || "from 10ms to 20s make sense".to_owned())?;
+        }
+        Ok(())
     }
 
     fn validate_membership(&self) -> Result<(), ConfigError> {

@@ -12,6 +12,7 @@ use super::admin::{self, Admin};
 use super::federation::{self, Federation, HEARTBEAT_BYTES_MAX};
 use super::health;
 pub(crate) use super::home::Home;
+use super::ledger::{self, LedgerRoutes, TRANSACTION_BODY_MAX};
 use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
 use super::observe::{Observer, observe};
@@ -30,6 +31,7 @@ pub(crate) struct Parts {
     pub(crate) facts: Arc<NodeFacts>,
     pub(crate) health: Health,
     pub(crate) federation: Federation,
+    pub(crate) ledger: LedgerRoutes,
     pub(crate) events: Events,
     pub(crate) metrics: MetricsPage,
     pub(crate) admin: Arc<Admin>,
@@ -40,7 +42,7 @@ pub(crate) struct Parts {
 
 /// The routes with everything around them.
 pub(crate) fn build(parts: Parts) -> Router {
-    let Parts { config, facts, health, federation, events, metrics, admin, directory, host, home } = parts;
+    let Parts { config, facts, health, federation, ledger, events, metrics, admin, directory, host, home } = parts;
     let observer = Observer::new(events, &config);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
@@ -50,6 +52,7 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
         .merge(federation_routes(federation))
         .merge(xrpc::router::routes(Arc::clone(&host)))
+        .merge(ledger_routes(ledger))
         .merge(plc::routes(directory))
         .layer(open_to_browsers());
     let private = Router::new()
@@ -87,6 +90,27 @@ fn federation_routes(federation: Federation) -> Router {
         .route("/api/federation/topology", get(federation::topology))
         .route("/xrpc/co.kendev.network.getTopology", get(federation::topology))
         .with_state(federation)
+}
+
+/// The ledger: the federation API's paths, XRPC, and what `angel ledger` reads.
+fn ledger_routes(routes: LedgerRoutes) -> Router {
+    let limit = DefaultBodyLimit::max(TRANSACTION_BODY_MAX);
+    Router::new()
+        .route("/api/federation/token-exchange", post(ledger::hand_in).layer(limit))
+        .route("/api/federation/token-exchange/rate", get(ledger::get_rate))
+        .route("/api/federation/token-exchange/{id}", get(ledger::token_exchange))
+        .route("/api/federation/checkpoint/latest", get(ledger::get_latest_checkpoint))
+        .route("/api/federation/ledger", get(ledger::status))
+        .route("/api/federation/ledger/{height}", get(ledger::batch))
+        .route("/xrpc/co.kendev.network.exchangeTokens", post(ledger::exchange_tokens).layer(limit))
+        .route("/xrpc/co.kendev.network.getTransaction", get(ledger::get_transaction))
+        .route("/xrpc/co.kendev.network.getRate", get(ledger::get_rate))
+        .route("/xrpc/co.kendev.network.getBalance", get(ledger::get_balance))
+        .route("/xrpc/co.kendev.network.listTransactions", get(ledger::list_transactions))
+        .route("/xrpc/co.kendev.network.getProof", get(ledger::get_proof))
+        .route("/xrpc/co.kendev.network.getLatestCheckpoint", get(ledger::get_latest_checkpoint))
+        .route("/xrpc/co.kendev.network.listValidators", get(ledger::list_validators))
+        .with_state(Arc::new(routes))
 }
 
 /// As AT Protocol services are: any page may call them, no cookie is involved.

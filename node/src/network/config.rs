@@ -7,9 +7,11 @@ use std::time::Duration;
 use angel_protocol::backoff;
 use angel_protocol::ids::NetworkId;
 use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::address::Scope;
+use super::event::Gossip;
 
 /// Everything [`super::start`] needs. [`Config::new`] gives the defaults of a public network.
 #[derive(Clone)]
@@ -55,12 +57,24 @@ pub struct Config {
 }
 
 /// A gossip topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Topic {
     /// The full name, for example `angel/home-dev/heartbeat/1`.
     pub name: String,
     /// Largest message, in bytes. Larger ones are refused, here and from peers.
     pub bytes_max: usize,
+    /// Messages per second that one peer may hand us, where [`Limits::gossip_per_second`] does not fit.
+    pub per_second: Option<u32>,
+    /// Who reads this topic's messages, where it is not the reader of events. Messages are dropped while it lags.
+    pub reader: Option<mpsc::Sender<Gossip>>,
+}
+
+impl Topic {
+    /// A topic that is read with the other events, within the common rate.
+    #[must_use]
+    pub const fn new(name: String, bytes_max: usize) -> Self {
+        Self { name, bytes_max, per_second: None, reader: None }
+    }
 }
 
 /// Bounds of the network on this machine.

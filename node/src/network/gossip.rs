@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use angel_protocol::ids::NetworkId;
+use libp2p::PeerId;
 use libp2p::gossipsub::{
     self, ConfigBuilder, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, Message, MessageAuthenticity,
     MessageId, PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode, Version,
@@ -12,7 +13,8 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use sha2::{Digest, Sha256};
 
-use super::config::Topic;
+use super::admission::Rate;
+use super::config::{Limits, Topic};
 
 /// Gossip that accepts subscriptions to this network's topics only.
 pub(super) type Behaviour =
@@ -82,6 +84,12 @@ pub(super) fn topic_hash(name: &str) -> TopicHash {
 /// The topics by identifier, with their bounds.
 pub(super) fn bounds(topics: &[Topic]) -> BTreeMap<TopicHash, Topic> {
     topics.iter().map(|topic| (topic_hash(&topic.name), topic.clone())).collect()
+}
+
+/// How much of each topic one peer may hand us.
+pub(super) fn rates(topics: &[Topic], limits: &Limits) -> BTreeMap<TopicHash, Rate<PeerId>> {
+    let rate = |topic: &Topic| Rate::per_second(topic.per_second.unwrap_or(limits.gossip_per_second));
+    topics.iter().map(|topic| (topic_hash(&topic.name), rate(topic))).collect()
 }
 
 /// The same content on the same topic is the same message, whoever publishes it and however often.
@@ -154,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_figures_are_consistent() {
-        let topics = [Topic { name: "angel/home-dev/heartbeat/1".into(), bytes_max: 65536 }];
+        let topics = [Topic::new("angel/home-dev/heartbeat/1".into(), 65536)];
         scores(bounds(&topics).into_keys().collect()).validate().expect("valid scores");
         thresholds().validate().expect("valid thresholds");
         let keys = Keypair::generate_ed25519();
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn four_rejected_messages_outweigh_all_credit() {
-        let scores = scores(bounds(&[Topic { name: "a".into(), bytes_max: 1 }]).into_keys().collect());
+        let scores = scores(bounds(&[Topic::new("a".into(), 1)]).into_keys().collect());
         let topic = scores.topics.values().next().expect("one topic");
         let four = topic.invalid_message_deliveries_weight * 16.0;
         assert!(scores.topic_score_cap + four < GRAYLIST_SCORE);

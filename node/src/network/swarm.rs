@@ -91,7 +91,7 @@ pub(super) struct Network {
     pub(super) bans: BTreeMap<PeerId, Timestamp>,
     pub(super) blocked: std::collections::BTreeSet<PeerId>,
     pub(super) penalties: HashMap<PeerId, u32>,
-    pub(super) gossip_rate: Rate<PeerId>,
+    pub(super) gossip_rates: BTreeMap<TopicHash, Rate<PeerId>>,
     pub(super) request_rate: Rate<PeerId>,
     pub(super) waiting: Waiting,
     pub(super) answers: FuturesUnordered<BoxFuture<'static, Answer>>,

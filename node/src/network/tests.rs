@@ -32,7 +32,7 @@ fn config(n: u8) -> Config {
             "/ip4/127.0.0.1/udp/0/quic-v1".parse().expect("a multiaddress"),
             "/ip4/127.0.0.1/tcp/0".parse().expect("a multiaddress"),
         ],
-        topics: vec![Topic { name: TOPIC.to_owned(), bytes_max: 64 << 10 }],
+        topics: vec![Topic::new(TOPIC.to_owned(), 64 << 10)],
         scope: Scope::Loopback,
         relays_learned_max: 0,
         backoff: angel_protocol::backoff::Policy {

@@ -4,14 +4,19 @@
 use std::collections::BTreeSet;
 
 use angel_protocol::ids::{Did, NodeName};
+use angel_protocol::ledger::action::Region;
+use angel_protocol::ledger::parameters;
 use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
 use angel_storage::Store;
+use tokio::sync::mpsc;
 
 use crate::accounts::{Accounts, AccountsOpenError};
 use crate::blobs::{BlobError, Blobs};
-use crate::config::{Admission, Config, Scope};
+use crate::clock;
+use crate::config::{Admission, Config, ConsensusConfig, Scope};
+use crate::consensus;
 use crate::data_dir::Layout;
 use crate::directory::Directory;
 use crate::dns::Dns;
@@ -20,9 +25,12 @@ use crate::fetch::{FetchError, Fetcher};
 use crate::identities::{Identities, IdentitiesOpenError};
 use crate::invites::Invites;
 use crate::keys::Identity;
+use crate::ledger;
+use crate::ledger::genesis::{Founder, GenesisError};
 use crate::mail::{Mail, Smtp};
 use crate::membership::OwnNode;
-use crate::network::{self, PeerId};
+use crate::mempool;
+use crate::network::{self, Gossip, PeerId};
 use crate::passwords::Passwords;
 use crate::preferences::Preferences;
 use crate::reports::Reports;
@@ -33,7 +41,7 @@ use crate::takedowns::Takedowns;
 use crate::xrpc::host::Service;
 
 /// The network's part of the configuration.
-pub(super) fn network(config: &Config, identity: &Identity) -> network::Config {
+pub(super) fn network(config: &Config, identity: &Identity, ledger: &LedgerTopics) -> network::Config {
     let NetworkLists { allow, block } = lists(config);
     let settings = &config.network;
     let mut parts = network::Config::new(settings.id.clone(), identity.key().seed());
@@ -42,10 +50,12 @@ pub(super) fn network(config: &Config, identity: &Identity) -> network::Config {
     parts.external = settings.external.clone();
     parts.bootstrap = settings.bootstrap.clone();
     parts.persistent = settings.persistent_peers.clone();
-    parts.topics = vec![network::Topic {
-        name: Topic::Heartbeat.name(&settings.id),
-        bytes_max: angel_protocol::limits::ENVELOPE_BYTES_MAX,
-    }];
+    let heartbeats = Topic::Heartbeat.name(&settings.id);
+    parts.topics = vec![
+        network::Topic::new(heartbeats, angel_protocol::limits::ENVELOPE_BYTES_MAX),
+        ledger.transactions.clone(),
+        ledger.consensus.clone(),
+    ];
     parts.scope = scope(config);
     parts.mdns = settings.mdns;
     parts.upnp = settings.upnp;
@@ -60,6 +70,69 @@ pub(super) fn network(config: &Config, identity: &Identity) -> network::Config {
     parts.limits.memory_max = Some(settings.memory_max.as_usize());
     parts.limits.gossip_per_second = settings.messages_per_second_max;
     parts
+}
+
+/// The gossip of this node's ledger, and who reads it.
+pub(super) struct LedgerTopics {
+    pub(super) transactions: network::Topic,
+    pub(super) consensus: network::Topic,
+}
+
+/// Messages that may wait for a reader of the ledger's gossip: some heights of a hundred validators.
+const LEDGER_GOSSIP_MAX: usize = 2048;
+
+/// Messages per second that one peer may hand us of the ledger's gossip: it passes on those of all others.
+const LEDGER_GOSSIP_PER_SECOND: u32 = 4000;
+
+/// The topics, and their readers' ends: transactions, then consensus.
+pub(super) fn ledger_topics(ledger: &ledger::Shared) -> (LedgerTopics, mpsc::Receiver<Gossip>, mpsc::Receiver<Gossip>) {
+    let topic = |topic: Topic, bytes_max| {
+        let (reader, gossip) = mpsc::channel(LEDGER_GOSSIP_MAX);
+        let name = topic.of_ledger(&ledger.network, &ledger.genesis);
+        let per_second = Some(LEDGER_GOSSIP_PER_SECOND);
+        (network::Topic { name, bytes_max, per_second, reader: Some(reader) }, gossip)
+    };
+    let (transactions, waiting) = topic(Topic::Transactions, mempool::GOSSIP_BYTES_MAX);
+    let (consensus, votes) = topic(Topic::Consensus, consensus::GOSSIP_BYTES_MAX);
+    (LedgerTopics { transactions, consensus }, waiting, votes)
+}
+
+/// Opens the ledger, or founds one. Blocks.
+pub(super) fn open_ledger(
+    config: &Config,
+    identity: &Identity,
+    node_id: &NodeName,
+    layout: &Layout,
+    store: &Store,
+) -> impl FnOnce() -> Result<ledger::Shared, GenesisError> + Send + 'static {
+    let founder = Founder {
+        network: config.network.id.clone(),
+        did: identity.did().clone(),
+        name: config.node.node_id.clone().unwrap_or_else(|| node_id.clone()),
+        region: match config.node.region {
+            membership::Region::UsEast => Region::UsEast,
+            membership::Region::UsWest => Region::UsWest,
+            membership::Region::Asia => Region::Asia,
+            membership::Region::Australia => Region::Australia,
+            _ => Region::Europe,
+        },
+        admission: match config.network.admission {
+            Admission::Open => parameters::Admission::Open,
+            Admission::Invite => parameters::Admission::Invite,
+            Admission::Allowlist => parameters::Admission::Allowlist(config.network.allow.clone()),
+        },
+    };
+    let (layout, reader, writer) = (layout.clone(), store.reader().clone(), store.writer().clone());
+    move || {
+        ledger::genesis::ensure(&layout, &founder, &reader, &writer, clock::now())?;
+        Ok(ledger::Shared::new(founder.network, founder.did, reader, writer)?)
+    }
+}
+
+/// How long rounds of consensus wait.
+pub(super) const fn timing(config: &Config) -> consensus::Timing {
+    let ConsensusConfig { propose_timeout, propose_timeout_absent, vote_timeout } = config.consensus;
+    consensus::Timing { propose: propose_timeout, propose_absent: propose_timeout_absent, vote: vote_timeout }
 }
 
 /// Which addresses count. Where nothing but loopback or private addresses is listened on, the operator means such a

@@ -14,6 +14,7 @@ use super::tree::{ProofError, RowProof, prove};
 use super::validators::ValidatorSet;
 use super::view::{View, ViewError};
 use crate::ids::Did;
+use crate::limits::PROOF_BYTES_MAX;
 
 /// What can be proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    fn key(&self) -> Vec<u8> {
+    /// The key of the row.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
         match self {
             Self::Wallet(account) => rows::key::<Wallet>(&[account.as_str().as_bytes()]),
             Self::ScopedBalance(account, tenant) => {
@@ -63,6 +66,9 @@ pub struct LedgerProof {
 /// Why a proof convinces nobody.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotProved {
+    /// The bytes are no proof.
+    #[error("not a proof of the ledger: {0}")]
+    Encoding(String),
     /// The certificate is for another header.
     #[error("the certificate does not belong to the header shown")]
     Header,
@@ -90,6 +96,23 @@ impl LedgerProof {
     ) -> Result<Self, ViewError> {
         let key = subject.key();
         Ok(Self { header, certificate, value: view.get(&key)?, path: prove(view, &key)? })
+    }
+
+    /// As it travels: canonical DAG-CBOR.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        super::transaction::encode(self).expect("a proof has only integers, names and bytes")
+    }
+
+    /// Reads a proof from untrusted bytes.
+    ///
+    /// # Errors
+    /// [`NotProved::Encoding`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotProved> {
+        if bytes.len() > PROOF_BYTES_MAX {
+            return Err(NotProved::Encoding("too long".to_owned()));
+        }
+        serde_ipld_dagcbor::from_slice(bytes).map_err(|error| NotProved::Encoding(error.to_string()))
     }
 
     /// Checks everything against `validators`, the set of the header's height.

@@ -164,6 +164,14 @@ pub fn head(view: &impl View) -> Result<Option<Head>, ViewError> {
     read(view, &[])
 }
 
+/// The hash of the genesis that the ledger began with.
+///
+/// # Errors
+/// [`ViewError`] when it cannot be read.
+pub fn genesis(view: &impl View) -> Result<Option<[u8; 32]>, ViewError> {
+    Ok(read::<Chain>(view, &[])?.map(|chain| chain.genesis))
+}
+
 /// How many tokens there are, and where they came from.
 ///
 /// # Errors

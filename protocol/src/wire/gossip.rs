@@ -9,6 +9,8 @@ pub enum Topic {
     Heartbeat,
     /// Ledger transactions on their way to the validators.
     Transactions,
+    /// Votes, proposals and their parts.
+    Consensus,
 }
 
 impl Topic {
@@ -18,7 +20,16 @@ impl Topic {
         match self {
             Self::Heartbeat => format!("angel/{network}/heartbeat/1"),
             Self::Transactions => format!("angel/{network}/transactions/1"),
+            Self::Consensus => format!("angel/{network}/consensus/1"),
         }
+    }
+
+    /// The name for the ledger that begins with `genesis`: nodes of one network whose ledgers differ, as those of
+    /// nodes that were each started alone, do not hear each other's.
+    #[must_use]
+    pub fn of_ledger(self, network: &NetworkId, genesis: &[u8; 32]) -> String {
+        let short: String = genesis[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}/{short}", self.name(network))
     }
 }
 
@@ -42,5 +53,7 @@ mod tests {
         let network: NetworkId = "home-dev".parse().expect("valid");
         assert_eq!(Topic::Heartbeat.name(&network), "angel/home-dev/heartbeat/1");
         assert_eq!(Topic::Transactions.name(&network), "angel/home-dev/transactions/1");
+        let ledger = Topic::Consensus.of_ledger(&network, &[0xab; 32]);
+        assert_eq!(ledger, "angel/home-dev/consensus/1/abababababababab");
     }
 }

@@ -45,7 +45,7 @@ impl Network {
             self.report(&message_id, &propagation_source, Acceptance::Reject);
             return;
         }
-        if !self.gossip_rate.admit(&propagation_source) {
+        if self.gossip_rates.get(&message.topic).is_some_and(|rate| !rate.admit(&propagation_source)) {
             self.counters.gossip_rate_limited.one();
             self.settle(&message_id, &propagation_source, Acceptance::Ignore);
             return;
@@ -57,7 +57,11 @@ impl Network {
             propagation_source,
             bytes: message.data,
         };
-        if !self.outbox.offer(Event::Gossip(gossip)) {
+        let taken = match &topic.reader {
+            Some(reader) => reader.try_send(gossip).is_ok(),
+            None => self.outbox.offer(Event::Gossip(gossip)),
+        };
+        if !taken {
             self.counters.gossip_dropped.one();
             self.settle(&message_id, &propagation_source, Acceptance::Ignore);
         }

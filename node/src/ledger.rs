@@ -1,0 +1,390 @@
+//! The ledger as the rest of the node sees it: submitting, waiting for outcomes, reading balances, proofs and heights.
+//!
+//! Everything read here was decided and is durable. Deciding is [`crate::consensus`]'s; what waits is
+//! [`crate::mempool`]'s.
+//!
+//! # Map
+//!
+//! | where | what |
+//! |---|---|
+//! | [`Ledger`] | the handle |
+//! | `genesis` | height 0: given, or made by a node alone |
+//! | `verified` | signatures that were found good |
+//! | `view` | the state on disk, read once per piece of work |
+
+pub mod genesis;
+mod verified;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use angel_protocol::ids::{Did, NetworkId};
+use angel_protocol::ledger::proof::Subject;
+use angel_protocol::ledger::rows::{self, Receipt, Supply, Wallet};
+use angel_protocol::ledger::view::ViewError;
+use angel_protocol::ledger::{
+    ApplyError, Balance, Batch, LedgerProof, Outcome, Parameters, Rates, Signed, Transaction, TransactionId,
+    ValidatorSet,
+};
+use angel_protocol::time::Timestamp;
+use angel_storage::ledger::decided::{self, Place};
+use angel_storage::ledger::undecided::{self, Evidence};
+use angel_storage::ledger::{Decision, LedgerView, Movement, StoredCheckpoint};
+use angel_storage::reader::ReadError;
+use angel_storage::writer::CommitError;
+use angel_storage::{Reader, Writer};
+use tokio::sync::{broadcast, watch};
+
+use crate::blocking;
+use crate::mempool;
+
+pub(crate) use verified::Verified;
+pub(crate) use view::Cached;
+
+/// How often a proof is tried again when a height is written meanwhile.
+const PROOF_TRIES: usize = 8;
+
+/// Heights that a slow subscriber may lag behind before it has to read them from storage.
+const HEIGHTS_KEPT: usize = 256;
+
+/// How far the ledger has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The latest height; 0 is genesis.
+    pub height: u64,
+    /// Its batch's time.
+    pub time: Timestamp,
+    /// Root of the state.
+    pub root: [u8; 32],
+}
+
+/// What all parts of the ledger share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) network: NetworkId,
+    pub(crate) genesis: [u8; 32],
+    pub(crate) own: Did,
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) verified: Verified,
+    tip: watch::Sender<Tip>,
+    decided: broadcast::Sender<u64>,
+}
+
+/// Why the ledger cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The store.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store, while writing.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store, while rows are put together.
+    #[error(transparent)]
+    Rows(#[from] angel_storage::events::TrimError),
+    /// A row.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A batch does not apply although it was decided.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Heights went by faster than a proof was made.
+    #[error("the ledger changes too fast to prove a single height; try again")]
+    Moving,
+    /// Nothing was decided yet, so nobody signed anything.
+    #[error("no height was decided yet, so there is no certificate to prove anything with")]
+    Unproved,
+}
+
+impl Shared {
+    pub(crate) fn new(network: NetworkId, own: Did, reader: Reader, writer: Writer) -> Result<Self, LedgerError> {
+        let tip = tip(&reader)?;
+        let genesis = genesis::stored_hash(&reader)?;
+        let (tip, _) = watch::channel(tip);
+        let (decided, _) = broadcast::channel(HEIGHTS_KEPT);
+        Ok(Self { network, genesis, own, reader, writer, verified: Verified::default(), tip, decided })
+    }
+
+    /// How far the ledger has got.
+    pub(crate) fn tip(&self) -> Tip {
+        *self.tip.borrow()
+    }
+
+    pub(crate) fn watch_tip(&self) -> watch::Receiver<Tip> {
+        self.tip.subscribe()
+    }
+
+    /// A height is durable.
+    pub(crate) fn advance(&self, tip: Tip) {
+        self.tip.send_replace(tip);
+        // Nobody may be listening.
+        let _ = self.decided.send(tip.height);
+    }
+}
+
+fn tip(reader: &Reader) -> Result<Tip, LedgerError> {
+    let view = LedgerView(reader);
+    let head = rows::head(&view)?.ok_or(ApplyError::NoGenesis)?;
+    let root = angel_protocol::ledger::tree::root(&view)?;
+    Ok(Tip { height: head.height, time: Timestamp::from_millis(head.time), root })
+}
+
+/// The ledger's handle. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(crate) shared: Arc<Shared>,
+    mempool: mempool::Handle,
+}
+
+/// What is known of a transaction.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// It waits to be decided.
+    Pending(Signed),
+    /// It is decided.
+    Decided(Box<DecidedTransaction>),
+}
+
+/// A decided transaction with everything that proves it.
+#[derive(Clone, Debug)]
+pub struct DecidedTransaction {
+    /// What it asked for.
+    pub transaction: Transaction,
+    /// What became of it.
+    pub receipt: Receipt,
+    /// The height's header and certificate.
+    pub decision: Decision,
+}
+
+/// How the ledger is.
+#[derive(Clone, Debug)]
+pub struct LedgerStatus {
+    /// How far it has got.
+    pub tip: Tip,
+    /// The genesis it began with.
+    pub genesis: [u8; 32],
+    /// Who decides the next height.
+    pub validators: ValidatorSet,
+    /// Whether this node is one of them.
+    pub is_validator: bool,
+    /// Transactions that wait here.
+    pub waiting: usize,
+    /// How many tokens there are.
+    pub supply: Supply,
+}
+
+impl Ledger {
+    pub(crate) const fn new(shared: Arc<Shared>, mempool: mempool::Handle) -> Self {
+        Self { shared, mempool }
+    }
+
+    /// The network whose ledger it is.
+    #[must_use]
+    pub fn network(&self) -> &NetworkId {
+        &self.shared.network
+    }
+
+    /// The node whose handle this is.
+    #[must_use]
+    pub fn own(&self) -> &Did {
+        &self.shared.own
+    }
+
+    /// Hands in a transaction. The answer comes when it is safe: it survives a restart then, and will be gossiped until it
+    /// is decided. A repeated one gets the same answer and moves nothing twice.
+    ///
+    /// # Errors
+    /// [`mempool::SubmitError`], by name.
+    pub async fn submit(&self, signed: Signed) -> Result<TransactionId, mempool::SubmitError> {
+        self.mempool.submit(signed).await
+    }
+
+    /// Waits until a transaction is decided, at most for `limit`.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing when the time has passed.
+    pub async fn outcome(&self, id: TransactionId, limit: Duration) -> Result<Option<Outcome>, LedgerError> {
+        let waiting = self.mempool.outcome(id);
+        if let Some(receipt) = self.receipt(id).await? {
+            return Ok(Some(receipt.outcome));
+        }
+        Ok(tokio::time::timeout(limit, waiting).await.ok().flatten())
+    }
+
+    /// What became of a transaction.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn receipt(&self, id: TransactionId) -> Result<Option<Receipt>, LedgerError> {
+        self.read(move |shared| Ok(rows::receipt(&LedgerView(&shared.reader), id)?)).await
+    }
+
+    /// What is known of a transaction; nothing if it was never heard of.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn transaction(&self, id: TransactionId) -> Result<Option<Known>, LedgerError> {
+        if let Some(signed) = self.mempool.waiting(id).await {
+            return Ok(Some(Known::Pending(signed)));
+        }
+        self.read(move |shared| {
+            let Some(receipt) = rows::receipt(&LedgerView(&shared.reader), id)? else { return Ok(None) };
+            let batch = decided::batch(&shared.reader, receipt.height)?;
+            let decision = decided::decision(&shared.reader, receipt.height)?;
+            let signed = batch.and_then(|batch| batch.transactions.into_iter().find(|signed| signed.id() == id));
+            let (Some(signed), Some(decision)) = (signed, decision) else { return Ok(None) };
+            let transaction = signed.transaction().clone();
+            Ok(Some(Known::Decided(Box::new(DecidedTransaction { transaction, receipt, decision }))))
+        })
+        .await
+    }
+
+    /// An account's wallet.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn wallet(&self, account: Did) -> Result<Option<Wallet>, LedgerError> {
+        self.read(move |shared| Ok(rows::wallet(&LedgerView(&shared.reader), &account)?)).await
+    }
+
+    /// An account's balance in a scope; nothing where it has no wallet.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn balance(&self, account: Did, tenant: Option<Did>) -> Result<Option<Balance>, LedgerError> {
+        self.read(move |shared| Ok(rows::balance(&LedgerView(&shared.reader), &account, tenant.as_ref())?)).await
+    }
+
+    /// Movements of an account's balances before `before`, the newest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn history(
+        &self,
+        account: Did,
+        before: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<(Place, Movement)>, LedgerError> {
+        self.read(move |shared| Ok(decided::history(&shared.reader, &account, before, limit)?)).await
+    }
+
+    /// A proof of the latest height.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn proof(&self, subject: Subject) -> Result<LedgerProof, LedgerError> {
+        self.read(move |shared| {
+            for _ in 0..PROOF_TRIES {
+                let height = shared.tip().height;
+                let decision = decided::decision(&shared.reader, height)?.ok_or(LedgerError::Unproved)?;
+                let root = decision.header.root;
+                let view = LedgerView(&shared.reader);
+                let proof = LedgerProof::make(&view, &subject, decision.header, decision.certificate)?;
+                // A height that is written while the path is read gives a path that leads elsewhere.
+                let whole = proof.path.verify(&root, &subject.key(), proof.value.as_deref()).is_ok();
+                if whole && shared.tip().height == height {
+                    return Ok(proof);
+                }
+            }
+            Err(LedgerError::Moving)
+        })
+        .await
+    }
+
+    /// How the ledger is.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn status(&self) -> Result<LedgerStatus, LedgerError> {
+        let waiting = self.mempool.len();
+        self.read(move |shared| {
+            let tip = shared.tip();
+            let view = LedgerView(&shared.reader);
+            let validators = rows::validators(&view)?.unwrap_or_default();
+            Ok(LedgerStatus {
+                tip,
+                genesis: shared.genesis,
+                is_validator: validators.contains(&shared.own),
+                validators,
+                waiting,
+                supply: rows::supply(&view)?.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    /// A decided height with its batch.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn height(&self, height: u64) -> Result<Option<(Decision, Batch)>, LedgerError> {
+        self.read(move |shared| {
+            let decision = decided::decision(&shared.reader, height)?;
+            Ok(decision.zip(decided::batch(&shared.reader, height)?))
+        })
+        .await
+    }
+
+    /// The validators that decide, or decided, a height.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn validators(&self, height: u64) -> Result<Option<ValidatorSet>, LedgerError> {
+        self.read(move |shared| Ok(decided::validators(&shared.reader, height)?)).await
+    }
+
+    /// The newest checkpoint with the certificate of its height.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn latest_checkpoint(&self) -> Result<Option<(StoredCheckpoint, Decision)>, LedgerError> {
+        self.read(move |shared| {
+            let Some((height, checkpoint)) = decided::latest_checkpoint(&shared.reader)? else { return Ok(None) };
+            Ok(decided::decision(&shared.reader, height)?.map(|decision| (checkpoint, decision)))
+        })
+        .await
+    }
+
+    /// The network's numbers and rates.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn parameters(&self) -> Result<(Parameters, Rates), LedgerError> {
+        self.read(move |shared| {
+            let view = LedgerView(&shared.reader);
+            let parameters = rows::parameters(&view)?.ok_or(ApplyError::NoGenesis)?;
+            Ok((parameters, rows::rates(&view)?.unwrap_or_default()))
+        })
+        .await
+    }
+
+    /// Evidence of validators that contradicted themselves, the newest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn evidence(&self, limit: usize) -> Result<Vec<(u64, Evidence)>, LedgerError> {
+        self.read(move |shared| Ok(undecided::evidence(&shared.reader, limit)?)).await
+    }
+
+    /// Heights as they become durable, from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<u64> {
+        self.shared.decided.subscribe()
+    }
+
+    /// How far the ledger has got, to wait for changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Tip> {
+        self.shared.watch_tip()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || work(&shared)).await
+    }
+}

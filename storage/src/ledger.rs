@@ -1,0 +1,209 @@
+//! What survives of the ledger: the rows of its state, decided batches with their certificates, proposals that may still be
+//! decided, and transactions that wait.
+//!
+//! A decided height is one atomic batch: state, receipts, batch, certificate and history change together or not at all,
+//! so that a node which is killed comes back with a height it has wholly or not. What the rows mean is the ledger's
+//! ([`angel_protocol::ledger`]); here they are bytes.
+//!
+//! # Map
+//!
+//! | where | what |
+//! |---|---|
+//! | [`LedgerView`] | the state, read by the ledger's own code |
+//! | [`decide`], [`Decision`] | writing one height |
+//! | [`genesis`] | writing height 0 |
+//! | [`decided`] | reading heights, certificates, validators, histories |
+//! | [`undecided`] | proposals, and what consensus remembers |
+//! | [`waiting`] | the mempool's rows |
+
+pub mod decided;
+pub mod undecided;
+pub mod waiting;
+
+use angel_protocol::ids::Did;
+use angel_protocol::ledger::certificate::Certificate;
+use angel_protocol::ledger::transfer::Posting;
+use angel_protocol::ledger::view::ViewError;
+use angel_protocol::ledger::{Amount, Applied, Changes, Checkpoint, Header, TransactionId, ValidatorSet, View};
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Batch, RowRefused};
+use crate::chunked::ChunkedTable;
+use crate::codec::{Cbor, Raw};
+use crate::reader::{ReadError, Reader};
+use crate::tables::{Table, TableId};
+use crate::writer::{CommitError, Writer};
+
+/// Rows of the state. A value larger than a row has more than one part; the first begins with their number.
+pub(crate) const ROWS: Table<(Vec<u8>, u8), Raw> = Table::new(TableId::LedgerRows);
+/// Decided batches, as they travelled.
+pub(crate) const BATCHES: ChunkedTable<u64> = ChunkedTable::new(TableId::LedgerBatches);
+/// Headers with certificates.
+pub(crate) const DECISIONS: Table<u64, Cbor<Decision>> = Table::new(TableId::LedgerDecisions);
+/// Validators, from a height on.
+pub(crate) const VALIDATORS: Table<u64, Cbor<ValidatorSet>> = Table::new(TableId::LedgerValidators);
+/// Movements of balances.
+pub(crate) const HISTORY: Table<(Did, u64, u32), Cbor<Movement>> = Table::new(TableId::LedgerHistory);
+/// Roots worth publishing.
+pub(crate) const CHECKPOINTS: Table<u64, Cbor<StoredCheckpoint>> = Table::new(TableId::LedgerCheckpoints);
+
+/// Bytes of a state row in one part: [`crate::limits::VALUE_BYTES_MAX`] less its version byte and the number of parts.
+const PART_BYTES: usize = crate::limits::VALUE_BYTES_MAX - 2;
+
+/// A decided height.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// What was decided.
+    pub header: Header,
+    /// That it was.
+    pub certificate: Certificate,
+    /// Who proposed it.
+    pub proposer: Did,
+    /// Transactions in the batch.
+    pub transactions: u32,
+}
+
+/// A movement of one balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Movement {
+    /// The transaction's id, 32 bytes.
+    #[serde(with = "serde_bytes")]
+    pub id: [u8; 32],
+    /// In which scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Did>,
+    /// By how much, in micro-tokens.
+    pub change: i64,
+    /// What was there afterwards.
+    pub balance: Amount,
+}
+
+/// A checkpoint as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredCheckpoint {
+    /// Root of the state.
+    #[serde(with = "serde_bytes")]
+    pub root: [u8; 32],
+    /// Transactions posted since the one before.
+    pub transactions: u64,
+    /// Root of the one before.
+    #[serde(with = "serde_bytes")]
+    pub previous: [u8; 32],
+}
+
+impl From<&Checkpoint> for StoredCheckpoint {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { root, transactions, previous, .. } = checkpoint;
+        Self { root: *root, transactions: *transactions, previous: *previous }
+    }
+}
+
+/// The ledger's state on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerView<'a>(pub &'a Reader);
+
+impl View for LedgerView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        get_row(self.0, key).map_err(|error| ViewError::Storage(error.to_string()))
+    }
+}
+
+fn get_row(reader: &Reader, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut place = (key.to_vec(), 0);
+    let Some(Raw(mut value)) = reader.get(&ROWS, &place)? else { return Ok(None) };
+    if value.is_empty() {
+        return Err(ReadError::missing(&ROWS, &place));
+    }
+    let parts = value.remove(0);
+    for part in 1..parts {
+        place.1 = part;
+        let Raw(more) = reader.get(&ROWS, &place)?.ok_or_else(|| ReadError::missing(&ROWS, &place))?;
+        value.extend_from_slice(&more);
+    }
+    Ok(Some(value))
+}
+
+/// Sets or removes a row of the state. A shorter value leaves later parts of the longer one behind, which nothing reads.
+fn put_row(batch: &mut Batch, key: &[u8], value: Option<&[u8]>) -> Result<(), RowRefused> {
+    let Some(value) = value else { return batch.delete(&ROWS, &(key.to_vec(), 0)) };
+    let mut pieces = value.chunks(PART_BYTES);
+    let first = pieces.next().unwrap_or_default();
+    let too_large = |_| RowRefused::ValueTooLarge { table: TableId::LedgerRows, bytes: value.len() };
+    let count = u8::try_from(1 + pieces.len()).map_err(too_large)?;
+    batch.put(&ROWS, &(key.to_vec(), 0), &Raw([&[count], first].concat()))?;
+    for (part, piece) in (1_u8..).zip(pieces) {
+        batch.put(&ROWS, &(key.to_vec(), part), &Raw(piece.to_vec()))?;
+    }
+    Ok(())
+}
+
+/// Everything that one decided height changes.
+///
+/// # Errors
+/// The batch would be larger than batches may be.
+pub fn decide(
+    reader: &Reader,
+    decision: Decision,
+    applied: &Applied,
+    encoded: &[u8],
+) -> Result<Batch, crate::events::TrimError> {
+    let height = applied.header.height;
+    let mut batch = Batch::new();
+    for (key, value) in &applied.changes {
+        put_row(&mut batch, key, value.as_deref())?;
+    }
+    BATCHES.put(&mut batch, &height, encoded)?;
+    batch.put(&DECISIONS, &height, &Cbor(decision))?;
+    if decided::validators(reader, height)?.as_ref() != Some(&applied.validators) {
+        batch.put(&VALIDATORS, &(height + 1), &Cbor(applied.validators.clone()))?;
+    }
+    for (number, posting) in (0_u32..).zip(&applied.postings) {
+        let Posting { id: TransactionId(id), account, tenant, change, balance } = posting.clone();
+        batch.put(&HISTORY, &(account, height, number), &Cbor(Movement { id, tenant, change, balance }))?;
+    }
+    if let Some(checkpoint) = &applied.checkpoint {
+        batch.put(&CHECKPOINTS, &height, &Cbor(checkpoint.into()))?;
+    }
+    undecided::forget_until(reader, &mut batch, height)?;
+    Ok(batch)
+}
+
+/// Writes the rows of height 0, the one that says how far the ledger is last: a half-written genesis counts as none.
+///
+/// # Errors
+/// The store fails.
+pub fn genesis(writer: &Writer, changes: &Changes, validators: &ValidatorSet) -> Result<(), GenesisError> {
+    // The rows that there is one of, the head among them, have keys of one byte.
+    let (rows, singles): (Vec<_>, Vec<_>) = changes.iter().partition(|(key, _)| key.len() > 1);
+    for chunk in rows.chunks(crate::limits::BULK_ROWS) {
+        let mut batch = Batch::new();
+        for (key, value) in chunk {
+            put_row(&mut batch, key, value.as_deref())?;
+        }
+        writer.commit(batch)?;
+    }
+    let mut batch = Batch::new();
+    for (key, value) in singles {
+        put_row(&mut batch, key, value.as_deref())?;
+    }
+    batch.put(&VALIDATORS, &1, &Cbor(validators.clone()))?;
+    writer.commit(batch)?;
+    Ok(())
+}
+
+/// Why the genesis was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisError {
+    /// A row is beyond its bounds.
+    #[error(transparent)]
+    Row(#[from] RowRefused),
+    /// The store failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+#[cfg(test)]
+mod tests;
