@@ -7,6 +7,9 @@ mod recovery;
 mod sign_up;
 mod sweep;
 
+#[cfg(test)]
+mod tests;
+
 use angel_protocol::firehose::HostingStatus;
 use angel_protocol::ids::Did;
 use angel_protocol::time::Timestamp;

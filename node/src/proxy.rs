@@ -166,6 +166,7 @@ impl Proxy {
             let service = match method.as_str() {
                 name if name.starts_with("app.bsky.") => &self.app_view,
                 name if name.starts_with("tools.ozone.") => &self.moderation,
+                "com.atproto.moderation.createReport" => &self.moderation,
                 _ => &None,
             };
             return Ok(service.clone().map(chosen));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use angel_protocol::ids::Nsid;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
 use axum::response::Response;
 
 use super::auth::Access;
@@ -31,6 +32,20 @@ pub(crate) async fn handler(State(host): State<Arc<Host>>, request: Request) -> 
     let key = host.accounts.signing_key(access.account.id()).await?;
     let sender = Sender { did: access.account.did(), key: &key };
     host.proxy.pass_on(&target, sender, &lxm, (parts.method, &parts.uri, &parts.headers), body).await
+}
+
+/// Around a method that this host serves itself unless another service is meant.
+pub(crate) async fn or_here(
+    State(host): State<Arc<Host>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, XrpcError> {
+    let lxm = request.uri().path().strip_prefix("/xrpc/").and_then(|name| name.parse::<Nsid>().ok());
+    let elsewhere = match &lxm {
+        Some(lxm) => host.proxy.target(lxm, request.headers()).await?.is_some(),
+        None => false,
+    };
+    if elsewhere { handler(State(host), request).await } else { Ok(next.run(request).await) }
 }
 
 fn bad_method() -> XrpcError {

@@ -16,6 +16,7 @@ use crate::rate_limits::count_requests;
 /// The methods.
 pub(crate) fn routes(host: Arc<Host>) -> Router {
     let limits = host.limits.clone();
+    let or_elsewhere = middleware::from_fn_with_state(Arc::clone(&host), proxied::or_here);
     let write_body = DefaultBodyLimit::max(repo::WRITE_BYTES_MAX);
     Router::new()
         .route("/xrpc/app.bsky.actor.getPreferences", get(actor::get_preferences::handler))
@@ -34,7 +35,10 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.admin.updateAccountHandle", post(admin::update_account_handle::handler))
         .route("/xrpc/com.atproto.admin.updateAccountPassword", post(admin::update_account_password::handler))
         .route("/xrpc/com.atproto.admin.updateSubjectStatus", post(admin::update_subject_status::handler))
-        .route("/xrpc/com.atproto.moderation.createReport", post(moderation::create_report::handler))
+        .route(
+            "/xrpc/com.atproto.moderation.createReport",
+            post(moderation::create_report::handler).layer(or_elsewhere),
+        )
         .route("/xrpc/com.atproto.server.activateAccount", post(server::activate_account::handler))
         .route("/xrpc/com.atproto.server.checkAccountStatus", get(server::check_account_status::handler))
         .route("/xrpc/com.atproto.server.confirmEmail", post(server::confirm_email::handler))

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::http::XrpcError;
+use crate::proxy::{is_privileged, is_protected};
 use crate::secrets::random_bytes;
 use crate::sessions::Scope;
 use crate::xrpc::auth::AnyAccess;
@@ -26,31 +27,6 @@ const LIFE_MAX: u64 = 3600;
 
 /// How long one for any method may be good, in seconds.
 const GENERAL_LIFE_MAX: u64 = 60;
-
-/// Methods for which no token is made: what they do is for this host and its owner alone.
-const PROTECTED: [&str; 18] = [
-    "com.atproto.admin.sendEmail",
-    "com.atproto.identity.requestPlcOperationSignature",
-    "com.atproto.identity.signPlcOperation",
-    "com.atproto.identity.updateHandle",
-    "com.atproto.server.activateAccount",
-    "com.atproto.server.confirmEmail",
-    "com.atproto.server.createAppPassword",
-    "com.atproto.server.deactivateAccount",
-    "com.atproto.server.getAccountInviteCodes",
-    "com.atproto.server.getSession",
-    "com.atproto.server.listAppPasswords",
-    "com.atproto.server.requestAccountDelete",
-    "com.atproto.server.requestEmailConfirmation",
-    "com.atproto.server.requestEmailUpdate",
-    "com.atproto.server.revokeAppPassword",
-    "com.atproto.server.updateEmail",
-    "com.atproto.server.refreshSession",
-    "com.atproto.server.deleteSession",
-];
-
-/// Methods for private messages, and account creation elsewhere: not for every app.
-const PRIVILEGED: [&str; 2] = ["chat.bsky.", "com.atproto.server.createAccount"];
 
 #[derive(Deserialize)]
 pub(crate) struct Query {
@@ -92,17 +68,16 @@ fn check_method(scope: Scope, method: Option<&Nsid>) -> Result<(), XrpcError> {
         let text = "the account has been taken down: it gets a token to move to another host and no other";
         Err(XrpcError::new(StatusCode::BAD_REQUEST, "InvalidToken", text))
     };
-    let Some(method) = method.map(Nsid::as_str) else {
+    let Some(method) = method else {
         return if scope == Scope::TakenDown { leaving() } else { Ok(()) };
     };
-    if PROTECTED.contains(&method) {
+    if is_protected(method) {
         return Err(XrpcError::invalid_request(format!("no service token is made for {method}")));
     }
-    let privileged = PRIVILEGED.iter().any(|prefix| method.starts_with(prefix));
-    if scope == Scope::AppPassword && privileged {
+    if scope == Scope::AppPassword && is_privileged(method) {
         return Err(XrpcError::invalid_request(format!("this app password gives no service token for {method}")));
     }
-    if scope == Scope::TakenDown && method != "com.atproto.server.createAccount" {
+    if scope == Scope::TakenDown && method.as_str() != "com.atproto.server.createAccount" {
         return leaving();
     }
     Ok(())
