@@ -42,8 +42,8 @@ use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
 use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
-use crate::ledger::Ledger;
 use crate::ledger::genesis::GenesisError;
+use crate::ledger::{self, Ledger};
 use crate::lifecycle::Lifecycle;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::mail::{Smtp, SmtpError};
@@ -431,6 +431,8 @@ impl Disk {
     fn open(root: PathBuf, genesis: Option<PathBuf>, admin_password: Option<String>) -> Result<Self, StartError> {
         let data_dir = DataDir::open(&root)?;
         if let Some(path) = genesis {
+            // One that cannot be used is not kept.
+            ledger::genesis::read(&path)?;
             data_dir.take_genesis(&path)?;
         }
         let password = AdminPassword::load(data_dir.layout(), admin_password)?;

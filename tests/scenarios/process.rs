@@ -10,6 +10,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use angel_harness::binary::{Daemon, Launch, PATIENCE, command, verb};
+use angel_protocol::crypto::NodeKey;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -79,7 +80,7 @@ fn it_starts_on_an_empty_directory_and_says_how_to_reach_it() -> Result<()> {
     let status: Value = serde_json::from_slice(&status.stdout)?;
     assert_eq!(status["node"]["did"], daemon.facts()["did"]);
     // Alone, and saying so.
-    let services = serde_json::json!({ "federation": "off", "identity": "ok", "storage": "ok" });
+    let services = serde_json::json!({ "consensus": "ok", "federation": "off", "identity": "ok", "storage": "ok" });
     assert_eq!(status["health"]["services"], services);
     assert!(daemon.stop()?.success());
     Ok(())
@@ -110,7 +111,8 @@ fn idle_it_stays_small() -> Result<()> {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the resident size")?;
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
     println!("resident after the start: {} KiB", kib);
-    assert!(kib < 60 << 10, "{kib} KiB");
+    // An unoptimised build, whose code alone is large.
+    assert!(kib < 80 << 10, "{kib} KiB");
     Ok(())
 }
 
@@ -425,9 +427,17 @@ fn a_genesis_is_taken_once() -> Result<()> {
     let launch = || Launch::in_dir(&data_dir).args(["--genesis".as_ref(), genesis.as_os_str()]);
     assert_refused(&launch().fail()?, &data_dir, 4, &["genesis.json"]);
     fs::write(&genesis, "{\"network\":\"angel\"}")?;
+    assert_refused(&launch().fail()?, &data_dir, 4, &["is no genesis"]);
+    let found = |tokens: &str| {
+        let (file, wallet) = (genesis.display().to_string(), format!("{}={tokens}", dir.path().join("key").display()));
+        let validator = format!("{}=validator-001", NodeKey::from_seed(&[1; 32]).did());
+        let words = ["network", "create", &file, "--network", "angel", "--validator", &validator, "--wallet", &wallet];
+        verb(&data_dir, &words)
+    };
+    assert!(found("1")?.status.success());
     assert!(launch().start()?.stop()?.success());
     assert!(launch().start()?.stop()?.success());
-    fs::write(&genesis, "{\"network\":\"other\"}")?;
+    assert!(found("2")?.status.success());
     assert_refused(&launch().fail()?, &data_dir, 4, &["cannot change its genesis"]);
     Ok(())
 }

@@ -162,8 +162,10 @@ impl From<StartError> for Failure {
 impl From<GenesisError> for Failure {
     fn from(error: GenesisError) -> Self {
         let code = match &error {
-            GenesisError::File { .. } | GenesisError::Syntax { .. } | GenesisError::Invalid(_) => Code::DataDir,
-            GenesisError::OtherNetwork { .. } => Code::Config,
+            GenesisError::File { .. }
+            | GenesisError::Syntax { .. }
+            | GenesisError::Invalid(_)
+            | GenesisError::OtherNetwork { .. } => Code::Config,
             GenesisError::DataDir(_) | GenesisError::Changed { .. } => Code::DataDir,
             GenesisError::Write(_) | GenesisError::Read(_) | GenesisError::Ledger(_) => Code::DamagedData,
         };

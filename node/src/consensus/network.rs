@@ -32,8 +32,8 @@ use crate::network::{Acceptance, Gossip, Handle, PeerId, PublishError, Stopped, 
 /// Bytes of a gossip message: a part with its framing.
 pub(crate) const GOSSIP_BYTES_MAX: usize = angel_protocol::limits::PART_BYTES_MAX + 4096;
 
-/// Events that may wait for the engine: a burst of parts of a full batch, and a round of a hundred validators.
-const EVENTS_MAX: usize = 4096;
+/// Events that may wait for the engine: some rounds of a hundred validators, and the parts of a few full batches.
+const EVENTS_MAX: usize = 1024;
 
 /// How long telling a peer where we are may take.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
