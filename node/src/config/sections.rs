@@ -209,8 +209,8 @@ section! {
         /// The engine of a new data directory: "sled" or "fjall". An existing one keeps its engine until
         /// `angel storage convert`.
         engine: EngineKind = EngineKind::Sled,
-        /// Memory meant for the store; it grows towards it with use.
-        memory: ByteSize = ByteSize::from_mib(256),
+        /// Memory meant for the store; it grows towards it with use. More makes a large store read faster.
+        memory: ByteSize = ByteSize::from_mib(64),
     }
 }
 
