@@ -1,7 +1,7 @@
 //! Blobs: files named by what is in them, with rows that say whose they are.
 //!
 //! A file is on disk, under its name, before its row is written, and its row is on disk before the upload is answered.
-//! A file goes after its last row has been gone for a while ([`sweep`]). The rows, and what records have to do with them,
+//! A file goes after its last row has been gone for a while (`sweep`). The rows, and what records have to do with them,
 //! are `angel_storage::blobs`; nothing here knows HTTP or records.
 
 mod files;

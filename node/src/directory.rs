@@ -199,7 +199,7 @@ impl Directory {
         }
     }
 
-    /// Up to `count` operations accepted after `after`, in the order they were accepted; at most [`EXPORT_MAX`].
+    /// Up to `count` operations accepted after `after`, in the order they were accepted; at most `EXPORT_MAX`.
     ///
     /// # Errors
     /// [`DirectoryError::NotKept`] when the directory is an outside one.

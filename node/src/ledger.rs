@@ -1,6 +1,6 @@
 //! The ledger as the rest of the node sees it: submitting, waiting for outcomes, reading balances, proofs and heights.
 //!
-//! Everything read here was decided and is durable. Deciding is [`crate::consensus`]'s; what waits is
+//! Everything read here was decided and is durable. Deciding is `crate::consensus`'s; what waits is
 //! [`crate::mempool`]'s.
 //!
 //! # Map

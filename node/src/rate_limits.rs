@@ -22,7 +22,7 @@ use crate::http::XrpcError;
 pub(crate) use self::layer::{ClientAddress, HEADERS, count_requests};
 use self::window::{Windows, note};
 
-/// What is counted. The order is that of [`RULES`].
+/// What is counted. The order is that of `RULES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// Requests of one address.

@@ -3,8 +3,8 @@
 //! What a commit is, `angel_protocol::repo` decides; how it is stored, `angel_storage::repos`. Here the two meet: a
 //! write is made into a commit under its account's lock, handed to the store as one batch, and answered when the batch
 //! is durable. The lock is free again as soon as the batch is handed over, so that the next write need not wait for the
-//! disk; until then what is on its way lies in memory ([`cache`]). Readers take no lock. A reader that needs a whole
-//! repository says so, and superseded blocks are kept until it has finished ([`export`]).
+//! disk; until then what is on its way lies in memory (`cache`). Readers take no lock. A reader that needs a whole
+//! repository says so, and superseded blocks are kept until it has finished (`export`).
 //!
 //! Nothing here knows HTTP, sessions or lexicons: whoever writes has been authenticated, and records have been checked.
 

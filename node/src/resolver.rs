@@ -7,7 +7,7 @@
 //! | a handle under a domain of this host | the accounts alone |
 //! | any other handle | the texts at `_atproto.HANDLE`, then `https://HANDLE/.well-known/atproto-did` |
 //!
-//! Hosts that others named are reached through the guarded [`Fetcher`]. Answers are kept for a while: an old one is
+//! Hosts that others named are reached through the guarded `Fetcher`. Answers are kept for a while: an old one is
 //! given at once and renewed behind the back of whoever asked, a "no" is kept for a minute. The node's own rows are read
 //! each time, so what a hosted account changed is true at once.
 

@@ -91,10 +91,10 @@ pub enum ImportRefused {
     /// A record is no map.
     #[error("the record at {0} is no object")]
     NotAnObject(MstKey),
-    /// A path is longer than [`PATH_BYTES_MAX`].
+    /// A path is longer than `PATH_BYTES_MAX`.
     #[error("a path has {0} bytes; at most {PATH_BYTES_MAX} are taken over")]
     PathTooLong(usize),
-    /// More collections than [`COLLECTIONS_MAX`].
+    /// More collections than `COLLECTIONS_MAX`.
     #[error("the repository has more than {COLLECTIONS_MAX} collections")]
     TooManyCollections,
     /// Blocks could not be put aside.
