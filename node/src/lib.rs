@@ -79,4 +79,5 @@ mod storage;
 pub mod takedowns;
 pub mod tasks;
 pub mod telemetry;
+pub mod tenants;
 mod xrpc;

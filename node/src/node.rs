@@ -350,6 +350,9 @@ impl Node {
         };
         let sweeping = lifecycle.clone();
         spawner.spawn("accounts", |stop| sweeping.run_sweep(stop));
+        let opening = parts::tenants(&store);
+        let tenants = tokio::task::spawn_blocking(opening).await??;
+        spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -369,6 +372,7 @@ impl Node {
             preferences,
             reports,
             takedowns,
+            tenants,
             passwords,
             limits: RateLimits::new(&config.http),
             admin_password: Arc::clone(&password),

@@ -25,6 +25,7 @@
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
+//! | [`tenants`] | who may do what in a business, how much it may use, and what it begins with |
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 
 pub mod backoff;
@@ -47,5 +48,6 @@ pub mod mempool;
 pub mod plc;
 pub mod repo;
 pub mod service_auth;
+pub mod tenants;
 pub mod time;
 pub mod wire;

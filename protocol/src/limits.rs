@@ -271,3 +271,28 @@ pub const ASSEMBLIES_BYTES_MAX: usize = 8 * BATCH_ENCODED_BYTES_MAX;
 
 /// Largest proof of a ledger row, in bytes: a certificate of a hundred validators, a row, and the way to the root.
 pub const PROOF_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest short name of a tenant, in bytes: a label of a handle under this host's domain. The AT Protocol reference host
+/// gives out names of at most 18 characters, and its clients expect no more.
+pub const TENANT_SLUG_BYTES_MAX: usize = 18;
+
+/// Tenants of one node: as many as it has accounts (architecture: 10,000).
+pub const TENANTS_MAX: usize = 10_000;
+
+/// Memberships on one node, all tenants together: they lie in memory, at about 150 bytes each.
+pub const TENANT_MEMBERS_MAX: usize = 250_000;
+
+/// Open invitations of one tenant. More are a mistake, or somebody who sends mail.
+pub const TENANT_INVITATIONS_MAX: usize = 1_000;
+
+/// Longest message with an invitation, in bytes (`records.md` 5.2: 1,000 graphemes).
+pub const INVITATION_MESSAGE_BYTES_MAX: usize = 10_000;
+
+/// How long an invitation holds when nobody says (INV-02).
+pub const INVITATION_DEFAULT: Duration = Duration::from_hours(7 * 24);
+
+/// How long an invitation holds at most (INV-02).
+pub const INVITATION_MAX: Duration = Duration::from_hours(90 * 24);
+
+/// Entries of a provisioning log: it is part of the tenant's row, which has room for 16 KiB. A run has about ten.
+pub const PROVISIONING_LOG_MAX: usize = 40;

@@ -20,6 +20,7 @@
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`plc`] | the embedded did:plc directory |
+//! | [`tenants`] | businesses: who belongs to them, what they used, what was done |
 //! | [`engine`] | what must an engine do, and which are there? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
 //! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |
@@ -67,6 +68,7 @@ pub mod repos;
 pub mod stats;
 pub mod store;
 pub mod tables;
+pub mod tenants;
 pub mod verify;
 pub mod writer;
 

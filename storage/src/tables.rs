@@ -76,6 +76,12 @@ catalogue! {
     0x47 LedgerUndecided "ledger_undecided": "height, value, part" => "a proposed batch that may be decided", by "consensus, dropped once the height is decided";
     0x48 Mempool "mempool": "transaction, part" => "a transaction that waits to be decided", by "the mempool";
     0x49 LedgerNotes "ledger_notes": "name" => "what consensus remembers about itself", by "consensus";
+    0x50 Tenants "tenants": "account" => "an account that is a business", by "the tenants";
+    0x51 TenantsBySlug "tenants_by_slug": "short name" => "its account", by "the batch of the tenant";
+    0x52 TenantMembers "tenant_members": "account, DID" => "that somebody belongs to the tenant, and as what", by "the tenants";
+    0x53 TenantInvitations "tenant_invitations": "account, digest of the token" => "that somebody may join the tenant", by "the tenants";
+    0x54 TenantUsage "tenant_usage": "account, month" => "what the tenant used in it", by "the tenants";
+    0x55 TenantAudit "tenant_audit": "account, number" => "what was done to the tenant, by whom", by "the batch of what was done";
 }
 
 /// A table as the catalogue describes it.

@@ -87,6 +87,7 @@ impl Check {
         own.extend(crate::accounts::checks());
         own.extend(crate::blobs::checks());
         own.extend(crate::plc::checks());
+        own.extend(crate::tenants::checks());
         own
     }
 }

@@ -10,6 +10,7 @@ use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
 use angel_storage::Store;
+use angel_storage::reader::ReadError;
 use tokio::sync::mpsc;
 
 use crate::accounts::{Accounts, AccountsOpenError};
@@ -38,6 +39,7 @@ use crate::repos::{RepoError, Repos};
 use crate::resolver;
 use crate::sessions::Sessions;
 use crate::takedowns::Takedowns;
+use crate::tenants::Tenants;
 use crate::xrpc::host::Service;
 
 /// The network's part of the configuration.
@@ -260,6 +262,12 @@ impl AccountRooms {
             Ok(Self { accounts, sessions, passwords, mail, invites, preferences, reports, takedowns })
         }
     }
+}
+
+/// How the tenants are read, which blocks.
+pub(super) fn tenants(store: &Store) -> impl FnOnce() -> Result<Tenants, ReadError> + use<> {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    move || Tenants::open(reader, writer)
 }
 
 /// How the repositories are opened, which blocks.

@@ -25,6 +25,7 @@ use crate::resolver::Resolver;
 use crate::secrets::AdminPassword;
 use crate::sessions::Sessions;
 use crate::takedowns::Takedowns;
+use crate::tenants::Tenants;
 
 /// The handles that methods act through. Shared by all requests.
 pub(crate) struct Host {
@@ -62,6 +63,8 @@ pub(crate) struct Host {
     pub(crate) reports: Reports,
     /// Records and blobs that the operator took down.
     pub(crate) takedowns: Takedowns,
+    /// Which of them are businesses, and who may do what there.
+    pub(crate) tenants: Tenants,
     /// Hashes passwords.
     pub(crate) passwords: Passwords,
     /// How often is too often.

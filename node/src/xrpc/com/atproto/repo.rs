@@ -17,7 +17,7 @@ use std::sync::Arc;
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, Did, Tid};
 use angel_protocol::limits::COMMIT_CAR_BYTES_MAX;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -46,6 +46,9 @@ impl From<Made> for CommitView {
 /// The account that is named, if it is the caller's own: nobody writes into another's repository.
 async fn own(host: &Host, access: &ActiveAccess, repo: &AtIdentifier) -> Result<Account, XrpcError> {
     let ActiveAccess(access) = access;
+    if !host.tenants.takes_writes(access.account.did()) {
+        return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", "the tenant is suspended or archived"));
+    }
     let named = match repo {
         AtIdentifier::Did(did) if did == access.account.did() => return Ok(access.account.clone()),
         other => host.accounts.find(other).await?,
