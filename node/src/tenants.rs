@@ -23,7 +23,7 @@ use angel_protocol::tenants::{
     MembershipStatus, Month, Permission, Permissions, Role, Slug, TenantStatus, Usage, role,
 };
 use angel_storage::reader::ReadError;
-use angel_storage::tenants::{self, AuditRow, MembershipRow, TenantRow};
+use angel_storage::tenants::{self, AuditRow, MembershipRow, StoredTenant, TenantRow};
 use angel_storage::{AccountId, Reader, Writer};
 use tokio_util::sync::CancellationToken;
 
@@ -117,7 +117,7 @@ impl Tenants {
         let mut roster = Roster::default();
         let mut counters = Counters::default();
         let month = Month::of(clock::now());
-        for (id, row, members) in tenants::all(&reader)? {
+        for StoredTenant { id, row, members } in tenants::all(&reader)? {
             counters.load(id, tenants::usage(&reader, id, month)?);
             roster.insert(id, row, members.into_iter().collect());
         }

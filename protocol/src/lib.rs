@@ -25,6 +25,7 @@
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
+//! | [`rules`] | what holds for a record of ours beyond its schema: who holds it, who sees it, what the node computes |
 //! | [`tenants`] | who may do what in a business, how much it may use, and what it begins with |
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 
@@ -47,6 +48,7 @@ pub mod membership;
 pub mod mempool;
 pub mod plc;
 pub mod repo;
+pub mod rules;
 pub mod service_auth;
 pub mod tenants;
 pub mod time;

@@ -72,6 +72,17 @@ impl Row for TenantRow {
     const VERSION: u8 = 1;
 }
 
+/// A tenant with everybody who belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTenant {
+    /// Its account.
+    pub id: AccountId,
+    /// Its row.
+    pub row: TenantRow,
+    /// Its members.
+    pub members: Vec<(Did, MembershipRow)>,
+}
+
 /// An entry of the provisioning log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRow {
@@ -198,7 +209,7 @@ fn stage_remove_all<B: Key + Clone, V: codec::StoredValue>(
 ///
 /// # Errors
 /// The engine fails, or a row cannot be read.
-pub fn all(reader: &Reader) -> Result<Vec<(AccountId, TenantRow, Vec<(Did, MembershipRow)>)>, ReadError> {
+pub fn all(reader: &Reader) -> Result<Vec<StoredTenant>, ReadError> {
     let mut tenants = Vec::new();
     let mut last = None;
     loop {
@@ -209,7 +220,7 @@ pub fn all(reader: &Reader) -> Result<Vec<(AccountId, TenantRow, Vec<(Did, Membe
         };
         last = page.rows.last().map(|(id, _)| *id);
         for (id, row) in page.rows {
-            tenants.push((id, row, crate::accounts::all_of(reader, &TENANT_MEMBERS, id)?));
+            tenants.push(StoredTenant { id, row, members: crate::accounts::all_of(reader, &TENANT_MEMBERS, id)? });
         }
         if !page.more {
             return Ok(tenants);
@@ -325,7 +336,8 @@ mod tests {
         stage_remove(reader, &mut batch, AccountId(1)).expect("reads");
         writer.commit(batch).expect("commits");
         let left = all(reader).expect("reads");
-        assert_eq!(left, [(AccountId(2), tenant("two"), vec![(person, member())])]);
+        let two = StoredTenant { id: AccountId(2), row: tenant("two"), members: vec![(person, member())] };
+        assert_eq!(left, [two]);
         assert_eq!(reader.scan(&TENANT_USAGE).page(10).expect("reads").rows.len(), 1);
         assert_eq!(reader.scan(&TENANTS_BY_SLUG).page(10).expect("reads").rows.len(), 1);
     }

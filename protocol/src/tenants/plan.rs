@@ -142,7 +142,7 @@ impl Plan {
     /// Whether the plan has the feature; each has those of the smaller ones.
     #[must_use]
     pub fn has(self, feature: Feature) -> bool {
-        self >= feature.from_plan()
+        self >= feature.smallest_plan()
     }
 
     /// Whether the hourly engine runs for it (USE-05).
@@ -233,7 +233,7 @@ impl Feature {
     }
 
     /// The smallest plan that has it (USE-04).
-    const fn from_plan(self) -> Plan {
+    const fn smallest_plan(self) -> Plan {
         match self {
             Self::Projects => Plan::Free,
             Self::Crm | Self::Branding => Plan::Starter,

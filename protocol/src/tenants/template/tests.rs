@@ -69,7 +69,7 @@ fn references_lead_to_records_that_come_before() {
             let mut found = Vec::new();
             texts(record, &mut found);
             for uri in found.iter().filter(|text| text.starts_with("at://")) {
-                assert!(known.contains(&(*uri).to_owned()), "{path} refers to {uri}");
+                assert!(known.contains(*uri), "{path} refers to {uri}");
             }
             known.insert(format!("at://{tenant}/{path}"));
         }

@@ -1,0 +1,350 @@
+//! The rules of this network's collections: what holds for a record beyond its lexicon, in one place for every way in
+//! which a record can be written (network specification, `records.md` 1.1 and 1.5, section 12).
+//!
+//! | rule | refusal |
+//! |---|---|
+//! | the record is held by whom its collection says | [`Refused::HeldIn`], [`Refused::OtherTenant`] |
+//! | it is written by whom its collection says | [`Refused::NotByClients`] |
+//! | what is for certain people stays out of public repositories | [`Refused::NotPublic`], [`Refused::VisibilityUnknown`] |
+//! | references stay within the tenant, and a public record names nobody's private one | [`Refused::CrossTenant`], [`Refused::PrivateReference`] |
+//! | computed fields are the node's ([`computed`]) | [`Refused::Computed`] |
+//! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
+//!
+//! Whoever writes first asks [`asks`] what has to be found out, finds it out, and then calls [`judge`], which refuses by
+//! name and path or leaves the record as it is to be stored. Which collection has which rule stands in
+//! `lexicons/flags.json`; the few that code alone can say are in [`TABLE`]. A collection of another network has no rules
+//! here.
+
+pub mod computed;
+pub mod secrets;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::data::Value;
+use crate::ids::{AtIdentifier, AtUri, Did, Handle, Nsid};
+use crate::lexicon::Schemas;
+use crate::lexicon::flags::{Class, Collection, FieldPath, Flags, Holder, Visibility, Writer};
+use crate::tenants::Permission;
+use crate::time::Timestamp;
+
+pub use self::table::{Elsewhere, Rule, TABLE};
+
+/// Where a record is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a public repository.
+    Public,
+    /// In the permissioned store.
+    Permissioned,
+}
+
+/// How a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum By {
+    /// By a plain record write.
+    Client,
+    /// By a method that checks more than the record.
+    Procedure,
+    /// By the node itself.
+    Node,
+}
+
+/// A record that is about to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// In whose repository, or whose partition of the permissioned store.
+    pub repo: &'a Did,
+    /// What that is: a tenant, a person, or the node with its operator.
+    pub holder: Holder,
+    /// Who writes: the owner of the repository, or a member of the tenant.
+    pub author: &'a Did,
+    /// The collection.
+    pub collection: &'a Nsid,
+    /// Where it is to be kept.
+    pub place: Place,
+    /// How it is written.
+    pub by: By,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What has to be known besides the record.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Of each record that [`asks`] named, whether it is public; what cannot be found out is left out.
+    pub public: BTreeMap<String, bool>,
+    /// For what another record decides ([`Elsewhere`]), whether it says that this one is public.
+    pub elsewhere: Option<bool>,
+    /// The handle of the repository.
+    pub handle: Option<Handle>,
+}
+
+/// Why a record is not written. A path is a JSON pointer into it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Records of the collection belong elsewhere.
+    #[error("records of {collection} are held by {}, not by {}", holders(expected), holder_name(*found))]
+    HeldIn {
+        /// The collection.
+        collection: Nsid,
+        /// Who holds them.
+        expected: Vec<Holder>,
+        /// Whose repository it is.
+        found: Holder,
+    },
+    /// The record says that it is of another tenant than the one that holds it.
+    #[error("/tenant: the record is held by {holder}, so its tenant is {holder}")]
+    OtherTenant {
+        /// The tenant that holds it.
+        holder: Did,
+    },
+    /// Records of the collection are written in other ways.
+    #[error("records of {0} are written by the node, not by clients")]
+    NotByClients(Nsid),
+    /// The record is for certain people.
+    #[error("{}: such a record of {collection} is for certain people only, and a repository is public", place(path))]
+    NotPublic {
+        /// The collection.
+        collection: Nsid,
+        /// What decides it; empty for the collection as a whole.
+        path: String,
+    },
+    /// Whether the record may be public depends on one that cannot be read.
+    #[error(
+        "{path}: whether {uri} is public cannot be found out, and so this record is not written into a public repository"
+    )]
+    VisibilityUnknown {
+        /// Where it is referred to.
+        path: String,
+        /// What is referred to.
+        uri: String,
+    },
+    /// A record of one tenant refers to one of another.
+    #[error("{path}: refers to a record of {other}, and records of {tenant} refer to their own tenant's alone")]
+    CrossTenant {
+        /// Where.
+        path: String,
+        /// The tenant of the record.
+        tenant: Did,
+        /// Whose record is referred to.
+        other: AtIdentifier,
+    },
+    /// A public record refers to somebody else's private one, whose existence alone may be private.
+    #[error("{path}: a public record does not refer to a private record of somebody else")]
+    PrivateReference {
+        /// Where.
+        path: String,
+    },
+    /// A field that is the node's.
+    #[error("{path}: the node writes this field itself")]
+    Computed {
+        /// Which.
+        path: String,
+    },
+    /// An amount that cannot be, or that a sum has no room for.
+    #[error("{path}: the amounts do not add up")]
+    Amount {
+        /// Which.
+        path: String,
+    },
+    /// What looks like a password or a key.
+    #[error("{path}: this looks like {kind}; records hold the names of secrets, never secrets")]
+    Secret {
+        /// Where.
+        path: String,
+        /// Of which kind.
+        kind: &'static str,
+    },
+}
+
+/// What an empty path means, for people.
+fn place(path: &str) -> &str {
+    if path.is_empty() { "the record" } else { path }
+}
+
+const fn holder_name(holder: Holder) -> &'static str {
+    match holder {
+        Holder::Node => "a node",
+        Holder::Operator => "the operator",
+        Holder::Tenant => "a tenant",
+        Holder::User => "a person",
+    }
+}
+
+fn holders(holders: &[Holder]) -> String {
+    holders.iter().map(|holder| holder_name(*holder)).collect::<Vec<_>>().join(" or ")
+}
+
+/// The record URIs of which has to be known whether they are public before [`judge`] can say whether this record may be.
+/// Empty for most.
+#[must_use]
+pub fn asks(write: &Write<'_>, record: &Value) -> Vec<String> {
+    let Some(rules) = Flags::builtin().collection(write.collection.as_str()) else { return Vec::new() };
+    match (write.place, rules.visibility(record, write.now)) {
+        (Place::Public, Visibility::Depends { follows, .. }) => {
+            let found = follows.iter().flat_map(|field| targets(field, record).into_iter().map(str::to_owned));
+            found.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What a member of a tenant must be allowed to do to write records of `collection` for it; `None` for collections that
+/// no role opens to plain writes.
+#[must_use]
+pub fn permission(collection: &str) -> Option<Permission> {
+    let rules = Flags::builtin().collection(collection)?;
+    let of_tenant = rules.held_in.contains(&Holder::Tenant) && rules.writer == Writer::Holder;
+    of_tenant.then(|| table::permission(collection))
+}
+
+/// Judges a record of any collection and completes it: fields that the node computes are filled in. `before` is what is
+/// there now.
+///
+/// # Errors
+/// [`Refused`], by the first rule that is broken; the record is not to be written then.
+pub fn judge(write: &Write<'_>, record: &mut Value, before: Option<&Value>, facts: &Facts) -> Result<(), Refused> {
+    let Some(rules) = Flags::builtin().collection(write.collection.as_str()) else { return Ok(()) };
+    check_holder(write, rules)?;
+    check_writer(write, rules)?;
+    if write.place == Place::Public {
+        check_public(write, rules, record, facts)?;
+    }
+    check_references(write, rules, record)?;
+    if let Some((path, kind)) = secrets::find(record) {
+        return Err(Refused::Secret { path, kind });
+    }
+    computed::complete(write, rules, record, before, facts)
+}
+
+/// Whether records of the collection may be taken away this way.
+///
+/// # Errors
+/// [`Refused::NotByClients`].
+pub fn judge_removal(collection: &Nsid, by: By) -> Result<(), Refused> {
+    match Flags::builtin().collection(collection.as_str()) {
+        Some(rules) if !may_write(rules.writer, by) => Err(Refused::NotByClients(collection.clone())),
+        _ => Ok(()),
+    }
+}
+
+const fn may_write(writer: Writer, by: By) -> bool {
+    match writer {
+        Writer::Holder => true,
+        Writer::Procedure => matches!(by, By::Procedure | By::Node),
+        Writer::Node => matches!(by, By::Node),
+    }
+}
+
+/// A tenant is an account like any other, so it holds what people hold too; the node's account holds what is its
+/// operator's.
+fn check_holder(write: &Write<'_>, rules: &Collection) -> Result<(), Refused> {
+    let fits = rules.held_in.iter().any(|holder| match (write.holder, holder) {
+        (Holder::Node | Holder::Operator, Holder::Node | Holder::Operator) => true,
+        (_, Holder::User) => true,
+        (found, expected) => found == *expected,
+    });
+    if fits {
+        return Ok(());
+    }
+    Err(Refused::HeldIn { collection: write.collection.clone(), expected: rules.held_in.clone(), found: write.holder })
+}
+
+fn check_writer(write: &Write<'_>, rules: &Collection) -> Result<(), Refused> {
+    if may_write(rules.writer, write.by) { Ok(()) } else { Err(Refused::NotByClients(write.collection.clone())) }
+}
+
+fn check_public(write: &Write<'_>, rules: &Collection, record: &Value, facts: &Facts) -> Result<(), Refused> {
+    let not_public = |path: String| Refused::NotPublic { collection: write.collection.clone(), path };
+    match rules.visibility(record, write.now) {
+        Visibility::Public => Ok(()),
+        Visibility::Permissioned => {
+            let decides = rules.public_when.iter().filter(|_| rules.class == Class::Conditional);
+            let failed = decides.map(|condition| &condition.field).find(|field| {
+                // The condition that fails, found by asking each for itself.
+                let alone = rules.public_when.iter().filter(|one| one.field == **field).cloned().collect();
+                let alone = Collection { public_when: alone, ..rules.clone() };
+                alone.visibility(record, write.now) == Visibility::Permissioned
+            });
+            Err(not_public(failed.map(pointer).unwrap_or_default()))
+        }
+        Visibility::Depends { follows, elsewhere } => {
+            for field in follows {
+                for uri in targets(field, record) {
+                    match facts.public.get(uri) {
+                        Some(true) => {}
+                        Some(false) => return Err(not_public(pointer(field))),
+                        None => return Err(Refused::VisibilityUnknown { path: pointer(field), uri: uri.to_owned() }),
+                    }
+                }
+            }
+            let by_rule = table::of(write.collection.as_str()).and_then(|rule| rule.elsewhere);
+            match (elsewhere, by_rule) {
+                (None, _) | (Some(_), Some(Elsewhere::Writer)) => Ok(()),
+                (Some(_), Some(Elsewhere::Record { default })) if facts.elsewhere.unwrap_or(default) => Ok(()),
+                _ => Err(not_public(String::new())),
+            }
+        }
+    }
+}
+
+/// The records to which a field refers, directly or by a strong reference.
+fn targets<'v>(field: &FieldPath, record: &'v Value) -> Vec<&'v str> {
+    let found = field.find(record).into_iter();
+    let uri = |value: &'v Value| value.as_str().or_else(|| value.get("uri").and_then(Value::as_str));
+    found.filter_map(uri).collect()
+}
+
+/// The tenant within which the record's references have to stay; `None` where they may lead anywhere.
+fn scope(write: &Write<'_>, rules: &Collection, record: &Value) -> Result<Option<Did>, Refused> {
+    let named = record.get("tenant").and_then(Value::as_str).and_then(|text| text.parse::<Did>().ok());
+    if write.holder == Holder::Tenant && rules.held_in.contains(&Holder::Tenant) {
+        return match named {
+            Some(named) if named != *write.repo => Err(Refused::OtherTenant { holder: write.repo.clone() }),
+            _ => Ok(Some(write.repo.clone())),
+        };
+    }
+    if named.is_some() {
+        return Ok(named);
+    }
+    let field = table::of(write.collection.as_str()).and_then(|rule| rule.scope);
+    let uri = field.and_then(|field| record.get(field)).and_then(Value::as_str);
+    let authority = uri.and_then(|uri| uri.parse::<AtUri>().ok()).map(|uri| uri.authority().clone());
+    Ok(match authority {
+        Some(AtIdentifier::Did(did)) => Some(did),
+        _ => None,
+    })
+}
+
+fn check_references(write: &Write<'_>, rules: &Collection, record: &Value) -> Result<(), Refused> {
+    let tenant = scope(write, rules, record)?;
+    let Some(schema) = Schemas::builtin().record(write.collection.as_str()) else { return Ok(()) };
+    for reference in schema.references(record) {
+        let Ok(uri) = reference.uri.parse::<AtUri>() else { continue };
+        let Some(target) = uri.collection().and_then(|nsid| Flags::builtin().collection(nsid.as_str())) else {
+            continue;
+        };
+        let other = uri.authority();
+        let is_of = |did: &Did| matches!(other, AtIdentifier::Did(authority) if authority == did);
+        let path = || reference.path.to_string();
+        if let Some(tenant) = &tenant
+            && target.held_in == [Holder::Tenant]
+            && !is_of(tenant)
+        {
+            return Err(Refused::CrossTenant { path: path(), tenant: tenant.clone(), other: other.clone() });
+        }
+        if write.place == Place::Public && target.class == Class::Permissioned && !is_of(write.repo) {
+            return Err(Refused::PrivateReference { path: path() });
+        }
+    }
+    Ok(())
+}
+
+/// A field as a JSON pointer, with `-` for "each element".
+fn pointer(field: &FieldPath) -> String {
+    field.steps().fold(String::new(), |path, (name, each)| format!("{path}/{name}{}", if each { "/-" } else { "" }))
+}
