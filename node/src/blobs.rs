@@ -108,7 +108,7 @@ impl Blobs {
         self.0.size_max
     }
 
-    /// The blob, if a record of the account names it and the operator did not take it down.
+    /// The blob, if a public record of the account names it and the operator did not take it down.
     ///
     /// # Errors
     /// The store or the file cannot be read.
@@ -120,7 +120,7 @@ impl Blobs {
     fn get_blocking(&self, account: AccountId, cid: Cid) -> Result<Option<Blob>, BlobError> {
         let reader = &self.0.reader;
         let Some(row) = blobs::get(reader, account, cid)? else { return Ok(None) };
-        if !blobs::is_named(reader, account, cid)? || blobs::is_taken_down(reader, account, cid)? {
+        if !blobs::is_public(reader, account, cid)? || blobs::is_taken_down(reader, account, cid)? {
             return Ok(None);
         }
         let (path, mut file) = self.0.files.read(cid)?;

@@ -30,6 +30,7 @@
 //! | `blocking` | work that blocks, off the async workers |
 //! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
 //! | [`repos`] | the repositories of accounts: written, read, exported, imported |
+//! | [`permissioned`] | private data: spaces, and what hosted accounts write into them |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
 //! | [`telemetry`] | the log |
 //! | [`cli`] | the command line |
@@ -67,6 +68,7 @@ pub mod mempool;
 pub mod network;
 pub mod node;
 pub mod passwords;
+pub mod permissioned;
 pub mod preferences;
 mod proxy;
 pub mod rate_limits;

@@ -127,6 +127,12 @@ impl NewRecord {
         self.block.cid()
     }
 
+    /// Its canonical bytes with its CID.
+    #[must_use]
+    pub const fn block(&self) -> &Block {
+        &self.block
+    }
+
     /// How long it is, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

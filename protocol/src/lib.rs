@@ -22,6 +22,7 @@
 //! | [`did_document`] | what a DID document says |
 //! | [`hosted_handle`] | which handles does a host give out? |
 //! | [`service_auth`] | which service speaks for which account, and what about |
+//! | [`permissioned`] | private data: spaces, permissioned repositories, who may read them |
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
@@ -46,6 +47,7 @@ pub mod lexicon;
 pub mod limits;
 pub mod membership;
 pub mod mempool;
+pub mod permissioned;
 pub mod plc;
 pub mod repo;
 pub mod rules;

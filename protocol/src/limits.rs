@@ -296,3 +296,51 @@ pub const INVITATION_MAX: Duration = Duration::from_hours(90 * 24);
 
 /// Entries of a provisioning log: it is part of the tenant's row, which has room for 16 KiB. A run has about ten.
 pub const PROVISIONING_LOG_MAX: usize = 40;
+/// Longest URI of a record in a space, in bytes: that of an AT URI, whose form it has.
+pub const SPACE_URI_BYTES_MAX: usize = AT_URI_BYTES_MAX;
+
+/// Longest key of a space, in bytes (proposal 0016, "Space key").
+pub const SPACE_KEY_BYTES_MAX: usize = RECORD_KEY_BYTES_MAX;
+
+/// Largest token of a space (delegation, credential, attestation), in bytes. An honest one has under a kibibyte; one
+/// whose space has the longest possible URI has sixteen.
+pub const SPACE_TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a delegation token and a client attestation may be valid. They are made for one exchange and last a minute.
+pub const DELEGATION_LIFE_MAX: Duration = Duration::from_secs(300);
+
+/// How long a space credential lasts that this node issues (alpha of October 2026).
+pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(600);
+
+/// How long a space credential of another authority may last: what it was good for cannot outlive an hour.
+pub const CREDENTIAL_LIFE_MAX: Duration = Duration::from_secs(3600);
+
+/// How far clocks may differ when the time in a token of a space is judged, as the reference implementation has it.
+pub const SPACE_CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+/// How far ahead of this clock a revision may be that another host tells of. A later one would lock its author out.
+pub const NOTIFIED_REV_AHEAD_MAX: Duration = Duration::from_secs(300);
+
+/// Longest header of a message signature, in bytes: room for a few signatures of others beside ours.
+pub const SIGNATURE_HEADER_BYTES_MAX: usize = 8 * 1024;
+
+/// Writes in one commit of a permissioned repository, the bound of public ones (`com.atproto.repo.applyWrites`).
+pub const PERMISSIONED_WRITES_MAX: usize = 200;
+
+/// Records in one permissioned repository: the index of a repository of this size has a hundred megabytes.
+pub const PERMISSIONED_RECORDS_MAX: u64 = 1_000_000;
+
+/// Bytes of one entry in the index of a serialised permissioned repository: the longest path and a link.
+pub const PERMISSIONED_ENTRY_BYTES_MAX: usize = 3 + NSID_BYTES_MAX + 1 + RECORD_KEY_BYTES_MAX + 5 + 36;
+
+/// Apps on the list of a space's policy.
+pub const SPACE_APPS_MAX: usize = 64;
+
+/// Longest identifier of an app, in bytes: an `https` URL.
+pub const CLIENT_ID_BYTES_MAX: usize = 1024;
+
+/// Credentials that one notification revokes (lexicon `com.atproto.space.notifyCredentialRevoked`).
+pub const REVOKED_CREDENTIALS_MAX: usize = 100;
+
+/// Longest `jti` of a token of a space, in bytes: ours have 32.
+pub const TOKEN_NONCE_BYTES_MAX: usize = 256;

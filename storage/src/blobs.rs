@@ -18,7 +18,7 @@ use crate::codec::{Present, Row};
 use crate::events::TrimError;
 use crate::key::AccountId;
 use crate::limits::BULK_ROWS;
-use crate::reader::{ReadError, Reader};
+use crate::reader::{ReadError, Reader, hex};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
@@ -93,6 +93,45 @@ pub fn get(reader: &Reader, account: AccountId, cid: Cid) -> Result<Option<BlobR
 /// The engine fails, or a row cannot be read.
 pub fn is_named(reader: &Reader, account: AccountId, cid: Cid) -> Result<bool, ReadError> {
     Ok(!reader.scan(&REFS).prefix(&(account, cid.to_bytes())).page(1)?.rows.is_empty())
+}
+
+/// Whether a public record of the account names the blob: then anybody may have it.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn is_public(reader: &Reader, account: AccountId, cid: Cid) -> Result<bool, ReadError> {
+    let key = |path: &str| (account, cid.to_bytes(), path.to_owned());
+    let all = || reader.scan(&REFS).prefix(&(account, cid.to_bytes()));
+    // The one character behind the colon's: every private path is less.
+    let (before, behind) = (key(PRIVATE), key("at;"));
+    Ok(!all().until(&before).page(1)?.rows.is_empty() || !all().from(&behind).page(1)?.rows.is_empty())
+}
+
+/// Whether a record of the account in the space names the blob: then whoever may read the space may have it.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn is_in_space(reader: &Reader, account: AccountId, space: &[u8; 32], cid: Cid) -> Result<bool, ReadError> {
+    let key = |path: String| (account, cid.to_bytes(), path);
+    let prefix = private_prefix(space);
+    let (first, end) = (key(format!("{prefix}/")), key(format!("{prefix}0")));
+    Ok(!reader.scan(&REFS).from(&first).until(&end).page(1)?.rows.is_empty())
+}
+
+/// Up to `limit` blobs that records of the account in the space name, as [`list`].
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn list_in_space(
+    reader: &Reader,
+    account: AccountId,
+    space: &[u8; 32],
+    since: Option<Tid>,
+    after: Option<Cid>,
+    limit: usize,
+) -> Result<Vec<Cid>, ReadError> {
+    let prefix = format!("{}/", private_prefix(space));
+    list_where(reader, account, since, after, limit, |path| path.starts_with(&prefix))
 }
 
 /// Whether any account has the blob: then its file stays.
@@ -182,11 +221,46 @@ pub fn stage_refs(
     added: &[BlobRef],
     removed: &[BlobRef],
 ) -> Result<(), NamingError> {
-    let Naming { account, path, rev, now, absent } = naming;
-    let path = path.to_string();
+    let path = naming.path.to_string();
+    stage_refs_at(reader, batch, naming, &path, added, removed)
+}
+
+/// A record in a space that names blobs: as [`stage_refs`], but only readers of that space will be given them.
+///
+/// # Errors
+/// [`NamingError`]; the batch is then to be dropped.
+pub fn stage_private_refs(
+    reader: &Reader,
+    batch: &mut Batch,
+    naming: Naming<'_>,
+    space: &[u8; 32],
+    added: &[BlobRef],
+    removed: &[BlobRef],
+) -> Result<(), NamingError> {
+    let path = format!("{}/{}", private_prefix(space), naming.path);
+    stage_refs_at(reader, batch, naming, &path, added, removed)
+}
+
+/// What the path of a record in a space begins with here. No collection begins like it, as none has a colon.
+fn private_prefix(space: &[u8; 32]) -> String {
+    format!("{PRIVATE}{}", hex(space))
+}
+
+/// The beginning of all paths that [`stage_private_refs`] writes.
+const PRIVATE: &str = "at://";
+
+fn stage_refs_at(
+    reader: &Reader,
+    batch: &mut Batch,
+    naming: Naming<'_>,
+    path: &str,
+    added: &[BlobRef],
+    removed: &[BlobRef],
+) -> Result<(), NamingError> {
+    let Naming { account, rev, now, absent, .. } = naming;
     for blob in removed.iter().filter(|blob| !added.iter().any(|other| other.cid == blob.cid)) {
         let cid = blob.cid.to_bytes();
-        batch.delete(&REFS, &(account, cid, path.clone()))?;
+        batch.delete(&REFS, &(account, cid, path.to_owned()))?;
         // Others may name it; that is looked up when the time has come.
         batch.put(&CHECKS, &((now + UNNAMED_FOR).as_millis(), account, cid), &Present)?;
     }
@@ -204,7 +278,7 @@ pub fn stage_refs(
             None if absent == Absent::Note => batch.put(&MISSING, &key, &Present)?,
             None => return Err(NamingError::NotFound { cid: blob.cid }),
         }
-        batch.put(&REFS, &(account, key.1, path.clone()), &RefRow { rev })?;
+        batch.put(&REFS, &(account, key.1, path.to_owned()), &RefRow { rev })?;
     }
     Ok(())
 }
@@ -224,7 +298,7 @@ fn agree(row: &BlobRow, blob: &BlobRef, absent: Absent) -> Result<(), NamingErro
     }
 }
 
-/// Up to `limit` blobs that records of the account name, each once, behind `after` in the order of their bytes; with
+/// Up to `limit` blobs that public records of the account name, each once, behind `after` in the order of their bytes; with
 /// `since`, only those that a record written later names.
 ///
 /// # Errors
@@ -236,8 +310,22 @@ pub fn list(
     after: Option<Cid>,
     limit: usize,
 ) -> Result<Vec<Cid>, ReadError> {
+    list_where(reader, account, since, after, limit, |path| !path.starts_with(PRIVATE))
+}
+
+fn list_where(
+    reader: &Reader,
+    account: AccountId,
+    since: Option<Tid>,
+    after: Option<Cid>,
+    limit: usize,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Cid>, ReadError> {
     let mut found: Vec<Cid> = Vec::new();
-    each_ref(reader, account, after, |cid, _, row| {
+    each_ref(reader, account, after, |cid, path, row| {
+        if !wanted(path) {
+            return true;
+        }
         if since.is_none_or(|since| row.rev > since) && found.last() != Some(&cid) {
             if found.len() == limit {
                 return false;
@@ -296,14 +384,14 @@ pub struct Counts {
     pub present: u64,
 }
 
-/// Counts the blobs of an account. Reads all references.
+/// Counts the blobs that public records of an account name. Reads all references.
 ///
 /// # Errors
 /// The engine fails, or a row cannot be read.
 pub fn counts(reader: &Reader, account: AccountId) -> Result<Counts, ReadError> {
     let mut named: Vec<CidBytes> = Vec::new();
-    each_ref(reader, account, None, |cid, _, _| {
-        if named.last() != Some(&cid.to_bytes()) {
+    each_ref(reader, account, None, |cid, path, _| {
+        if !path.starts_with(PRIVATE) && named.last() != Some(&cid.to_bytes()) {
             named.push(cid.to_bytes());
         }
         true

@@ -19,6 +19,7 @@
 //! | [`ledger`] | the ledger's rows, what was decided, what waits |
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
+//! | [`permissioned`] | spaces, and what hosted accounts wrote into them |
 //! | [`plc`] | the embedded did:plc directory |
 //! | [`tenants`] | businesses: who belongs to them, what they used, what was done |
 //! | [`engine`] | what must an engine do, and which are there? |
@@ -61,6 +62,7 @@ pub mod manifest;
 pub mod migrate;
 pub mod node_meta;
 pub mod peers;
+pub mod permissioned;
 pub mod plc;
 pub mod reader;
 pub mod rebuild;

@@ -29,6 +29,7 @@ pub use read::{
     Order, RecordScan, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation,
     node, nodes, record, records, retained,
 };
+pub(crate) use rows::pieces;
 pub use rows::{HeadRow, NodeRow, PART_BYTES, RecordRow};
 pub use stage::{
     delete_node, delete_record, put_collection, put_head, put_leftover, put_node, put_record, remove_collection,

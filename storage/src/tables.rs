@@ -82,6 +82,14 @@ catalogue! {
     0x53 TenantInvitations "tenant_invitations": "account, digest of the token" => "that somebody may join the tenant", by "the tenants";
     0x54 TenantUsage "tenant_usage": "account, month" => "what the tenant used in it", by "the tenants";
     0x55 TenantAudit "tenant_audit": "account, number" => "what was done to the tenant, by whom", by "the batch of what was done";
+    0x68 PermissionedSpaces "permissioned_spaces": "authority's account, space" => "a space under a hosted account", by "the spaces of permissioned data";
+    0x69 PermissionedMembers "permissioned_members": "space, DID" => "what a member of a space may do", by "the spaces of permissioned data";
+    0x6A PermissionedWriters "permissioned_writers": "space, DID or place" => "whose repositories a space has, and in which order they changed", by "the batch of a private write, and notifications";
+    0x6B PermissionedRepos "permissioned_repos": "account, space" => "where a permissioned repository stands", by "the write path of permissioned repositories";
+    0x6C PermissionedRecords "permissioned_records": "account, space, path, part" => "a private record with its CID and revision", by "the same batch";
+    0x6D PermissionedIndex "permissioned_index": "account, space, length of the path, path" => "the record's CID, in the order of a serialised repository", by "the same batch";
+    0x6E PermissionedOps "permissioned_ops": "account, space, revision, number" => "what a recent write did at one path", by "the same batch";
+    0x6F PermissionedNotices "permissioned_notices": "kind, details" => "who is told of writes, what is still to be told, which tokens are used up", by "the notifications of permissioned data";
 }
 
 /// A table as the catalogue describes it.

@@ -88,6 +88,7 @@ impl Check {
         own.extend(crate::blobs::checks());
         own.extend(crate::plc::checks());
         own.extend(crate::tenants::checks());
+        own.extend(crate::permissioned::checks());
         own
     }
 }

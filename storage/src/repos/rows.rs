@@ -153,7 +153,7 @@ fn unknown_mark() -> CodecError {
 }
 
 /// A block in pieces, each small enough for a row.
-pub(super) fn pieces(block: &[u8]) -> (u16, &[u8], impl Iterator<Item = (u16, &[u8])>) {
+pub(crate) fn pieces(block: &[u8]) -> (u16, &[u8], impl Iterator<Item = (u16, &[u8])>) {
     let (first, rest) = block.split_at(block.len().min(PART_BYTES));
     let further = rest.chunks(PART_BYTES);
     // A block has at most a megabyte, which is far below u16::MAX pieces.

@@ -1,0 +1,92 @@
+//! Why something cannot be done with private data.
+
+use angel_protocol::ids::TidsExhausted;
+use angel_protocol::limits::{PERMISSIONED_WRITES_MAX, SPACE_URI_BYTES_MAX};
+use angel_protocol::permissioned::policy::InvalidConfig;
+use angel_protocol::permissioned::repo::AdvanceError;
+use angel_storage::CommitError;
+use angel_storage::batch::RowRefused;
+use angel_storage::blobs::NamingError;
+use angel_storage::events::TrimError;
+use angel_storage::reader::ReadError;
+
+use crate::accounts::AccountError;
+
+/// Why something cannot be done with private data. Nothing has changed then. No text of it names a record or says what
+/// is in one: such texts are logged.
+#[derive(Debug, thiserror::Error)]
+pub enum PermissionedError {
+    /// There is no such space, or none for whoever asks.
+    #[error("there is no such space")]
+    SpaceNotFound,
+    /// The space was deleted by its authority.
+    #[error("the space was deleted")]
+    SpaceDeleted,
+    /// There is such a space already.
+    #[error("there is a space of this type and key already")]
+    SpaceExists,
+    /// The URI of the space would be too long.
+    #[error("the URI of the space would have more than {SPACE_URI_BYTES_MAX} bytes")]
+    UriTooLong,
+    /// The settings of the space cannot be enforced.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// More than [`PERMISSIONED_WRITES_MAX`] writes at once.
+    #[error("at most {PERMISSIONED_WRITES_MAX} writes are made at once")]
+    TooManyWrites,
+    /// There is a record already where one was to be created. The number is that of the write, from 0 on.
+    #[error("write {0}: there is a record of this name already")]
+    RecordExists(usize),
+    /// There is no record where one was to be replaced or deleted.
+    #[error("write {0}: there is no such record")]
+    RecordNotFound(usize),
+    /// The record is not the one that the client expected.
+    #[error("write {0}: the record is not the one named in swapRecord")]
+    RecordSwapped(usize),
+    /// A path occurs in more than one write.
+    #[error("write {0}: an earlier write is about the same record")]
+    Repeated(usize),
+    /// A record names a blob that it cannot name.
+    #[error(transparent)]
+    Blob(NamingError),
+    /// The writes make no new head.
+    #[error(transparent)]
+    Advance(#[from] AdvanceError),
+    /// The list of members is full.
+    #[error("the space has as many members as it can have")]
+    TooManyMembers,
+    /// The accounts cannot be read.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The change is larger than the store takes at once.
+    #[error(transparent)]
+    Refused(#[from] RowRefused),
+    /// The store did not write.
+    #[error(transparent)]
+    Store(#[from] CommitError),
+    /// The clock is at its end.
+    #[error(transparent)]
+    Clock(#[from] TidsExhausted),
+}
+
+impl From<NamingError> for PermissionedError {
+    fn from(error: NamingError) -> Self {
+        match error {
+            NamingError::Read(error) => error.into(),
+            NamingError::Refused(error) => error.into(),
+            refused => Self::Blob(refused),
+        }
+    }
+}
+
+impl From<TrimError> for PermissionedError {
+    fn from(error: TrimError) -> Self {
+        match error {
+            TrimError::Read(error) => error.into(),
+            TrimError::Refused(error) => error.into(),
+        }
+    }
+}

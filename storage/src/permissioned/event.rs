@@ -1,0 +1,101 @@
+//! What the event log says of private writes and of spaces, for indexes on this node. It names records; what they say
+//! is read from their repository. The firehose takes events of other kinds alone.
+
+use angel_protocol::ids::{Did, Tid};
+use angel_protocol::permissioned::{Op, SpaceUri};
+use angel_protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::RowRefused;
+use crate::codec::{self, Cbor, CodecError};
+use crate::events::{Event, EventKind, NewEvent};
+use crate::key::AccountId;
+use crate::tables::TableId;
+
+/// A hosted account wrote into its repository in a space. The body is a [`Written`].
+pub const WRITTEN: EventKind = EventKind(48);
+
+/// A space, or who may do what in it, has changed. The body is a [`Changed`].
+pub const CHANGED: EventKind = EventKind(49);
+
+/// What a private write did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The space.
+    pub space: SpaceUri,
+    /// Whose repository.
+    pub author: Did,
+    /// The revision that it made.
+    pub rev: Tid,
+    /// What it did, path by path.
+    pub ops: Vec<Op>,
+}
+
+/// What became of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The space.
+    pub space: SpaceUri,
+    /// What happened.
+    pub change: Change,
+}
+
+/// A change of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// It was made, or made anew.
+    Created,
+    /// Its settings are others.
+    Configured,
+    /// It was deleted.
+    Deleted,
+    /// This one may do something else than before, or nothing any more.
+    Member(Did),
+}
+
+/// Tells of a write, in the batch that stores it.
+///
+/// # Errors
+/// The operations are more than an event holds.
+pub fn written_event(author: AccountId, written: &Written, now: Timestamp) -> Result<NewEvent, RowRefused> {
+    event(WRITTEN, author, written, now)
+}
+
+/// Tells of a change of a space, in the batch that makes it.
+///
+/// # Errors
+/// None that can happen: the message is small.
+pub fn changed_event(authority: AccountId, changed: &Changed, now: Timestamp) -> Result<NewEvent, RowRefused> {
+    event(CHANGED, authority, changed, now)
+}
+
+fn event<T: Serialize + for<'a> Deserialize<'a> + Clone>(
+    kind: EventKind,
+    account: AccountId,
+    body: &T,
+    now: Timestamp,
+) -> Result<NewEvent, RowRefused> {
+    let refused = |source| RowRefused::Value { table: TableId::Events, source };
+    let body = codec::encode(&Cbor(body.clone())).map_err(refused)?;
+    NewEvent::new(now, Some(account), kind, &body)
+}
+
+/// The write that an event tells of; `None` for events of other kinds.
+///
+/// # Errors
+/// The body is not what [`written_event`] wrote.
+pub fn written(event: &Event) -> Result<Option<Written>, CodecError> {
+    of(event, WRITTEN)
+}
+
+/// The change of a space that an event tells of; `None` for events of other kinds.
+///
+/// # Errors
+/// The body is not what [`changed_event`] wrote.
+pub fn changed(event: &Event) -> Result<Option<Changed>, CodecError> {
+    of(event, CHANGED)
+}
+
+fn of<T: Serialize + for<'a> Deserialize<'a>>(event: &Event, kind: EventKind) -> Result<Option<T>, CodecError> {
+    if event.kind == kind { codec::decode::<Cbor<T>>(&event.body).map(|body| Some(body.0)) } else { Ok(None) }
+}
