@@ -16,8 +16,15 @@ use crate::limits::{SERVICE_TOKEN_BYTES_MAX, SERVICE_TOKEN_LIFE_MAX};
 use crate::time::Timestamp;
 
 /// Types of tokens that mean something else and could otherwise be passed off as service tokens (RFC 9068, RFC 9449,
-/// and that of refresh tokens).
-const OTHER_TYPES: [&str; 3] = ["at+jwt", "refresh+jwt", "dpop+jwt"];
+/// that of refresh tokens, and those of proposal 0016).
+const OTHER_TYPES: [&str; 6] = [
+    "at+jwt",
+    "refresh+jwt",
+    "dpop+jwt",
+    "atproto-space-delegation+jwt",
+    "atproto-space-credential+jwt",
+    "atproto-client-attestation+jwt",
+];
 
 /// A DID, perhaps with one of its services: `did:web:example.org#bsky_appview`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,7 +14,11 @@
 //! | [`request`] | the signature over a request that brings a token |
 //! | [`notice`] | what hosts tell each other |
 
+pub mod car;
 pub mod commit;
+pub mod notice;
+pub mod request;
+pub mod token;
 
 /// The day of the draft that is served, for whoever asks what this node speaks.
 pub const DRAFT: &str = "2026-10-01";

@@ -56,22 +56,21 @@ pub const HEADER_BYTES: usize = 59;
 
 /// Appends the header of a file with one root.
 pub fn write_header(out: &mut Vec<u8>, root: Cid) {
-    write_header_of(out, Some(root));
+    write_header_of(out, &[root]);
 }
 
 /// Appends the header of a file whose blocks belong to no one root.
 pub fn write_rootless_header(out: &mut Vec<u8>) {
-    write_header_of(out, None);
+    write_header_of(out, &[]);
 }
 
-fn write_header_of(out: &mut Vec<u8>, root: Option<Cid>) {
+/// Appends the header of a file with these roots, in their order.
+pub(crate) fn write_header_of(out: &mut Vec<u8>, roots: &[Cid]) {
     let mut writer = Writer::with_capacity(64);
     writer.map(2);
     writer.text("roots");
-    writer.list(usize::from(root.is_some()));
-    if let Some(root) = root {
-        writer.link(root);
-    }
+    writer.list(roots.len());
+    roots.iter().for_each(|root| writer.link(*root));
     writer.text("version");
     writer.integer(1);
     let header = writer.into_bytes();
@@ -122,7 +121,7 @@ pub fn decode(bytes: &[u8], limits: CarLimits) -> Result<(Vec<Cid>, Vec<Block>),
     Ok((reader.finish()?, blocks))
 }
 
-fn write_length(out: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn write_length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         out.push(0x80 | (length & 0x7f) as u8);
         length >>= 7;
@@ -267,7 +266,7 @@ impl CarReader {
     }
 }
 
-fn header(bytes: &[u8]) -> Result<Vec<Cid>, CarError> {
+pub(crate) fn header(bytes: &[u8]) -> Result<Vec<Cid>, CarError> {
     let mut reader = Reader::new(bytes);
     reader.expect_map(2)?;
     reader.expect_key("roots")?;
