@@ -296,6 +296,7 @@ pub const INVITATION_MAX: Duration = Duration::from_hours(90 * 24);
 
 /// Entries of a provisioning log: it is part of the tenant's row, which has room for 16 KiB. A run has about ten.
 pub const PROVISIONING_LOG_MAX: usize = 40;
+
 /// Longest URI of a record in a space, in bytes: that of an AT URI, whose form it has.
 pub const SPACE_URI_BYTES_MAX: usize = AT_URI_BYTES_MAX;
 
