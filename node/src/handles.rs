@@ -3,12 +3,13 @@
 
 use angel_protocol::hosted_handle::{self, HandleKind, HandleRefused};
 use angel_protocol::ids::{Did, Handle};
-use angel_storage::firehose;
+use angel_protocol::plc::PlcOperation;
+use angel_storage::{AccountId, Batch, CommitError, TableId, firehose, plc};
 
 use crate::accounts::{Account, AccountError, Accounts};
 use crate::blocking;
 use crate::clock;
-use crate::directory::DirectoryError;
+use crate::directory::{DECISION_WAIT, DirectoryError};
 use crate::identities::Identities;
 use crate::resolver::{ResolveError, Resolver};
 
@@ -78,32 +79,106 @@ impl Handles {
     /// Gives `account` another handle: in its identity, in its row, and to those who follow the event stream.
     ///
     /// # Errors
-    /// [`HandleError`]. When the identity has changed and the row has not, the same call mends it.
+    /// [`HandleError`]. Where the network decides identities and has not in time, the row follows once it does; where
+    /// an outside directory has changed the identity and the row has not followed, the same call mends it.
     pub async fn change(&self, account: &Account, handle: &Handle, reserved_too: bool) -> Result<(), HandleError> {
         let did = account.did();
         self.check(handle, Some(did), reserved_too).await?;
-        if did.method() == "plc" {
-            self.identities.change_handle(did, handle).await?;
-        } else {
+        if did.method() != "plc" {
             let resolved = self.resolver.fresh_did(did).await?;
             if resolved.document.claimed_handle().as_ref() != Some(handle) {
                 return Err(HandleError::NotClaimed(handle.clone()));
             }
+            return self.write(account.id(), handle.clone(), None).await;
         }
-        let (accounts, id, new) = (self.accounts.clone(), account.id(), handle.clone());
-        blocking::run(move || {
-            accounts.change_blocking(id, |row, batch| {
-                row.handle = Some(new.clone());
-                batch.append_event(firehose::identity(id, &row.did, Some(&new), clock::now())?)?;
-                Ok::<_, AccountError>(())
-            })
-        })
-        .await?;
-        if did.method() == "plc"
-            && let Err(error) = self.resolver.fresh_did(did).await
-        {
+        let directory = self.identities.directory();
+        match self.identities.handle_change(did, handle).await? {
+            Some(operation) if directory.is_own() => self.decide(account, operation).await?,
+            Some(operation) => {
+                directory.submit(did, operation).await?;
+                self.write(account.id(), handle.clone(), None).await?;
+            }
+            None => self.write(account.id(), handle.clone(), None).await?,
+        }
+        if let Err(error) = self.resolver.fresh_did(did).await {
             tracing::warn!(%did, %error, "the identity was changed and cannot be read back");
         }
         Ok(())
+    }
+
+    /// Keeps an operation that changes the handle, and waits for the network as long as a client may wait. It goes on
+    /// when the client has gone away, and when the time has passed.
+    async fn decide(&self, account: &Account, operation: PlcOperation) -> Result<(), HandleError> {
+        let (directory, did) = (self.identities.directory().clone(), account.did().clone());
+        directory.would_take(&did, &operation).await?;
+        let (keeping, identity, kept) = (directory, did.clone(), operation.clone());
+        blocking::run(move || {
+            let mut batch = Batch::new();
+            keeping.stage_pending(&mut batch, &identity, &kept).map_err(AccountError::from)?;
+            Ok::<_, HandleError>(keeping.commit_blocking(batch)?)
+        })
+        .await?;
+        let (this, id) = (self.clone(), account.id());
+        let following = tokio::spawn(async move { this.follow(id, did, operation).await });
+        match tokio::time::timeout(DECISION_WAIT, following).await {
+            Ok(Ok(followed)) => followed,
+            Ok(Err(broken)) => std::panic::resume_unwind(broken.into_panic()),
+            Err(_) => Err(DirectoryError::Undecided.into()),
+        }
+    }
+
+    /// Waits until a kept operation is decided; the account's row follows, unless the network refuses.
+    pub(crate) async fn follow(&self, id: AccountId, did: Did, operation: PlcOperation) -> Result<(), HandleError> {
+        let settled = self.identities.directory().settle(&did, &operation).await;
+        if let Err(error) = &settled
+            && !error.is_refusal()
+        {
+            return Ok(settled?);
+        }
+        let claimed = operation.statement().data().and_then(|data| data.document(did.clone()).claimed_handle());
+        let written = match claimed.filter(|_| settled.is_ok()) {
+            Some(handle) => self.write(id, handle, Some(did.clone())).await,
+            None => self.forget(did.clone()).await,
+        };
+        match written {
+            // Somebody was quicker here, and the account is without a handle of this host, or it is gone.
+            Err(HandleError::Account(AccountError::HandleTaken | AccountError::NotFound)) => self.forget(did).await?,
+            written => written?,
+        }
+        Ok(settled?)
+    }
+
+    /// Writes an account's handle and tells those who follow the event stream. What was kept of `settled` is done with
+    /// then.
+    async fn write(&self, id: AccountId, handle: Handle, settled: Option<Did>) -> Result<(), HandleError> {
+        let accounts = self.accounts.clone();
+        let write = move || {
+            accounts.change_blocking(id, |row, batch| {
+                if let Some(did) = &settled {
+                    plc::stage_settled(batch, did)?;
+                }
+                row.handle = Some(handle.clone());
+                batch.append_event(firehose::identity(id, &row.did, Some(&handle), clock::now())?)?;
+                Ok::<_, AccountError>(())
+            })
+        };
+        match blocking::run(write).await {
+            // Somebody else has said so.
+            Err(AccountError::Commit(CommitError::Conflict { table: TableId::PlcPending, .. })) => Ok(()),
+            written => Ok(written.map(drop)?),
+        }
+    }
+
+    async fn forget(&self, did: Did) -> Result<(), HandleError> {
+        let directory = self.identities.directory().clone();
+        blocking::run(move || {
+            let mut batch = Batch::new();
+            plc::stage_settled(&mut batch, &did).map_err(AccountError::from)?;
+            match directory.commit_blocking(batch) {
+                Err(DirectoryError::Busy) => Ok(()),
+                committed => Ok(committed?),
+            }
+        })
+        .await
     }
 }

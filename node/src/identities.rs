@@ -9,8 +9,7 @@ use std::sync::Arc;
 use angel_protocol::crypto::{Secp256k1Key, SigningKey};
 use angel_protocol::ids::{Did, Handle};
 use angel_protocol::plc::{PlcData, PlcOperation, PlcStatement};
-use angel_storage::plc::LogReadError;
-use angel_storage::{Reader, Writer};
+use angel_storage::reader::ReadError;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use zeroize::Zeroizing;
 
@@ -18,6 +17,7 @@ use crate::config::{IdentityConfig, PlcDirectory, Secret};
 use crate::data_dir::Layout;
 use crate::directory::{Directory, DirectoryError};
 use crate::fetch::FetchError;
+use crate::ledger::Ledger;
 use crate::secrets::{SecretError, create_secret, random_bytes, read_secret};
 
 const HEADER: &str = "angel plc rotation key 1";
@@ -38,9 +38,9 @@ pub enum IdentitiesOpenError {
     /// The rotation key.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The node's own directory.
+    /// What lies here of the directory.
     #[error("the did:plc directory of this node: {0}")]
-    Read(#[from] LogReadError),
+    Read(#[from] ReadError),
     /// The way to an outside directory.
     #[error("the way to the did:plc directory: {0}")]
     Fetch(#[from] FetchError),
@@ -52,15 +52,14 @@ impl Identities {
     /// # Errors
     /// [`IdentitiesOpenError`].
     pub fn open(
-        reader: Reader,
-        writer: Writer,
+        ledger: Ledger,
         layout: &Layout,
         config: &IdentityConfig,
         endpoint: String,
     ) -> Result<Self, IdentitiesOpenError> {
         let rotation_key = load_rotation_key(layout, config.plc_rotation_key.as_ref())?;
         let directory = match &config.plc {
-            PlcDirectory::Federation => Directory::embedded(reader, writer)?,
+            PlcDirectory::Federation => Directory::of_ledger(ledger)?,
             PlcDirectory::Outside(url) => Directory::outside(url.clone())?,
         };
         Ok(Self::new(directory, rotation_key, config.recovery_key.clone(), endpoint))
@@ -125,15 +124,16 @@ impl Identities {
         Ok(PlcStatement::State { data, prev: Some(log.head().cid) }.sign(&self.rotation_key))
     }
 
-    /// Puts another handle in the place of the present one, if it is another. The other names stay.
+    /// The operation that puts another handle in the place of the present one; nothing if it is the present one. The
+    /// other names stay.
     ///
     /// # Errors
-    /// [`DirectoryError`], for example when the node's key is none of the rotation keys any more.
-    pub async fn change_handle(&self, did: &Did, handle: &Handle) -> Result<(), DirectoryError> {
+    /// [`DirectoryError`] when the identity cannot be had or has ended.
+    pub async fn handle_change(&self, did: &Did, handle: &Handle) -> Result<Option<PlcOperation>, DirectoryError> {
         let name = format!("at://{handle}");
         let present = self.directory.document(did).await?;
         if present.document.claimed_handle().as_ref() == Some(handle) {
-            return Ok(());
+            return Ok(None);
         }
         let operation = self.sign(did, |data| {
             data.also_known_as.retain(|known| *known != name);
@@ -142,7 +142,7 @@ impl Identities {
                 None => data.also_known_as.insert(0, name),
             }
         });
-        self.directory.submit(did, operation.await?).await
+        operation.await.map(Some)
     }
 }
 

@@ -12,6 +12,8 @@
 //! | `verified` | signatures that were found good |
 //! | `view` | the state on disk, read once per piece of work |
 
+#[cfg(test)]
+pub(crate) mod alone;
 pub mod genesis;
 mod verified;
 mod view;
@@ -199,6 +201,46 @@ impl Ledger {
     /// [`mempool::SubmitError`], by name.
     pub async fn submit(&self, signed: Signed) -> Result<TransactionId, mempool::SubmitError> {
         self.mempool.submit(signed).await
+    }
+
+    /// Hands in a transaction and waits until it is decided, at most for `limit`. Nothing when the time has passed: it
+    /// may still be decided later.
+    ///
+    /// # Errors
+    /// [`mempool::SubmitError`], by name.
+    pub async fn submit_and_wait(
+        &self,
+        signed: Signed,
+        limit: Duration,
+    ) -> Result<Option<Outcome>, mempool::SubmitError> {
+        // Asked first, so that no answer is missed.
+        let outcome = self.mempool.ask_outcome(signed.id()).await?;
+        self.mempool.submit(signed).await?;
+        Ok(tokio::time::timeout(limit, outcome).await.ok().and_then(Result::ok))
+    }
+
+    /// Hands in a transaction that the caller keeps through a restart, and waits until it is decided. Nothing when too
+    /// many wait for others already.
+    ///
+    /// # Errors
+    /// [`mempool::SubmitError`], by name.
+    pub(crate) async fn settle(&self, signed: Signed) -> Result<Option<Outcome>, mempool::SubmitError> {
+        let outcome = self.mempool.ask_outcome(signed.id()).await?;
+        self.mempool.submit_kept(signed).await?;
+        Ok(outcome.await.ok())
+    }
+
+    /// Whether a transaction could be posted as things stand now, and why not.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn admits(&self, signed: Signed) -> Result<Result<(), Outcome>, LedgerError> {
+        self.read(move |shared| {
+            let view = Cached::new(LedgerView(&shared.reader));
+            let admitted = angel_protocol::ledger::admit(&view, crate::clock::now(), &signed, &shared.verified)?;
+            Ok(admitted.map(drop))
+        })
+        .await
     }
 
     /// Waits until a transaction is decided, at most for `limit`.

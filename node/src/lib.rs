@@ -69,6 +69,7 @@ pub mod network;
 pub mod node;
 pub mod passwords;
 pub mod permissioned;
+mod pending;
 pub mod preferences;
 mod proxy;
 pub mod rate_limits;

@@ -3,6 +3,7 @@
 //! Each step changes everything it concerns (row, key, identity, repository, sessions) and tells followers in one batch,
 //! as far as one store can; what is left to do after the batch (files, large tables) is done again after a crash.
 
+mod opening;
 mod recovery;
 mod sign_up;
 mod sweep;

@@ -80,7 +80,7 @@ pub enum SubmitError {
 
 #[derive(Debug)]
 enum Command {
-    Submit { signed: Signed, answer: oneshot::Sender<Result<TransactionId, SubmitError>> },
+    Submit { signed: Signed, origin: Origin, answer: oneshot::Sender<Result<TransactionId, SubmitError>> },
     Waiting { id: TransactionId, answer: oneshot::Sender<Option<Signed>> },
     Outcome { id: TransactionId, answer: oneshot::Sender<Outcome> },
     Select { answer: oneshot::Sender<Vec<Signed>> },
@@ -100,8 +100,17 @@ impl Handle {
 
     /// See [`crate::ledger::Ledger::submit`].
     pub(crate) async fn submit(&self, signed: Signed) -> Result<TransactionId, SubmitError> {
+        self.submit_from(signed, Origin::Local).await
+    }
+
+    /// The same for one that whoever submits it keeps through a restart: it is not stored here.
+    pub(crate) async fn submit_kept(&self, signed: Signed) -> Result<TransactionId, SubmitError> {
+        self.submit_from(signed, Origin::Kept).await
+    }
+
+    async fn submit_from(&self, signed: Signed, origin: Origin) -> Result<TransactionId, SubmitError> {
         let (answer, outcome) = oneshot::channel();
-        self.inbox.send(Command::Submit { signed, answer }).await.map_err(|_| SubmitError::Stopped)?;
+        self.inbox.send(Command::Submit { signed, origin, answer }).await.map_err(|_| SubmitError::Stopped)?;
         outcome.await.map_err(|_| SubmitError::Stopped)?
     }
 
@@ -121,6 +130,13 @@ impl Handle {
             asked.ok()?;
             outcome.await.ok()
         }
+    }
+
+    /// The same, waiting for a place in the driver's inbox. The answer ends without one when too many wait already.
+    pub(crate) async fn ask_outcome(&self, id: TransactionId) -> Result<oneshot::Receiver<Outcome>, SubmitError> {
+        let (answer, outcome) = oneshot::channel();
+        self.inbox.send(Command::Outcome { id, answer }).await.map_err(|_| SubmitError::Stopped)?;
+        Ok(outcome)
     }
 
     /// What can be decided now, for a proposal.
@@ -283,7 +299,7 @@ impl Driver {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Submit { signed, answer } => self.submit(signed, answer),
+            Command::Submit { signed, origin, answer } => self.submit(signed, origin, answer),
             Command::Waiting { id, answer } => drop(answer.send(self.state.get(&id).cloned())),
             Command::Outcome { id, answer } => self.wait(id, answer),
             Command::Select { answer } => {
@@ -301,11 +317,9 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, signed: Signed, answer: Answer) {
+    fn submit(&mut self, signed: Signed, origin: Origin, answer: Answer) {
         match self.state.precheck(clock::now(), &signed) {
-            Ok(()) => {
-                self.candidates.push(Candidate { signed, origin: Origin::Local, answer: Some(answer), again: false });
-            }
+            Ok(()) => self.candidates.push(Candidate { signed, origin, answer: Some(answer), again: false }),
             Err(refusal) => drop(answer.send(Err(refusal.into()))),
         }
     }

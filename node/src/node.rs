@@ -50,6 +50,7 @@ use crate::mail::{Smtp, SmtpError};
 use crate::membership::{self, DriverError};
 use crate::mempool;
 use crate::network::{self, NetworkCollector};
+use crate::pending::Pending;
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::repos::RepoError;
@@ -329,9 +330,11 @@ impl Node {
         spawner.spawn("firehose", |stop| firehose::feed::run(firehose.clone(), stop));
         let crawlers = Crawlers::new(&config, &service, firehose.clone())?;
         spawner.spawn("crawlers", |stop| crawlers.run(stop));
-        let opening = parts::identities(&store, &layout, &config, &service);
+        let opening = parts::identities(&ledger, &layout, &config, &service);
         let identities = tokio::task::spawn_blocking(opening).await??;
         let directory = identities.directory().clone();
+        let carrying = directory.clone();
+        spawner.spawn("directory", |stop| carrying.run(stop));
         let (resolver, renewer) = Resolver::new(parts::resolver(&config, &service, &accounts, &directory)?);
         spawner.spawn("resolver", |stop| renewer.run(stop));
         let domains = service.handle_domains.clone();
@@ -353,6 +356,8 @@ impl Node {
         let opening = parts::tenants(&store);
         let tenants = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
+        let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
+        spawner.spawn("identities", |stop| pending.run(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,

@@ -322,7 +322,7 @@ impl Resolver {
 
     /// Whether reading is as cheap as remembering.
     fn is_at_hand(&self, did: &Did) -> bool {
-        did.method() == "plc" && self.0.parts.directory.is_embedded()
+        did.method() == "plc" && self.0.parts.directory.is_own()
     }
 
     fn renew(&self, renewal: Renewal) {

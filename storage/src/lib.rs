@@ -20,8 +20,8 @@
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`permissioned`] | spaces, and what hosted accounts wrote into them |
-//! | [`plc`] | the embedded did:plc directory |
 //! | [`tenants`] | businesses: who belongs to them, what they used, what was done |
+//! | [`plc`] | identities outside the ledger: not decided yet, or from before it |
 //! | [`engine`] | what must an engine do, and which are there? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
 //! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |

@@ -64,8 +64,8 @@ catalogue! {
     0x2B BlobsMissing "blobs_missing": "account, CID" => "that an imported record names a blob that is not here", by "imports";
     0x2C BlobChecks "blob_checks": "time, account, CID" => "when to look whether a blob is still named", by "uploads and the write path";
     0x2D BlobFiles "blob_files": "time, CID" => "when to look whether a file is still held", by "the sweep of blobs";
-    0x30 PlcEntries "plc_entries": "DID, place" => "an operation of an identity", by "the did:plc directory";
-    0x31 PlcAccepted "plc_accepted": "moment" => "which operation was accepted then", by "the did:plc directory";
+    0x30 PlcEntries "plc_entries": "DID, place" => "an operation of an identity, from before the ledger decided them", by "nobody any more; dropped once it is carried over";
+    0x31 PlcAccepted "plc_accepted": "moment" => "which operation was accepted then", by "nobody any more; dropped with the operation";
     0x40 LedgerRows "ledger_rows": "ledger key, part" => "a row of the ledger's state, or a page of its tree", by "the batch of a decided height";
     0x41 LedgerBatches "ledger_batches": "height, part" => "a decided batch", by "the same batch";
     0x42 LedgerDecisions "ledger_decisions": "height" => "the header decided and its certificate", by "the same batch";
@@ -90,6 +90,7 @@ catalogue! {
     0x6D PermissionedIndex "permissioned_index": "account, space, length of the path, path" => "the record's CID, in the order of a serialised repository", by "the same batch";
     0x6E PermissionedOps "permissioned_ops": "account, space, revision, number" => "what a recent write did at one path", by "the same batch";
     0x6F PermissionedNotices "permissioned_notices": "kind, details" => "who is told of writes, what is still to be told, which tokens are used up", by "the notifications of permissioned data";
+    0x4A PlcPending "plc_pending": "DID" => "an account's identity that is not decided yet", by "the batch of the account, dropped once it is";
 }
 
 /// A table as the catalogue describes it.

@@ -4,11 +4,16 @@ use angel_protocol::crypto::{Secp256k1Key, SigningKey};
 use angel_protocol::ids::Handle;
 use angel_protocol::plc::{PlcData, PlcStatement};
 use angel_storage::Store;
+use angel_storage::plc as rows;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::*;
+use crate::clock;
+use crate::data_dir::DataDir;
 use crate::http::plc_routes;
 use crate::identities::Identities;
+use crate::ledger::alone::Alone;
 
 fn key(n: u8) -> SigningKey {
     Secp256k1Key::from_bytes(&[n; 32]).expect("a scalar").into()
@@ -23,44 +28,52 @@ fn identities(directory: Directory) -> Identities {
 }
 
 struct Bench {
-    store: Store,
     own: Directory,
     url: Url,
+    store: Store,
+    alone: Alone,
+    _dir: TempDir,
 }
 
-/// A store with its directory, served as nodes serve it.
+/// A ledger with its directory, served as nodes serve it.
 async fn bench() -> Bench {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = DataDir::open(dir.path()).expect("made");
     let store = Store::in_memory().expect("starts");
-    let own = Directory::embedded(store.reader().clone(), store.writer().clone()).expect("opened");
+    let alone = Alone::start(&store, data.layout()).await;
+    let own = Directory::of_ledger(alone.ledger.clone()).expect("opened");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/plc", listener.local_addr().expect("bound")).parse().expect("a URL");
     let routes = plc_routes(own.clone());
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    Bench { store, own, url }
+    Bench { own, url, store, alone, _dir: dir }
+}
+
+/// Gives an identity another handle.
+async fn rename(identities: &Identities, did: &Did, name: &str) -> Result<(), DirectoryError> {
+    match identities.handle_change(did, &handle(name)).await? {
+        Some(operation) => identities.directory().submit(did, operation).await,
+        None => Ok(()),
+    }
 }
 
 #[tokio::test]
 async fn an_identity_lives_its_life_here_and_elsewhere() {
-    let Bench { store, own, url } = bench().await;
+    let Bench { own, url, alone: _alone, _dir, .. } = bench().await;
     for directory in [own.clone(), Directory::outside(url).expect("starts")] {
         let identities = identities(directory.clone());
-        let name = if directory.is_embedded() { "here.example" } else { "there.example" };
+        let name = if directory.is_own() { "here.example" } else { "there.example" };
         let genesis = identities.genesis(key(9).did(), &handle(name), Some(key(1).did()));
         let did = genesis.creates().expect("a first operation");
         let stranger = directory.document(&did).await;
         assert!(matches!(stranger, Err(DirectoryError::NotRegistered(_))), "{stranger:?}");
-        let mut batch = Batch::new();
-        let moment = directory.stage_genesis(&mut batch, &genesis).expect("valid");
-        assert_eq!(moment.is_some(), directory.is_embedded());
-        match moment {
-            Some(_moment) => drop(store.writer().commit(batch).expect("written")),
-            None => directory.submit(&did, genesis.clone()).await.expect("taken"),
-        }
+        directory.would_take(&did, &genesis).await.expect("nothing speaks against it");
+        directory.submit(&did, genesis.clone()).await.expect("taken");
         let told = directory.document(&did).await.expect("registered");
         assert_eq!(told.document.claimed_handle(), Some(handle(name)));
         assert_eq!(told.json["id"], did.as_str());
 
-        identities.change_handle(&did, &handle("new.example")).await.expect("the node's key may");
+        rename(&identities, &did, "new.example").await.expect("the node's key may");
         let log = directory.log(&did).await.expect("registered");
         assert_eq!(log.entries().len(), 2);
         let data = log.data().expect("alive");
@@ -74,24 +87,21 @@ async fn an_identity_lives_its_life_here_and_elsewhere() {
         let end = PlcStatement::Tombstone { prev: log.head().cid }.sign(&key(1));
         directory.submit(&did, end).await.expect("the owner may end it");
         assert!(matches!(directory.document(&did).await, Err(DirectoryError::Tombstoned(_))));
-        assert!(matches!(
-            identities.change_handle(&did, &handle("back.example")).await,
-            Err(DirectoryError::Tombstoned(_))
-        ));
+        assert!(matches!(rename(&identities, &did, "back.example").await, Err(DirectoryError::Tombstoned(_))));
     }
-    let exported = own.export(Timestamp::EPOCH, 10).await.expect("kept here");
+    let exported = own.export(After::Time(Timestamp::EPOCH), 10).await.expect("kept here");
     assert_eq!(exported.len(), 6);
 }
 
 #[tokio::test]
 async fn two_changes_at_once_follow_one_another_or_are_refused() {
-    let Bench { own, store: _store, .. } = bench().await;
+    let Bench { own, alone: _alone, _dir, .. } = bench().await;
     let identities = identities(own.clone());
     let genesis = identities.genesis(key(9).did(), &handle("a.example"), None);
     let did = genesis.creates().expect("a first operation");
     own.submit(&did, genesis).await.expect("taken");
-    let names: Vec<_> = (0..8).map(|n| handle(&format!("n{n}.example"))).collect();
-    let outcomes = futures::future::join_all(names.iter().map(|name| identities.change_handle(&did, name))).await;
+    let names: Vec<_> = (0..8).map(|n| format!("n{n}.example")).collect();
+    let outcomes = futures::future::join_all(names.iter().map(|name| rename(&identities, &did, name))).await;
     let taken = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_none_or(DirectoryError::is_refusal)));
     let log = own.log(&did).await.expect("registered");
@@ -101,7 +111,7 @@ async fn two_changes_at_once_follow_one_another_or_are_refused() {
 
 #[tokio::test]
 async fn answers_over_http_are_those_of_the_public_directory() {
-    let Bench { own, url, store: _store } = bench().await;
+    let Bench { own, url, alone: _alone, _dir, .. } = bench().await;
     let identities = identities(own.clone());
     let genesis = identities.genesis(key(9).did(), &handle("a.example"), None);
     let did = genesis.creates().expect("a first operation");
@@ -150,6 +160,60 @@ async fn answers_over_http_are_those_of_the_public_directory() {
     for broken in ["?count=0", "?count=1001", "?count=x", "?after=yesterday"] {
         assert_eq!(get(&format!("/export{broken}")).await.0, 400, "{broken}");
     }
+}
+
+/// Waits until a log is told from the ledger.
+async fn carried(own: &Directory, alone: &Alone, log: &PlcLog) {
+    let mut tip = alone.ledger.watch();
+    let carried = async {
+        loop {
+            let told = own.log(log.did()).await.expect("told all the time");
+            assert_eq!(told.head().cid, log.head().cid, "never less than was known");
+            if told.head().created_at != log.head().created_at {
+                return told;
+            }
+            tip.changed().await.expect("the ledger lives");
+        }
+    };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(60), carried).await.expect("carried over");
+    let entries = |log: &PlcLog| log.entries().iter().map(|it| (it.cid, it.nullified)).collect::<Vec<_>>();
+    assert_eq!(entries(&told), entries(log));
+}
+
+#[tokio::test]
+async fn identities_from_before_the_ledger_are_carried_over_with_what_was_taken_back() {
+    let Bench { own: _own, url: _url, store, alone, _dir } = bench().await;
+    let state = |name: &str, prev: Option<&PlcOperation>, signer: u8| {
+        let rotation = vec![key(1).did(), key(2).did()];
+        let data = PlcData::account(rotation, key(9).did(), &handle(name), "https://pds.example".to_owned());
+        PlcStatement::State { data, prev: prev.map(PlcOperation::cid) }.sign(&key(signer))
+    };
+    let now = clock::now();
+    let first = state("a.example", None, 2);
+    let mut log = PlcLog::create(first.clone(), now - Duration::from_secs(100)).expect("valid");
+    log.append(state("thief.example", Some(&first), 2), now - Duration::from_secs(90)).expect("the host may");
+    log.append(state("mine.example", Some(&first), 1), now - Duration::from_secs(80)).expect("the owner may");
+    let other = PlcLog::create(state("b.example", None, 2), now - Duration::from_secs(70)).expect("valid");
+    for log in [&log, &other] {
+        let mut batch = Batch::new();
+        rows::stage_log(&mut batch, log).expect("room");
+        store.writer().commit(batch).expect("written");
+    }
+    // As a node that starts with them.
+    let own = Directory::of_ledger(alone.ledger.clone()).expect("opened");
+    assert_eq!(own.log(log.did()).await.expect("told"), log);
+    assert_eq!(own.document(other.did()).await.expect("told").document.id, *other.did());
+    let next = state("next.example", Some(&log.head().operation), 1);
+    assert!(matches!(own.submit(log.did(), next.clone()).await, Err(DirectoryError::Busy)), "not before it is carried");
+    let stop = CancellationToken::new();
+    let carrying = tokio::spawn(own.clone().run(stop.clone()));
+    carried(&own, &alone, &log).await;
+    carried(&own, &alone, &other).await;
+    assert_eq!(own.export(After::Number(0), 10).await.expect("kept here").len(), 4);
+    stop.cancel();
+    carrying.await.expect("no panic").expect("stopped well");
+    own.submit(log.did(), next).await.expect("the owner goes on");
+    assert_eq!(rows::first(store.reader(), None).expect("read"), None, "nothing is left of them");
 }
 
 #[tokio::test]

@@ -88,26 +88,32 @@ pub(super) async fn exchange_tokens(
 }
 
 fn refused(error: &SubmitError) -> Response {
-    let (status, name) = match error {
-        SubmitError::Outcome(outcome) => outcome_status(*outcome),
-        SubmitError::Decided => (StatusCode::CONFLICT, "AlreadyDecided"),
-        SubmitError::Refused(refusal) => match refusal {
-            Refusal::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "MempoolFull"),
-            Refusal::Expired => (StatusCode::BAD_REQUEST, "Expired"),
-            Refusal::IdTaken => (StatusCode::CONFLICT, "IdReused"),
-            Refusal::SequencePassed { .. } | Refusal::SequenceTaken | Refusal::TooFarAhead { .. } => {
-                (StatusCode::CONFLICT, "BadSequence")
-            }
-            _ => (StatusCode::TOO_MANY_REQUESTS, "WalletBusy"),
-        },
-        SubmitError::Storage(error) => return XrpcError::broken(error).into_response(),
-        SubmitError::Stopped => return XrpcError::unavailable(error.to_string()).into_response(),
-    };
-    let mut response = XrpcError::new(status, name, error.to_string()).into_response();
+    let mut response = XrpcError::from(error).into_response();
     if let SubmitError::Refused(Refusal::Full { retry_after }) = error {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
     }
     response
+}
+
+impl From<&SubmitError> for XrpcError {
+    fn from(error: &SubmitError) -> Self {
+        let (status, name) = match error {
+            SubmitError::Outcome(outcome) => outcome_status(*outcome),
+            SubmitError::Decided => (StatusCode::CONFLICT, "AlreadyDecided"),
+            SubmitError::Refused(refusal) => match refusal {
+                Refusal::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "MempoolFull"),
+                Refusal::Expired => (StatusCode::BAD_REQUEST, "Expired"),
+                Refusal::IdTaken => (StatusCode::CONFLICT, "IdReused"),
+                Refusal::SequencePassed { .. } | Refusal::SequenceTaken | Refusal::TooFarAhead { .. } => {
+                    (StatusCode::CONFLICT, "BadSequence")
+                }
+                _ => (StatusCode::TOO_MANY_REQUESTS, "WalletBusy"),
+            },
+            SubmitError::Storage(error) => return Self::broken(error),
+            SubmitError::Stopped => return Self::unavailable(error.to_string()),
+        };
+        Self::new(status, name, error.to_string())
+    }
 }
 
 /// The name of the federation API for an outcome; the sentence says which it is.

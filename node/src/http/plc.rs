@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use angel_protocol::ids::{Datetime, Did};
+use angel_protocol::ledger::Outcome;
 use angel_protocol::plc::PlcOperation;
-use angel_protocol::time::Timestamp;
 use angel_storage::CommitError;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::XrpcError;
-use crate::directory::{Directory, DirectoryError, EXPORT_MAX};
+use crate::directory::{After, Directory, DirectoryError, EXPORT_MAX};
 
 /// Largest operation as JSON, in bytes; as CBOR at most 4000 are taken.
 const OPERATION_BYTES_MAX: usize = 16 << 10;
@@ -119,15 +119,16 @@ struct Page {
     after: Option<String>,
 }
 
-/// All operations in the order they were accepted, one JSON object a line. `after` is the time or the number of the last
-/// one seen; told by number, the lines have their numbers.
+/// All operations in the order they were decided, one JSON object a line. `after` is the number or the time of the last
+/// one seen; told by number, the lines have their numbers. Operations of one height share their time, so a page by time
+/// may be longer than asked: it ends with a height.
 async fn export(State(plc): State<Plc>, Query(page): Query<Page>) -> Result<Response, XrpcError> {
     let count = page.count.unwrap_or(EXPORT_DEFAULT);
     if !(1..=EXPORT_MAX).contains(&count) {
         return Err(XrpcError::invalid_request(format!("count is 1 to {EXPORT_MAX}")));
     }
     let (after, by_number) = match page.after.as_deref() {
-        None => (Timestamp::EPOCH, false),
+        None => (After::Number(0), false),
         Some(text) => after(text).ok_or_else(|| XrpcError::invalid_request("after is a datetime or a number"))?,
     };
     let mut lines = String::new();
@@ -135,7 +136,7 @@ async fn export(State(plc): State<Plc>, Query(page): Query<Page>) -> Result<Resp
         let mut line = exported.entry.to_json(&exported.did);
         if by_number {
             line["type"] = "sequenced_op".into();
-            line["seq"] = exported.entry.created_at.as_millis().into();
+            line["seq"] = (exported.number + 1).into();
         }
         lines.push_str(&line.to_string());
         lines.push('\n');
@@ -143,17 +144,17 @@ async fn export(State(plc): State<Plc>, Query(page): Query<Page>) -> Result<Resp
     Ok(([(header::CONTENT_TYPE, "application/jsonlines")], lines).into_response())
 }
 
-/// The moment meant, and whether it was given as a number. The number of an operation is its moment.
-fn after(text: &str) -> Option<(Timestamp, bool)> {
+/// The place meant, and whether it was given as a number.
+fn after(text: &str) -> Option<(After, bool)> {
     if let Ok(number) = text.parse::<u64>() {
-        return Some((Timestamp::from_millis(number), true));
+        return Some((After::Number(number), true));
     }
-    Some((text.parse::<Datetime>().ok()?.timestamp()?, false))
+    Some((After::Time(text.parse::<Datetime>().ok()?.timestamp()?), false))
 }
 
 /// The directory, when it is this node's own.
 fn kept(plc: &Plc) -> Result<&Directory, DirectoryError> {
-    if plc.directory.is_embedded() { Ok(&plc.directory) } else { Err(DirectoryError::NotKept) }
+    if plc.directory.is_own() { Ok(&plc.directory) } else { Err(DirectoryError::NotKept) }
 }
 
 impl From<DirectoryError> for XrpcError {
@@ -164,13 +165,22 @@ impl From<DirectoryError> for XrpcError {
             DirectoryError::Inadmissible(angel_protocol::plc::Inadmissible::TooOften { .. }) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", error.to_string())
             }
+            DirectoryError::Outcome(Outcome::IdentityTooOften | Outcome::IdentitiesSpent) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", error.to_string())
+            }
+            DirectoryError::Submit(error) => error.into(),
+            DirectoryError::Undecided => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Undecided", error.to_string()),
             DirectoryError::Log(_)
+            | DirectoryError::Outcome(_)
             | DirectoryError::Inadmissible(_)
             | DirectoryError::OtherDid(_)
             | DirectoryError::Refused(_) => Self::invalid_request(error.to_string()),
             DirectoryError::Outside { .. } => Self::new(StatusCode::BAD_GATEWAY, "UpstreamFailure", error.to_string()),
             DirectoryError::Busy | DirectoryError::Commit(CommitError::Busy) => Self::unavailable(error.to_string()),
-            DirectoryError::Read(_) | DirectoryError::Stage(_) | DirectoryError::Commit(_) => Self::unexpected(&error),
+            DirectoryError::Read(_)
+            | DirectoryError::View(_)
+            | DirectoryError::Ledger(_)
+            | DirectoryError::Commit(_) => Self::unexpected(&error),
         }
     }
 }

@@ -16,6 +16,9 @@ use angel_storage::{Reader, Writer};
 use super::LedgerError;
 use crate::data_dir::{DataDirError, Layout, write_atomically};
 
+/// New identities in an hour on the ledger of a node alone: as many as such a node can sign up.
+const FOUNDER_IDENTITIES_PER_HOUR: u32 = 1_000_000;
+
 /// Why the ledger has no beginning.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
@@ -82,7 +85,12 @@ pub(crate) struct Founder {
 impl Founder {
     /// The genesis of a network of one.
     fn genesis(&self, time: Timestamp) -> Genesis {
-        let parameters = Parameters { admission: self.admission.clone(), ..Parameters::new(self.did.clone()) };
+        let parameters = Parameters {
+            admission: self.admission.clone(),
+            // Whoever signs up here is limited at this node's own door.
+            identities_per_hour: FOUNDER_IDENTITIES_PER_HOUR,
+            ..Parameters::new(self.did.clone())
+        };
         let node = GenesisNode {
             did: self.did.clone(),
             name: self.name.clone(),

@@ -1,4 +1,9 @@
-//! Making an account: row, key, identity, empty repository, session and the events that tell of them, in one batch.
+//! Making an account: row, key, identity, empty repository, session and the events that tell of them.
+//!
+//! Where the network decides identities, an account is made in two batches. The first takes its names and keeps the
+//! operation that makes its identity; the account is switched off. When the operation is decided, the second switches the
+//! account on and tells followers. A node that is killed in between goes on at its next start (`pending`), so there is
+//! never an identity made here without its account, nor the reverse.
 
 use std::sync::Arc;
 
@@ -6,6 +11,7 @@ use angel_protocol::crypto::SigningKey;
 use angel_protocol::firehose::HostingStatus;
 use angel_protocol::ids::{Did, Handle};
 use angel_protocol::plc::PlcOperation;
+use angel_protocol::repo::NewCommit;
 use angel_protocol::time::Timestamp;
 use angel_storage::{Batch, firehose};
 
@@ -54,7 +60,8 @@ impl Lifecycle {
     /// Makes an account.
     ///
     /// # Errors
-    /// [`LifecycleError`]. With an outside directory, an identity may have been made that has no account.
+    /// [`LifecycleError`]. With an outside directory, an identity may have been made that has no account. When the network
+    /// has not decided in time ([`crate::directory::DirectoryError::Undecided`]), the account is made once it does.
     pub async fn sign_up(&self, wish: SignUp, now: Timestamp) -> Result<SignedUp, LifecycleError> {
         let (accounts, wanted) = (self.accounts.clone(), reserved_for(&wish));
         let key = blocking::run(move || match wanted {
@@ -66,14 +73,31 @@ impl Lifecycle {
             None => Arc::new(crate::accounts::new_signing_key()?),
         };
         let (did, genesis) = self.identity(&wish, &key)?;
-        if let Some(genesis) = &genesis
-            && !self.identities.directory().is_embedded()
-        {
-            self.check_names(&wish).await?;
-            self.identities.directory().submit(&did, genesis.clone()).await?;
+        let directory = self.identities.directory();
+        let (this, identity) = (self.clone(), did.clone());
+        match genesis {
+            Some(operation) if directory.is_own() => {
+                directory.would_take(&did, &operation).await?;
+                let create = move || {
+                    used_once(this.create(wish, did, &Beginning::Pending(&operation), key, now))
+                        .map(|made| (made, operation))
+                };
+                let (Made { signed_up: SignedUp { account, tokens }, first }, operation) =
+                    blocking::run(create).await?;
+                let account = self.open_within_limit(account, identity, operation, first).await?;
+                Ok(SignedUp { account, tokens })
+            }
+            Some(operation) => {
+                self.check_names(&wish).await?;
+                directory.submit(&did, operation).await?;
+                let create = move || used_once(this.create(wish, did, &Beginning::Known, key, now));
+                Ok(blocking::run(create).await?.signed_up)
+            }
+            None => {
+                let create = move || used_once(this.create(wish, did, &Beginning::MovedIn, key, now));
+                Ok(blocking::run(create).await?.signed_up)
+            }
         }
-        let this = self.clone();
-        blocking::run(move || used_once(this.create(wish, did, genesis.as_ref(), key, now))).await
     }
 
     /// The DID of the account to be, and the operation that makes it, unless it exists.
@@ -129,15 +153,15 @@ impl Lifecycle {
     }
 
     /// Writes the batch. Blocks.
-    fn create(
+    pub(super) fn create(
         &self,
         wish: SignUp,
         did: Did,
-        genesis: Option<&PlcOperation>,
+        beginning: &Beginning<'_>,
         key: Arc<SigningKey>,
         now: Timestamp,
-    ) -> Result<SignedUp, LifecycleError> {
-        let moved_in = genesis.is_none();
+    ) -> Result<Made, LifecycleError> {
+        let known = matches!(beginning, Beginning::Known);
         let row = AccountRow {
             did: did.clone(),
             handle: Some(wish.handle.clone()),
@@ -148,40 +172,55 @@ impl Lifecycle {
             recovery_key: wish.recovery_key,
             created_at: now,
             tokens_valid_from: Timestamp::EPOCH,
-            deactivated: moved_in.then_some(Deactivation { at: now, delete_after: None }),
+            deactivated: (!known).then_some(Deactivation { at: now, delete_after: None }),
             takedown: None,
             suspended: false,
             invites_disabled: false,
             invite_note: None,
             invite_code: wish.invite_code.clone(),
         };
-        let mut tokens = None;
-        // The directory's moment counts until the batch is durable, so it is kept until then.
-        let mut moment = None;
+        let mut made = None;
         let new = NewAccount { row, signing_key: key };
         let account = self.accounts.create_blocking(new, |id, key, batch: &mut Batch| {
             if let Some(code) = &wish.invite_code {
                 self.invites.stage_use(batch, code, &did, now)?;
             }
-            if let Some(genesis) = genesis {
-                moment = self.identities.directory().stage_genesis(batch, genesis)?;
+            if let Beginning::Pending(operation) = beginning {
+                self.identities.directory().stage_pending(batch, &did, operation)?;
             }
             let commit = self.repos.stage_new(batch, id, &did, key)?;
             self.accounts.stage_reservation_used(batch, &key.did())?;
             self.accounts.stage_reservation_used(batch, &did)?;
-            tokens = Some(self.sessions.stage_new(batch, id, &did, Login::Owner, now)?);
-            // An account that is moved in is announced when its identity leads here.
-            if !moved_in {
+            let tokens = self.sessions.stage_new(batch, id, &did, Login::Owner, now)?;
+            // The others are announced when their identity leads here.
+            if known {
                 batch.append_event(firehose::identity(id, &did, Some(&wish.handle), now)?)?;
                 stage_account_event(batch, id, &did, HostingStatus::Active, now)?;
                 batch.append_event(firehose::commit(id, &commit, now)?)?;
             }
+            made = Some((tokens, commit));
             Ok::<_, LifecycleError>(())
         })?;
-        drop(moment);
-        tracing::info!(account = %account.did(), handle = %wish.handle, moved_in, "an account was made");
-        Ok(SignedUp { account, tokens: tokens.expect("the batch that was written opened a session") })
+        tracing::info!(account = %account.did(), handle = %wish.handle, "an account was made");
+        let (tokens, first) = made.expect("the batch that was written opened a session");
+        Ok(Made { signed_up: SignedUp { account, tokens }, first })
     }
+}
+
+/// How things stand with the identity of an account that is being made.
+pub(super) enum Beginning<'o> {
+    /// The directory knows it, and it leads here.
+    Known,
+    /// This operation makes it, and is still to be decided. Until then the account is switched off.
+    Pending(&'o PlcOperation),
+    /// It leads elsewhere. The account stays switched off until it leads here.
+    MovedIn,
+}
+
+/// An account that was written, with the first commit of its repository.
+pub(super) struct Made {
+    pub(super) signed_up: SignedUp,
+    first: NewCommit,
 }
 
 /// Under which name a key may have been reserved for this account.

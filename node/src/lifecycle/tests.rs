@@ -10,8 +10,11 @@ use crate::config::{AccountsConfig, BlobsConfig, IdentityConfig, MailConfig};
 use crate::data_dir::DataDir;
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
+use crate::handles::Handles;
+use crate::ledger::alone::Alone;
 use crate::mail::Smtp;
 use crate::network::Scope;
+use crate::pending::Pending;
 use crate::resolver;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -20,15 +23,16 @@ const ENDPOINT: &str = "https://host.test";
 struct World {
     lifecycle: Lifecycle,
     store: Store,
+    _alone: Alone,
     _dir: TempDir,
 }
 
 impl World {
-    fn new() -> Self {
-        Self::with(AccountsConfig::default())
+    async fn new() -> Self {
+        Self::with(AccountsConfig::default()).await
     }
 
-    fn with(config: AccountsConfig) -> Self {
+    async fn with(config: AccountsConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let data = DataDir::open(dir.path()).expect("made");
         let layout = data.layout().clone();
@@ -43,9 +47,10 @@ impl World {
         let repos = Repos::new(reader, writer, 1, layout.imports());
         let (reader, writer) = rooms();
         let blobs = Blobs::open(layout.blobs(), reader, writer, &BlobsConfig::default()).expect("opens");
-        let (reader, writer) = rooms();
+        let alone = Alone::start(&store, &layout).await;
         let identity = IdentityConfig::default();
-        let identities = Identities::open(reader, writer, &layout, &identity, ENDPOINT.to_owned()).expect("opens");
+        let identities =
+            Identities::open(alone.ledger.clone(), &layout, &identity, ENDPOINT.to_owned()).expect("opens");
         let (resolver, _) = Resolver::new(resolver::Parts {
             directory: identities.directory().clone(),
             accounts: accounts.clone(),
@@ -61,7 +66,7 @@ impl World {
         let smtp = Smtp::new(&MailConfig::default(), "host.test").expect("none");
         let mail = Mail::open(reader, writer, smtp, "host.test".to_owned()).expect("opens");
         let lifecycle = Lifecycle { accounts, sessions, repos, blobs, identities, resolver, invites, mail };
-        Self { lifecycle, store, _dir: dir }
+        Self { lifecycle, store, _alone: alone, _dir: dir }
     }
 
     async fn sign_up(&self, change: impl FnOnce(&mut SignUp)) -> Result<Account, LifecycleError> {
@@ -85,7 +90,7 @@ impl World {
 
 #[tokio::test]
 async fn an_account_its_identity_its_repository_and_its_events_are_made_together() {
-    let world = World::new();
+    let world = World::new().await;
     let key = NewRecoveryKey::generate().expect("randomness");
     let alice = world.sign_up(|wish| wish.recovery_key = Some(key.public.clone())).await.expect("made");
     assert_eq!(alice.row().email.as_deref(), Some("alice@mail.test"));
@@ -103,9 +108,98 @@ async fn an_account_its_identity_its_repository_and_its_events_are_made_together
     assert_eq!(test(other).await, RecoveryTest::Unknown);
 }
 
+/// What the node does at its start about what the last run left undone, until nothing is left.
+async fn finish_pending(world: &World) {
+    let lifecycle = world.lifecycle.clone();
+    let (accounts, identities) = (lifecycle.accounts.clone(), lifecycle.identities.clone());
+    let handles = Handles::new(accounts, identities, lifecycle.resolver.clone(), vec![".test".to_owned()]);
+    let stop = CancellationToken::new();
+    let finishing = tokio::spawn(Pending { lifecycle, handles }.run(stop.clone()));
+    let directory = world.lifecycle.identities.directory();
+    let finished = async {
+        while !directory.pending_blocking(None).expect("reads").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), finished).await.expect("finished");
+    stop.cancel();
+    finishing.await.expect("no panic").expect("stopped well");
+}
+
+#[tokio::test]
+async fn whatever_a_crash_leaves_of_a_sign_up_ends_as_an_account_or_as_nothing() {
+    let world = World::new().await;
+    let directory = world.lifecycle.identities.directory().clone();
+    let begin = |name: &str| {
+        let handle: angel_protocol::ids::Handle = format!("{name}.test").parse().expect("a handle");
+        let key = std::sync::Arc::new(crate::accounts::new_signing_key().expect("randomness"));
+        let operation = world.lifecycle.identities.genesis(key.did(), &handle, None);
+        let did = operation.creates().expect("a first operation");
+        let wish = SignUp { handle, email: None, password: None, invite_code: None, recovery_key: None, moved: None };
+        let beginning = sign_up::Beginning::Pending(&operation);
+        let made = world.lifecycle.create(wish, did, &beginning, key, NOW).expect("written");
+        assert_eq!(made.signed_up.account.status().name(), Some("deactivated"), "nobody sees it yet");
+        (made.signed_up.account, operation)
+    };
+    // Killed before the network heard of it, after it decided, and after the account was deleted again.
+    let (early, _) = begin("early");
+    let (late, operation) = begin("late");
+    directory.submit(late.did(), operation).await.expect("decided");
+    let (gone, _) = begin("gone");
+    world.lifecycle.accounts.remove_blocking::<LifecycleError>(gone.id(), |_, _| Ok(())).expect("removed");
+    assert!(world.told().is_empty());
+    finish_pending(&world).await;
+    for account in [&early, &late] {
+        let account = world.lifecycle.accounts.by_id(account.id()).await.expect("reads").expect("there");
+        assert!(account.is_active());
+        world.lifecycle.check_identity(&account).await.expect("the identity leads here");
+    }
+    assert!(matches!(directory.log(gone.did()).await, Err(DirectoryError::NotRegistered(_))));
+    let told = world.told();
+    let count = |kind| told.iter().filter(|told| **told == kind).count();
+    assert_eq!((count(firehose::IDENTITY), count(firehose::ACCOUNT), count(firehose::SYNC)), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_handle_follows_what_was_decided_after_a_crash() {
+    let world = World::new().await;
+    let alice = world.sign_up(|_| {}).await.expect("made");
+    let identities = &world.lifecycle.identities;
+    let directory = identities.directory();
+    for (name, decided) in [("early.test", false), ("late.test", true)] {
+        let handle = name.parse().expect("a handle");
+        let operation = identities.handle_change(alice.did(), &handle).await.expect("signed").expect("another one");
+        let mut batch = Batch::new();
+        directory.stage_pending(&mut batch, alice.did(), &operation).expect("room");
+        directory.commit_blocking(batch).expect("written");
+        if decided {
+            directory.submit(alice.did(), operation).await.expect("decided");
+        }
+        finish_pending(&world).await;
+        let account = world.lifecycle.accounts.by_id(alice.id()).await.expect("reads").expect("there");
+        assert_eq!(account.handle(), Some(&handle));
+        let document = directory.document(alice.did()).await.expect("told").document;
+        assert_eq!(document.claimed_handle(), Some(handle));
+    }
+    // One that the network refuses changes nothing and is not tried again.
+    let stale = {
+        let log = directory.log(alice.did()).await.expect("told");
+        let data = log.data().expect("alive");
+        let statement = angel_protocol::plc::PlcStatement::State { data, prev: Some(log.entries()[0].cid) };
+        let key = angel_protocol::crypto::Secp256k1Key::from_bytes(&[5; 32]).expect("a scalar");
+        statement.sign(&key.into())
+    };
+    let mut batch = Batch::new();
+    directory.stage_pending(&mut batch, alice.did(), &stale).expect("room");
+    directory.commit_blocking(batch).expect("written");
+    finish_pending(&world).await;
+    let account = world.lifecycle.accounts.by_id(alice.id()).await.expect("reads").expect("there");
+    assert_eq!(account.handle().map(ToString::to_string).as_deref(), Some("late.test"));
+}
+
 #[tokio::test]
 async fn a_name_that_is_taken_leaves_nothing_behind() {
-    let world = World::new();
+    let world = World::new().await;
     world.sign_up(|_| {}).await.expect("made");
     let told = world.told();
     let handle = world.sign_up(|wish| wish.email = None).await;
@@ -118,7 +212,7 @@ async fn a_name_that_is_taken_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn an_invite_code_is_used_once_however_many_ask_at_the_same_time() {
-    let world = World::with(AccountsConfig { invites_required: true, ..AccountsConfig::default() });
+    let world = World::with(AccountsConfig { invites_required: true, ..AccountsConfig::default() }).await;
     let codes = world.lifecycle.invites.create_blocking(None, 1, 1, NOW).expect("made");
     let attempt = |n: u8| {
         world.sign_up(move |wish| {
@@ -143,7 +237,7 @@ async fn an_invite_code_is_used_once_however_many_ask_at_the_same_time() {
 
 #[tokio::test]
 async fn who_moves_in_is_switched_on_when_the_identity_leads_here() {
-    let world = World::new();
+    let world = World::new().await;
     let did: Did = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa".parse().expect("a DID");
     let moved = world.sign_up(|wish| wish.moved = Some(Moved::Existing(did.clone()))).await.expect("made");
     assert_eq!((moved.did(), moved.status().name()), (&did, Some("deactivated")));
@@ -154,7 +248,7 @@ async fn who_moves_in_is_switched_on_when_the_identity_leads_here() {
 
 #[tokio::test]
 async fn switching_off_and_on_tells_followers_each_time() {
-    let world = World::new();
+    let world = World::new().await;
     let alice = world.sign_up(|_| {}).await.expect("made");
     let status = || async { world.lifecycle.accounts.by_id(alice.id()).await.expect("reads").expect("there").status() };
     world.lifecycle.deactivate_blocking(alice.id(), None).expect("switched off");
@@ -179,7 +273,7 @@ async fn switching_off_and_on_tells_followers_each_time() {
 
 #[tokio::test]
 async fn a_deleted_account_is_gone_and_what_a_crash_left_is_cleared_at_the_next_start() {
-    let world = World::new();
+    let world = World::new().await;
     let alice = world.sign_up(|_| {}).await.expect("made");
     // As a crash leaves it: the account is gone, its repository is not.
     world.lifecycle.accounts.remove_blocking::<LifecycleError>(alice.id(), |_, _| Ok(())).expect("removed");
@@ -205,7 +299,7 @@ async fn a_deleted_account_is_gone_and_what_a_crash_left_is_cleared_at_the_next_
 #[tokio::test]
 async fn a_password_is_reset_once_with_one_code_and_ends_the_sessions() {
     use angel_storage::accounts::MailPurpose;
-    let world = World::new();
+    let world = World::new().await;
     let alice = world.sign_up(|_| {}).await.expect("made");
     let Lifecycle { mail, accounts, .. } = &world.lifecycle;
     mail.send_code_blocking(&alice, MailPurpose::ResetPassword, NOW).expect("sent");

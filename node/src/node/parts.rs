@@ -26,8 +26,8 @@ use crate::fetch::{FetchError, Fetcher};
 use crate::identities::{Identities, IdentitiesOpenError};
 use crate::invites::Invites;
 use crate::keys::Identity;
-use crate::ledger;
 use crate::ledger::genesis::{Founder, GenesisError};
+use crate::ledger::{self, Ledger};
 use crate::mail::{Mail, Smtp};
 use crate::membership::OwnNode;
 use crate::mempool;
@@ -294,14 +294,14 @@ pub(super) fn blobs(
 
 /// How the accounts' identities are opened, which blocks.
 pub(super) fn identities(
-    store: &Store,
+    ledger: &Ledger,
     layout: &Layout,
     config: &Config,
     service: &Service,
 ) -> impl FnOnce() -> Result<Identities, IdentitiesOpenError> + use<> {
-    let (reader, writer, layout) = (store.reader().clone(), store.writer().clone(), layout.clone());
+    let (ledger, layout) = (ledger.clone(), layout.clone());
     let (config, endpoint) = (config.identity.clone(), service.endpoint().to_owned());
-    move || Identities::open(reader, writer, &layout, &config, endpoint)
+    move || Identities::open(ledger, &layout, &config, endpoint)
 }
 
 /// What handles and DIDs are resolved with.

@@ -22,6 +22,7 @@ use crate::accounts::Accounts;
 use crate::data_dir::DataDir;
 use crate::directory::Directory;
 use crate::dns::Dns;
+use crate::ledger::alone::Alone;
 use crate::resolver::{Parts, Times};
 
 const BODY_MAX: u64 = 100_000;
@@ -39,6 +40,7 @@ struct Bench {
     called: Arc<AtomicUsize>,
     directory: Directory,
     resolver: Resolver,
+    _alone: Alone,
     _store: Store,
     _dir: TempDir,
 }
@@ -83,7 +85,8 @@ async fn bench() -> Bench {
     let data = DataDir::open(dir.path()).expect("made");
     let store = Store::in_memory().expect("starts");
     let (reader, writer) = (store.reader().clone(), store.writer().clone());
-    let directory = Directory::embedded(reader.clone(), writer.clone()).expect("opened");
+    let alone = Alone::start(&store, data.layout()).await;
+    let directory = Directory::of_ledger(alone.ledger.clone()).expect("opened");
     let (resolver, _) = Resolver::new(Parts {
         directory: directory.clone(),
         accounts: Accounts::open(reader, writer, data.layout()).expect("opened"),
@@ -93,7 +96,7 @@ async fn bench() -> Bench {
         scope: Scope::Loopback,
         times: Times::default(),
     });
-    Bench { url, called, directory, resolver, _store: store, _dir: dir }
+    Bench { url, called, directory, resolver, _alone: alone, _store: store, _dir: dir }
 }
 
 impl Bench {

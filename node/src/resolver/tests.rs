@@ -27,6 +27,7 @@ use tokio_rustls::server::TlsStream;
 use super::*;
 use crate::clock;
 use crate::data_dir::DataDir;
+use crate::ledger::alone::Alone;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -145,6 +146,7 @@ struct Bench {
     /// Connections that the web server took.
     connections: Arc<AtomicUsize>,
     stop: CancellationToken,
+    _alone: Alone,
     _store: Store,
     _dir: TempDir,
 }
@@ -192,7 +194,8 @@ async fn bench(times: Times) -> Bench {
     let data = DataDir::open(dir.path()).expect("made");
     let store = Store::in_memory().expect("starts");
     let (reader, writer) = (store.reader().clone(), store.writer().clone());
-    let directory = Directory::embedded(reader.clone(), writer.clone()).expect("opened");
+    let alone = Alone::start(&store, data.layout()).await;
+    let directory = Directory::of_ledger(alone.ledger.clone()).expect("opened");
     let dns = Dns::new(Some(name_server)).expect("starts");
     let root = reqwest::Certificate::from_der(certified.cert.der()).expect("a certificate");
     let (resolver, renewer) = Resolver::new(Parts {
@@ -206,7 +209,7 @@ async fn bench(times: Times) -> Bench {
     });
     let stop = CancellationToken::new();
     tokio::spawn(renewer.run(stop.clone()));
-    Bench { world, resolver, directory, connections, stop, _store: store, _dir: dir }
+    Bench { world, resolver, directory, connections, stop, _alone: alone, _store: store, _dir: dir }
 }
 
 fn key(n: u8) -> SigningKey {

@@ -27,7 +27,7 @@ pub enum Effect {
         /// Its place in the order of arrival; after a restart the stored ones are submitted in this order.
         arrival: u64,
     },
-    /// Delete what is stored under this id.
+    /// Delete what is stored under this id, if anything is.
     Forget(TransactionId),
     /// It will not change any more: tell whoever waits for it. Comes for every decided transaction, whether it waited
     /// here or not.

@@ -10,6 +10,8 @@ use crate::ledger::{Admission, Batch, Entry, Outcome, Signed, TransactionId};
 pub enum Origin {
     /// Submitted at this node: it is gossiped until it is decided.
     Local,
+    /// As `Local`, and whoever submitted it keeps it through a restart: it is not stored here.
+    Kept,
     /// Gossiped by a peer: gossip has spread it already.
     Peer(Did),
     /// Found in storage after a restart. `local` is what [`super::Effect::Persist`] said.

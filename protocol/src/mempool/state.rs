@@ -160,7 +160,8 @@ impl State {
             }
             return;
         }
-        let local = matches!(origin, Origin::Local | Origin::Stored { local: true });
+        let new = matches!(origin, Origin::Local | Origin::Kept);
+        let local = new || *origin == Origin::Stored { local: true };
         let arrival = self.arrivals;
         self.arrivals += 1;
         // An operation on an identity never expires by itself.
@@ -168,11 +169,11 @@ impl State {
         self.pool.insert(Waiting { signed: signed.clone(), expires, arrival, local });
         // The queue may have come into being only now.
         self.pool.advance(&lane, admission.next_sequence);
-        if !stored {
+        if !stored && *origin != Origin::Kept {
             effects.push(Effect::Persist { signed: signed.clone(), local, arrival });
         }
         effects.push(Effect::Accepted(id));
-        if *origin == Origin::Local {
+        if new {
             effects.push(Effect::Gossip(signed));
         }
     }

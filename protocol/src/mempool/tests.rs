@@ -329,6 +329,17 @@ fn own_transactions_are_gossiped_again_in_turn() {
     }
 }
 
+#[test]
+fn one_that_its_submitter_keeps_is_gossiped_and_not_stored() {
+    let mut pool = Pool::new(|_| {});
+    let signed = pool.signed(&did("ada"), 0);
+    let effects = pool.submit_at(&signed, 0, Origin::Kept);
+    assert_eq!(effects, [Effect::Accepted(signed.id()), Effect::Gossip(signed.clone()), Effect::Ready]);
+    pool.now = pool.state.next_deadline();
+    assert_eq!(pool.input(Input::Tick), [Effect::Gossip(signed.clone())]);
+    assert_eq!(pool.submit(&signed), [Effect::Accepted(signed.id())], "once is enough");
+}
+
 /// What a driver would have stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Stored(BTreeMap<TransactionId, (u64, Signed, bool)>);

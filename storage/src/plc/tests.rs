@@ -21,92 +21,58 @@ fn operation(handle: &str, prev: Option<&PlcOperation>, signer: u8) -> PlcOperat
     PlcStatement::State { data, prev: prev.map(PlcOperation::cid) }.sign(&key(signer))
 }
 
-fn create(store: &Store, clock: &Clock, handle: &str) -> (Did, PlcOperation) {
-    let operation = operation(handle, None, 2);
-    let moment = clock.next(START);
+fn commit(store: &Store, stage: impl FnOnce(&mut Batch) -> Result<(), RowRefused>) -> Result<(), CommitError> {
     let mut batch = Batch::new();
-    let log = stage_genesis(&mut batch, &operation, moment.at()).expect("valid");
-    store.writer().commit(batch).expect("written");
-    (log.did().clone(), operation)
-}
-
-fn follow(store: &Store, clock: &Clock, did: &Did, operation: &PlcOperation, now: Timestamp) -> Result<(), StageError> {
-    let moment = clock.next(now);
-    let log = log(store.reader(), did)?.expect("registered");
-    let mut batch = Batch::new();
-    stage(&mut batch, log, operation, moment.at())?;
-    store.writer().commit(batch).expect("written");
-    Ok(())
+    stage(&mut batch).expect("room");
+    store.writer().commit(batch).map(drop)
 }
 
 #[test]
-fn a_log_comes_back_as_it_grew_with_what_was_taken_back() {
+fn a_log_comes_back_as_it_grew_and_goes_without_a_trace() {
     let store = Store::in_memory().expect("starts");
-    let clock = Clock::new(None);
-    let (did, first) = create(&store, &clock, "a.example");
-    let stolen = operation("thief.example", Some(&first), 2);
-    follow(&store, &clock, &did, &stolen, START).expect("the host may");
-    let more = operation("more.example", Some(&stolen), 2);
-    follow(&store, &clock, &did, &more, START).expect("the host may");
-    let recovered = operation("mine.example", Some(&first), 1);
-    follow(&store, &clock, &did, &recovered, START + Duration::from_secs(3600)).expect("the owner takes it back");
-
-    let log = log(store.reader(), &did).expect("read").expect("registered");
-    let told: Vec<_> = log.entries().iter().map(|entry| (entry.cid, entry.nullified)).collect();
-    assert_eq!(told, [(first.cid(), false), (stolen.cid(), true), (more.cid(), true), (recovered.cid(), false)]);
-    assert_eq!(head(store.reader(), &did).expect("read").as_ref(), Some(log.head()));
-    let audit = log.entries().iter().map(|entry| angel_protocol::plc::AuditEntry {
-        operation: entry.operation.clone(),
-        cid: entry.cid,
-        created_at: entry.created_at,
-        nullified: entry.nullified,
-    });
-    assert_eq!(PlcLog::from_audit(&did, audit.collect()), Ok(log), "what is stored stands on its own");
-    let stranger = "did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("valid");
-    assert_eq!(super::log(store.reader(), &stranger).expect("read"), None);
-    assert_eq!(head(store.reader(), &stranger).expect("read"), None);
-}
-
-#[test]
-fn of_two_operations_on_one_head_only_one_is_written() {
-    let store = Store::in_memory().expect("starts");
-    let clock = Clock::new(None);
-    let (did, first) = create(&store, &clock, "a.example");
-    let known = log(store.reader(), &did).expect("read").expect("registered");
-    let mut batches = Vec::new();
-    for handle in ["b.example", "c.example"] {
-        let mut batch = Batch::new();
-        let next = operation(handle, Some(&first), 2);
-        stage(&mut batch, known.clone(), &next, clock.next(START).at()).expect("each may follow");
-        batches.push(batch);
+    let at = |minutes: u64| START + Duration::from_secs(60 * minutes);
+    let first = operation("a.example", None, 2);
+    let mut grown = PlcLog::create(first.clone(), START).expect("valid");
+    grown.append(operation("thief.example", Some(&first), 2), at(1)).expect("the host may");
+    grown.append(operation("mine.example", Some(&first), 1), at(2)).expect("the owner takes it back");
+    let other = PlcLog::create(operation("b.example", None, 2), at(3)).expect("valid");
+    for log in [&grown, &other] {
+        commit(&store, |batch| stage_log(batch, log)).expect("written");
     }
-    let [one, other] = batches.try_into().expect("two");
-    store.writer().commit(one).expect("the first");
-    assert!(matches!(store.writer().commit(other), Err(CommitError::Conflict { .. })));
-    let mut again = Batch::new();
-    stage_genesis(&mut again, &first, clock.next(START).at()).expect("valid in itself");
-    assert!(matches!(store.writer().commit(again), Err(CommitError::Conflict { .. })));
+    assert_eq!(log(store.reader(), grown.did()).expect("read").as_ref(), Some(&grown));
+    let mut dids = vec![grown.did().clone(), other.did().clone()];
+    dids.sort();
+    let next = |after: Option<&Did>| first_of(&store, after);
+    assert_eq!((next(None), next(Some(&dids[0]))), (Some(dids[0].clone()), Some(dids[1].clone())));
+    assert_eq!(next(Some(&dids[1])), None);
+    for log in [&grown, &other] {
+        commit(&store, |batch| stage_dropped(batch, log)).expect("written");
+    }
+    assert_eq!(next(None), None);
+    assert!(store.reader().scan(&ACCEPTED).page(1).expect("read").rows.is_empty());
+}
+
+fn first_of(store: &Store, after: Option<&Did>) -> Option<Did> {
+    first(store.reader(), after).expect("read")
 }
 
 #[test]
-fn the_export_is_in_order_and_skips_nothing() {
+fn an_identity_is_settled_once() {
     let store = Store::in_memory().expect("starts");
-    let clock = Clock::new(None);
-    let dids: Vec<_> = ["a.example", "b.example", "c.example"].map(|handle| create(&store, &clock, handle).0).into();
-    let read = |after: Timestamp, limit: usize| export(store.reader(), after, clock.settled(), limit).expect("read");
-    let all = read(Timestamp::EPOCH, 10);
-    assert_eq!(all.iter().map(|exported| exported.did.clone()).collect::<Vec<_>>(), dids);
-    let page = read(all[0].entry.created_at, 1);
-    assert_eq!(page, all[1..2], "one after the other");
-    assert_eq!(all[2].entry.created_at.as_millis(), START.as_millis() + 2, "three in one millisecond stay apart");
-
-    // One that is on its way holds back those behind it.
-    let slow = clock.next(START);
-    let (late, _) = create(&store, &clock, "d.example");
-    assert_eq!(read(Timestamp::EPOCH, 10).len(), 3);
-    drop(slow);
-    assert_eq!(read(Timestamp::EPOCH, 10)[3].did, late);
-
-    let reopened = Clock::new(newest(store.reader()).expect("read"));
-    assert_eq!(reopened.next(Timestamp::EPOCH).at().as_millis(), START.as_millis() + 5, "time never goes back");
+    let operation = operation("a.example", None, 2);
+    let did = operation.creates().expect("the first");
+    commit(&store, |batch| stage_pending(batch, &did, &operation)).expect("written");
+    assert!(matches!(
+        commit(&store, |batch| stage_pending(batch, &did, &operation)),
+        Err(CommitError::Conflict { table: TableId::PlcPending, .. })
+    ));
+    assert_eq!(pending(store.reader(), None).expect("read"), [(did.clone(), operation)]);
+    assert_eq!(pending(store.reader(), Some(&did)).expect("read"), []);
+    assert!(is_pending(store.reader(), &did).expect("read"));
+    commit(&store, |batch| stage_settled(batch, &did)).expect("written");
+    assert!(!is_pending(store.reader(), &did).expect("read"));
+    assert!(matches!(
+        commit(&store, |batch| stage_settled(batch, &did)),
+        Err(CommitError::Conflict { table: TableId::PlcPending, .. })
+    ));
 }

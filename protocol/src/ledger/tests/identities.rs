@@ -223,6 +223,28 @@ fn an_hour_has_room_for_so_many_new_identities() {
 }
 
 #[test]
+fn a_page_by_time_ends_with_a_batch() {
+    let mut world = World::new();
+    let mut dids = Vec::new();
+    for batch in [["a", "b", "c"], ["d", "e", "f"]] {
+        let operations = batch.map(|name| owned(name, None, 2));
+        let signed = operations.iter().map(|it| wrap(&it.creates().expect("the first"), it));
+        assert!(world.decide(signed.collect()).fit());
+        dids.extend(operations.iter().map(|it| it.creates().expect("the first")));
+    }
+    let page = |after, count| {
+        let page = directory::export_after(&world.view, after, count).expect("memory reads");
+        page.into_iter().map(|it| (it.did, it.entry.created_at)).collect::<Vec<_>>()
+    };
+    let first = page(Timestamp::EPOCH, 1);
+    assert_eq!(first.iter().map(|it| &it.0).collect::<Vec<_>>(), dids[..3].iter().collect::<Vec<_>>());
+    let second = page(first[0].1, 2);
+    assert_eq!(second.iter().map(|it| &it.0).collect::<Vec<_>>(), dids[3..].iter().collect::<Vec<_>>());
+    assert_eq!(page(second[0].1, 9), []);
+    assert_eq!(page(Timestamp::EPOCH, 4).len(), 6);
+}
+
+#[test]
 fn every_operation_is_exported_in_decided_order() {
     let mut directory = Directory::new();
     let others: Vec<_> = ["x", "y", "z"].iter().map(|name| owned(name, None, 1)).collect();
