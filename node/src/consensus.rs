@@ -13,6 +13,8 @@
 //! | `decide` | judging a batch, and writing a decided height |
 //! | `network` | votes and parts by gossip, heights by streams, over the daemon's swarm |
 //! | `serve` | decided heights for peers that catch up |
+//! | `memory` | the last vote, kept apart from log and store; when this node keeps silent |
+//! | `reports` | double votes, brought before the ledger |
 //! | `signer` | signing with the node's key, and checking the others' |
 //! | `codec` | the engine's messages as bytes |
 
@@ -20,8 +22,10 @@ mod app;
 mod codec;
 mod decide;
 mod engine;
+mod memory;
 mod network;
 mod proposer;
+mod reports;
 mod serve;
 mod signer;
 
@@ -34,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Service;
-use crate::ledger::Shared;
+use crate::ledger::{NodeWallet, Shared};
 use crate::mempool;
 use crate::network::{Gossip, Handle};
 use crate::tasks::TaskResult;
@@ -57,9 +61,13 @@ pub(crate) struct Parts {
     pub(crate) timing: Timing,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mempool: mempool::Handle,
+    /// What reports double votes.
+    pub(crate) wallet: NodeWallet,
     pub(crate) key: Arc<NodeKey>,
     /// Directory of the engine's log.
     pub(crate) dir: PathBuf,
+    /// The file of the last vote, beside the key.
+    pub(crate) last_vote: PathBuf,
     pub(crate) network: Handle,
     pub(crate) topic: String,
     pub(crate) gossip: mpsc::Receiver<Gossip>,

@@ -9,21 +9,25 @@
 //! |---|---|
 //! | [`Ledger`] | the handle |
 //! | `genesis` | height 0: given, or made by a node alone |
+//! | [`wallet`] | what the node itself asks of the ledger |
+//! | `registration` | this node's entry among the network's nodes |
 //! | `verified` | signatures that were found good |
 //! | `view` | the state on disk, read once per piece of work |
 
 #[cfg(test)]
 pub(crate) mod alone;
 pub mod genesis;
+mod registration;
 mod verified;
 mod view;
+pub mod wallet;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::ids::{Did, NetworkId};
 use angel_protocol::ledger::proof::Subject;
-use angel_protocol::ledger::rows::{self, Receipt, Supply, Wallet};
+use angel_protocol::ledger::rows::{self, Node, Receipt, Supply, Wallet};
 use angel_protocol::ledger::view::ViewError;
 use angel_protocol::ledger::{
     ApplyError, Balance, Batch, LedgerProof, Outcome, Parameters, Rates, Signed, Transaction, TransactionId,
@@ -41,8 +45,10 @@ use tokio::sync::{broadcast, watch};
 use crate::blocking;
 use crate::mempool;
 
+pub(crate) use registration::Registration;
 pub(crate) use verified::Verified;
 pub(crate) use view::Cached;
+pub use wallet::NodeWallet;
 
 /// How often a proof is tried again when a height is written meanwhile.
 const PROOF_TRIES: usize = 8;
@@ -281,6 +287,14 @@ impl Ledger {
             Ok(Some(Known::Decided(Box::new(DecidedTransaction { transaction, receipt, decision }))))
         })
         .await
+    }
+
+    /// A node as it is registered.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn node(&self, did: Did) -> Result<Option<Node>, LedgerError> {
+        self.read(move |shared| Ok(rows::node(&LedgerView(&shared.reader), &did)?)).await
     }
 
     /// An account's wallet.

@@ -43,7 +43,7 @@ use crate::http::server::{self, BindError};
 use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
 use crate::ledger::genesis::GenesisError;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, NodeWallet};
 use crate::lifecycle::Lifecycle;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::mail::{Smtp, SmtpError};
@@ -278,12 +278,17 @@ impl Node {
         let pool = mempool::Driver::new(Arc::clone(&ledger_shared), inbox, network_handle, topic, transaction_gossip);
         spawner.spawn("mempool", |stop| pool.run(stop));
         let ledger = Ledger::new(Arc::clone(&ledger_shared), mempool.clone());
+        let wallet = NodeWallet::new(ledger.clone(), Arc::new(NodeKey::from_seed(&identity.key().seed())));
+        let registration = parts::registration(&config, identity.did(), &node_id, wallet.clone());
+        spawner.spawn("registration", |stop| registration.run(stop));
         let deciding = consensus::Parts {
             timing: parts::timing(&config),
             shared: ledger_shared,
             mempool,
+            wallet: wallet.clone(),
             key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
             dir: layout.consensus(),
+            last_vote: layout.secrets().join("last-vote"),
             network: network.clone(),
             topic: topics.consensus.name,
             gossip: vote_gossip,

@@ -4,6 +4,7 @@
 //! then the engine is not told to begin it, so an idle network decides nothing, writes nothing and sends no votes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::decide::{self, Candidate};
 use super::engine::{self, Question};
+use super::memory::{Memory, Silence};
 use super::network::{self, Heard, Mesh};
 use super::signer::Voice;
-use super::{Parts, Timing, proposer, serve};
+use super::{Parts, Timing, proposer, reports, serve};
 use crate::blocking;
 use crate::clock;
 use crate::health::{Service, ServiceState};
@@ -45,6 +47,9 @@ const EARLY_MAX: usize = 8;
 /// Heights without a word from a validator after which it seems absent.
 const ABSENT_AFTER: u64 = 2;
 
+/// Evidence that may wait to be reported.
+const EVIDENCE_MAX: usize = 64;
+
 /// Why deciding cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AppError {
@@ -58,6 +63,8 @@ pub(super) enum AppError {
     Ledger(#[from] LedgerError),
     #[error("the consensus engine has stopped: its log could not be kept, or is damaged; see the log above")]
     EngineEnded,
+    #[error("the memory of votes: {0}; see secrets/last-vote in the data directory")]
+    Memory(std::io::Error),
     #[error("the ledger's network has ended")]
     NetworkEnded,
     #[error("height {height} decided {value}, whose batch this node does not have")]
@@ -82,6 +89,9 @@ struct App {
     mesh: Arc<Mesh>,
     network: NetworkRef<Ctx>,
     service: Service,
+    /// Where evidence goes to be reported.
+    found: mpsc::Sender<Evidence>,
+    silence: Option<Silence>,
     assemblies: Assemblies,
     /// What may be decided at the height after the tip.
     candidates: BTreeMap<ValueId, Arc<Candidate>>,
@@ -95,52 +105,98 @@ struct App {
     decided: u64,
 }
 
+/// Why the engine is stopped, where nothing is wrong.
+enum Pause {
+    /// The node stops.
+    Stopping,
+    /// The others have decided what this node may not speak of: it votes from here on.
+    MaySpeak,
+}
+
 pub(super) async fn run(parts: Parts, stop: CancellationToken) -> TaskResult {
-    let Parts { timing, shared, mempool, key, dir, network: handle, topic, gossip, service } = parts;
+    let Parts { timing, shared, mempool, wallet, key, dir, last_vote, network: handle, topic, gossip, service } = parts;
     let own = Address(key.did());
-    let voice = Voice::new(shared.network.clone(), Arc::clone(&key));
+    let (memory, mut silence) = recollect(&shared, &own, engine::log_path(&dir), last_vote).await?;
+    let voice = Voice::new(shared.network.clone(), Arc::clone(&key), memory);
     let validators = validators(&shared).await?;
     let mesh = Mesh::new(handle.clone(), topic, voice.clone(), Arc::clone(&shared), validators);
     let incoming = handle.accept_streams(mesh.protocol()).map_err(AppError::from)?;
-    let network = network::spawn(Arc::clone(&mesh)).await.map_err(AppError::from)?;
     let mut helpers = JoinSet::new();
     helpers.spawn(Arc::clone(&mesh).listen(gossip));
     helpers.spawn(Arc::clone(&mesh).watch_peers());
     helpers.spawn(serve::run(Arc::clone(&mesh), incoming));
-    let (mut engine, questions) =
-        engine::start(own.clone(), &voice, &dir, network.clone()).await.map_err(AppError::from)?;
-    let mut app = App {
-        own,
-        key,
-        timing,
-        voice,
-        assemblies: Assemblies::new(shared.network.clone()),
-        shared,
-        ready: mempool.ready(),
-        mempool,
-        heard: mesh.heard(),
-        mesh,
-        network,
-        service,
-        candidates: BTreeMap::new(),
-        early: VecDeque::new(),
-        waiting: None,
-        proposed: None,
-        decided: 0,
-    };
-    let ended = tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        ended = app.answer_all(questions) => ended,
-        () = engine.ended() => Err(AppError::EngineEnded),
-        Some(_) = helpers.join_next() => Err(AppError::NetworkEnded),
-    };
-    if let Err(error) = &ended {
-        app.service.set(ServiceState::Failing(error.to_string()));
+    let (found, evidence) = mpsc::channel(EVIDENCE_MAX);
+    helpers.spawn(reports::run(Arc::clone(&shared), wallet, evidence));
+    loop {
+        let network = network::spawn(Arc::clone(&mesh)).await.map_err(AppError::from)?;
+        let votes = silence.is_none();
+        let (mut engine, questions) =
+            engine::start(own.clone(), &voice, &dir, network.clone(), votes).await.map_err(AppError::from)?;
+        let mut app = App {
+            own: own.clone(),
+            key: Arc::clone(&key),
+            timing,
+            voice: voice.clone(),
+            assemblies: Assemblies::new(shared.network.clone()),
+            shared: Arc::clone(&shared),
+            ready: mempool.ready(),
+            mempool: mempool.clone(),
+            heard: mesh.heard(),
+            mesh: Arc::clone(&mesh),
+            network,
+            service: service.clone(),
+            found: found.clone(),
+            silence: silence.take(),
+            candidates: BTreeMap::new(),
+            early: VecDeque::new(),
+            waiting: None,
+            proposed: None,
+            decided: 0,
+        };
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(Pause::Stopping),
+            ended = app.answer_all(questions) => ended,
+            () = engine.ended() => Err(AppError::EngineEnded),
+            Some(_) = helpers.join_next() => Err(AppError::NetworkEnded),
+        };
+        if let Err(error) = &ended {
+            app.service.set(ServiceState::Failing(error.to_string()));
+        }
+        // Whoever waits for an answer of the application must not keep the engine from stopping.
+        drop(app);
+        engine.stop().await;
+        if let Pause::Stopping = ended? {
+            return Ok(());
+        }
+        tracing::info!("the others have decided what this node had voted on: it votes again");
     }
-    // Whoever waits for an answer of the application must not keep the engine from stopping.
-    drop(app);
-    engine.stop().await;
-    Ok(ended?)
+}
+
+/// What this node remembers of its votes, and whether it has to keep silent. A validator alone has nobody to contradict.
+async fn recollect(
+    shared: &Arc<Shared>,
+    own: &Address,
+    log: PathBuf,
+    last_vote: PathBuf,
+) -> Result<(Memory, Option<Silence>), AppError> {
+    let alone = validators(shared).await?.is_alone(own);
+    let shared = Arc::clone(shared);
+    let recollected = blocking::run(move || {
+        let noted = undecided::voting(&shared.reader).map_err(LedgerError::from)?.unwrap_or(0);
+        let memory = Memory::open(&last_vote, log, shared.genesis).map_err(AppError::Memory)?;
+        let silence = memory.silence(shared.tip().height, noted).map_err(AppError::Memory)?;
+        Ok::<_, AppError>((memory, silence))
+    });
+    let (memory, silence) = recollected.await?;
+    if let Some(Silence { until, why }) = &silence {
+        let words = if alone {
+            "it is the only validator and goes on"
+        } else {
+            "it keeps silent until the others have decided that height"
+        };
+        tracing::warn!(until, "{why}: {words}");
+    }
+    Ok((memory, silence.filter(|_| !alone)))
 }
 
 /// The validators of the height after the tip.
@@ -153,9 +209,17 @@ async fn validators(shared: &Arc<Shared>) -> Result<ValidatorSet, AppError> {
 }
 
 impl App {
-    async fn answer_all(&mut self, mut questions: mpsc::Receiver<Question>) -> Result<(), AppError> {
-        self.service.set(ServiceState::Ok);
+    async fn answer_all(&mut self, mut questions: mpsc::Receiver<Question>) -> Result<Pause, AppError> {
+        self.service.set(match &self.silence {
+            None => ServiceState::Ok,
+            Some(Silence { until, why }) => {
+                ServiceState::Failing(format!("{why}: it does not vote until the others have decided height {until}"))
+            }
+        });
         loop {
+            if self.silence.as_ref().is_some_and(|silence| self.shared.tip().height >= silence.until) {
+                return Ok(Pause::MaySpeak);
+            }
             tokio::select! {
                 question = questions.recv() => match question {
                     Some(question) => self.answer(question).await?,
@@ -227,7 +291,7 @@ impl App {
         let heard = *self.heard.borrow_and_update();
         let ready = *self.ready.borrow_and_update();
         let alone = validators.is_alone(&self.own);
-        let votes = validators.position(&self.own).is_some();
+        let votes = validators.position(&self.own).is_some() && self.silence.is_none();
         let due = (ready && votes) || heard.height >= next || (!alone && heard.tip >= next);
         if !due {
             return Ok(());
@@ -518,7 +582,7 @@ impl App {
         for it in &evidence {
             tracing::error!(validator = %it.validator, height, kind = it.kind, "a validator contradicted itself; the proof is kept");
         }
-        let shared = Arc::clone(&self.shared);
+        let (shared, found) = (Arc::clone(&self.shared), evidence.clone());
         let kept = blocking::run(move || {
             let mut batch = angel_storage::Batch::new();
             match undecided::keep_evidence(&mut batch, height, evidence) {
@@ -529,7 +593,12 @@ impl App {
                 }
             }
         });
-        Ok(kept.await.map_err(LedgerError::from)?)
+        kept.await.map_err(LedgerError::from)?;
+        for it in found {
+            // With more at once than are taken, the next start reports what is left.
+            let _ = self.found.try_send(it);
+        }
+        Ok(())
     }
 }
 

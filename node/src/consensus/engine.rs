@@ -1,7 +1,7 @@
 //! The engine's actors, put together: consensus, its log, value sync, and between them the application and the network,
 //! which are ours.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,12 +93,18 @@ pub(super) enum EngineError {
     },
 }
 
-/// Starts the engine and answers where its questions come.
+/// The file of the engine's log.
+pub(super) fn log_path(dir: &Path) -> PathBuf {
+    dir.join("log")
+}
+
+/// Starts the engine and answers where its questions come. One that does not vote follows what the others decide.
 pub(super) async fn start(
     own: Address,
     voice: &Voice,
     dir: &Path,
     network: NetworkRef<LedgerContext>,
+    votes: bool,
 ) -> Result<(Engine, mpsc::Receiver<Question>), EngineError> {
     let shown = dir.display().to_string();
     tokio::fs::create_dir_all(dir).await.map_err(|source| EngineError::Directory { dir: shown, source })?;
@@ -109,7 +115,7 @@ pub(super) async fn start(
     let (node, ended) = Node::new(metrics.clone(), span.clone()).spawn().await?;
     network.link(node.get_cell());
 
-    let log = dir.join("log");
+    let log = log_path(dir);
     let wal = Wal::spawn(&LedgerContext, BorshCodec, log, registry.clone(), span.clone(), node.clone()).await?;
     wal.link(node.get_cell());
 
@@ -122,7 +128,7 @@ pub(super) async fn start(
         address: own,
         threshold_params: Default::default(),
         value_payload: ValuePayload::ProposalAndParts,
-        enabled: true,
+        enabled: votes,
     };
     let config = ConsensusConfig {
         value_payload: ConfiguredPayload::ProposalAndParts,

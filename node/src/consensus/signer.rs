@@ -13,6 +13,9 @@ use async_trait::async_trait;
 use malachitebft_core_types::{SignedMessage, ValidatorProof, VoteExtensionScope};
 use malachitebft_signing::{Error, Signer, VerificationResult, Verifier};
 
+use super::memory::Memory;
+use crate::blocking;
+
 /// Signatures remembered: those of a few heights of a hundred validators.
 const KNOWN_MAX: usize = 4096;
 
@@ -25,6 +28,7 @@ pub(super) struct Voice {
     network: NetworkId,
     key: Arc<NodeKey>,
     heard: Arc<Mutex<Heard>>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 #[derive(Default)]
@@ -35,8 +39,8 @@ struct Heard {
 }
 
 impl Voice {
-    pub(super) fn new(network: NetworkId, key: Arc<NodeKey>) -> Self {
-        Self { network, key, heard: Arc::default() }
+    pub(super) fn new(network: NetworkId, key: Arc<NodeKey>, memory: Memory) -> Self {
+        Self { network, key, heard: Arc::default(), memory: Arc::new(Mutex::new(memory)) }
     }
 
     /// Whether a vote is its validator's.
@@ -137,7 +141,13 @@ impl Verifier<LedgerContext> for Voice {
 #[async_trait]
 impl Signer<LedgerContext> for Voice {
     async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<LedgerContext, Vote>, Error> {
-        let message = vote.in_ledger(&self.network).ok_or_else(Error::new)?.sign_bytes();
+        let statement = vote.in_ledger(&self.network).ok_or_else(Error::new)?;
+        let (memory, message) = (Arc::clone(&self.memory), statement.sign_bytes());
+        let keep = move || memory.lock().unwrap_or_else(PoisonError::into_inner).keep(&statement);
+        if let Err(error) = blocking::run(keep).await {
+            tracing::error!(%error, "a vote is not signed");
+            return Err(Error::from_source(error));
+        }
         let signature = self.key.sign(VOTE, &message);
         Ok(SignedMessage::new(vote, signature))
     }

@@ -12,18 +12,20 @@ use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::genesis::{self, Founder};
-use super::{Ledger, Shared};
+use super::{Ledger, NodeWallet, Shared};
 use crate::clock;
 use crate::consensus::{self, Timing};
 use crate::data_dir::Layout;
 use crate::health::{Health, Importance, ServiceState};
 use crate::mempool;
-use crate::network;
+use crate::network::{self, Gossip};
 use crate::tasks::Tasks;
 
 /// A running ledger. Its tasks end with the test.
 pub(crate) struct Alone {
     pub(crate) ledger: Ledger,
+    /// Gossip that never comes.
+    _gossip: [mpsc::Sender<Gossip>; 2],
     _tasks: Tasks,
 }
 
@@ -54,24 +56,26 @@ impl Alone {
             Ok(())
         });
         let (mempool, inbox) = mempool::Handle::new();
-        let (_, gossip) = mpsc::channel(1);
+        let (transactions, gossip) = mpsc::channel(1);
         let pool = mempool::Driver::new(Arc::clone(&shared), inbox, network.clone(), "transactions".to_owned(), gossip);
         spawner.spawn("mempool", |stop| pool.run(stop));
         let ledger = Ledger::new(Arc::clone(&shared), mempool.clone());
-        let (_, gossip) = mpsc::channel(1);
+        let (votes, gossip) = mpsc::channel(1);
         let wait = Duration::from_secs(2);
         let parts = consensus::Parts {
             timing: Timing { propose: wait, propose_absent: wait, vote: wait },
             shared,
             mempool,
+            wallet: NodeWallet::new(ledger.clone(), Arc::clone(&key)),
             key,
             dir: layout.consensus(),
+            last_vote: layout.secrets().join("last-vote"),
             network,
             topic: "consensus".to_owned(),
             gossip,
             service: Health::default().register("consensus", Importance::Vital, ServiceState::Ok),
         };
         spawner.spawn("consensus", |stop| consensus::run(parts, stop));
-        Self { ledger, _tasks: tasks }
+        Self { ledger, _gossip: [transactions, votes], _tasks: tasks }
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use angel_protocol::ids::{Did, NodeName};
-use angel_protocol::ledger::action::Region;
+use angel_protocol::ledger::action::{Region, RegisterNode};
 use angel_protocol::ledger::parameters;
-use angel_protocol::membership;
+use angel_protocol::membership::{self, Capability};
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
 use angel_storage::Store;
@@ -27,7 +27,7 @@ use crate::identities::{Identities, IdentitiesOpenError};
 use crate::invites::Invites;
 use crate::keys::Identity;
 use crate::ledger::genesis::{Founder, GenesisError};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, NodeWallet};
 use crate::mail::{Mail, Smtp};
 use crate::membership::OwnNode;
 use crate::mempool;
@@ -111,13 +111,7 @@ pub(super) fn open_ledger(
         network: config.network.id.clone(),
         did: identity.did().clone(),
         name: config.node.node_id.clone().unwrap_or_else(|| node_id.clone()),
-        region: match config.node.region {
-            membership::Region::UsEast => Region::UsEast,
-            membership::Region::UsWest => Region::UsWest,
-            membership::Region::Asia => Region::Asia,
-            membership::Region::Australia => Region::Australia,
-            _ => Region::Europe,
-        },
+        region: region(config),
         admission: match config.network.admission {
             Admission::Open => parameters::Admission::Open,
             Admission::Invite => parameters::Admission::Invite,
@@ -129,6 +123,31 @@ pub(super) fn open_ledger(
         ledger::genesis::ensure(&layout, &founder, &reader, &writer, clock::now())?;
         Ok(ledger::Shared::new(founder.network, founder.did, reader, writer)?)
     }
+}
+
+/// Where the ledger has the node stand.
+const fn region(config: &Config) -> Region {
+    match config.node.region {
+        membership::Region::UsEast => Region::UsEast,
+        membership::Region::UsWest => Region::UsWest,
+        membership::Region::Asia => Region::Asia,
+        membership::Region::Australia => Region::Australia,
+        _ => Region::Europe,
+    }
+}
+
+/// What the node says of itself on the ledger, where it is not registered.
+pub(super) fn registration(config: &Config, own: &Did, name: &NodeName, wallet: NodeWallet) -> ledger::Registration {
+    let can = |capability| config.node.capabilities.contains(&capability);
+    let entry = RegisterNode {
+        name: name.clone(),
+        operator: own.clone(),
+        region: region(config),
+        hosts: can(Capability::TenantHosting),
+        validates: can(Capability::BlockchainServices),
+        invitation: None,
+    };
+    ledger::Registration { wallet, entry }
 }
 
 /// How long rounds of consensus wait.

@@ -53,6 +53,13 @@ impl Vote {
         encode(self).expect("a vote has only integers, a name and a hash")
     }
 
+    /// Reads a vote back from what was signed; nothing if it is no vote's bytes.
+    #[must_use]
+    pub fn from_sign_bytes(bytes: &[u8]) -> Option<Self> {
+        let vote: Self = serde_ipld_dagcbor::from_slice(bytes).ok()?;
+        (vote.sign_bytes() == bytes).then_some(vote)
+    }
+
     /// Whether nobody honest signs both.
     #[must_use]
     pub fn contradicts(&self, other: &Self) -> bool {

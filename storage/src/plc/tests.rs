@@ -40,7 +40,7 @@ fn a_log_comes_back_as_it_grew_and_goes_without_a_trace() {
         commit(&store, |batch| stage_log(batch, log)).expect("written");
     }
     assert_eq!(log(store.reader(), grown.did()).expect("read").as_ref(), Some(&grown));
-    let mut dids = vec![grown.did().clone(), other.did().clone()];
+    let mut dids = [grown.did().clone(), other.did().clone()];
     dids.sort();
     let next = |after: Option<&Did>| first_of(&store, after);
     assert_eq!((next(None), next(Some(&dids[0]))), (Some(dids[0].clone()), Some(dids[1].clone())));
