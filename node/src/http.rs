@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod admin;
+pub(crate) mod audit;
 pub mod error;
 pub(crate) mod federation;
 mod health;
@@ -17,6 +18,7 @@ mod observe;
 mod plc;
 pub mod router;
 pub mod server;
+pub(crate) mod validators;
 mod well_known;
 
 pub use self::error::XrpcError;

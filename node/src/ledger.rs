@@ -53,6 +53,9 @@ pub use wallet::NodeWallet;
 /// How often a proof is tried again when a height is written meanwhile.
 const PROOF_TRIES: usize = 8;
 
+/// Proofs of double votes that are counted for the status.
+const EVIDENCE_COUNTED: usize = 100;
+
 /// Heights that a slow subscriber may lag behind before it has to read them from storage.
 const HEIGHTS_KEPT: usize = 256;
 
@@ -181,6 +184,8 @@ pub struct LedgerStatus {
     pub waiting: usize,
     /// How many tokens there are.
     pub supply: Supply,
+    /// Proofs that this node has of validators which contradicted themselves, up to a hundred.
+    pub evidence: usize,
 }
 
 impl Ledger {
@@ -366,6 +371,7 @@ impl Ledger {
                 validators,
                 waiting,
                 supply: rows::supply(&view)?.unwrap_or_default(),
+                evidence: undecided::evidence(&shared.reader, EVIDENCE_COUNTED)?.len(),
             })
         })
         .await

@@ -40,6 +40,7 @@ use crate::http::federation::Federation;
 use crate::http::ledger::LedgerRoutes;
 use crate::http::router::{self, MetricsPage};
 use crate::http::server::{self, BindError};
+use crate::http::validators::Operations;
 use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
 use crate::ledger::genesis::GenesisError;
@@ -280,6 +281,7 @@ impl Node {
         let ledger = Ledger::new(Arc::clone(&ledger_shared), mempool.clone());
         let wallet = NodeWallet::new(ledger.clone(), Arc::new(NodeKey::from_seed(&identity.key().seed())));
         let registration = parts::registration(&config, identity.did(), &node_id, wallet.clone());
+        let entry = registration.entry.clone();
         spawner.spawn("registration", |stop| registration.run(stop));
         let deciding = consensus::Parts {
             timing: parts::timing(&config),
@@ -403,12 +405,17 @@ impl Node {
             layout: layout.clone(),
             rotation_overlap: config.identity.rotation_overlap,
         });
+        let operations = Operations { admin: Arc::clone(&admin), wallet, entry };
         let router = router::build(router::Parts {
             config: config.http.clone(),
             facts: Arc::clone(&facts),
             health: health.clone(),
             federation,
-            ledger: LedgerRoutes { ledger: ledger.clone(), key: Arc::new(NodeKey::from_seed(&identity.key().seed())) },
+            ledger: LedgerRoutes {
+                ledger: ledger.clone(),
+                key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
+                genesis: layout.genesis(),
+            },
             events: events.clone(),
             metrics: MetricsPage {
                 registry: Arc::new(registry),
@@ -416,6 +423,7 @@ impl Node {
                 admin: Arc::clone(&admin),
             },
             admin,
+            operations,
             home: router::Home {
                 facts: Arc::clone(&facts),
                 service: host.service.clone(),

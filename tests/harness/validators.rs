@@ -36,6 +36,8 @@ pub struct Validators {
     daemons: BTreeMap<usize, Daemon>,
     wallets: Vec<Arc<NodeKey>>,
     settings: Vec<(String, String)>,
+    own_settings: BTreeMap<usize, Vec<(String, String)>>,
+    genesis: [u8; 32],
 }
 
 /// A payment on its way.
@@ -53,6 +55,31 @@ impl Validators {
     /// # Errors
     /// A key or the genesis cannot be made.
     pub fn found(deciding: usize, wallets: usize) -> Result<Self> {
+        Self::found_beside(deciding, wallets, &[])
+    }
+
+    /// The same on a network where a node may become a validator at once.
+    ///
+    /// # Errors
+    /// A key or the genesis cannot be made.
+    pub fn found_young(deciding: usize, wallets: usize) -> Result<Self> {
+        Self::found_with(deciding, wallets, &[], |parameters| parameters.candidate_age = 0)
+    }
+
+    /// The same, with validators beside them that are no daemons of ours.
+    ///
+    /// # Errors
+    /// A key or the genesis cannot be made.
+    pub fn found_beside(deciding: usize, wallets: usize, others: &[Did]) -> Result<Self> {
+        Self::found_with(deciding, wallets, others, |_| {})
+    }
+
+    fn found_with(
+        deciding: usize,
+        wallets: usize,
+        others: &[Did],
+        change: impl FnOnce(&mut Parameters),
+    ) -> Result<Self> {
         let root = tempfile::tempdir()?;
         let mut nodes = Vec::new();
         for index in 0..deciding {
@@ -66,6 +93,16 @@ impl Validators {
                 name: format!("validator-{index}").parse().context("a name")?,
                 region: Region::Europe,
                 hosts: true,
+                validator: true,
+            });
+        }
+        for (place, did) in others.iter().enumerate() {
+            nodes.push(GenesisNode {
+                operator: did.clone(),
+                did: did.clone(),
+                name: format!("stranger-{place}").parse().context("a name")?,
+                region: Region::Europe,
+                hosts: false,
                 validator: true,
             });
         }
@@ -87,6 +124,7 @@ impl Validators {
         let mut parameters = Parameters::new(home.clone());
         parameters.admission = Admission::Open;
         parameters.transactions_per_hour = 1_000_000;
+        change(&mut parameters);
         let genesis = Genesis {
             network: network(),
             time: Timestamp::from_millis(1_000_000),
@@ -95,9 +133,16 @@ impl Validators {
             nodes,
         };
         std::fs::write(root.path().join("genesis.json"), serde_json::to_vec(&genesis)?)?;
-        let client = Client::new();
-        let (daemons, wrapper, settings) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Self { root, wrapper, client, daemons, wallets: keys, settings })
+        Ok(Self {
+            root,
+            wrapper: Vec::new(),
+            client: Client::new(),
+            daemons: BTreeMap::new(),
+            wallets: keys,
+            settings: Vec::new(),
+            own_settings: BTreeMap::new(),
+            genesis: genesis.hash(),
+        })
     }
 
     /// The same, and all of them started.
@@ -115,6 +160,23 @@ impl Validators {
     /// Sets a variable for every daemon started from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets a variable for daemon `index`, from its next start on.
+    pub fn set_for(&mut self, index: usize, name: &str, value: &str) {
+        self.own_settings.entry(index).or_default().push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What tells this ledger from others.
+    #[must_use]
+    pub const fn genesis(&self) -> &[u8; 32] {
+        &self.genesis
+    }
+
+    /// The network's id.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        network()
     }
 
     /// Runs daemon `index` under another command from now on, for example inside a network namespace.
@@ -144,7 +206,8 @@ impl Validators {
         };
         let mut launch = launch.args([Path::new("--genesis"), &genesis]);
         launch = launch.env("ANGEL_NETWORK_ID", NETWORK).env("ANGEL_NODE_NODE_ID", format!("validator-{index}"));
-        launch = launch.envs(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let own = self.own_settings.get(&index).into_iter().flatten();
+        launch = launch.envs(self.settings.iter().chain(own).map(|(name, value)| (name.as_str(), value.as_str())));
         let others: Vec<_> = self.daemons.values().filter_map(|it| it.facts()["p2p"][0].as_str()).collect();
         if !others.is_empty() {
             launch = launch.env("ANGEL_NETWORK_BOOTSTRAP", others.join(","));
@@ -225,6 +288,27 @@ impl Validators {
     pub async fn get(&self, index: usize, path: &str) -> Result<Value> {
         let url = format!("{}{path}", self.daemon(index).fact("httpUrl"));
         Ok(self.client.get(url).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Calls a daemon's procedure and answers status and body.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn call(&self, index: usize, method: &str, token: Option<&str>, body: &Value) -> Result<(u16, Value)> {
+        let url = format!("{}/xrpc/{method}", self.daemon(index).fact("httpUrl"));
+        let request = self.client.post(url).json(body);
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.json().await.unwrap_or_default()))
+    }
+
+    /// The body that a daemon answers, as text, whatever it is.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn text(&self, index: usize, path: &str) -> Result<String> {
+        let url = format!("{}{path}", self.daemon(index).fact("httpUrl"));
+        Ok(self.client.get(url).send().await?.text().await?)
     }
 
     /// How far the ledger of a daemon has got.

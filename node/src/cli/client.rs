@@ -61,7 +61,16 @@ impl Daemon {
         self.request(Method::POST, path, Some(body)).await.map(drop)
     }
 
+    /// Asks for a path and returns the bytes it answers.
+    pub(super) async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.ask(Method::GET, path, None).await
+    }
+
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        Ok(serde_json::from_slice(&self.ask(method, path, body).await?).unwrap_or_default())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", self.run.http_url);
         let unreachable = |error: reqwest::Error| {
             let (pid, cause) = (self.run.pid, crate::tasks::chain(&error));
@@ -72,10 +81,10 @@ impl Daemon {
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
-            return Ok(answer);
+            return Ok(body.into());
         }
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = answer["message"].as_str().unwrap_or("it gave no reason");
         let advice = if status == StatusCode::UNAUTHORIZED { "; does ANGEL_ADMIN_PASSWORD fit?" } else { "" };
         Err(Failure::new(Code::Daemon, format!("the daemon refused ({status}): {message}{advice}")))

@@ -24,6 +24,9 @@ use crate::clock;
 /// Micro-tokens in a token.
 const MICRO: u64 = 1_000_000;
 
+/// Milliseconds in a day.
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
 /// How long a payment may wait to be decided.
 const LIFE: Duration = Duration::from_hours(24);
 
@@ -36,6 +39,8 @@ pub(super) enum TokenVerb {
     Balance(AccountArgs),
     /// Pay tokens to an account, and wait until the network has decided.
     Send(SendArgs),
+    /// Pay a node of the network for a day's work, as a validator.
+    Reward(RewardArgs),
     /// List the movements of an account's balance, the newest first.
     History(AccountArgs),
     /// Make a key file for a wallet, or show the DID of one.
@@ -73,6 +78,19 @@ pub(super) struct SendArgs {
     /// Return as soon as the node has taken it.
     #[arg(long)]
     no_wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RewardArgs {
+    /// The node's DID.
+    #[arg(value_name = "NODE")]
+    to: String,
+    /// How many tokens, for example 2.5.
+    #[arg(value_name = "TOKENS", value_parser = amount)]
+    amount: Amount,
+    /// The day that the node worked: how many days ago, in UTC. Each day is paid once.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    days_ago: u64,
 }
 
 #[derive(Args, Debug)]
@@ -121,6 +139,7 @@ pub(super) fn token(common: &Common, verb: TokenVerb) -> Result<(), Failure> {
     match verb {
         TokenVerb::Balance(args) => balance(common, args.account),
         TokenVerb::Send(args) => send(common, args),
+        TokenVerb::Reward(args) => reward(common, &args),
         TokenVerb::History(args) => history(common, args.account),
         TokenVerb::Key(args) => {
             let key = wallet_key::load_or_create(&args.file)?;
@@ -223,6 +242,17 @@ async fn pay(daemon: &Daemon, key: &NodeKey, wallet: Did, action: Action, no_wai
         answer = daemon.get(&path).await?;
     }
     Ok(answer)
+}
+
+/// The daemon signs: a reward is the validator's word.
+fn reward(common: &Common, args: &RewardArgs) -> Result<(), Failure> {
+    let daemon = Daemon::find(common)?;
+    let today = clock::now().as_millis() / DAY;
+    let day = today.saturating_sub(args.days_ago);
+    let wish = json!({ "to": did(&args.to)?, "micro": args.amount.micro(), "day": day });
+    let answer = block_on(daemon.post("/admin/ledger/reward", &wish))??;
+    print(common, &answer, vec![format!("confirmed  {}", answer["transactionId"].as_str().unwrap_or_default())]);
+    Ok(())
 }
 
 fn prove(common: &Common, args: &ProveArgs) -> Result<(), Failure> {

@@ -169,6 +169,7 @@ pub(super) async fn run(parts: Parts, stop: CancellationToken) -> TaskResult {
             return Ok(());
         }
         tracing::info!("the others have decided what this node had voted on: it votes again");
+        engine::until_log_is_free(&dir).await;
     }
 }
 

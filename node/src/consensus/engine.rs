@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::codec::BorshCodec;
 use super::signer::Voice;
+use crate::blocking;
 use crate::network::Stopped;
 
 /// Questions of the engine that may wait for the application. It asks few at a time.
@@ -40,6 +41,10 @@ pub(super) const SYNC_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// Heights asked for at once.
 pub(super) const SYNC_HEIGHTS_MAX: usize = 64;
+
+/// How often, and after how long, it is looked whether a stopped engine has let go of its log.
+const LOG_TRIES: usize = 100;
+const LOG_WAIT: Duration = Duration::from_millis(50);
 
 /// A question of the engine with its way back.
 pub(super) type Question = HostMsg<LedgerContext>;
@@ -96,6 +101,19 @@ pub(super) enum EngineError {
 /// The file of the engine's log.
 pub(super) fn log_path(dir: &Path) -> PathBuf {
     dir.join("log")
+}
+
+/// Waits until a stopped engine has let go of its log, which it does on a thread of its own. Should it not, starting
+/// says why.
+pub(super) async fn until_log_is_free(dir: &Path) {
+    let log = log_path(dir);
+    for _ in 0..LOG_TRIES {
+        let path = log.clone();
+        if blocking::run(move || malachitebft_wal::Log::open(path).is_ok()).await {
+            return;
+        }
+        tokio::time::sleep(LOG_WAIT).await;
+    }
 }
 
 /// Starts the engine and answers where its questions come. One that does not vote follows what the others decide.

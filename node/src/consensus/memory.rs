@@ -126,6 +126,7 @@ impl Memory {
         let until = self.height().max(noted);
         let (sequence, bytes) = match inspect(&self.log) {
             Ok(found) => found,
+            Err(error) if !is_damage(&error) => return Err(error),
             Err(error) => {
                 let aside = self.log.with_extension("damaged");
                 tracing::warn!(%error, aside = %aside.display(), "the consensus log is damaged and put aside");
@@ -160,6 +161,11 @@ fn read(file: &File, at: u64) -> Option<Signed> {
     let length = filled - rest.len();
     let digest = Sha256::digest(&bytes[..length]);
     rest.starts_with(&digest).then_some(signed)
+}
+
+/// Whether the file is at fault, and not the way to it.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// The height of the engine's log, and its bytes without a last entry that was cut short.
@@ -244,10 +250,12 @@ mod tests {
     #[test]
     fn whoever_has_lost_log_or_store_keeps_silent_until_the_others_are_past_it() {
         let bench = Bench::new();
+        let mut memory = bench.open(GENESIS);
         let mut log = Log::open(bench.log()).expect("made");
         log.reset(8).expect("begun");
-        let mut memory = bench.open(GENESIS);
+        drop(log);
         assert_eq!(memory.silence(7, 0).expect("looked"), None, "nothing was said yet");
+        let mut log = Log::open(bench.log()).expect("made");
         log.append(b"a proposal").expect("written");
         memory.keep(&vote(8, 0, Step::Prevote, None)).expect("kept");
         let cut = std::fs::metadata(bench.log()).expect("there").len();

@@ -1,6 +1,7 @@
 //! The ledger over HTTP: `token-exchange` of the federation API (`network.md` 6.3), and the XRPC methods with the same
 //! bodies. A transaction carries its wallet's signature: no other authentication adds to that.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use angel_protocol::crypto::NodeKey;
@@ -39,6 +40,8 @@ const LIST_DEFAULT: usize = 50;
 pub(crate) struct LedgerRoutes {
     pub(crate) ledger: Ledger,
     pub(crate) key: Arc<NodeKey>,
+    /// The file of the genesis.
+    pub(crate) genesis: PathBuf,
 }
 
 type Routes = State<Arc<LedgerRoutes>>;
@@ -216,7 +219,7 @@ fn certificate_view(decision: &Decision) -> Value {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -446,6 +449,7 @@ pub(super) async fn status(State(routes): Routes) -> Result<Json<Value>, XrpcErr
         "validators": status.validators.iter().collect::<Vec<_>>(),
         "isValidator": status.is_validator,
         "waiting": status.waiting,
+        "doubleVotes": status.evidence,
         "minted": status.supply.minted.micro(),
         "pool": status.supply.pool.micro(),
     })))

@@ -9,6 +9,7 @@ use axum::{Router, middleware};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::admin::{self, Admin};
+use super::audit;
 use super::federation::{self, Federation, HEARTBEAT_BYTES_MAX};
 use super::health;
 pub(crate) use super::home::Home;
@@ -16,6 +17,7 @@ use super::ledger::{self, LedgerRoutes, TRANSACTION_BODY_MAX};
 use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
 use super::observe::{Observer, observe};
+use super::validators::{self, Operations};
 use super::{error, home, identity, plc, well_known};
 use crate::config::HttpConfig;
 use crate::directory::Directory;
@@ -35,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) events: Events,
     pub(crate) metrics: MetricsPage,
     pub(crate) admin: Arc<Admin>,
+    pub(crate) operations: Operations,
     pub(crate) directory: Directory,
     pub(crate) host: Arc<Host>,
     pub(crate) home: Home,
@@ -42,7 +45,8 @@ pub(crate) struct Parts {
 
 /// The routes with everything around them.
 pub(crate) fn build(parts: Parts) -> Router {
-    let Parts { config, facts, health, federation, ledger, events, metrics, admin, directory, host, home } = parts;
+    let Parts { config, facts, health, federation, ledger, events, metrics, admin, operations, directory, host, home } =
+        parts;
     let observer = Observer::new(events, &config);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
@@ -66,6 +70,7 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/admin/peers/accept-absence", post(admin::accept_absence))
         .route("/admin/declare", post(admin::declare))
         .with_state(admin)
+        .merge(validators::routes(operations))
         .merge(super::accounts::routes(host));
     around(public.merge(private), &config, observer)
 }
@@ -101,6 +106,9 @@ fn ledger_routes(routes: LedgerRoutes) -> Router {
         .route("/api/federation/token-exchange/{id}", get(ledger::token_exchange))
         .route("/api/federation/checkpoint/latest", get(ledger::get_latest_checkpoint))
         .route("/api/federation/ledger", get(ledger::status))
+        .route("/api/federation/ledger/genesis", get(audit::genesis))
+        .route("/api/federation/ledger/evidence", get(audit::evidence))
+        .route("/api/federation/ledger/heights/{first}", get(audit::heights))
         .route("/api/federation/ledger/{height}", get(ledger::batch))
         .route("/xrpc/co.kendev.network.exchangeTokens", post(ledger::exchange_tokens).layer(limit))
         .route("/xrpc/co.kendev.network.getTransaction", get(ledger::get_transaction))

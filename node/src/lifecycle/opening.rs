@@ -63,22 +63,23 @@ impl Lifecycle {
             opened => opened?,
         };
         if anew {
+            // What was kept goes with the last thing that is told, so that a crash before it loses nothing.
             let owner = self.owner(&account).await?;
-            self.repos.resync(&owner, |_| Ok(())).await?;
+            self.repos.resync(&owner, move |batch| plc::stage_settled(batch, &did)).await?;
         }
         Ok(account)
     }
 
-    /// Blocks.
+    /// Switches the account on and tells followers; with its first commit, that is all there is to do. Blocks.
     fn stage_opened(&self, id: AccountId, did: &Did, first: Option<&NewCommit>) -> Result<Account, LifecycleError> {
         let opened = self.accounts.change_blocking(id, |row, batch| {
-            plc::stage_settled(batch, did)?;
             row.deactivated = None;
             let now = clock::now();
             batch.append_event(firehose::identity(id, did, row.handle.as_ref(), now)?)?;
             stage_account_event(batch, id, did, hosting_status(&row.status()), now)?;
             if let Some(first) = first {
                 batch.append_event(firehose::commit(id, first, now)?)?;
+                plc::stage_settled(batch, did)?;
             }
             Ok::<_, LifecycleError>(())
         });

@@ -93,6 +93,32 @@ pub struct Transaction {
     pub action: Action,
 }
 
+impl Transaction {
+    /// Its canonical DAG-CBOR: what a wallet signs, for the domain `angel/transaction/1`.
+    ///
+    /// # Errors
+    /// [`InvalidTransaction`] when it has no encoding.
+    pub fn encode(&self) -> Result<Vec<u8>, InvalidTransaction> {
+        encode(self)
+    }
+
+    /// Reads one that nobody has signed yet, from untrusted bytes.
+    ///
+    /// # Errors
+    /// [`InvalidTransaction`], by what is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, InvalidTransaction> {
+        if bytes.len() > TRANSACTION_BYTES_MAX {
+            return Err(InvalidTransaction::TooLarge);
+        }
+        let transaction: Self = decode(bytes)?;
+        if encode(&transaction)? != bytes {
+            return Err(InvalidTransaction::Encoding("another encoding of the same values".to_owned()));
+        }
+        transaction.bounded()?;
+        Ok(transaction)
+    }
+}
+
 /// A transaction with its signature, as it travels and as batches hold it. Cheap to clone.
 #[derive(Clone)]
 pub struct Signed(Arc<Inner>);
