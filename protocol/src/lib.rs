@@ -29,6 +29,7 @@
 //! | [`rules`] | what holds for a record of ours beyond its schema: who holds it, who sees it, what the node computes |
 //! | [`tenants`] | who may do what in a business, how much it may use, and what it begins with |
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
+//! | [`spaces`] | who may see, join and write in a space, and what a message has to be |
 
 pub mod backoff;
 pub mod consensus;
@@ -52,6 +53,7 @@ pub mod plc;
 pub mod repo;
 pub mod rules;
 pub mod service_auth;
+pub mod spaces;
 pub mod tenants;
 pub mod time;
 pub mod wire;

@@ -345,3 +345,24 @@ pub const REVOKED_CREDENTIALS_MAX: usize = 100;
 
 /// Longest `jti` of a token of a space, in bytes: ours have 32.
 pub const TOKEN_NONCE_BYTES_MAX: usize = 256;
+
+/// Channels that one membership may name with an access of their own (`records.md` 4.4).
+pub const CHANNEL_PERMISSIONS_MAX: usize = 200;
+
+/// Longest record key of a channel, in bytes: channels have TIDs, imported ones may have others.
+pub const SPACE_CHANNEL_KEY_BYTES_MAX: usize = 64;
+
+/// Longest name of a department, a workflow or a stage of the customer's journey that messages are filtered by, in bytes.
+pub const CONTEXT_WORD_BYTES_MAX: usize = 64;
+
+/// Channels of one space: all of them are read when somebody opens it.
+pub const SPACE_CHANNELS_MAX: usize = 500;
+
+/// Members of one space: a tenth of what one node hosts is far beyond any plan.
+pub const SPACE_MEMBERS_MAX: u64 = 50_000;
+
+/// Messages that one sender may write into one space in a minute (MSG-05).
+pub const SPACE_MESSAGES_PER_MINUTE: u32 = 30;
+
+/// Shortest code by which a space may be joined, in characters (INV-04).
+pub const INVITE_CODE_CHARS_MIN: usize = 12;

@@ -150,6 +150,13 @@ impl Batch {
         Ok(())
     }
 
+    /// Removes a row by its stored key.
+    pub(crate) fn delete_stored(&mut self, table: TableId, key: Vec<u8>) -> Result<(), RowRefused> {
+        self.check_room(table, &key, 0)?;
+        self.group.delete(key);
+        Ok(())
+    }
+
     fn check_room(&self, table: TableId, key: &[u8], value_bytes: usize) -> Result<(), RowRefused> {
         check_key(table, key)?;
         if self.group.len() >= BATCH_ROWS_MAX || self.bytes() + key.len() + value_bytes > BATCH_BYTES_MAX {

@@ -20,6 +20,8 @@
 //! | [`peers`], [`chunked`] | the registry of nodes; values larger than a row |
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`permissioned`] | spaces, and what hosted accounts wrote into them |
+//! | [`spaces`] | the index of spaces: members, channels, messages, words |
+//! | [`plc`] | the embedded did:plc directory |
 //! | [`tenants`] | businesses: who belongs to them, what they used, what was done |
 //! | [`plc`] | identities outside the ledger: not decided yet, or from before it |
 //! | [`engine`] | what must an engine do, and which are there? |
@@ -67,6 +69,7 @@ pub mod plc;
 pub mod reader;
 pub mod rebuild;
 pub mod repos;
+pub mod spaces;
 pub mod stats;
 pub mod store;
 pub mod tables;

@@ -76,12 +76,29 @@ catalogue! {
     0x47 LedgerUndecided "ledger_undecided": "height, value, part" => "a proposed batch that may be decided", by "consensus, dropped once the height is decided";
     0x48 Mempool "mempool": "transaction, part" => "a transaction that waits to be decided", by "the mempool";
     0x49 LedgerNotes "ledger_notes": "name" => "what consensus remembers about itself", by "consensus";
+    0x4A PlcPending "plc_pending": "DID" => "an account's identity that is not decided yet", by "the batch of the account, dropped once it is";
     0x50 Tenants "tenants": "account" => "an account that is a business", by "the tenants";
     0x51 TenantsBySlug "tenants_by_slug": "short name" => "its account", by "the batch of the tenant";
     0x52 TenantMembers "tenant_members": "account, DID" => "that somebody belongs to the tenant, and as what", by "the tenants";
     0x53 TenantInvitations "tenant_invitations": "account, digest of the token" => "that somebody may join the tenant", by "the tenants";
     0x54 TenantUsage "tenant_usage": "account, month" => "what the tenant used in it", by "the tenants";
     0x55 TenantAudit "tenant_audit": "account, number" => "what was done to the tenant, by whom", by "the batch of what was done";
+    0x58 Spaces "spaces": "space" => "a space, as the index knows it", by "the index of spaces";
+    0x59 SpaceRecords "space_records": "author, path" => "what the record is to which space", by "the index of spaces";
+    0x5A SpaceChannels "space_channels": "space, channel" => "a channel", by "the index of spaces";
+    0x5B SpaceMembers "space_members": "space, person" => "a membership", by "the index of spaces";
+    0x5C SpacesOfMember "spaces_of_member": "person, space" => "nothing more", by "the index of spaces";
+    0x5D SpaceMessages "space_messages": "space, number" => "a message with its record", by "the index of spaces";
+    0x5E SpaceMessageParts "space_message_parts": "space, message, version, part" => "a large record, or one of before", by "the index of spaces";
+    0x5F MessagesByChannel "messages_by_channel": "space, channel, message" => "nothing more", by "the index of spaces";
+    0x60 MessagesByThread "messages_by_thread": "space, first message, message" => "nothing more", by "the index of spaces";
+    0x61 SpaceReactions "space_reactions": "space, message, emoji, person" => "the key of the reaction's record", by "the index of spaces";
+    0x62 SpaceReadMarks "space_read_marks": "space, channel, person" => "how far they have read", by "the index of spaces";
+    0x63 SpaceWords "space_words": "space, word, first message" => "messages that hold the word", by "the index of spaces";
+    0x64 SpaceLog "space_log": "space, number" => "what happened besides new messages", by "the index of spaces";
+    0x65 SpaceInvites "space_invites": "space, hash of the token" => "an invitation", by "the index of spaces";
+    0x66 SpaceHosts "space_hosts": "host" => "how far its stream was followed", by "the follower of authors elsewhere";
+    0x67 SpaceAuthors "space_authors": "person" => "where an author elsewhere lives, and their newest commit", by "the follower of authors elsewhere";
     0x68 PermissionedSpaces "permissioned_spaces": "authority's account, space" => "a space under a hosted account", by "the spaces of permissioned data";
     0x69 PermissionedMembers "permissioned_members": "space, DID" => "what a member of a space may do", by "the spaces of permissioned data";
     0x6A PermissionedWriters "permissioned_writers": "space, DID or place" => "whose repositories a space has, and in which order they changed", by "the batch of a private write, and notifications";
@@ -90,7 +107,6 @@ catalogue! {
     0x6D PermissionedIndex "permissioned_index": "account, space, length of the path, path" => "the record's CID, in the order of a serialised repository", by "the same batch";
     0x6E PermissionedOps "permissioned_ops": "account, space, revision, number" => "what a recent write did at one path", by "the same batch";
     0x6F PermissionedNotices "permissioned_notices": "kind, details" => "who is told of writes, what is still to be told, which tokens are used up", by "the notifications of permissioned data";
-    0x4A PlcPending "plc_pending": "DID" => "an account's identity that is not decided yet", by "the batch of the account, dropped once it is";
 }
 
 /// A table as the catalogue describes it.

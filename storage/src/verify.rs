@@ -89,6 +89,7 @@ impl Check {
         own.extend(crate::plc::checks());
         own.extend(crate::tenants::checks());
         own.extend(crate::permissioned::checks());
+        own.extend(crate::spaces::checks());
         own
     }
 }
