@@ -35,12 +35,11 @@ use crate::config::FirehoseConfig;
 use crate::jetstream::{self, Line};
 
 pub(crate) use cursor::Begin;
-pub(crate) use follower::{Format, Frames, Heard, ReadsJson, follow};
+pub(crate) use follower::{Format, Frames, Goodbye, Heard, ReadsJson, Stream, follow};
 use metrics::Counts;
 pub(crate) use metrics::FirehoseCollector;
-use places::Places;
-pub(crate) use places::{NoPlace, Place};
-use ring::{Behind, Ring};
+pub(crate) use places::{NoPlace, Place, Places};
+pub(crate) use ring::{Behind, Numbered, Ring};
 
 /// Events that are read from the log at a time for all.
 const FEED_EVENTS: usize = 512;
@@ -57,7 +56,7 @@ struct Shared {
     reader: Reader,
     writer: Writer,
     backfill: Duration,
-    ring: RwLock<Ring>,
+    ring: RwLock<Ring<Entry>>,
     /// The newest sequence in the ring.
     head: watch::Sender<u64>,
     /// The newest sequence that is durable.
@@ -102,10 +101,21 @@ impl Entry {
     }
 }
 
+impl Numbered for Entry {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn bytes(&self) -> usize {
+        self.frame.len()
+    }
+}
+
 /// Where events come from next, for one follower.
-enum Next {
+#[derive(Debug)]
+pub(crate) enum Next<E> {
     /// These, and the position behind them.
-    Entries(Vec<Arc<Entry>>, u64),
+    Entries(Vec<Arc<E>>, u64),
     /// None now.
     Nothing,
     /// The follower was up to date and is so no longer: others are not made to wait for it.
@@ -171,8 +181,23 @@ impl Firehose {
         blocking::run(move || cursor::last_before(&this.0.reader, since)).await
     }
 
-    /// What comes behind `position`; `current` says whether the follower was up to date before.
-    async fn next(&self, position: u64, current: bool) -> Result<Next, ReadError> {
+    /// A page of the log for one follower.
+    fn page(&self, position: u64) -> Result<Next<Entry>, ReadError> {
+        let page = events::page(&self.0.reader, position, PAGE_EVENTS, PAGE_BYTES)?;
+        let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(Next::Nothing) };
+        Ok(Next::Entries(page.events.iter().filter_map(Entry::of).collect(), last))
+    }
+
+    /// Tells when something happened here.
+    pub(crate) fn happenings(&self) -> watch::Receiver<u64> {
+        self.0.durable.clone()
+    }
+}
+
+impl Stream for Firehose {
+    type Entry = Entry;
+
+    async fn next(&self, position: u64, current: bool) -> Result<Next<Entry>, ReadError> {
         let from_ring = self.0.ring.read().unwrap_or_else(PoisonError::into_inner).after(position);
         match from_ring {
             Ok((entries, _)) if entries.is_empty() => Ok(Next::Nothing),
@@ -185,30 +210,20 @@ impl Firehose {
         }
     }
 
-    /// A page of the log for one follower.
-    fn page(&self, position: u64) -> Result<Next, ReadError> {
-        let page = events::page(&self.0.reader, position, PAGE_EVENTS, PAGE_BYTES)?;
-        let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(Next::Nothing) };
-        Ok(Next::Entries(page.events.iter().filter_map(Entry::of).collect(), last))
-    }
-
-    /// Tells when the ring has more.
     fn head(&self) -> watch::Receiver<u64> {
         self.0.head.subscribe()
     }
 
-    /// What is counted.
-    fn counts(&self) -> &Counts {
-        &self.0.counts
+    async fn closing(&self) -> Goodbye {
+        self.0.closing.cancelled().await;
+        Goodbye::node_stops()
     }
 
-    /// Tells when followers have to go.
-    fn closing(&self) -> &CancellationToken {
-        &self.0.closing
+    fn count_sent(&self, messages: u64) {
+        self.0.counts.sent.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Tells when something happened here.
-    pub(crate) fn happenings(&self) -> watch::Receiver<u64> {
-        self.0.durable.clone()
+    fn count_too_slow(&self) {
+        self.0.counts.too_slow.fetch_add(1, Ordering::Relaxed);
     }
 }

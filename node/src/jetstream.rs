@@ -53,7 +53,7 @@ impl Lines {
     }
 }
 
-impl Format for Lines {
+impl Format<Entry> for Lines {
     fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
         let wanted = entry.lines().iter().filter(|line| self.filter.passes(line));
         out.extend(wanted.map(|line| Message::Text(line.text.clone())));

@@ -29,6 +29,7 @@
 //! | `xrpc` | the AT Protocol methods, one file each |
 //! | `blocking` | work that blocks, off the async workers |
 //! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
+//! | `spaces` | spaces: their index, their members, who follows them live |
 //! | [`repos`] | the repositories of accounts: written, read, exported, imported |
 //! | [`permissioned`] | private data: spaces, and what hosted accounts write into them |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
@@ -78,6 +79,7 @@ pub mod repos;
 pub mod resolver;
 pub mod secrets;
 pub mod sessions;
+mod spaces;
 mod storage;
 pub mod takedowns;
 pub mod tasks;

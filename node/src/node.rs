@@ -57,6 +57,7 @@ use crate::rate_limits::RateLimits;
 use crate::repos::RepoError;
 use crate::resolver::Resolver;
 use crate::secrets::{AdminPassword, SecretError};
+use crate::spaces;
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
@@ -365,6 +366,9 @@ impl Node {
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
+        let opening = parts::spaces(&store, &accounts, &repos, &firehose, &config);
+        let spaces = tokio::task::spawn_blocking(opening).await??;
+        spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -387,6 +391,7 @@ impl Node {
             tenants,
             passwords,
             limits: RateLimits::new(&config.http),
+            spaces,
             admin_password: Arc::clone(&password),
         });
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::ids::Did;
+use angel_protocol::limits::SPACE_MESSAGES_PER_MINUTE;
 use angel_protocol::time::Timestamp;
 use axum::http::StatusCode;
 
@@ -57,11 +58,17 @@ pub enum Limit {
     WritesByDay,
     /// Complaints of one account.
     Reports,
+    /// Messages of one account into one space.
+    SpaceMessages,
+    /// Codes and invitations that one account tries.
+    SpaceCodes,
+    /// Signals of one account that it is writing.
+    SpaceSignals,
 }
 
 /// Each limit with its count and its window. Most are those of the reference implementation, so that what works
 /// elsewhere works here.
-const RULES: [(Limit, u32, Duration); 16] = [
+const RULES: [(Limit, u32, Duration); 19] = [
     (Limit::Requests, 3000, Duration::from_mins(5)),
     (Limit::LoginsByAddress, 300, Duration::from_mins(5)),
     (Limit::Logins, 30, Duration::from_mins(5)),
@@ -79,6 +86,9 @@ const RULES: [(Limit, u32, Duration); 16] = [
     (Limit::Writes, 5000, Duration::from_hours(1)),
     (Limit::WritesByDay, 35_000, Duration::from_hours(24)),
     (Limit::Reports, 50, Duration::from_hours(1)),
+    (Limit::SpaceMessages, SPACE_MESSAGES_PER_MINUTE, Duration::from_mins(1)),
+    (Limit::SpaceCodes, 10, Duration::from_hours(1)),
+    (Limit::SpaceSignals, 120, Duration::from_mins(1)),
 ];
 
 impl Limit {

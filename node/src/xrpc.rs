@@ -7,6 +7,7 @@
 
 pub(crate) mod app;
 pub(crate) mod auth;
+pub(crate) mod co;
 pub(crate) mod com;
 pub(crate) mod host;
 pub(crate) mod input;

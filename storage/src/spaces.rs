@@ -8,6 +8,7 @@
 //! Nothing here decides who may see what.
 
 mod events;
+mod forget;
 mod overlay;
 mod read;
 mod words;
@@ -29,6 +30,7 @@ pub use events::{
     ChannelSettings, FOREIGN, Foreign, INVITED, Invited, MEMBER, MODERATED, MemberChange, Moderated, READ, ReadChange,
     SETTINGS, SpaceEvent, event,
 };
+pub use forget::{ForgetError, forget_messages};
 pub use overlay::Overlay;
 pub use read::{Among, Reads, message_record, messages_back, old_version};
 pub use words::{SEGMENT_MESSAGES, Search, index_words, search, stage_word};

@@ -8,11 +8,12 @@ use angel_protocol::lexicon::{Catalog, Definition, Schemas};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-const ROUTER: &str = include_str!("../../node/src/http/router.rs");
+const ROUTERS: [&str; 2] =
+    [include_str!("../../node/src/http/router.rs"), include_str!("../../node/src/xrpc/router.rs")];
 
-/// The methods of ours that the router lists.
+/// The methods of ours that the routers list.
 fn routed() -> BTreeSet<String> {
-    let paths = ROUTER.split('"').filter_map(|text| text.strip_prefix("/xrpc/"));
+    let paths = ROUTERS.iter().flat_map(|router| router.split('"')).filter_map(|text| text.strip_prefix("/xrpc/"));
     paths.filter(|name| name.starts_with("co.kendev.")).map(ToOwned::to_owned).collect()
 }
 

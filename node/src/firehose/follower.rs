@@ -1,6 +1,8 @@
-//! One follower: a WebSocket that gets what happens, in the form it asked for, until it goes, is too slow, or the node
-//! stops.
+//! One follower: a WebSocket that gets what happens, in the form it asked for, until it goes, is too slow, or has to go.
+//! Of the stream it knows only what [`Stream`] says, so all streams of this node are followed by the same rules.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use angel_protocol::firehose::{error_frame, info_frame};
 use angel_storage::reader::ReadError;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures::{FutureExt, SinkExt};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::{Begin, Entry, Firehose, Next, Place};
@@ -24,10 +27,54 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 /// How long the last words may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 
+/// Something that is followed.
+pub(crate) trait Stream: Clone + Send + Sync + 'static {
+    /// What it tells.
+    type Entry: Send + Sync + 'static;
+
+    /// What comes behind `position`; `current` says whether the follower was up to date before.
+    fn next(&self, position: u64, current: bool) -> impl Future<Output = Result<Next<Self::Entry>, ReadError>> + Send;
+
+    /// Tells when there is more.
+    fn head(&self) -> watch::Receiver<u64>;
+
+    /// What is told besides, to those who are there, and kept by nobody.
+    fn aside(&self) -> Option<broadcast::Receiver<Arc<Self::Entry>>> {
+        None
+    }
+
+    /// Ends when the follower has to go.
+    fn closing(&self) -> impl Future<Output = Goodbye> + Send;
+
+    /// Messages were handed to the connection.
+    fn count_sent(&self, messages: u64);
+
+    /// A follower was too slow.
+    fn count_too_slow(&self);
+}
+
+/// Why a follower has to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Goodbye {
+    /// The name of the error.
+    pub(crate) name: &'static str,
+    /// In words.
+    pub(crate) message: String,
+    /// How the connection is closed.
+    pub(crate) code: u16,
+}
+
+impl Goodbye {
+    /// The node stops.
+    pub(crate) fn node_stops() -> Self {
+        Self { name: "ServiceUnavailable", message: "the node stops".to_owned(), code: close_code::AWAY }
+    }
+}
+
 /// The form in which a follower gets events.
-pub(crate) trait Format: Send + 'static {
+pub(crate) trait Format<E>: Send + 'static {
     /// The messages of an event for this follower.
-    fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>);
+    fn messages(&mut self, entry: &E, out: &mut Vec<Message>);
 
     /// What the follower said.
     fn heard(&mut self, message: Message) -> Heard {
@@ -60,7 +107,7 @@ pub(crate) enum Heard {
 #[derive(Debug)]
 pub(crate) struct Frames;
 
-impl Format for Frames {
+impl Format<Entry> for Frames {
     fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
         out.push(Message::Binary(entry.frame.clone()));
     }
@@ -80,46 +127,64 @@ enum End {
     /// The follower went, or does not answer.
     Gone,
     /// The follower is told why, and the stream ends.
-    Told { name: &'static str, message: String, code: u16 },
+    Told(Goodbye),
+}
+
+impl End {
+    fn told(name: &'static str, message: impl Into<String>, code: u16) -> Self {
+        Self::Told(Goodbye { name, message: message.into(), code })
+    }
 }
 
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         tracing::error!(%error, "cannot read the log for a follower");
-        Self::Told {
-            name: "InternalServerError",
-            message: "the log cannot be read".to_owned(),
-            code: close_code::ERROR,
-        }
+        Self::told("InternalServerError", "the log cannot be read", close_code::ERROR)
     }
 }
 
 /// Serves a follower until it ends. Holds its place meanwhile.
-pub(crate) async fn follow(socket: WebSocket, firehose: Firehose, begin: Begin, format: impl Format, place: Place) {
+pub(crate) async fn follow<S: Stream>(
+    socket: WebSocket,
+    stream: S,
+    begin: Begin,
+    format: impl Format<S::Entry>,
+    place: Place,
+) {
     let now = Instant::now();
-    let mut follower = Follower { socket, firehose, format, last_heard: now, messages: vec![] };
-    let closing = follower.firehose.closing().clone();
+    let mut follower = Follower { socket, stream: stream.clone(), format, last_heard: now, messages: vec![] };
     let end = tokio::select! {
         end = follower.serve(begin) => end,
-        () = closing.cancelled() => {
-            let message = "the node stops".to_owned();
-            End::Told { name: "ServiceUnavailable", message, code: close_code::AWAY }
-        }
+        goodbye = stream.closing() => End::Told(goodbye),
     };
     // A follower that does not listen is not waited for.
     drop(timeout(LAST_WORDS_MAX, follower.end(end)).await);
     drop(place);
 }
 
-struct Follower<F> {
+struct Follower<S, F> {
     socket: WebSocket,
-    firehose: Firehose,
+    stream: S,
     format: F,
     last_heard: Instant,
     messages: Vec<Message>,
 }
 
-impl<F: Format> Follower<F> {
+/// What is told aside; for ever nothing where there is none.
+async fn aside<E: Clone + Send>(receiver: &mut Option<broadcast::Receiver<E>>) -> Option<E> {
+    let Some(open) = receiver else { return std::future::pending().await };
+    match open.recv().await {
+        Ok(entry) => Some(entry),
+        // What was missed is gone: nobody keeps it.
+        Err(broadcast::error::RecvError::Lagged(_)) => None,
+        Err(broadcast::error::RecvError::Closed) => {
+            *receiver = None;
+            None
+        }
+    }
+}
+
+impl<S: Stream, F: Format<S::Entry>> Follower<S, F> {
     async fn serve(&mut self, begin: Begin) -> End {
         let position = match begin {
             Begin::At(position) => position,
@@ -128,8 +193,8 @@ impl<F: Format> Follower<F> {
                 position
             }
             Begin::Future => {
-                let message = "the cursor is ahead of everything that happened here".to_owned();
-                return End::Told { name: "FutureCursor", message, code: close_code::POLICY };
+                let message = "the cursor is ahead of everything that happened here";
+                return End::told("FutureCursor", message, close_code::POLICY);
             }
         };
         match self.go_on(position).await {
@@ -139,7 +204,8 @@ impl<F: Format> Follower<F> {
     }
 
     async fn go_on(&mut self, mut position: u64) -> Result<std::convert::Infallible, End> {
-        let mut head = self.firehose.head();
+        let mut head = self.stream.head();
+        let mut asides = self.stream.aside();
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut current = false;
@@ -147,7 +213,7 @@ impl<F: Format> Follower<F> {
         loop {
             // Seen before looking, so that what comes while looking wakes.
             head.borrow_and_update();
-            let next = if self.format.is_open() { self.firehose.next(position, current).await? } else { Next::Nothing };
+            let next = if self.format.is_open() { self.stream.next(position, current).await? } else { Next::Nothing };
             match next {
                 Next::Entries(entries, behind) => {
                     let format = &mut self.format;
@@ -161,18 +227,20 @@ impl<F: Format> Follower<F> {
                     current = self.format.is_open();
                     tokio::select! {
                         _ = head.changed() => {}
+                        told = aside(&mut asides) => {
+                            if let Some(entry) = told {
+                                self.format.messages(&entry, &mut self.messages);
+                                self.send().await?;
+                            }
+                        }
                         heard = self.socket.recv() => self.hear(heard)?,
                         _ = ping.tick() => self.ping().await?,
                     }
                 }
                 Next::TooSlow => {
-                    self.firehose.counts().too_slow.fetch_add(1, Ordering::Relaxed);
+                    self.stream.count_too_slow();
                     let message = "the follower reads more slowly than things happen; it may come back with its cursor";
-                    return Err(End::Told {
-                        name: "ConsumerTooSlow",
-                        message: message.to_owned(),
-                        code: close_code::POLICY,
-                    });
+                    return Err(End::told("ConsumerTooSlow", message, close_code::POLICY));
                 }
             }
         }
@@ -195,7 +263,7 @@ impl<F: Format> Follower<F> {
             None | Some(Err(_)) => Err(End::Gone),
             Some(Ok(message)) => match self.format.heard(message) {
                 Heard::Nothing => Ok(()),
-                Heard::Refused(message) => Err(End::Told { name: "InvalidRequest", message, code: close_code::POLICY }),
+                Heard::Refused(message) => Err(End::told("InvalidRequest", message, close_code::POLICY)),
             },
         }
     }
@@ -213,7 +281,7 @@ impl<F: Format> Follower<F> {
         if self.messages.is_empty() {
             return Ok(());
         }
-        self.firehose.counts().sent.fetch_add(self.messages.len() as u64, Ordering::Relaxed);
+        self.stream.count_sent(self.messages.len() as u64);
         let (socket, messages) = (&mut self.socket, &mut self.messages);
         let sending = async {
             for message in messages.drain(..) {
@@ -228,7 +296,7 @@ impl<F: Format> Follower<F> {
     }
 
     async fn end(&mut self, end: End) {
-        let End::Told { name, message, code } = end else { return };
+        let End::Told(Goodbye { name, message, code }) = end else { return };
         tracing::debug!(name, "a follower is sent away");
         // The goodbye of a stop is the close frame alone: nothing is wrong with the stream.
         if code != close_code::AWAY

@@ -12,7 +12,7 @@ const ADDRESS_PART: usize = 8;
 
 /// The places.
 #[derive(Clone, Debug)]
-pub(super) struct Places(Arc<Shared>);
+pub(crate) struct Places(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -47,7 +47,7 @@ pub(crate) enum NoPlace {
 }
 
 impl Places {
-    pub(super) fn new(max: u32) -> Self {
+    pub(crate) fn new(max: u32) -> Self {
         let max = max as usize;
         Self(Arc::new(Shared {
             max,
@@ -57,7 +57,7 @@ impl Places {
         }))
     }
 
-    pub(super) fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
+    pub(crate) fn take(&self, address: IpAddr) -> Result<Place, NoPlace> {
         let address = of_one_household(address);
         let mut taken = self.0.lock();
         if taken.all >= self.0.max {
@@ -72,12 +72,12 @@ impl Places {
         Ok(Place { shared: Arc::clone(&self.0), address })
     }
 
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.0.lock().all
     }
 
     /// Waits until nobody follows.
-    pub(super) async fn all_free(&self) {
+    pub(crate) async fn all_free(&self) {
         let mut notified = pin!(self.0.all_free.notified());
         // From here on it hears, so that nobody leaves unheard between looking and waiting.
         notified.as_mut().enable();

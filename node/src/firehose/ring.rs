@@ -3,7 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Entry;
+/// What a ring holds.
+pub(crate) trait Numbered {
+    /// Its place in the stream.
+    fn sequence(&self) -> u64;
+
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize;
+}
 
 /// Most events held. A follower that falls further behind than this and [`BYTES_MAX`] is too slow.
 const ENTRIES_MAX: usize = 16_384;
@@ -17,8 +24,8 @@ const TAKE_BYTES: usize = 512 * 1024;
 
 /// Events in the order of their sequence, without a gap between `from` and `head`.
 #[derive(Debug)]
-pub(super) struct Ring {
-    entries: VecDeque<Arc<Entry>>,
+pub(crate) struct Ring<E> {
+    entries: VecDeque<Arc<E>>,
     bytes: usize,
     /// Everything behind this sequence is here …
     from: u64,
@@ -28,39 +35,44 @@ pub(super) struct Ring {
 
 /// The position lies before what is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Behind;
+pub(crate) struct Behind;
 
-impl Ring {
+impl<E: Numbered> Ring<E> {
     /// Nothing yet, behind the event numbered `head`.
-    pub(super) fn new(head: u64) -> Self {
+    pub(crate) fn new(head: u64) -> Self {
         Self { entries: VecDeque::new(), bytes: 0, from: head, head }
     }
 
+    /// The sequence behind which everything is here.
+    pub(crate) fn from(&self) -> u64 {
+        self.from
+    }
+
     /// The sequence up to which everything is here.
-    pub(super) fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> u64 {
         self.head
     }
 
     /// Adds what came next, up to and including the sequence `head`.
-    pub(super) fn push(&mut self, entries: impl IntoIterator<Item = Arc<Entry>>, head: u64) {
+    pub(crate) fn push(&mut self, entries: impl IntoIterator<Item = Arc<E>>, head: u64) {
         for entry in entries {
-            self.bytes += entry.frame.len();
+            self.bytes += entry.bytes();
             self.entries.push_back(entry);
         }
         self.head = head;
         while self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes -= oldest.frame.len();
-            self.from = oldest.sequence;
+            self.bytes -= oldest.bytes();
+            self.from = oldest.sequence();
         }
     }
 
     /// The first events behind `position`, and the position behind them. A position ahead of the head has none.
-    pub(super) fn after(&self, position: u64) -> Result<(Vec<Arc<Entry>>, u64), Behind> {
+    pub(crate) fn after(&self, position: u64) -> Result<(Vec<Arc<E>>, u64), Behind> {
         if position < self.from {
             return Err(Behind);
         }
-        let first = self.entries.partition_point(|entry| entry.sequence <= position);
+        let first = self.entries.partition_point(|entry| entry.sequence() <= position);
         let mut bytes = 0;
         let taken: Vec<_> = self
             .entries
@@ -68,12 +80,12 @@ impl Ring {
             .take(TAKE_ENTRIES)
             .take_while(|entry| {
                 let room = bytes < TAKE_BYTES;
-                bytes += entry.frame.len();
+                bytes += entry.bytes();
                 room
             })
             .cloned()
             .collect();
-        let behind = taken.last().map_or(position, |last| last.sequence);
+        let behind = taken.last().map_or(position, |last| last.sequence());
         Ok((taken, behind))
     }
 }
@@ -85,19 +97,20 @@ mod tests {
     use angel_protocol::time::Timestamp;
 
     use super::*;
+    use crate::firehose::Entry;
 
     fn entry(sequence: u64, bytes: usize) -> Arc<Entry> {
         let frame = vec![0; bytes].into();
         Arc::new(Entry { sequence, at: Timestamp::EPOCH, frame, lines: OnceLock::new() })
     }
 
-    fn sequences(ring: &Ring, position: u64) -> Result<Vec<u64>, Behind> {
+    fn sequences(ring: &Ring<Entry>, position: u64) -> Result<Vec<u64>, Behind> {
         Ok(ring.after(position)?.0.iter().map(|entry| entry.sequence).collect())
     }
 
     #[test]
     fn what_came_is_there_in_order_whatever_the_gaps() {
-        let mut ring = Ring::new(10);
+        let mut ring: Ring<Entry> = Ring::new(10);
         assert_eq!(sequences(&ring, 10), Ok(vec![]));
         assert_eq!(sequences(&ring, 9), Err(Behind));
         ring.push([entry(12, 1), entry(20, 1)], 25);

@@ -23,6 +23,7 @@ use crate::directory::Directory;
 use crate::dns::Dns;
 use crate::facts::VERSION;
 use crate::fetch::{FetchError, Fetcher};
+use crate::firehose::Firehose;
 use crate::identities::{Identities, IdentitiesOpenError};
 use crate::invites::Invites;
 use crate::keys::Identity;
@@ -38,6 +39,7 @@ use crate::reports::Reports;
 use crate::repos::{RepoError, Repos};
 use crate::resolver;
 use crate::sessions::Sessions;
+use crate::spaces::Spaces;
 use crate::takedowns::Takedowns;
 use crate::tenants::Tenants;
 use crate::xrpc::host::Service;
@@ -298,6 +300,20 @@ pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<R
         repos.recover()?;
         Ok(repos)
     }
+}
+
+/// How the spaces are opened, which blocks.
+pub(super) fn spaces(
+    store: &Store,
+    accounts: &Accounts,
+    repos: &Repos,
+    firehose: &Firehose,
+    config: &Config,
+) -> impl FnOnce() -> Result<Spaces, ReadError> + use<> {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    let (accounts, repos, durable) = (accounts.clone(), repos.clone(), firehose.happenings());
+    let followers_max = config.firehose.subscribers_max;
+    move || Spaces::open(reader, writer, accounts, repos, durable, followers_max)
 }
 
 /// How the blobs are opened, which blocks.

@@ -24,6 +24,7 @@ use crate::repos::Repos;
 use crate::resolver::Resolver;
 use crate::secrets::AdminPassword;
 use crate::sessions::Sessions;
+use crate::spaces::Spaces;
 use crate::takedowns::Takedowns;
 use crate::tenants::Tenants;
 
@@ -69,6 +70,8 @@ pub(crate) struct Host {
     pub(crate) passwords: Passwords,
     /// How often is too often.
     pub(crate) limits: RateLimits,
+    /// Spaces, their members and what is said there.
+    pub(crate) spaces: Spaces,
     /// What opens the operator's methods.
     pub(crate) admin_password: Arc<AdminPassword>,
 }

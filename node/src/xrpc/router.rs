@@ -7,6 +7,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
+use super::co::kendev::spaces;
 use super::com::atproto::{admin, identity, moderation, repo, server, sync, temp};
 use super::host::Host;
 use super::jetstream;
@@ -102,8 +103,44 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.sync.listRepos", get(sync::list_repos::handler))
         .route("/xrpc/com.atproto.sync.listReposByCollection", get(sync::list_repos_by_collection::handler))
         .route("/xrpc/com.atproto.sync.subscribeRepos", get(sync::subscribe_repos::handler))
+        .merge(space_routes())
         .route("/subscribe", get(jetstream::handler))
         .route("/xrpc/{method}", any(proxied::handler))
         .route_layer(middleware::from_fn_with_state(limits, count_requests))
         .with_state(host)
+}
+
+/// The methods of spaces.
+fn space_routes() -> Router<Arc<Host>> {
+    Router::new()
+        .route("/xrpc/co.kendev.spaces.approveMember", post(spaces::approve_member::handler))
+        .route("/xrpc/co.kendev.spaces.banMember", post(spaces::ban_member::handler))
+        .route("/xrpc/co.kendev.spaces.createChannel", post(spaces::create_channel::handler))
+        .route("/xrpc/co.kendev.spaces.createSpace", post(spaces::create_space::handler))
+        .route("/xrpc/co.kendev.spaces.deleteMessage", post(spaces::delete_message::handler))
+        .route("/xrpc/co.kendev.spaces.deleteSpace", post(spaces::delete_space::handler))
+        .route("/xrpc/co.kendev.spaces.editMessage", post(spaces::edit_message::handler))
+        .route("/xrpc/co.kendev.spaces.getMessage", get(spaces::get_message::handler))
+        .route("/xrpc/co.kendev.spaces.getSpace", get(spaces::get_space::handler))
+        .route("/xrpc/co.kendev.spaces.getThread", get(spaces::get_thread::handler))
+        .route("/xrpc/co.kendev.spaces.hideMessage", post(spaces::hide_message::handler))
+        .route("/xrpc/co.kendev.spaces.inviteMember", post(spaces::invite_member::handler))
+        .route("/xrpc/co.kendev.spaces.joinSpace", post(spaces::join_space::handler))
+        .route("/xrpc/co.kendev.spaces.leaveSpace", post(spaces::leave_space::handler))
+        .route("/xrpc/co.kendev.spaces.listChannels", get(spaces::list_channels::handler))
+        .route("/xrpc/co.kendev.spaces.listMembers", get(spaces::list_members::handler))
+        .route("/xrpc/co.kendev.spaces.listMessageVersions", get(spaces::list_message_versions::handler))
+        .route("/xrpc/co.kendev.spaces.listMessages", get(spaces::list_messages::handler))
+        .route("/xrpc/co.kendev.spaces.listSpaces", get(spaces::list_spaces::handler))
+        .route("/xrpc/co.kendev.spaces.markRead", post(spaces::mark_read::handler))
+        .route("/xrpc/co.kendev.spaces.react", post(spaces::react::handler))
+        .route("/xrpc/co.kendev.spaces.reportMessage", post(spaces::report_message::handler))
+        .route("/xrpc/co.kendev.spaces.searchMessages", get(spaces::search_messages::handler))
+        .route("/xrpc/co.kendev.spaces.sendMessage", post(spaces::send_message::handler))
+        .route("/xrpc/co.kendev.spaces.setMemberRole", post(spaces::set_member_role::handler))
+        .route("/xrpc/co.kendev.spaces.setTyping", post(spaces::set_typing::handler))
+        .route("/xrpc/co.kendev.spaces.subscribeSpace", get(spaces::subscribe_space::handler))
+        .route("/xrpc/co.kendev.spaces.suspendMember", post(spaces::suspend_member::handler))
+        .route("/xrpc/co.kendev.spaces.updateChannel", post(spaces::update_channel::handler))
+        .route("/xrpc/co.kendev.spaces.updateSpace", post(spaces::update_space::handler))
 }

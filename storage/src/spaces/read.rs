@@ -115,15 +115,24 @@ impl Overlay<'_> {
         Ok(())
     }
 
+    /// Removes a version of a record.
+    ///
+    /// # Errors
+    /// The engine fails, or a row cannot be read.
+    pub fn delete_version(&mut self, space: SpaceId, position: u64, version: u32) -> Result<(), ReadError> {
+        let Some(Raw(first)) = self.get(&VERSIONS, &(space, position, version, 0))? else { return Ok(()) };
+        let count = first.first_chunk::<2>().map_or(1, |count| u16::from_be_bytes(*count));
+        (0..count).for_each(|part| self.delete(&VERSIONS, &(space, position, version, part)));
+        Ok(())
+    }
+
     /// Removes a message, its record and all its earlier versions.
     ///
     /// # Errors
     /// The engine fails, or a row cannot be read.
     pub fn delete_message(&mut self, space: SpaceId, position: u64, message: &MessageRow) -> Result<(), ReadError> {
         for version in 0..=message.version {
-            let Some(Raw(first)) = self.get(&VERSIONS, &(space, position, version, 0))? else { continue };
-            let count = first.first_chunk::<2>().map_or(1, |count| u16::from_be_bytes(*count));
-            (0..count).for_each(|part| self.delete(&VERSIONS, &(space, position, version, part)));
+            self.delete_version(space, position, version)?;
         }
         self.delete(&MESSAGES, &(space, position));
         self.delete(&BY_CHANNEL, &(space, message.channel, position));

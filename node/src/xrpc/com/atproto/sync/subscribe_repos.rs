@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use crate::clock;
-use crate::firehose::{Begin, Format, Frames, NoPlace, follow};
+use crate::firehose::{Begin, Entry, Format, Frames, NoPlace, follow};
 use crate::http::XrpcError;
 use crate::rate_limits::ClientAddress;
 use crate::xrpc::host::Host;
@@ -47,7 +47,7 @@ pub(crate) fn accept(
     address: ClientAddress,
     upgrade: WebSocketUpgrade,
     begin: Begin,
-    format: impl Format,
+    format: impl Format<Entry>,
 ) -> Result<Response, XrpcError> {
     let firehose = host.firehose.clone();
     let place = firehose.place(address.ip()).map_err(|refused| {

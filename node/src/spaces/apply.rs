@@ -1,0 +1,569 @@
+//! One event of the log, as it changes the index. Pure in effect: rows are changed in an overlay, and what is to be
+//! told to those who follow is collected; both happen when the whole step is durable.
+
+use std::collections::{BTreeMap, HashMap};
+
+use angel_protocol::data::{Cid, Value, cbor};
+use angel_protocol::firehose::{CommitBody, Frame, Message};
+use angel_protocol::ids::Did;
+use angel_protocol::limits::{COMMIT_CAR_BLOCKS_MAX, COMMIT_CAR_BYTES_MAX, SPACE_CHANNELS_MAX};
+use angel_protocol::repo::MemoryBlocks;
+use angel_protocol::repo::car::{self, CarLimits};
+use angel_protocol::spaces::{
+    Access, CHANNEL, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, Role, Speaker, Standing, Status,
+    Visibility, check_message, text_of, words,
+};
+use angel_protocol::time::Timestamp;
+use angel_storage::codec::{Cbor, Present};
+use angel_storage::events::Event;
+use angel_storage::firehose as stored;
+use angel_storage::spaces::{
+    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelNumber, ChannelRow, Foreign, Happening, Hidden, INVITES, Invited, LOG,
+    MEMBERS, MESSAGES, MemberChange, MemberRow, MessageRow, Moderated, OWN_STREAM, Overlay, Place, REACTIONS,
+    READ_MARKS, RECORDS, ReadChange, ReadMark, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What, message_record,
+    stage_word,
+};
+
+use super::records::{Address, ChannelSaid, MessageSaid, ReactionSaid, Said, SpaceSaid, new_rules, read};
+use super::told::{Notice, channel_uri, notice_of_message, notice_of_what};
+use super::{SpaceError, Spaces};
+
+/// Earlier versions of one message that are kept; of more, the oldest go.
+const VERSIONS_KEPT: u32 = 50;
+
+/// Reactions of one message that go with it; those beyond are found by nobody.
+const REACTIONS_DROPPED_MAX: usize = 1000;
+
+/// One step of the index: the rows as some events leave them.
+pub(super) struct Step<'r> {
+    pub(super) overlay: Overlay<'r>,
+    pub(super) notices: Vec<Notice>,
+    /// New messages by space, whose words are not indexed yet.
+    pub(super) fresh: BTreeMap<SpaceId, Vec<u64>>,
+    /// Whose memberships have changed: live access is judged anew.
+    pub(super) members: Vec<(SpaceId, Did)>,
+    /// Spaces that are gone or whose rules have changed.
+    pub(super) changed: Vec<SpaceId>,
+    /// Whether somebody who lives elsewhere may have come or gone.
+    pub(super) strangers: bool,
+    /// Accounts whose records have to be gone through.
+    pub(super) reconcile: Vec<Did>,
+    spaces: &'r Spaces,
+    /// Memberships as they are needed again and again within one step.
+    known: HashMap<(SpaceId, Did), Option<Membership>>,
+}
+
+/// A record that came, changed or went.
+pub(super) struct Change<'a> {
+    pub(super) did: &'a Did,
+    pub(super) path: &'a str,
+    /// What is there now.
+    pub(super) record: Option<(Cid, &'a [u8])>,
+    /// When it was learned of.
+    pub(super) at: Timestamp,
+    /// The event by which it was.
+    pub(super) sequence: u64,
+}
+
+impl<'r> Step<'r> {
+    pub(super) fn new(spaces: &'r Spaces) -> Self {
+        Self {
+            overlay: Overlay::new(&spaces.0.reader),
+            notices: vec![],
+            fresh: BTreeMap::new(),
+            members: vec![],
+            changed: vec![],
+            strangers: false,
+            reconcile: vec![],
+            spaces,
+            known: HashMap::new(),
+        }
+    }
+
+    /// What an event of the log changes.
+    pub(super) fn event(&mut self, event: &Event) -> Result<(), SpaceError> {
+        match event.kind {
+            stored::COMMIT => self.commit(event),
+            // However the records came to be what they are, they are gone through.
+            stored::SYNC | stored::ACCOUNT => {
+                let frame = stored::frame(event).and_then(|frame| Frame::decode(&frame).ok());
+                if let Some(Frame::Message {
+                    message: Message::Sync { did, .. } | Message::Account { did, .. }, ..
+                }) = frame
+                {
+                    self.reconcile.push(did);
+                }
+                Ok(())
+            }
+            _ => match SpaceEvent::read(event)? {
+                None => Ok(()),
+                Some(SpaceEvent::Foreign(foreign)) => self.foreign(&foreign, event),
+                Some(SpaceEvent::Member(change)) => self.member(change, event),
+                Some(SpaceEvent::Moderated(moderated)) => self.moderated(moderated, event),
+                Some(SpaceEvent::Read(read)) => self.read(read, event),
+                Some(SpaceEvent::Invited(Invited { space, hash, invite })) => {
+                    let key = (space, hash.into_array());
+                    match invite {
+                        Some(invite) => self.overlay.put(&INVITES, &key, &Cbor(invite))?,
+                        None => self.overlay.delete(&INVITES, &key),
+                    }
+                    Ok(())
+                }
+                Some(SpaceEvent::Settings(settings)) => {
+                    let key = (settings.space, settings.channel);
+                    let Some(mut channel) = self.overlay.get(&CHANNELS, &key)? else { return Ok(()) };
+                    channel.rules = ChannelRules { visibility: channel.rules.visibility, ..settings.rules };
+                    channel.department = settings.department;
+                    self.overlay.put(&CHANNELS, &key, &channel)?;
+                    self.changed.push(settings.space);
+                    self.happened(settings.space, event, What::Channel { channel: settings.channel, gone: false })
+                }
+            },
+        }
+    }
+
+    fn commit(&mut self, event: &Event) -> Result<(), SpaceError> {
+        // Most commits are of other apps: looking at the paths is enough to know.
+        let Some(Frame::Message { message: Message::Commit(body), .. }) =
+            stored::frame(event).and_then(|frame| Frame::decode(&frame).ok())
+        else {
+            return Ok(());
+        };
+        let is_ours = |path: &str| path.split_once('/').is_some_and(|(name, _)| COLLECTIONS.contains(&name));
+        let CommitBody { repo, changes, car, .. } = &body;
+        if !changes.iter().any(|change| is_ours(change.key.as_str())) {
+            return Ok(());
+        }
+        let limits = CarLimits { bytes_max: COMMIT_CAR_BYTES_MAX as u64, blocks_max: COMMIT_CAR_BLOCKS_MAX };
+        // Made here, and in the log: what cannot be read is passed over rather than holding up everybody.
+        let Ok((_, blocks)) = car::decode(car, limits) else { return Ok(()) };
+        let blocks: MemoryBlocks = blocks.iter().collect();
+        for change in changes.iter().filter(|change| is_ours(change.key.as_str())) {
+            let block = change.after.and_then(|cid| blocks.block(&cid));
+            if change.after.is_some() && block.is_none() {
+                continue;
+            }
+            let record = block.as_ref().map(|block| (block.cid(), &**block.bytes()));
+            let path = change.key.as_str();
+            self.change(&Change { did: repo, path, record, at: event.at, sequence: event.sequence })?;
+        }
+        Ok(())
+    }
+
+    fn foreign(&mut self, foreign: &Foreign, event: &Event) -> Result<(), SpaceError> {
+        let record = foreign.record.as_ref().map(|(cid, bytes)| (*cid, bytes.as_slice()));
+        let (did, path) = (&foreign.did, foreign.path.as_str());
+        // Spaces and channels are held here or nowhere.
+        if foreign.path.starts_with(angel_protocol::spaces::MESSAGE)
+            || foreign.path.starts_with(angel_protocol::spaces::REACTION)
+        {
+            self.change(&Change { did, path, record, at: event.at, sequence: event.sequence })?;
+        }
+        Ok(())
+    }
+
+    /// A record came, changed or went.
+    pub(super) fn change(&mut self, change: &Change<'_>) -> Result<(), SpaceError> {
+        let key = (change.did.clone(), change.path.to_owned());
+        let place = self.overlay.get(&RECORDS, &key)?.map(|Cbor(place)| place);
+        let collection = change.path.split_once('/').map_or(change.path, |(name, _)| name);
+        let value = change.record.and_then(|(cid, bytes)| Some((cid, bytes, cbor::decode(bytes).ok()?)));
+        let said = value.as_ref().and_then(|(_, _, value)| read(collection, value));
+        match (said, place) {
+            (Some(Said::Space(said)), place) => self.space(change, said, place),
+            (Some(Said::Channel(said)), place) => self.channel(change, said, place),
+            (Some(Said::Message(said)), place) => {
+                let value = value.as_ref().map(|(_, _, value)| value);
+                self.message(change, &said, place, value.unwrap_or(&Value::Null))
+            }
+            (Some(Said::Reaction(said)), None) => self.reaction(change, &said),
+            (Some(Said::Reaction(said)), Some(place)) => {
+                self.gone(change, place)?;
+                self.reaction(change, &said)
+            }
+            (None, Some(place)) => self.gone(change, place),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn space(&mut self, change: &Change<'_>, said: SpaceSaid, place: Option<Place>) -> Result<(), SpaceError> {
+        let Some((cid, _)) = change.record else { return Ok(()) };
+        if let Some(Place::Space(id)) = place {
+            let Some(row) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+            let row = SpaceRow { cid, name: said.name, slug: said.slug, rules: said.rules, gone_at: None, ..row };
+            self.overlay.put(&SPACES, &id, &row)?;
+            self.changed.push(id);
+            return self.happened_at(id, change.at, change.sequence, What::Space { gone: false });
+        }
+        // Only what everybody may see can lie in a public repository.
+        if said.rules.visibility != Visibility::Public {
+            return Ok(());
+        }
+        let id = SpaceId(self.spaces.0.numbers.next(&self.spaces.0.writer)?);
+        let address = Address { did: change.did.clone(), path: change.path.to_owned() };
+        let row = SpaceRow {
+            holder: change.did.clone(),
+            rkey: address.rkey().to_owned(),
+            cid,
+            name: said.name,
+            slug: said.slug,
+            rules: said.rules,
+            indexed_at: change.at,
+            gone_at: None,
+            last: 0,
+            messages: 0,
+            members: 0,
+            active_at: change.at,
+            words_upto: 0,
+            words_waiting: 0,
+            channels: 0,
+        };
+        self.overlay.put(&SPACES, &id, &row)?;
+        self.overlay.put(&RECORDS, &address.key(), &Cbor(Place::Space(id)))?;
+        // Exactly one owner: whoever holds the space.
+        let membership = Membership::new(Role::Owner, Status::Active);
+        self.put_member(MemberChange { space: id, did: change.did.clone(), membership }, change.at, change.sequence)
+    }
+
+    fn channel(&mut self, change: &Change<'_>, said: ChannelSaid, place: Option<Place>) -> Result<(), SpaceError> {
+        let Some((cid, _)) = change.record else { return Ok(()) };
+        if let Some(Place::Channel(id, number)) = place {
+            let Some(row) = self.overlay.get(&CHANNELS, &(id, number))? else { return Ok(()) };
+            let rules = ChannelRules { visibility: said.visibility, ..row.rules.clone() };
+            let row = ChannelRow { cid, name: said.name, kind: said.kind, rules, gone_at: None, ..row };
+            self.overlay.put(&CHANNELS, &(id, number), &row)?;
+            self.changed.push(id);
+            return self.happened_at(id, change.at, change.sequence, What::Channel { channel: number, gone: false });
+        }
+        let Some(address) = said.space else { return Ok(()) };
+        let Some((id, mut space)) = self.space_at(&address)? else { return Ok(()) };
+        // A channel is held by whoever holds its space, and what others may not see is not in a public repository.
+        let is_full = space.channels as usize >= SPACE_CHANNELS_MAX;
+        if space.holder != *change.did || said.visibility != ChannelVisibility::Public || is_full {
+            return Ok(());
+        }
+        space.channels += 1;
+        let number = space.channels;
+        let own = Address { did: change.did.clone(), path: change.path.to_owned() };
+        let row = ChannelRow {
+            holder: change.did.clone(),
+            rkey: own.rkey().to_owned(),
+            cid,
+            name: said.name,
+            kind: said.kind,
+            rules: new_rules(said.visibility),
+            department: None,
+            indexed_at: change.at,
+            gone_at: None,
+        };
+        self.overlay.put(&SPACES, &id, &space)?;
+        self.overlay.put(&CHANNELS, &(id, number), &row)?;
+        self.overlay.put(&RECORDS, &own.key(), &Cbor(Place::Channel(id, number)))?;
+        self.happened_at(id, change.at, change.sequence, What::Channel { channel: number, gone: false })
+    }
+
+    fn message(
+        &mut self,
+        change: &Change<'_>,
+        said: &MessageSaid,
+        place: Option<Place>,
+        value: &Value,
+    ) -> Result<(), SpaceError> {
+        let Some((id, mut space)) = self.space_at(&said.space)? else { return Ok(()) };
+        let Some((number, rules, rkey, department)) = self.channel_of(id, &space, said.channel.as_ref())? else {
+            return Ok(());
+        };
+        let speaker = self.speaker(&space, change.did, &said.kind);
+        let allowed = self.may_post(id, &space, change.did, &rules, rkey.as_deref())?;
+        if !allowed || check_message(value, speaker).is_err() {
+            return Ok(());
+        }
+        let Some((cid, bytes)) = change.record else { return Ok(()) };
+        if let Some(Place::Message(in_space, position)) = place {
+            return if in_space == id { self.edited(change, id, position, said, value) } else { Ok(()) };
+        }
+        let position = space.next(change.sequence);
+        space.messages += 1;
+        space.words_waiting += 1;
+        space.active_at = space.active_at.max(change.at);
+        let root = match &said.root {
+            Some(address) => match self.overlay.get(&RECORDS, &address.key())? {
+                Some(Cbor(Place::Message(in_space, root))) if in_space == id => Some(root),
+                _ => None,
+            },
+            None => None,
+        };
+        let own = Address { did: change.did.clone(), path: change.path.to_owned() };
+        let row = MessageRow {
+            author: change.did.clone(),
+            rkey: own.rkey().to_owned(),
+            cid,
+            channel: number,
+            kind: said.kind.clone(),
+            priority: said.priority.clone(),
+            department: said.context.department.clone().or(department),
+            workflow: said.context.workflow.clone(),
+            journey: said.context.journey.clone(),
+            root,
+            indexed_at: change.at,
+            edited_at: None,
+            version: 0,
+            hidden: None,
+            record: vec![],
+        };
+        self.overlay.put(&SPACES, &id, &space)?;
+        self.overlay.put_message(id, position, &row, bytes)?;
+        self.overlay.put(&RECORDS, &own.key(), &Cbor(Place::Message(id, position)))?;
+        self.overlay.put(&BY_CHANNEL, &(id, number, position), &Present)?;
+        if let Some(root) = root {
+            self.overlay.put(&BY_THREAD, &(id, root, position), &Present)?;
+        }
+        self.fresh.entry(id).or_default().push(position);
+        if self.spaces.0.live.is_followed(id) {
+            let channel = channel_uri(&self.overlay, id, number)?;
+            self.notices.push(notice_of_message(id, &space, position, &row, value.clone(), channel));
+        }
+        Ok(())
+    }
+
+    fn edited(
+        &mut self,
+        change: &Change<'_>,
+        id: SpaceId,
+        position: u64,
+        said: &MessageSaid,
+        value: &Value,
+    ) -> Result<(), SpaceError> {
+        let Some((cid, bytes)) = change.record else { return Ok(()) };
+        let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
+        if row.cid == cid {
+            return Ok(());
+        }
+        let before = message_record(&self.overlay, id, position, &row)?;
+        self.overlay.put_version(id, position, row.version, &before)?;
+        let row = MessageRow {
+            cid,
+            version: row.version + 1,
+            edited_at: Some(change.at),
+            priority: said.priority.clone(),
+            department: said.context.department.clone().or(row.department),
+            workflow: said.context.workflow.clone(),
+            journey: said.context.journey.clone(),
+            ..row
+        };
+        if let Some(oldest) = row.version.checked_sub(VERSIONS_KEPT) {
+            self.overlay.delete_version(id, position, oldest)?;
+        }
+        self.overlay.put_message(id, position, &row, bytes)?;
+        let space = self.overlay.get(&SPACES, &id)?;
+        if space.is_some_and(|space| position <= space.words_upto) {
+            for word in words(&text_of(value)) {
+                stage_word(&mut self.overlay, id, &word, position)?;
+            }
+        }
+        self.happened_at(id, change.at, change.sequence, What::Edited { position })
+    }
+
+    fn reaction(&mut self, change: &Change<'_>, said: &ReactionSaid) -> Result<(), SpaceError> {
+        let Some(Cbor(Place::Message(id, position))) = self.overlay.get(&RECORDS, &said.subject.key())? else {
+            return Ok(());
+        };
+        let Some(space) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+        let Some(message) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
+        let Some((rules, rkey)) = self.rules_of(id, message.channel)? else { return Ok(()) };
+        if !self.may_post(id, &space, change.did, &rules, rkey.as_deref())? {
+            return Ok(());
+        }
+        // One of a kind by each person: a second record with the same emoji counts for nothing.
+        let key = (id, position, said.emoji.clone(), change.did.clone());
+        if self.overlay.get(&REACTIONS, &key)?.is_some() {
+            return Ok(());
+        }
+        let own = Address { did: change.did.clone(), path: change.path.to_owned() };
+        self.overlay.put(&REACTIONS, &key, &Cbor(own.rkey().to_owned()))?;
+        self.overlay.put(&RECORDS, &own.key(), &Cbor(Place::Reaction(id, position, said.emoji.clone())))?;
+        let what = What::Reaction {
+            channel: message.channel,
+            position,
+            author: change.did.clone(),
+            emoji: said.emoji.clone(),
+            added: true,
+        };
+        self.happened_at(id, change.at, change.sequence, what)
+    }
+
+    /// A record that was indexed is gone.
+    fn gone(&mut self, change: &Change<'_>, place: Place) -> Result<(), SpaceError> {
+        self.overlay.delete(&RECORDS, &(change.did.clone(), change.path.to_owned()));
+        match place {
+            Place::Space(id) => {
+                let Some(row) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+                self.overlay.put(&SPACES, &id, &SpaceRow { gone_at: Some(change.at), ..row })?;
+                self.changed.push(id);
+                self.strangers = true;
+                self.happened_at(id, change.at, change.sequence, What::Space { gone: true })
+            }
+            Place::Channel(id, channel) => {
+                let Some(row) = self.overlay.get(&CHANNELS, &(id, channel))? else { return Ok(()) };
+                self.overlay.put(&CHANNELS, &(id, channel), &ChannelRow { gone_at: Some(change.at), ..row })?;
+                self.changed.push(id);
+                self.happened_at(id, change.at, change.sequence, What::Channel { channel, gone: true })
+            }
+            Place::Message(id, position) => {
+                let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
+                let reactions = self.overlay.reader().scan(&REACTIONS).prefix(&(id, position));
+                for ((id, position, emoji, did), Cbor(rkey)) in reactions.page(REACTIONS_DROPPED_MAX)?.rows {
+                    let path = format!("{}/{rkey}", angel_protocol::spaces::REACTION);
+                    self.overlay.delete(&RECORDS, &(did.clone(), path));
+                    self.overlay.delete(&REACTIONS, &(id, position, emoji, did));
+                }
+                self.overlay.delete_message(id, position, &row)?;
+                if let Some(mut space) = self.overlay.get(&SPACES, &id)? {
+                    space.messages = space.messages.saturating_sub(1);
+                    self.overlay.put(&SPACES, &id, &space)?;
+                }
+                let MessageRow { channel, author, rkey, .. } = row;
+                let what = What::Gone { channel, author, rkey, hidden: false };
+                self.happened_at(id, change.at, change.sequence, what)
+            }
+            Place::Reaction(id, position, emoji) => {
+                self.overlay.delete(&REACTIONS, &(id, position, emoji.clone(), change.did.clone()));
+                let Some(message) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
+                let (channel, author) = (message.channel, change.did.clone());
+                let what = What::Reaction { channel, position, author, emoji, added: false };
+                self.happened_at(id, change.at, change.sequence, what)
+            }
+        }
+    }
+
+    fn member(&mut self, change: MemberChange, event: &Event) -> Result<(), SpaceError> {
+        self.put_member(change, event.at, event.sequence)
+    }
+
+    fn put_member(&mut self, change: MemberChange, at: Timestamp, sequence: u64) -> Result<(), SpaceError> {
+        let MemberChange { space: id, did, membership } = change;
+        let Some(mut space) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+        let key = (id, did.clone());
+        let before = self.overlay.get(&MEMBERS, &key)?;
+        let was_active = before.as_ref().is_some_and(|row| row.membership.is_active());
+        match (was_active, membership.is_active()) {
+            (false, true) => space.members += 1,
+            (true, false) => space.members = space.members.saturating_sub(1),
+            _ => {}
+        }
+        space.active_at = space.active_at.max(at);
+        let (role, status) = (membership.role, membership.status);
+        let joined_at = before.as_ref().and_then(|row| row.joined_at).or(membership.is_active().then_some(at));
+        let created_at = before.as_ref().map_or(at, |row| row.created_at);
+        let row = MemberRow { membership, joined_at, created_at, changed_at: at };
+        self.overlay.put(&SPACES, &id, &space)?;
+        self.overlay.put(&MEMBERS, &key, &row)?;
+        match status {
+            Status::Left | Status::Banned => self.overlay.delete(&SPACES_OF, &(did.clone(), id)),
+            _ => self.overlay.put(&SPACES_OF, &(did.clone(), id), &Present)?,
+        }
+        self.known.remove(&key);
+        self.members.push(key);
+        self.strangers = true;
+        self.happened_at(id, at, sequence, What::Member { did, role, status })
+    }
+
+    fn moderated(&mut self, moderated: Moderated, event: &Event) -> Result<(), SpaceError> {
+        let Moderated { space: id, position, by, hidden, reason } = moderated;
+        let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
+        let record = message_record(&self.overlay, id, position, &row)?;
+        let row = MessageRow { hidden: hidden.then_some(Hidden { by, reason, at: event.at }), ..row };
+        self.overlay.put_message(id, position, &row, &record)?;
+        let MessageRow { channel, author, rkey, .. } = row;
+        let what = if hidden { What::Gone { channel, author, rkey, hidden: true } } else { What::Edited { position } };
+        self.happened(id, event, what)
+    }
+
+    fn read(&mut self, read: ReadChange, event: &Event) -> Result<(), SpaceError> {
+        let key = (read.space, read.channel, read.did);
+        let before = self.overlay.get(&READ_MARKS, &key)?.map_or(0, |Cbor(mark)| mark.position);
+        // Marks only move forward.
+        if read.position > before {
+            self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position: read.position, at: event.at }))?;
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, id: SpaceId, event: &Event, what: What) -> Result<(), SpaceError> {
+        self.happened_at(id, event.at, event.sequence, what)
+    }
+
+    /// Gives what happened its number and keeps it for those who come back.
+    fn happened_at(&mut self, id: SpaceId, at: Timestamp, sequence: u64, what: What) -> Result<(), SpaceError> {
+        let Some(mut space) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+        let number = space.next(sequence);
+        self.overlay.put(&SPACES, &id, &space)?;
+        let happening = Happening { at, what };
+        if self.spaces.0.live.is_followed(id) {
+            let notice = notice_of_what(&self.overlay, id, &space, number, &happening)?;
+            self.notices.extend(notice);
+        }
+        Ok(self.overlay.put(&LOG, &(id, number), &Cbor(happening))?)
+    }
+
+    fn space_at(&self, address: &Address) -> Result<Option<(SpaceId, SpaceRow)>, SpaceError> {
+        let Some(Cbor(Place::Space(id))) = self.overlay.get(&RECORDS, &address.key())? else { return Ok(None) };
+        Ok(self.overlay.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none()).map(|row| (id, row)))
+    }
+
+    /// The channel that a message names: its number, its rules, its key, its department.
+    #[expect(clippy::type_complexity, reason = "four facts of one row, used at once")]
+    fn channel_of(
+        &self,
+        id: SpaceId,
+        space: &SpaceRow,
+        address: Option<&Address>,
+    ) -> Result<Option<(ChannelNumber, ChannelRules, Option<String>, Option<String>)>, SpaceError> {
+        let Some(address) = address else { return Ok(Some((OWN_STREAM, ChannelRules::of_the_space(), None, None))) };
+        if address.did != space.holder || !address.path.starts_with(CHANNEL) {
+            return Ok(None);
+        }
+        let Some(Cbor(Place::Channel(in_space, number))) = self.overlay.get(&RECORDS, &address.key())? else {
+            return Ok(None);
+        };
+        if in_space != id {
+            return Ok(None);
+        }
+        let row = self.overlay.get(&CHANNELS, &(id, number))?.filter(|row| row.gone_at.is_none());
+        Ok(row.map(|row| (number, row.rules, Some(row.rkey), row.department)))
+    }
+
+    fn rules_of(
+        &self,
+        id: SpaceId,
+        number: ChannelNumber,
+    ) -> Result<Option<(ChannelRules, Option<String>)>, SpaceError> {
+        if number == OWN_STREAM {
+            return Ok(Some((ChannelRules::of_the_space(), None)));
+        }
+        Ok(self.overlay.get(&CHANNELS, &(id, number))?.map(|row| (row.rules, Some(row.rkey))))
+    }
+
+    /// As what an author speaks: the holder of a space speaks for the house where it says that it does.
+    fn speaker(&self, space: &SpaceRow, did: &Did, kind: &str) -> Speaker {
+        if space.holder == *did && kind != "user" { Speaker::House } else { Speaker::Person }
+    }
+
+    fn may_post(
+        &mut self,
+        id: SpaceId,
+        space: &SpaceRow,
+        did: &Did,
+        rules: &ChannelRules,
+        rkey: Option<&str>,
+    ) -> Result<bool, SpaceError> {
+        let key = (id, did.clone());
+        if !self.known.contains_key(&key) {
+            let row = self.overlay.get(&MEMBERS, &key)?;
+            self.known.insert(key.clone(), row.map(|row| row.membership));
+        }
+        let membership = self.known.get(&key).and_then(Option::as_ref);
+        let standing = if space.holder == *did { Standing::Holder } else { Standing::Stranger };
+        Ok(Access { space: space.rules, membership, standing }.may_post(rules, rkey))
+    }
+}

@@ -1,0 +1,397 @@
+//! Joining, inviting, leaving, changing and banning. Each looks first and then writes an event, under a lock of the
+//! space, and returns when the index has it: whoever is told that they are in, is in.
+
+use angel_protocol::ids::Did;
+use angel_protocol::limits::{INVITE_CODE_CHARS_MIN, SPACE_MEMBERS_MAX};
+use angel_protocol::spaces::{Invitation, Joining, Membership, Permission, Role, RoleRefused, Status};
+use angel_protocol::time::Timestamp;
+use angel_storage::Batch;
+use angel_storage::codec::Cbor;
+use angel_storage::spaces::{
+    INVITES, InviteRow, Invited, MEMBERS, MemberChange, Moderated, ReadChange, SpaceEvent, SpaceId, event,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::find::Found;
+use super::{SpaceError, Spaces};
+use crate::blocking;
+use crate::clock;
+
+/// Invitations and codes of one space that may be open.
+const INVITES_MAX: usize = 1000;
+
+/// How long an invitation is good when nobody says, and at most (INV-02).
+const INVITE_DAYS: u32 = 7;
+const INVITE_DAYS_MAX: u32 = 90;
+
+/// What became of somebody who asked to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Joined {
+    /// Where the membership stands.
+    pub(crate) status: Status,
+    /// What they are.
+    pub(crate) role: Role,
+}
+
+/// An invitation that was made.
+#[derive(Debug)]
+pub(crate) struct NewInvite {
+    /// Shown once, kept as a hash.
+    pub(crate) token: String,
+    /// When it ends.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// A change of somebody's membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Somebody who asked is let in, or not.
+    Approve(bool),
+    /// Another role, and permissions besides when they are given.
+    Role(Role, Option<std::collections::BTreeSet<Permission>>),
+    /// Switched off for the time being, or on again.
+    Suspend(bool),
+    /// Turned out for good, or forgiven.
+    Ban(bool),
+}
+
+impl Spaces {
+    /// Writes what happened and waits until the index has it.
+    pub(super) async fn say(&self, events: Vec<SpaceEvent>) -> Result<(), SpaceError> {
+        let this = self.clone();
+        blocking::run(move || {
+            let (mut batch, now) = (Batch::new(), clock::now());
+            for said in &events {
+                batch.append_event(event(now, said)?)?;
+            }
+            this.0.writer.commit(batch)?;
+            Ok::<_, SpaceError>(())
+        })
+        .await?;
+        self.caught_up().await;
+        Ok(())
+    }
+
+    pub(super) async fn lock(&self, id: SpaceId) -> tokio::sync::MutexGuard<'_, ()> {
+        let locks = &self.0.locks;
+        // Of a remainder nothing is lost.
+        #[expect(clippy::cast_possible_truncation, reason = "less than the number of locks")]
+        let place = (id.0 % locks.len() as u64) as usize;
+        locks[place].lock().await
+    }
+
+    async fn find_anyway(&self, uri: &str, did: &Did) -> Result<Found, SpaceError> {
+        let (this, uri, did) = (self.clone(), uri.to_owned(), did.clone());
+        blocking::run(move || this.find_hidden(&uri, Some(&did))).await
+    }
+
+    /// A space for somebody who may see it.
+    async fn find_visible(&self, uri: &str, did: &Did) -> Result<Found, SpaceError> {
+        let (this, uri, did) = (self.clone(), uri.to_owned(), did.clone());
+        blocking::run(move || this.find(&uri, Some(&did))).await
+    }
+
+    /// Joins, with an invitation or the code of the space if there is one.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn join(
+        &self,
+        uri: &str,
+        did: &Did,
+        token: Option<&str>,
+        code: Option<&str>,
+    ) -> Result<Joined, SpaceError> {
+        let id = self.find_anyway(uri, did).await?.id;
+        let _turn = self.lock(id).await;
+        let found = self.find_anyway(uri, did).await?;
+        let hidden = !found.access().may_see();
+        let not_valid = |error: SpaceError| if hidden { SpaceError::SpaceNotFound } else { error };
+        let mut events = vec![];
+        let mut invited_by = None;
+        let mut invited = None;
+        if let Some(token) = token {
+            let (hash, invite) =
+                self.invite_of(id, token).await?.ok_or(SpaceError::InvalidInvitation).map_err(not_valid)?;
+            if !invite.once || invite.only.as_ref().is_some_and(|only| only != did) {
+                return Err(not_valid(SpaceError::InvalidInvitation));
+            }
+            if invite.expires_at.is_some_and(|expires_at| expires_at < clock::now()) {
+                return Err(not_valid(SpaceError::ExpiredInvitation));
+            }
+            events.push(SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None }));
+            (invited, invited_by) = (Some(invite.role), Some(invite.by));
+        } else if let Some(membership) = &found.membership
+            && membership.status == Status::Pending
+            && membership.invitation == Some(Invitation::Pending)
+        {
+            (invited, invited_by) = (Some(membership.role), membership.invited_by.clone());
+        }
+        let has_code = match code {
+            Some(code) => match self.invite_of(id, code).await? {
+                Some((_, invite)) if !invite.once => true,
+                _ => return Err(not_valid(SpaceError::InvalidInvitation)),
+            },
+            None => false,
+        };
+        let (role, status) = match found.access().join(invited, has_code)? {
+            Joining::Already => {
+                let role = found.membership.as_ref().map_or(Role::Viewer, |membership| membership.role);
+                return Ok(Joined { status: Status::Active, role });
+            }
+            Joining::Joined(role) => (role, Status::Active),
+            Joining::Waits => (Role::Member, Status::Pending),
+        };
+        if found.row.members >= SPACE_MEMBERS_MAX {
+            return Err(SpaceError::TooMany("the space has as many members as it takes"));
+        }
+        let membership = Membership {
+            role,
+            status,
+            invitation: invited_by.is_some().then_some(Invitation::Accepted),
+            invited_by,
+            ..found.membership.unwrap_or_else(|| Membership::new(role, status))
+        };
+        events.push(SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership }));
+        self.say(events).await?;
+        Ok(Joined { status, role })
+    }
+
+    /// Leaves. The owner cannot: a space has one.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn leave(&self, uri: &str, did: &Did) -> Result<(), SpaceError> {
+        let id = self.find_visible(uri, did).await?.id;
+        let _turn = self.lock(id).await;
+        let found = self.find_visible(uri, did).await?;
+        let Some(membership) = found.membership else { return Err(SpaceError::MemberNotFound) };
+        match membership.status {
+            Status::Active | Status::Pending | Status::Suspended => {}
+            Status::Left | Status::Banned => return Ok(()),
+        }
+        if membership.role == Role::Owner {
+            return Err(RoleRefused::Ownership.into());
+        }
+        let declined = membership.invitation == Some(Invitation::Pending);
+        let invitation = if declined { Some(Invitation::Declined) } else { membership.invitation };
+        let membership = Membership { status: Status::Left, invitation, ..membership };
+        self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership })]).await
+    }
+
+    /// Makes an invitation, for `user` alone if one is named.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn invite(
+        &self,
+        uri: &str,
+        by: &Did,
+        user: Option<Did>,
+        role: Role,
+        days: Option<u32>,
+    ) -> Result<NewInvite, SpaceError> {
+        let id = self.find_visible(uri, by).await?.id;
+        let _turn = self.lock(id).await;
+        let found = self.find_visible(uri, by).await?;
+        if !found.access().allows(Permission::InviteUsers) {
+            return Err(SpaceError::Forbidden("you may not invite into this space"));
+        }
+        let own = found.access().acting().map_or(Role::Viewer, |acting| acting.role);
+        if role == Role::Owner {
+            return Err(RoleRefused::Ownership.into());
+        }
+        if role > own {
+            return Err(RoleRefused::AboveOwn.into());
+        }
+        let (open, before) = self.invites_and_member(id, user.clone()).await?;
+        if open >= INVITES_MAX {
+            return Err(SpaceError::TooMany("the space has as many open invitations as it takes"));
+        }
+        let days = days.unwrap_or(INVITE_DAYS).clamp(1, INVITE_DAYS_MAX);
+        let expires_at = clock::now() + std::time::Duration::from_hours(24) * days;
+        let token = new_token();
+        let invite = InviteRow { role, by: by.clone(), only: user.clone(), expires_at: Some(expires_at), once: true };
+        let hash = hash_of(&token).into();
+        let mut events = vec![SpaceEvent::Invited(Invited { space: id, hash, invite: Some(invite) })];
+        if let Some(did) = user {
+            match before.as_ref().map(|membership| membership.status) {
+                Some(Status::Active | Status::Suspended) => {
+                    return Err(SpaceError::Forbidden("they are a member already"));
+                }
+                // Whoever may ban may forgive; an invitation alone does not.
+                Some(Status::Banned) => return Err(SpaceError::Forbidden("they are banned from this space")),
+                Some(Status::Pending | Status::Left) | None => {}
+            }
+            let membership = Membership {
+                invited_by: Some(by.clone()),
+                invitation: Some(Invitation::Pending),
+                ..Membership::new(role, Status::Pending)
+            };
+            events.push(SpaceEvent::Member(MemberChange { space: id, did, membership }));
+        }
+        self.say(events).await?;
+        Ok(NewInvite { token, expires_at })
+    }
+
+    /// Sets the code by which a space may be joined, in place of the one before; takes it away without one.
+    ///
+    /// # Errors
+    /// The code is too short.
+    pub(crate) async fn set_code(&self, id: SpaceId, by: &Did, code: Option<&str>) -> Result<(), SpaceError> {
+        if code.is_some_and(|code| code.chars().count() < INVITE_CODE_CHARS_MIN) {
+            return Err(SpaceError::ShortCode);
+        }
+        let _turn = self.lock(id).await;
+        let this = self.clone();
+        let before = blocking::run(move || {
+            let rows = this.0.reader.scan(&INVITES).prefix(&id).page(INVITES_MAX + 1)?.rows;
+            let codes = rows.into_iter().filter(|(_, Cbor(invite))| !invite.once).map(|((_, hash), _)| hash);
+            Ok::<Vec<_>, SpaceError>(codes.collect())
+        })
+        .await?;
+        let withdraw = |hash: [u8; 32]| SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None });
+        let mut events: Vec<_> = before.into_iter().map(withdraw).collect();
+        if let Some(code) = code {
+            let invite = InviteRow { role: Role::Member, by: by.clone(), only: None, expires_at: None, once: false };
+            let hash = hash_of(code).into();
+            events.push(SpaceEvent::Invited(Invited { space: id, hash, invite: Some(invite) }));
+        }
+        if events.is_empty() { Ok(()) } else { self.say(events).await }
+    }
+
+    /// Changes somebody's membership.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn change_member(
+        &self,
+        uri: &str,
+        by: &Did,
+        user: &Did,
+        change: Change,
+    ) -> Result<Membership, SpaceError> {
+        let id = self.find_visible(uri, by).await?.id;
+        let _turn = self.lock(id).await;
+        let found = self.find_visible(uri, by).await?;
+        let acting = found.access().acting().ok_or(RoleRefused::NotAllowed)?;
+        let (_, before) = self.invites_and_member(id, Some(user.clone())).await?;
+        if !acting.allows(Permission::ManageMembers) {
+            // Whether somebody is a member is for members to know.
+            return Err(RoleRefused::NotAllowed.into());
+        }
+        let membership = changed(&acting, before, change)?;
+        let change = MemberChange { space: id, did: user.clone(), membership: membership.clone() };
+        self.say(vec![SpaceEvent::Member(change)]).await?;
+        Ok(membership)
+    }
+
+    /// Hides a message, or shows it again.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn moderate(
+        &self,
+        uri: &str,
+        by: &Did,
+        hidden: bool,
+        reason: Option<String>,
+    ) -> Result<(), SpaceError> {
+        let (this, uri, asker) = (self.clone(), uri.to_owned(), by.clone());
+        let (found, position, _) = blocking::run(move || this.message(&uri, Some(&asker))).await?;
+        if !found.access().allows(Permission::ModerateContent) {
+            return Err(SpaceError::Forbidden("you may not moderate this space"));
+        }
+        let moderated = Moderated { space: found.id, position, by: by.clone(), hidden, reason };
+        self.say(vec![SpaceEvent::Moderated(moderated)]).await
+    }
+
+    /// Moves somebody's read mark forward to a message.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn mark_read(&self, uri: &str, did: &Did) -> Result<(), SpaceError> {
+        let (this, uri, asker) = (self.clone(), uri.to_owned(), did.clone());
+        let (found, position, message) = blocking::run(move || this.message(&uri, Some(&asker))).await?;
+        if !found.access().is_member() {
+            return Err(SpaceError::Forbidden("only members keep marks"));
+        }
+        let read = ReadChange { space: found.id, channel: message.channel, did: did.clone(), position };
+        self.say(vec![SpaceEvent::Read(read)]).await
+    }
+
+    /// The invitation or code that a text is.
+    async fn invite_of(&self, id: SpaceId, text: &str) -> Result<Option<([u8; 32], InviteRow)>, SpaceError> {
+        let (this, hash) = (self.clone(), hash_of(text));
+        // Found by the hash of a secret of 256 bits: how long that takes tells nothing about other secrets.
+        let found = blocking::run(move || this.0.reader.get(&INVITES, &(id, hash))).await?;
+        Ok(found.map(|Cbor(invite)| (hash, invite)))
+    }
+
+    /// How many invitations are open, and somebody's membership.
+    async fn invites_and_member(
+        &self,
+        id: SpaceId,
+        user: Option<Did>,
+    ) -> Result<(usize, Option<Membership>), SpaceError> {
+        let this = self.clone();
+        blocking::run(move || {
+            let open = this.0.reader.scan(&INVITES).prefix(&id).page(INVITES_MAX + 1)?.rows.len();
+            let member = match user {
+                Some(did) => this.0.reader.get(&MEMBERS, &(id, did))?.map(|row| row.membership),
+                None => None,
+            };
+            Ok((open, member))
+        })
+        .await
+    }
+}
+
+/// A membership after a change by `acting`.
+fn changed(acting: &Membership, before: Option<Membership>, change: Change) -> Result<Membership, SpaceError> {
+    let role = before.as_ref().map(|membership| membership.role);
+    match change {
+        Change::Approve(approve) => {
+            let before = before.filter(|membership| membership.status == Status::Pending);
+            let before = before.ok_or(SpaceError::MemberNotFound)?;
+            acting.may_change(role, approve.then_some(before.role))?;
+            Ok(Membership { status: if approve { Status::Active } else { Status::Left }, ..before })
+        }
+        Change::Role(to, permissions) => {
+            let before = before.ok_or(SpaceError::MemberNotFound)?;
+            acting.may_change(role, Some(to))?;
+            let given = permissions.unwrap_or_else(|| before.permissions.clone());
+            if given.difference(&before.permissions).any(|permission| !acting.allows(*permission)) {
+                return Err(SpaceError::Forbidden("nobody gives a permission that they do not have"));
+            }
+            Ok(Membership { role: to, permissions: given, ..before })
+        }
+        Change::Suspend(suspend) => {
+            let from = if suspend { Status::Active } else { Status::Suspended };
+            let before = before.filter(|membership| membership.status == from).ok_or(SpaceError::MemberNotFound)?;
+            acting.may_change(role, None)?;
+            Ok(Membership { status: if suspend { Status::Suspended } else { Status::Active }, ..before })
+        }
+        Change::Ban(ban) => {
+            acting.may_change(role, None)?;
+            // Somebody may be banned before they ever came.
+            let before = before.unwrap_or_else(|| Membership::new(Role::Member, Status::Left));
+            match (ban, before.status) {
+                (true, _) => Ok(Membership { status: Status::Banned, permissions: [].into(), ..before }),
+                (false, Status::Banned) => Ok(Membership { status: Status::Left, ..before }),
+                (false, _) => Err(SpaceError::MemberNotFound),
+            }
+        }
+    }
+}
+
+/// 32 random bytes as text (INV-01).
+fn new_token() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+fn hash_of(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}

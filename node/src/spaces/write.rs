@@ -1,0 +1,435 @@
+//! Records of spaces, written into the repositories of those whose records they are: spaces and channels of their
+//! holder, messages and reactions of their authors. The index learns of them from the log, as of everybody's.
+
+use std::collections::BTreeSet;
+
+use angel_protocol::data::{Cid, Map, Value, record_from_json};
+use angel_protocol::ids::{Did, RecordKey, RepoPath};
+use angel_protocol::lexicon::Schemas;
+use angel_protocol::lexicon::flags::Flags;
+use angel_protocol::limits::SPACE_CHANNELS_MAX;
+use angel_protocol::spaces::{
+    CHANNEL, ChannelRules, ChannelVisibility, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Visibility,
+    check_message,
+};
+use angel_storage::codec::Cbor;
+use angel_storage::spaces::{ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent};
+use serde_json::Value as Json;
+
+use super::find::{Asker, Found};
+use super::records::{self, Address};
+use super::{SpaceError, Spaces};
+use crate::accounts::Account;
+use crate::blocking;
+use crate::clock;
+use crate::repos::{Action, NewRecord, Owner, RepoWrite};
+
+/// A record that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Where.
+    pub(crate) uri: String,
+    /// What.
+    pub(crate) cid: Cid,
+}
+
+/// A message to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct NewMessage {
+    /// Where to.
+    pub(crate) space: String,
+    /// The record, without its type and time.
+    pub(crate) record: Json,
+}
+
+impl Spaces {
+    /// Makes a space of an account that is hosted here.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn create(
+        &self,
+        asker: &Asker,
+        holder: Option<&Did>,
+        record: Json,
+    ) -> Result<Written, SpaceError> {
+        let did = asker.somebody()?;
+        let account = self.holder(holder.unwrap_or(did)).await?;
+        if account.did() != did {
+            return Err(SpaceError::Forbidden("you may not make spaces for this account"));
+        }
+        let record = self.space_record(&account, record, None)?;
+        let written = self.store(&account, SPACE, None, &record).await?;
+        self.caught_up().await;
+        Ok(written)
+    }
+
+    /// Changes a space.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn update(&self, asker: &Asker, uri: &str, record: Json) -> Result<Written, SpaceError> {
+        let found = self.found_by(asker, uri).await?;
+        if !found.access().allows(Permission::ManageSpace) {
+            return Err(SpaceError::Forbidden("you may not change this space"));
+        }
+        let account = self.holder(&found.row.holder).await?;
+        let before = self.record_of(&account, SPACE, &found.row.rkey).await?;
+        let record = self.space_record(&account, record, before.as_ref())?;
+        let written = self.store(&account, SPACE, Some(&found.row.rkey), &record).await?;
+        self.caught_up().await;
+        Ok(written)
+    }
+
+    /// Takes a space away, with its channels. What people wrote in it is theirs and stays in their repositories.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn delete(&self, asker: &Asker, uri: &str) -> Result<(), SpaceError> {
+        let found = self.found_by(asker, uri).await?;
+        if found.access().acting().is_none_or(|acting| acting.role != Role::Owner) {
+            return Err(SpaceError::Forbidden("only its owner takes a space away"));
+        }
+        let account = self.holder(&found.row.holder).await?;
+        let this = self.clone();
+        let (id, asking) = (found.id, found.did.clone());
+        let channels = blocking::run(move || this.channels_of(id, asking.as_ref())).await?;
+        let mut paths: Vec<String> = channels.iter().map(|(_, row)| format!("{CHANNEL}/{}", row.rkey)).collect();
+        paths.push(format!("{SPACE}/{}", found.row.rkey));
+        // All or nothing, within what one commit may change.
+        for paths in paths.chunks(100) {
+            let writes = paths.iter().map(|path| removal(path)).collect::<Result<_, _>>()?;
+            let owner = self.owner(&account).await?;
+            self.0.repos.write(&owner, writes, None).await?;
+        }
+        self.caught_up().await;
+        Ok(())
+    }
+
+    /// Makes a channel.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn create_channel(
+        &self,
+        asker: &Asker,
+        uri: &str,
+        record: Json,
+        settings: NewSettings,
+    ) -> Result<Written, SpaceError> {
+        let found = self.found_by(asker, uri).await?;
+        if !found.access().allows(Permission::CreateChannels) {
+            return Err(SpaceError::Forbidden("you may not make channels in this space"));
+        }
+        if found.row.channels as usize >= SPACE_CHANNELS_MAX {
+            return Err(SpaceError::TooMany("the space has as many channels as it takes"));
+        }
+        let account = self.holder(&found.row.holder).await?;
+        let mut record = as_map(record)?;
+        record.insert("tenant".to_owned(), Value::String(found.row.holder.to_string()));
+        record.insert("space".to_owned(), Value::String(uri.to_owned()));
+        let record = finished(CHANNEL, record)?;
+        check_channel(&record)?;
+        let written = self.store(&account, CHANNEL, None, &record).await?;
+        self.caught_up().await;
+        self.set_settings(&found, &written.uri, settings).await?;
+        Ok(written)
+    }
+
+    /// Changes a channel.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn update_channel(
+        &self,
+        asker: &Asker,
+        uri: &str,
+        changes: Json,
+        settings: NewSettings,
+    ) -> Result<Written, SpaceError> {
+        let (this, at, did) = (self.clone(), uri.to_owned(), asker.somebody()?.clone());
+        let (found, _, row) = blocking::run(move || this.channel_alone(&at, &did)).await?;
+        let explicit = found.membership.as_ref().and_then(|membership| membership.channels.get(&row.rkey));
+        let is_admin = explicit == Some(&angel_protocol::spaces::ChannelAccess::Admin);
+        if !is_admin && !found.access().allows(Permission::CreateChannels) {
+            return Err(SpaceError::Forbidden("you may not change this channel"));
+        }
+        let account = self.holder(&found.row.holder).await?;
+        let mut record = self.record_of(&account, CHANNEL, &row.rkey).await?.ok_or(SpaceError::ChannelNotFound)?;
+        record.extend(as_map(changes)?);
+        let record = finished(CHANNEL, record)?;
+        check_channel(&record)?;
+        let written = self.store(&account, CHANNEL, Some(&row.rkey), &record).await?;
+        self.caught_up().await;
+        let settings = NewSettings {
+            department: settings.department.or(row.department),
+            allowed_roles: settings.allowed_roles.or(Some(row.rules.allowed_roles)),
+            guest_access: settings.guest_access.or(Some(row.rules.guest_access)),
+        };
+        self.set_settings(&found, uri, settings).await?;
+        Ok(written)
+    }
+
+    async fn set_settings(&self, found: &Found, uri: &str, settings: NewSettings) -> Result<(), SpaceError> {
+        if settings == NewSettings::default() {
+            return Ok(());
+        }
+        let (this, found, uri) = (self.clone(), found.clone(), uri.to_owned());
+        let id = found.id;
+        let number = blocking::run(move || {
+            let address = Address::of(&uri, CHANNEL).ok_or(SpaceError::ChannelNotFound)?;
+            match this.0.reader.get(&RECORDS, &address.key())? {
+                Some(Cbor(Place::Channel(_, number))) => Ok(number),
+                _ => Err(SpaceError::ChannelNotFound),
+            }
+        })
+        .await?;
+        let rules = ChannelRules {
+            // The record's to say; ignored.
+            visibility: ChannelVisibility::Public,
+            allowed_roles: settings.allowed_roles.unwrap_or_default(),
+            guest_access: settings.guest_access.unwrap_or_default(),
+        };
+        let settings = ChannelSettings { space: id, channel: number, rules, department: settings.department };
+        self.say(vec![SpaceEvent::Settings(settings)]).await
+    }
+
+    /// Sends a message. A space that is elsewhere judges for itself when it sees the record; here only its form is.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn send(&self, asker: &Asker, message: NewMessage) -> Result<Written, SpaceError> {
+        let did = asker.somebody()?.clone();
+        let mut record = as_map(message.record)?;
+        record.insert("space".to_owned(), Value::String(message.space.clone()));
+        if !record.contains_key("messageType") {
+            record.insert("messageType".to_owned(), Value::String("user".to_owned()));
+        }
+        let record = finished(MESSAGE, record)?;
+        let kind = record.get("messageType").and_then(Value::as_str).unwrap_or_default();
+        let is_house = Address::of(&message.space, SPACE).is_some_and(|address| address.did == did) && kind != "user";
+        check_message(&record, if is_house { Speaker::House } else { Speaker::Person })?;
+        let (this, uri, checked) = (self.clone(), message.space, record.clone());
+        let asking = did.clone();
+        blocking::run(move || this.check_posting(&uri, &asking, &checked)).await?;
+        let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
+        self.store(account, MESSAGE, None, &record).await
+    }
+
+    /// Whether somebody may write a message there; spaces of other nodes are theirs to judge. Blocks.
+    fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<(), SpaceError> {
+        let address = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
+        let found = match self.find(space, Some(did)) {
+            // Hosted here and not found is final; another host may know more.
+            Err(SpaceError::SpaceNotFound) if self.0.accounts.by_did_blocking(&address.did)?.is_none() => return Ok(()),
+            found => found?,
+        };
+        let channel = record.get("channel").and_then(Value::as_str);
+        let (_, row) = self.channel(&found, channel)?;
+        let (rules, rkey) = match &row {
+            Some(row) => (row.rules.clone(), Some(row.rkey.as_str())),
+            None => (ChannelRules::of_the_space(), None),
+        };
+        if found.access().may_post(&rules, rkey) {
+            Ok(())
+        } else {
+            Err(SpaceError::Forbidden("you may not write there; join the space first"))
+        }
+    }
+
+    /// Changes the content of one's own message; the version before is kept.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn edit(&self, asker: &Asker, uri: &str, content: Json) -> Result<Written, SpaceError> {
+        let (account, rkey) = own_message(asker, uri)?;
+        let before = self.record_of(account, MESSAGE, &rkey).await?;
+        let mut record = before.ok_or(SpaceError::MessageNotFound)?;
+        record.insert("content".to_owned(), Value::Map(as_map(content)?));
+        let record = finished(MESSAGE, record)?;
+        check_message(&record, Speaker::Person)?;
+        self.store(account, MESSAGE, Some(&rkey), &record).await
+    }
+
+    /// Takes one's own message away.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn remove(&self, asker: &Asker, uri: &str) -> Result<(), SpaceError> {
+        let (account, rkey) = own_message(asker, uri)?;
+        let owner = self.owner(account).await?;
+        self.0.repos.write(&owner, vec![removal(&format!("{MESSAGE}/{rkey}"))?], None).await?;
+        self.caught_up().await;
+        Ok(())
+    }
+
+    /// Reacts to a message, or takes the reaction back.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn react(
+        &self,
+        asker: &Asker,
+        uri: &str,
+        emoji: &str,
+        add: bool,
+    ) -> Result<Option<Written>, SpaceError> {
+        let did = asker.somebody()?.clone();
+        let (this, at, asking, word) = (self.clone(), uri.to_owned(), did.clone(), emoji.to_owned());
+        let (message, before) = blocking::run(move || {
+            let (found, position, message) = this.message(&at, Some(&asking))?;
+            let before = this.0.reader.get(&REACTIONS, &(found.id, position, word, asking))?;
+            Ok::<_, SpaceError>((message, before.map(|Cbor(rkey)| rkey)))
+        })
+        .await?;
+        let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
+        match (add, before) {
+            (true, Some(rkey)) => {
+                let record = self.record_of(account, REACTION, &rkey).await?.ok_or(SpaceError::MessageNotFound)?;
+                let cid = NewRecord::new(&Value::Map(record)).cid();
+                Ok(Some(Written { uri: format!("at://{did}/{REACTION}/{rkey}"), cid }))
+            }
+            (true, None) => {
+                let subject = Map::from([
+                    ("uri".to_owned(), Value::String(uri.to_owned())),
+                    ("cid".to_owned(), Value::String(message.cid.to_string())),
+                ]);
+                let record = Map::from([
+                    ("subject".to_owned(), Value::Map(subject)),
+                    ("emoji".to_owned(), Value::String(emoji.to_owned())),
+                ]);
+                let record = finished(REACTION, record)?;
+                let written = self.store(account, REACTION, None, &record).await?;
+                self.caught_up().await;
+                Ok(Some(written))
+            }
+            (false, Some(rkey)) => {
+                let owner = self.owner(account).await?;
+                self.0.repos.write(&owner, vec![removal(&format!("{REACTION}/{rkey}"))?], None).await?;
+                self.caught_up().await;
+                Ok(None)
+            }
+            (false, None) => Ok(None),
+        }
+    }
+
+    /// Stores a record for its author. Public ones go into their repository; there is no other place yet.
+    async fn store(
+        &self,
+        author: &Account,
+        collection: &str,
+        rkey: Option<&str>,
+        record: &Value,
+    ) -> Result<Written, SpaceError> {
+        let rkey: RecordKey = match rkey {
+            Some(rkey) => rkey.parse().map_err(|_| SpaceError::Malformed("the record key is none".to_owned()))?,
+            None => self.0.repos.next_tid()?.into(),
+        };
+        let path = RepoPath::new(collection.parse().expect("collections of ours are NSIDs"), rkey);
+        let uri = format!("at://{}/{path}", author.did());
+        let record = NewRecord::new(record);
+        let cid = record.cid();
+        let owner = self.owner(author).await?;
+        self.0.repos.write(&owner, vec![RepoWrite { path, action: Action::Put(record), swap: None }], None).await?;
+        Ok(Written { uri, cid })
+    }
+
+    async fn owner(&self, account: &Account) -> Result<Owner, SpaceError> {
+        let key = self.0.accounts.signing_key(account.id()).await?;
+        Ok(Owner { id: account.id(), did: account.did().clone(), key })
+    }
+
+    /// The account that holds spaces, if it lives here and may write.
+    async fn holder(&self, did: &Did) -> Result<Account, SpaceError> {
+        let account = self.0.accounts.by_did(did).await?;
+        account.filter(Account::is_active).ok_or(SpaceError::HolderElsewhere)
+    }
+
+    async fn found_by(&self, asker: &Asker, uri: &str) -> Result<Found, SpaceError> {
+        let (this, uri, did) = (self.clone(), uri.to_owned(), asker.somebody()?.clone());
+        blocking::run(move || this.find(&uri, Some(&did))).await
+    }
+
+    /// A record as it is in its repository, its type left out.
+    async fn record_of(&self, account: &Account, collection: &str, rkey: &str) -> Result<Option<Map>, SpaceError> {
+        let (repos, id, path) = (self.0.repos.clone(), account.id(), format!("{collection}/{rkey}"));
+        let record = blocking::run(move || repos.record_blocking(id, &path)).await?;
+        let value = record.and_then(|record| angel_protocol::data::cbor::decode(&record.bytes).ok());
+        Ok(match value {
+            Some(Value::Map(map)) => Some(map),
+            _ => None,
+        })
+    }
+
+    /// The record of a space, complete and checked.
+    fn space_record(&self, holder: &Account, record: Json, before: Option<&Map>) -> Result<Value, SpaceError> {
+        let mut record = as_map(record)?;
+        if let Some(before) = before {
+            let mut merged = before.clone();
+            merged.extend(record);
+            record = merged;
+        }
+        record.insert("tenant".to_owned(), Value::String(holder.did().to_string()));
+        let record = finished(SPACE, record)?;
+        match records::space(&record).map(|said| said.rules.visibility) {
+            Some(Visibility::Public) => Ok(record),
+            Some(_) => Err(SpaceError::NotPublic("a space that is not public")),
+            None => Err(SpaceError::Malformed("the space says too little of itself".to_owned())),
+        }
+    }
+}
+
+/// What a channel's public record does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NewSettings {
+    /// The department of its messages.
+    pub(crate) department: Option<String>,
+    /// The roles that a restricted channel lets in.
+    pub(crate) allowed_roles: Option<BTreeSet<Role>>,
+    /// Whether guests may read and write.
+    pub(crate) guest_access: Option<bool>,
+}
+
+fn check_channel(record: &Value) -> Result<(), SpaceError> {
+    let visibility = record.get("accessControl").and_then(|access| access.get("visibility")).and_then(Value::as_str);
+    if visibility == Some("public") { Ok(()) } else { Err(SpaceError::NotPublic("a channel that is not public")) }
+}
+
+/// One's own message: the account and the key of the record.
+fn own_message<'a>(asker: &'a Asker, uri: &str) -> Result<(&'a Account, String), SpaceError> {
+    let did = asker.somebody()?;
+    let address = Address::of(uri, MESSAGE).ok_or(SpaceError::MessageNotFound)?;
+    if address.did != *did {
+        return Err(SpaceError::Forbidden("the message is somebody else's"));
+    }
+    let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
+    Ok((account, address.rkey().to_owned()))
+}
+
+fn as_map(record: Json) -> Result<Map, SpaceError> {
+    match record_from_json(&record).map_err(|error| SpaceError::Malformed(error.to_string()))? {
+        Value::Map(map) => Ok(map),
+        _ => Err(SpaceError::Malformed("the record is no object".to_owned())),
+    }
+}
+
+/// A record with its type and the time it was made, as its lexicon has it and with nothing that only the node writes.
+fn finished(collection: &str, mut record: Map) -> Result<Value, SpaceError> {
+    let flags = Flags::builtin().collection(collection).expect("collections of ours have flags");
+    // What the node wrote before is not the client's to give, and is written anew.
+    record.remove("updatedAt");
+    record.insert("$type".to_owned(), Value::String(collection.to_owned()));
+    let now = clock::now().to_string();
+    record.entry("createdAt".to_owned()).or_insert(Value::String(now));
+    let record = Value::Map(record);
+    Schemas::builtin().record(collection).expect("collections of ours have lexicons").validate(&record)?;
+    if let Some(field) = flags.computed_in(&record).next() {
+        return Err(SpaceError::Computed(field.to_string()));
+    }
+    Ok(record)
+}
+
+fn removal(path: &str) -> Result<RepoWrite, SpaceError> {
+    let path = path.parse().map_err(|_| SpaceError::Malformed("the path is none".to_owned()))?;
+    Ok(RepoWrite { path, action: Action::Remove, swap: None })
+}

@@ -1,0 +1,3 @@
+//! `co.*`: this network's own methods.
+
+pub(crate) mod kendev;

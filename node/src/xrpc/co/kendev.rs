@@ -1,0 +1,3 @@
+//! `co.kendev.*`: what this network's nodes offer beyond AT Protocol.
+
+pub(crate) mod spaces;

@@ -1,0 +1,91 @@
+//! `co.kendev.spaces.*`: spaces, who is in them and what is said there. Whoever asks is known by a session here, or by a
+//! token that the key of an account elsewhere signed for the method ("Inter-Service Authentication"), or not at all.
+
+pub(crate) mod approve_member;
+mod asker;
+pub(crate) mod ban_member;
+pub(crate) mod create_channel;
+pub(crate) mod create_space;
+pub(crate) mod delete_message;
+pub(crate) mod delete_space;
+pub(crate) mod edit_message;
+pub(crate) mod get_message;
+pub(crate) mod get_space;
+pub(crate) mod get_thread;
+pub(crate) mod hide_message;
+pub(crate) mod invite_member;
+pub(crate) mod join_space;
+pub(crate) mod leave_space;
+pub(crate) mod list_channels;
+pub(crate) mod list_members;
+pub(crate) mod list_message_versions;
+pub(crate) mod list_messages;
+pub(crate) mod list_spaces;
+pub(crate) mod mark_read;
+pub(crate) mod react;
+pub(crate) mod report_message;
+pub(crate) mod search_messages;
+pub(crate) mod send_message;
+pub(crate) mod set_member_role;
+pub(crate) mod set_typing;
+pub(crate) mod subscribe_space;
+pub(crate) mod suspend_member;
+#[cfg(test)]
+mod tests;
+pub(crate) mod update_channel;
+pub(crate) mod update_space;
+
+use std::sync::Arc;
+
+use angel_protocol::ids::Did;
+use atrium_api::types::LimitedNonZeroU8;
+use axum::Json;
+use serde_json::{Value, json};
+
+use crate::blocking;
+use crate::http::XrpcError;
+use crate::spaces::{Page, SpaceError, Written};
+use crate::xrpc::host::Host;
+
+/// Things on a page when the client does not say.
+const LIMIT: usize = 50;
+
+/// Longest reason for hiding or reporting a message, in bytes.
+const REASON_BYTES_MAX: usize = 4000;
+
+type Shared = Arc<Host>;
+
+/// Work that reads, and its answer.
+async fn reading(work: impl FnOnce() -> Result<Value, SpaceError> + Send + 'static) -> Result<Json<Value>, XrpcError> {
+    Ok(Json(blocking::run(work).await?))
+}
+
+fn limit(asked: Option<LimitedNonZeroU8<100>>) -> usize {
+    asked.map_or(LIMIT, |limit| usize::from(u8::from(limit)))
+}
+
+/// A cursor that is a number.
+fn number(cursor: Option<&str>) -> Result<Option<u64>, SpaceError> {
+    let wrong = |_| SpaceError::Malformed("the cursor is none of ours".to_owned());
+    cursor.map(|cursor| cursor.parse().map_err(wrong)).transpose()
+}
+
+fn page(name: &str, page: Page) -> Value {
+    let mut answer = json!({ name: page.items });
+    if let Some(cursor) = page.cursor {
+        answer["cursor"] = cursor.into();
+    }
+    answer
+}
+
+fn written(written: &Written) -> Json<Value> {
+    Json(json!({ "uri": written.uri, "cid": written.cid.to_string() }))
+}
+
+/// Sets the code of a space when one is given.
+async fn set_code(host: &Host, uri: &str, by: &Did, code: Option<&str>) -> Result<(), XrpcError> {
+    let Some(code) = code else { return Ok(()) };
+    let (spaces, at, did) = (host.spaces.clone(), uri.to_owned(), by.clone());
+    let found = blocking::run(move || spaces.find(&at, Some(&did))).await?;
+    Ok(host.spaces.set_code(found.id, by, Some(code)).await?)
+}

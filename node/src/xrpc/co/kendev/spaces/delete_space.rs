@@ -1,0 +1,27 @@
+//! `co.kendev.spaces.deleteSpace`: a space is taken away. What people wrote in it stays theirs.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    space: String,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    host.limits.writes(asker.somebody()?, 1)?;
+    host.spaces.delete(&asker, &request.space).await?;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,34 @@
+//! `co.kendev.spaces.getMessage`: one message, and for members who has read it.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Shared, reading};
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::params::Params;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    uri: String,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, XrpcError> {
+    let spaces = host.spaces.clone();
+    reading(move || {
+        let (found, position, row) = spaces.message(&query.uri, asker.did.as_ref())?;
+        let mut view = spaces.message_view(&found, position, &row)?;
+        if found.access().is_member() {
+            view["readBy"] = json!(spaces.readers(&found, row.channel, position)?);
+        }
+        Ok(view)
+    })
+    .await
+}

@@ -1,0 +1,30 @@
+//! `co.kendev.spaces.getSpace`: one space.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Shared, reading};
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::params::Params;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    space: String,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, XrpcError> {
+    let spaces = host.spaces.clone();
+    reading(move || {
+        let found = spaces.find(&query.space, asker.did.as_ref())?;
+        spaces.space_view(&found)
+    })
+    .await
+}

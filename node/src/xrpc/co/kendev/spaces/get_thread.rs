@@ -1,0 +1,40 @@
+//! `co.kendev.spaces.getThread`: a message and the answers to it, the oldest first.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Shared, reading};
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::params::Params;
+use atrium_api::types::LimitedNonZeroU8;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    uri: String,
+    limit: Option<LimitedNonZeroU8<100>>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, XrpcError> {
+    let spaces = host.spaces.clone();
+    reading(move || {
+        let (found, position, row) = spaces.message(&query.uri, asker.did.as_ref())?;
+        // Asked about an answer, the thread is the one that it stands in.
+        let position = row.root.unwrap_or(position);
+        let (after, limit) = (super::number(query.cursor.as_deref())?, super::limit(query.limit));
+        let mut answer = super::page("replies", spaces.thread(&found, position, after, limit)?);
+        if let Some(root) = spaces.message_at(&found, position)? {
+            answer["root"] = root;
+        }
+        Ok(answer)
+    })
+    .await
+}

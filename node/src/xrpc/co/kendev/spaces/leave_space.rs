@@ -1,0 +1,26 @@
+//! `co.kendev.spaces.leaveSpace`: the caller leaves, or turns an invitation down.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    space: String,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    host.spaces.leave(&request.space, asker.somebody()?).await?;
+    Ok(Json(json!({})))
+}

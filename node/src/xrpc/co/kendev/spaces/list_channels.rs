@@ -1,0 +1,32 @@
+//! `co.kendev.spaces.listChannels`: the channels of a space that the caller may read.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Shared, reading};
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::params::Params;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    space: String,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, XrpcError> {
+    let spaces = host.spaces.clone();
+    reading(move || {
+        let found = spaces.find(&query.space, asker.did.as_ref())?;
+        let channels = spaces.channels_of(found.id, asker.did.as_ref())?;
+        let views = channels.iter().map(|(_, row)| spaces.channel_view(row)).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "channels": views }))
+    })
+    .await
+}

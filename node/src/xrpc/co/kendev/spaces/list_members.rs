@@ -1,0 +1,37 @@
+//! `co.kendev.spaces.listMembers`: who is in a space, for its members.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Shared, reading};
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::params::Params;
+use angel_protocol::ids::Did;
+use angel_protocol::spaces::Status;
+use atrium_api::types::LimitedNonZeroU8;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    space: String,
+    status: Option<Status>,
+    limit: Option<LimitedNonZeroU8<100>>,
+    cursor: Option<Did>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, XrpcError> {
+    let spaces = host.spaces.clone();
+    reading(move || {
+        let found = spaces.find(&query.space, asker.did.as_ref())?;
+        let page = spaces.members(&found, query.status, query.cursor, super::limit(query.limit))?;
+        Ok(super::page("members", page))
+    })
+    .await
+}

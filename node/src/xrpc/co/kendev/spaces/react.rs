@@ -1,0 +1,32 @@
+//! `co.kendev.spaces.react`: a reaction to a message, or one taken back.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::http::XrpcError;
+use crate::spaces::Asker;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    uri: String,
+    emoji: String,
+    #[serde(default)]
+    remove: bool,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    host.limits.writes(asker.somebody()?, 1)?;
+    match host.spaces.react(&asker, &request.uri, &request.emoji, !request.remove).await? {
+        Some(written) => Ok(super::written(&written)),
+        None => Ok(Json(json!({}))),
+    }
+}

@@ -1,0 +1,33 @@
+//! `co.kendev.spaces.setTyping`: the caller is writing; told to those who follow, kept by nobody.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::blocking;
+use crate::http::XrpcError;
+use crate::rate_limits::Limit;
+use crate::spaces::Asker;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    space: String,
+    channel: Option<String>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    let did = asker.somebody()?.clone();
+    host.limits.spend(Limit::SpaceSignals, did.as_str(), 1)?;
+    let (spaces, uri, who) = (host.spaces.clone(), request.space, did.clone());
+    let found = blocking::run(move || spaces.find(&uri, Some(&who))).await?;
+    host.spaces.typing(found.id, &did, request.channel.as_deref());
+    Ok(Json(json!({})))
+}
