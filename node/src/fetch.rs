@@ -9,10 +9,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, LOCATION};
+use reqwest::header::{
+    ACCEPT, CONNECTION, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Upgraded};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use url::{Host, Url};
 
 use crate::dns::Dns;
@@ -90,6 +95,15 @@ impl Fetcher {
         Self::with(scope, Names::of_system(scope), |client| client.read_timeout(SILENCE_MAX))
     }
 
+    /// The same for connections that become something else ([`Self::upgrade`]): HTTP/1.1 alone, and answers within a
+    /// bounded time.
+    ///
+    /// # Errors
+    /// The TLS library does not start.
+    pub(crate) fn upgrading(scope: Scope) -> Result<Self, FetchError> {
+        Self::with(scope, Names::of_system(scope), |client| client.http1_only().read_timeout(SILENCE_MAX))
+    }
+
     /// For servers of a test: names are looked up at `dns`, https leads to `port`, and `root` vouches for certificates.
     #[cfg(test)]
     pub(crate) fn for_test(scope: Scope, dns: Dns, port: u16, root: reqwest::Certificate) -> Self {
@@ -159,6 +173,26 @@ impl Fetcher {
         let response = self.client.post(url.clone()).json(json).send().await.map_err(failed)?;
         let status = response.status().as_u16();
         Ok((status, read(response, bytes_max).await?))
+    }
+
+    /// A connection that the other side has made a WebSocket (RFC 6455, section 4).
+    ///
+    /// # Errors
+    /// [`FetchError`]; `Status` when the other side answers anything else.
+    pub(crate) async fn upgrade(&self, url: &Url) -> Result<Upgraded, FetchError> {
+        self.check(url)?;
+        let key = STANDARD.encode(rand::random::<[u8; 16]>());
+        let request = self.client.get(url.clone()).header(CONNECTION, "Upgrade").header(UPGRADE, "websocket");
+        let request = request.header(SEC_WEBSOCKET_VERSION, "13").header(SEC_WEBSOCKET_KEY, &key);
+        let response = request.send().await.map_err(failed)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(FetchError::Status(response.status().as_u16()));
+        }
+        let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+        if accept.is_none_or(|accept| accept.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes()) {
+            return Err(FetchError::Failed("it does not speak WebSocket".to_owned()));
+        }
+        response.upgrade().await.map_err(failed)
     }
 
     /// A request to be filled in and sent by the caller.

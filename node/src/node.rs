@@ -367,8 +367,11 @@ impl Node {
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
         let opening = parts::spaces(&store, &accounts, &repos, &firehose, &config);
+        let opening = parts::spaces(&store, (&accounts, &repos, &tenants), &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
+        let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
+        spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,

@@ -12,6 +12,7 @@
 mod apply;
 mod error;
 mod find;
+pub(crate) mod follow;
 pub(crate) mod index;
 mod list;
 pub(crate) mod live;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 
 use crate::accounts::Accounts;
 use crate::repos::Repos;
+use crate::tenants::Tenants;
 
 pub(crate) use error::SpaceError;
 pub(crate) use find::Asker;
@@ -54,6 +56,7 @@ struct Shared {
     writer: Writer,
     accounts: Accounts,
     repos: Repos,
+    tenants: Tenants,
     numbers: Numbers,
     live: Live,
     /// The newest event that is durable.
@@ -64,6 +67,15 @@ struct Shared {
     strangers: watch::Sender<u64>,
     /// What is changed by looking first is changed under one of these.
     locks: Vec<tokio::sync::Mutex<()>>,
+}
+
+/// What the spaces are made of.
+pub(crate) struct Parts {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) accounts: Accounts,
+    pub(crate) repos: Repos,
+    pub(crate) tenants: Tenants,
 }
 
 impl std::fmt::Debug for Spaces {
@@ -77,14 +89,8 @@ impl Spaces {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(crate) fn open(
-        reader: Reader,
-        writer: Writer,
-        accounts: Accounts,
-        repos: Repos,
-        durable: watch::Receiver<u64>,
-        followers_max: u32,
-    ) -> Result<Self, ReadError> {
+    pub(crate) fn open(parts: Parts, durable: watch::Receiver<u64>, followers_max: u32) -> Result<Self, ReadError> {
+        let Parts { reader, writer, accounts, repos, tenants } = parts;
         let numbers = Numbers::open(&reader, "space")?;
         let indexed = cursors::get(&reader, CURSOR.0, CURSOR.1)?;
         Ok(Self(Arc::new(Shared {
@@ -92,6 +98,7 @@ impl Spaces {
             writer,
             accounts,
             repos,
+            tenants,
             numbers,
             live: Live::new(followers_max),
             durable,

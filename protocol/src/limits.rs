@@ -366,3 +366,9 @@ pub const SPACE_MESSAGES_PER_MINUTE: u32 = 30;
 
 /// Shortest code by which a space may be joined, in characters (INV-04).
 pub const INVITE_CODE_CHARS_MIN: usize = 12;
+
+/// Members of spaces here whose accounts are elsewhere: each is looked up and followed.
+pub const SPACE_AUTHORS_ELSEWHERE_MAX: usize = 10_000;
+
+/// Hosts whose event streams are followed for such members: each is a connection.
+pub const SPACE_HOSTS_MAX: usize = 256;

@@ -39,7 +39,7 @@ use crate::reports::Reports;
 use crate::repos::{RepoError, Repos};
 use crate::resolver;
 use crate::sessions::Sessions;
-use crate::spaces::Spaces;
+use crate::spaces::{self, Spaces};
 use crate::takedowns::Takedowns;
 use crate::tenants::Tenants;
 use crate::xrpc::host::Service;
@@ -305,15 +305,19 @@ pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<R
 /// How the spaces are opened, which blocks.
 pub(super) fn spaces(
     store: &Store,
-    accounts: &Accounts,
-    repos: &Repos,
+    (accounts, repos, tenants): (&Accounts, &Repos, &Tenants),
     firehose: &Firehose,
     config: &Config,
 ) -> impl FnOnce() -> Result<Spaces, ReadError> + use<> {
-    let (reader, writer) = (store.reader().clone(), store.writer().clone());
-    let (accounts, repos, durable) = (accounts.clone(), repos.clone(), firehose.happenings());
-    let followers_max = config.firehose.subscribers_max;
-    move || Spaces::open(reader, writer, accounts, repos, durable, followers_max)
+    let parts = spaces::Parts {
+        reader: store.reader().clone(),
+        writer: store.writer().clone(),
+        accounts: accounts.clone(),
+        repos: repos.clone(),
+        tenants: tenants.clone(),
+    };
+    let (durable, followers_max) = (firehose.happenings(), config.firehose.subscribers_max);
+    move || Spaces::open(parts, durable, followers_max)
 }
 
 /// How the blobs are opened, which blocks.

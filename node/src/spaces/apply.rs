@@ -10,8 +10,8 @@ use angel_protocol::limits::{COMMIT_CAR_BLOCKS_MAX, COMMIT_CAR_BYTES_MAX, SPACE_
 use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::spaces::{
-    Access, CHANNEL, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, Role, Speaker, Standing, Status,
-    Visibility, check_message, text_of, words,
+    Access, CHANNEL, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, Role, Speaker, Status, Visibility,
+    check_message, text_of, words,
 };
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::{Cbor, Present};
@@ -177,10 +177,8 @@ impl<'r> Step<'r> {
                 self.message(change, &said, place, value.unwrap_or(&Value::Null))
             }
             (Some(Said::Reaction(said)), None) => self.reaction(change, &said),
-            (Some(Said::Reaction(said)), Some(place)) => {
-                self.gone(change, place)?;
-                self.reaction(change, &said)
-            }
+            // Neither the emoji nor the message of a reaction ever changes: it is there already.
+            (Some(Said::Reaction(_)), Some(_)) => Ok(()),
             (None, Some(place)) => self.gone(change, place),
             (None, None) => Ok(()),
         }
@@ -563,7 +561,7 @@ impl<'r> Step<'r> {
             self.known.insert(key.clone(), row.map(|row| row.membership));
         }
         let membership = self.known.get(&key).and_then(Option::as_ref);
-        let standing = if space.holder == *did { Standing::Holder } else { Standing::Stranger };
+        let standing = self.spaces.standing(&space.holder, did);
         Ok(Access { space: space.rules, membership, standing }.may_post(rules, rkey))
     }
 }

@@ -2,6 +2,7 @@
 
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::{Access, CHANNEL, ChannelRules, MESSAGE, Membership, SPACE, Standing};
+use angel_protocol::tenants;
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
     CHANNELS, ChannelNumber, ChannelRow, MEMBERS, MESSAGES, MessageRow, OWN_STREAM, Place, RECORDS, SPACES, SpaceId,
@@ -42,19 +43,15 @@ pub(crate) struct Found {
     pub(crate) membership: Option<Membership>,
     /// Who asks.
     pub(crate) did: Option<Did>,
+    /// Who they are to whoever holds it.
+    pub(super) standing: Standing,
 }
 
 impl Found {
     /// What whoever asks may do.
     pub(crate) fn access(&self) -> Access<'_> {
-        access(&self.row, self.did.as_ref(), self.membership.as_ref())
+        Access { space: self.row.rules, membership: self.membership.as_ref(), standing: self.standing }
     }
-}
-
-/// What somebody may do in a space.
-pub(super) fn access<'a>(row: &SpaceRow, did: Option<&Did>, membership: Option<&'a Membership>) -> Access<'a> {
-    let standing = if did == Some(&row.holder) { Standing::Holder } else { Standing::Stranger };
-    Access { space: row.rules, membership, standing }
 }
 
 /// A channel as somebody finds it: its number, and its row unless it is the space's own stream.
@@ -87,7 +84,19 @@ impl Spaces {
             Some(did) => self.0.reader.get(&MEMBERS, &(id, did.clone()))?.map(|row| row.membership),
             None => None,
         };
-        Ok(Found { id, row, membership, did: asker.cloned() })
+        let standing = asker.map_or(Standing::Stranger, |did| self.standing(&row.holder, did));
+        Ok(Found { id, row, membership, did: asker.cloned(), standing })
+    }
+
+    /// Who somebody is to the account that holds a space: its tenant's roles come before any space's (RBC-01).
+    pub(super) fn standing(&self, holder: &Did, did: &Did) -> Standing {
+        if holder == did || self.0.tenants.role(holder, did) == Some(tenants::Role::Owner) {
+            Standing::Holder
+        } else if self.0.tenants.allows(holder, did, tenants::Permission::ManageSpaces) {
+            Standing::Manager
+        } else {
+            Standing::Stranger
+        }
     }
 
     /// A channel of a space, if whoever asks may read it. Blocks.

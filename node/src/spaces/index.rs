@@ -126,8 +126,9 @@ impl Spaces {
         let began = Instant::now();
         self.0.writer.commit(batch)?;
         tracing::trace!(took_us = began.elapsed().as_micros(), notices = notices.len(), "a step of the index");
-        self.0.live.tell(notices);
+        // Whoever has to go hears nothing of what came after, and whoever came hears it.
         self.judge_again(&members, &changed)?;
+        self.0.live.tell(notices);
         if strangers {
             self.0.strangers.send_modify(|count| *count += 1);
         }

@@ -6,15 +6,15 @@ use std::collections::HashSet;
 use angel_protocol::data::cbor;
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::{Permission, Status, query_words, text_of, words};
+use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
-    Among, BY_THREAD, CHANNELS, ChannelNumber, ChannelRow, MEMBERS, MESSAGES, MessageRow, SPACES, SPACES_OF, SpaceId,
-    message_record, messages_back, search,
+    AUTHORS, Among, BY_THREAD, CHANNELS, ChannelNumber, ChannelRow, MEMBERS, MESSAGES, MessageRow, SPACES, SPACES_OF,
+    SpaceId, message_record, messages_back, search,
 };
 use serde_json::Value as Json;
 
 use super::find::{Found, may_see_message};
 use super::{SpaceError, Spaces};
-use crate::accounts::Account;
 
 /// Messages that are looked at for one page.
 const LOOKED_AT_MAX: usize = 2000;
@@ -169,7 +169,7 @@ impl Spaces {
         }
         let mut candidates = search(&self.0.reader, found.id, query.clone(), before);
         let mut judged = 0;
-        while let Some(position) = candidates.next()? {
+        while let Some(position) = candidates.next_candidate()? {
             before = position;
             judged += 1;
             if let Some(row) = self.0.reader.get(&MESSAGES, &(found.id, position))?
@@ -316,7 +316,9 @@ impl Spaces {
         if !may_see_message(found, row) {
             return Ok(false);
         }
-        let account = self.0.accounts.by_did_blocking(&row.author)?;
-        Ok(account.as_ref().is_none_or(Account::is_active))
+        match self.0.accounts.by_did_blocking(&row.author)? {
+            Some(account) => Ok(account.is_active()),
+            None => Ok(self.0.reader.get(&AUTHORS, &row.author)?.is_none_or(|Cbor(author)| author.active)),
+        }
     }
 }

@@ -226,6 +226,7 @@ impl Seat {
 
     /// They have to go.
     pub(super) fn end(&self, name: &'static str, message: &str) {
+        self.set(Hears::default());
         drop(self.why.set(Goodbye { name, message: message.to_owned(), code: close_code::POLICY }));
         self.ended.cancel();
     }

@@ -9,8 +9,8 @@ use angel_protocol::lexicon::Schemas;
 use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::limits::SPACE_CHANNELS_MAX;
 use angel_protocol::spaces::{
-    CHANNEL, ChannelRules, ChannelVisibility, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Visibility,
-    check_message,
+    CHANNEL, ChannelRules, ChannelVisibility, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing,
+    Visibility, check_message,
 };
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent};
@@ -55,7 +55,7 @@ impl Spaces {
     ) -> Result<Written, SpaceError> {
         let did = asker.somebody()?;
         let account = self.holder(holder.unwrap_or(did)).await?;
-        if account.did() != did {
+        if self.standing(account.did(), did) < Standing::Manager {
             return Err(SpaceError::Forbidden("you may not make spaces for this account"));
         }
         let record = self.space_record(&account, record, None)?;
@@ -194,7 +194,7 @@ impl Spaces {
         self.say(vec![SpaceEvent::Settings(settings)]).await
     }
 
-    /// Sends a message. A space that is elsewhere judges for itself when it sees the record; here only its form is.
+    /// Sends a message into a space that is hosted here.
     ///
     /// # Errors
     /// [`SpaceError`], by what stands in the way.
@@ -216,12 +216,14 @@ impl Spaces {
         self.store(account, MESSAGE, None, &record).await
     }
 
-    /// Whether somebody may write a message there; spaces of other nodes are theirs to judge. Blocks.
+    /// Whether somebody may write a message there. Blocks.
     fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<(), SpaceError> {
         let address = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
         let found = match self.find(space, Some(did)) {
-            // Hosted here and not found is final; another host may know more.
-            Err(SpaceError::SpaceNotFound) if self.0.accounts.by_did_blocking(&address.did)?.is_none() => return Ok(()),
+            // Whether it is public, and a message in it may be, another host would have to be asked.
+            Err(SpaceError::SpaceNotFound) if self.0.accounts.by_did_blocking(&address.did)?.is_none() => {
+                return Err(SpaceError::HolderElsewhere);
+            }
             found => found?,
         };
         let channel = record.get("channel").and_then(Value::as_str);
@@ -342,6 +344,9 @@ impl Spaces {
     /// The account that holds spaces, if it lives here and may write.
     async fn holder(&self, did: &Did) -> Result<Account, SpaceError> {
         let account = self.0.accounts.by_did(did).await?;
+        if !self.0.tenants.takes_writes(did) {
+            return Err(SpaceError::Forbidden("the tenant is not active: nothing is written for it"));
+        }
         account.filter(Account::is_active).ok_or(SpaceError::HolderElsewhere)
     }
 

@@ -73,7 +73,7 @@ fn text(record: &[u8]) -> String {
 /// What a search finds, judged by the messages themselves.
 fn found(store: &Store, query: &str) -> Vec<u64> {
     let mut search = search(store.reader(), SPACE, query_words(query), u64::MAX);
-    std::iter::from_fn(|| search.next().expect("reads")).collect()
+    std::iter::from_fn(|| search.next_candidate().expect("reads")).collect()
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_search_finds_what_holds_all_words_and_nothing_else() {
             .collect();
         assert_eq!(found(&store, query), expected, "{query}");
     }
-    assert!(search(store.reader(), SPACE, vec![], u64::MAX).next().expect("reads").is_none());
+    assert!(search(store.reader(), SPACE, vec![], u64::MAX).next_candidate().expect("reads").is_none());
 
     // Changed messages are found by their new words, in their old places.
     for position in [30, 9, 2400, 2403, 12] {

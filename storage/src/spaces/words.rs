@@ -180,7 +180,7 @@ impl Search<'_> {
     ///
     /// # Errors
     /// The engine fails, or a row cannot be read.
-    pub fn next(&mut self) -> Result<Option<u64>, ReadError> {
+    pub fn next_candidate(&mut self) -> Result<Option<u64>, ReadError> {
         if self.words.is_empty() {
             return Ok(None);
         }

@@ -3,13 +3,12 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use angel_protocol::ids::Did;
-use angel_protocol::spaces::{ChannelRules, Status, Told};
+use angel_protocol::spaces::{Access, ChannelRules, Standing, Status, Told};
 use angel_storage::reader::ReadError;
 use angel_storage::spaces::{CHANNELS, MEMBERS, OWN_STREAM, SPACES, SpaceId, SpaceRow};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::super::find::access;
 use super::super::told::Audience;
 use super::super::{SpaceError, Spaces};
 use super::{ASIDE_MAX, Hears, Hub, Seat, SpaceStream, next_number};
@@ -82,7 +81,8 @@ impl Spaces {
             Some(did) => reader.get(&MEMBERS, &(id, did.clone()))?.map(|row| row.membership),
             None => None,
         };
-        let access = access(row, did, member.as_ref());
+        let standing = did.map_or(Standing::Stranger, |did| self.standing(&row.holder, did));
+        let access = Access { space: row.rules, membership: member.as_ref(), standing };
         if row.gone_at.is_some() || !access.may_see() {
             return Ok(None);
         }

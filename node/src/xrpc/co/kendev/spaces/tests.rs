@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message as Sent;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::config::Config;
+use crate::config::{Config, PlcDirectory};
 use crate::data_dir::DataDir;
 use crate::node::{Node, NodeHandle};
 
@@ -45,8 +45,14 @@ fn config(dir: &TempDir) -> Config {
 
 impl World {
     async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let node = Node::start(config(&dir)).await.expect("starts");
+        let mut config = config(&dir);
+        change(&mut config);
+        let node = Node::start(config).await.expect("starts");
         let url = node.facts().run_file().http_url;
         Self { dir, node, client: Client::new(), url }
     }
@@ -154,6 +160,28 @@ impl World {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// A token by which somebody who lives here speaks to another node.
+    async fn speaks_to(&self, who: &Person, other: &Self, method: &str) -> Person {
+        let (_, described) = other.raw(None, "com.atproto.server.describeServer", None).await;
+        let audience = enc(described["did"].as_str().expect("a DID"));
+        let query = format!("com.atproto.server.getServiceAuth?aud={audience}&lxm=co.kendev.spaces.{method}");
+        let (status, answer) = self.raw(Some(who), &query, None).await;
+        assert_eq!(status, 200, "{answer}");
+        Person { did: who.did.clone(), token: answer["token"].as_str().expect("a token").to_owned() }
+    }
+
+    /// Writes a message as any AT Protocol client does.
+    async fn write(&self, who: &Person, space: &str, text: &str) -> String {
+        let record = json!({
+            "$type": "co.kendev.spaces.message", "space": space, "messageType": "user",
+            "content": { "type": "text", "text": text }, "createdAt": "2026-11-21T09:00:00.000Z",
+        });
+        let body = json!({ "repo": who.did, "collection": "co.kendev.spaces.message", "record": record });
+        let (status, answer) = self.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["uri"].as_str().expect("a URI").to_owned()
     }
 
     async fn follow(&self, who: Option<&Person>, query: &str) -> Follower {
@@ -469,26 +497,14 @@ async fn the_index_follows_plain_records_a_restart_and_its_own_loss() {
     let space = world.space(&ada, "records", "automatic").await;
     world.join(&bob, &space).await.expect("open");
     let query = format!("listMessages?space={}", enc(&space));
-    let record = |text: &str| {
-        json!({
-            "$type": "co.kendev.spaces.message", "space": space, "messageType": "user",
-            "content": { "type": "text", "text": text }, "createdAt": "2026-11-21T09:00:00.000Z",
-        })
-    };
-    let write = async |world: &World, who: &Person, text: &str| {
-        let body = json!({ "repo": who.did, "collection": "co.kendev.spaces.message", "record": record(text) });
-        let (status, answer) = world.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
-        assert_eq!(status, 200, "{answer}");
-        answer["uri"].as_str().expect("a URI").to_owned()
-    };
-    write(&world, &eve, "from a stranger").await;
-    write(&world, &bob, "one").await;
-    let two = write(&world, &bob, "two").await;
+    world.write(&eve, &space, "from a stranger").await;
+    world.write(&bob, &space, "one").await;
+    let two = world.write(&bob, &space, "two").await;
     assert_eq!(world.said(None, &query, 2).await, ["two", "one"], "a stranger's record is no message");
 
     // Nothing is lost or done twice by a restart.
     let world = world.restarted(|_| ()).await;
-    write(&world, &ada, "three").await;
+    world.write(&ada, &space, "three").await;
     assert_eq!(world.said(None, &query, 3).await, ["three", "two", "one"]);
 
     // The index of records is made anew from the repositories; who is in it and what was decided is not of records.
@@ -510,4 +526,56 @@ async fn the_index_follows_plain_records_a_restart_and_its_own_loss() {
     world.raw(Some(&bob), "com.atproto.repo.deleteRecord", Some(&body)).await;
     assert_eq!(world.said(None, &query, 2).await, ["three", "one"]);
     world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn an_author_on_another_node_takes_part() {
+    let home = World::new().await;
+    let directory = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
+    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Url(directory)).await;
+    let (ada, bob) = (home.sign_up("ada").await, abroad.sign_up("bob").await);
+    let space = home.space(&ada, "abroad", "disabled").await;
+    let invite = json!({ "space": space, "user": bob.did });
+    home.post(&ada, "inviteMember", &invite).await.expect("the owner");
+    abroad.write(&bob, &space, "before joining").await;
+
+    let speaking = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    assert_eq!(home.join(&speaking, &space).await.expect("invited")["status"], "active");
+    let (status, answer) = home.raw(Some(&speaking), "co.kendev.spaces.leaveSpace", Some(&json!({}))).await;
+    assert_eq!((status, &answer["error"]), (401, &json!("BadJwtLexiconMethod")), "a token is for one method");
+    let sending = abroad.speaks_to(&bob, &home, "sendMessage").await;
+    assert_eq!(home.say(&sending, &space, "here").await, Err("AuthorElsewhere".to_owned()));
+    let query = format!("listMessages?space={}", enc(&space));
+    assert_eq!(home.said(None, &query, 1).await, ["before joining"], "what was written before is seen");
+
+    let mut follower = home.follow(None, &format!("space={}&format=json", enc(&space))).await;
+    let uri = abroad.write(&bob, &space, "from abroad").await;
+    let written = tokio::time::Instant::now();
+    let told = follower.next().await;
+    let took = written.elapsed();
+    assert_eq!((&told["uri"], &told["author"]), (&json!(uri), &json!(bob.did)));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    println!("seen on the other node after {took:?}");
+
+    // What is written while this node is away is seen when it comes back, and what is taken away is gone.
+    let home_dir = home.dir;
+    let addr = home.node.facts().http_addr;
+    home.node.shutdown().await.expect("stops");
+    abroad.write(&bob, &space, "meanwhile").await;
+    let mut config = config(&home_dir);
+    config.http.listen = addr;
+    let node = Node::start(config).await.expect("starts");
+    let home = World { url: node.facts().run_file().http_url, dir: home_dir, node, client: Client::new() };
+    assert_eq!(home.said(None, &query, 3).await, ["meanwhile", "from abroad", "before joining"]);
+    let rkey = uri.rsplit('/').next().expect("a key");
+    let body = json!({ "repo": bob.did, "collection": "co.kendev.spaces.message", "rkey": rkey });
+    abroad.raw(Some(&bob), "com.atproto.repo.deleteRecord", Some(&body)).await;
+    assert_eq!(home.said(None, &query, 2).await, ["meanwhile", "before joining"]);
+
+    home.post(&ada, "banMember", &json!({ "space": space, "user": bob.did })).await.expect("the owner");
+    abroad.write(&bob, &space, "turned out").await;
+    home.say(&ada, &space, "quiet now").await.expect("the owner");
+    assert_eq!(home.said(None, &query, 3).await, ["quiet now", "meanwhile", "before joining"]);
+    home.node.shutdown().await.expect("stops");
+    abroad.node.shutdown().await.expect("stops");
 }

@@ -1,0 +1,184 @@
+//! What an author elsewhere wrote, verified and put into the event log.
+
+use std::collections::HashMap;
+
+use angel_protocol::data::{Block, Cid, cbor};
+use angel_protocol::firehose::CommitBody;
+use angel_protocol::ids::{Did, Tid};
+use angel_protocol::repo::{VerifyError, verify_commit};
+use angel_protocol::spaces::{MESSAGE, REACTION};
+use angel_storage::Batch;
+use angel_storage::codec::Cbor;
+use angel_storage::spaces::{AUTHORS, AuthorRow, Foreign, RECORDS, SpaceEvent, event};
+
+use super::Follower;
+use crate::blocking;
+use crate::clock;
+use crate::spaces::records::{Said, read};
+use crate::spaces::{SpaceError, Spaces};
+
+/// Events of one batch, and about how many bytes of them.
+const EVENTS: usize = 100;
+const EVENT_BYTES: usize = 3 * 1024 * 1024;
+
+/// A record of an author elsewhere, or that one is gone.
+pub(super) type Written = (String, Option<(Cid, Vec<u8>)>);
+
+impl Follower {
+    /// Verifies a commit and takes what concerns a space. One that is not believed, or was dealt with, is passed over.
+    pub(super) async fn take_commit(&self, host: &str, body: CommitBody) -> Result<(), SpaceError> {
+        let did = body.repo.clone();
+        let before = self.author(&did).await?;
+        if before.as_ref().and_then(|author| author.rev).is_some_and(|rev| rev >= body.rev) {
+            return Ok(());
+        }
+        let Some(verified) = self.verified(host, &body).await else { return Ok(()) };
+        if verified.commit().is_from_the_future(clock::now()) {
+            tracing::debug!(%did, "a commit claims to be of a time to come");
+            return Ok(());
+        }
+        // A commit in between was missed: the repository knows what was in it.
+        let gap = before.as_ref().is_some_and(|author| author.rev.is_some() && author.rev != body.since);
+        let by_cid: HashMap<Cid, &Block> = verified.records().iter().map(|block| (block.cid(), block)).collect();
+        let written = verified.changes().iter().filter_map(|change| {
+            let record = match change.after {
+                Some(cid) => Some((cid, by_cid.get(&cid)?.bytes().to_vec())),
+                None => None,
+            };
+            Some((change.key.as_str().to_owned(), record))
+        });
+        let written: Vec<Written> = written.collect();
+        self.take(host, &did, verified.commit().rev(), Some(verified.commit().data()), written, true).await?;
+        if gap {
+            self.backfill(host, &did).await;
+        }
+        Ok(())
+    }
+
+    /// A commit that its author's key signed, whom this host serves. The key may have changed: then it is asked for anew.
+    async fn verified(&self, host: &str, body: &CommitBody) -> Option<angel_protocol::repo::VerifiedCommit> {
+        for fresh in [false, true] {
+            let did = &body.repo;
+            let found = if fresh { self.0.resolver.fresh_did(did).await } else { self.0.resolver.did(did).await };
+            let resolved = found.ok()?;
+            if resolved.document.pds().map(|pds| pds.trim_end_matches('/')) != Some(host) {
+                continue;
+            }
+            let Some(key) = resolved.document.signing_key() else { continue };
+            let body = body.clone();
+            let verified = blocking::run(move || verify_commit(body.message(), key)).await;
+            match verified {
+                Ok(verified) => return Some(verified),
+                Err(VerifyError::Signature(_)) if !fresh => {}
+                Err(error) => {
+                    tracing::debug!(%did, %error, "a commit from elsewhere is not believed");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts what concerns a space into the log, and notes how far the author was followed.
+    pub(super) async fn take(
+        &self,
+        host: &str,
+        did: &Did,
+        rev: Tid,
+        data: Option<Cid>,
+        written: Vec<Written>,
+        counted: bool,
+    ) -> Result<(), SpaceError> {
+        let (spaces, author) = (self.0.spaces.clone(), did.clone());
+        let wanted = blocking::run(move || spaces.wanted_of(&author, written)).await?;
+        let allowed = |(path, record): &Written| {
+            let counts = counted && record.is_some() && path.starts_with(MESSAGE);
+            let allowed = !counts || self.may_write(did);
+            if !allowed {
+                tracing::debug!(%did, "an author elsewhere writes more than a space takes");
+            }
+            allowed
+        };
+        let wanted: Vec<Written> = wanted.into_iter().filter(allowed).collect();
+        let row = AuthorRow { host: host.to_owned(), rev: Some(rev), data, active: true };
+        let (spaces, did) = (self.0.spaces.clone(), did.clone());
+        blocking::run(move || spaces.write_foreign(&did, rev, wanted, &row)).await
+    }
+
+    async fn author(&self, did: &Did) -> Result<Option<AuthorRow>, SpaceError> {
+        let (spaces, did) = (self.0.spaces.clone(), did.clone());
+        let row = blocking::run(move || spaces.0.reader.get(&AUTHORS, &did)).await?;
+        Ok(row.map(|Cbor(row)| row))
+    }
+
+    /// Notes whether a host serves an author.
+    pub(super) async fn note_active(&self, host: &str, did: &Did, active: bool) -> Result<(), SpaceError> {
+        let before = self.author(did).await?;
+        let row = before.unwrap_or(AuthorRow { host: host.to_owned(), rev: None, data: None, active });
+        let row = AuthorRow { active, ..row };
+        let (spaces, did) = (self.0.spaces.clone(), did.clone());
+        blocking::run(move || {
+            let mut batch = Batch::new();
+            batch.put(&AUTHORS, &did, &Cbor(row))?;
+            spaces.0.writer.commit(batch)?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Spaces {
+    /// Of what an author wrote, what concerns a space here. Blocks.
+    fn wanted_of(&self, did: &Did, written: Vec<Written>) -> Result<Vec<Written>, SpaceError> {
+        let mut wanted = vec![];
+        for (path, record) in written {
+            let collection = path.split_once('/').map_or("", |(collection, _)| collection);
+            if collection != MESSAGE && collection != REACTION {
+                continue;
+            }
+            let is_known = self.0.reader.contains(&RECORDS, &(did.clone(), path.clone()))?;
+            let concerns = match &record {
+                _ if is_known => true,
+                None => false,
+                Some((_, bytes)) => {
+                    let about = match cbor::decode(bytes).ok().and_then(|value| read(collection, &value)) {
+                        Some(Said::Message(said)) => Some(said.space),
+                        Some(Said::Reaction(said)) => Some(said.subject),
+                        _ => None,
+                    };
+                    match about {
+                        Some(address) => self.0.reader.contains(&RECORDS, &address.key())?,
+                        None => false,
+                    }
+                }
+            };
+            if concerns {
+                wanted.push((path, record));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Blocks.
+    fn write_foreign(&self, did: &Did, rev: Tid, mut written: Vec<Written>, row: &AuthorRow) -> Result<(), SpaceError> {
+        let now = clock::now();
+        loop {
+            let mut batch = Batch::new();
+            let mut events = 0;
+            while events < EVENTS && batch.bytes() < EVENT_BYTES && !written.is_empty() {
+                let (path, record) = written.remove(0);
+                let record = record.map(|(cid, bytes)| (cid, bytes.into()));
+                let foreign = Foreign { did: did.clone(), path, rev, record };
+                batch.append_event(event(now, &SpaceEvent::Foreign(foreign))?)?;
+                events += 1;
+            }
+            if written.is_empty() {
+                // With the last of it, so that what was not written is looked for again.
+                batch.put(&AUTHORS, did, &Cbor(row.clone()))?;
+                self.0.writer.commit(batch)?;
+                return Ok(());
+            }
+            self.0.writer.commit(batch)?;
+        }
+    }
+}
