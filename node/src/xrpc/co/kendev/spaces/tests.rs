@@ -221,7 +221,7 @@ impl Follower {
 }
 
 fn enc(uri: &str) -> String {
-    uri.replace(':', "%3A").replace('/', "%2F")
+    uri.replace('%', "%25").replace(':', "%3A").replace('/', "%2F")
 }
 
 #[tokio::test]
@@ -532,7 +532,7 @@ async fn the_index_follows_plain_records_a_restart_and_its_own_loss() {
 async fn an_author_on_another_node_takes_part() {
     let home = World::new().await;
     let directory = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
-    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Url(directory)).await;
+    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
     let (ada, bob) = (home.sign_up("ada").await, abroad.sign_up("bob").await);
     let space = home.space(&ada, "abroad", "disabled").await;
     let invite = json!({ "space": space, "user": bob.did });
