@@ -366,7 +366,6 @@ impl Node {
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
-        let opening = parts::spaces(&store, &accounts, &repos, &firehose, &config);
         let opening = parts::spaces(&store, (&accounts, &repos, &tenants), &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
