@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use angel_protocol::ids::Did;
 use angel_storage::accounts::AppPasswordRow;
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -88,12 +88,12 @@ pub enum PasswordError {
 }
 
 impl Passwords {
-    /// Ready to hash. Blocks for one hash.
+    /// Ready to hash.
     ///
     /// # Errors
     /// There is no randomness.
     pub fn new() -> Result<Self, SecretError> {
-        let nobody = hash(&random_bytes::<16>()?[..])?;
+        let nobody = nobodys_hash()?;
         let (running, waiting) = (Semaphore::new(RUNNING_MAX), Semaphore::new(WAITING_MAX));
         Ok(Self(Arc::new(Shared { running, waiting, nobody })))
     }
@@ -139,6 +139,21 @@ fn argon2() -> Argon2<'static> {
 fn hash(password: &[u8]) -> Result<String, SecretError> {
     let salt = SaltString::encode_b64(&*random_bytes::<16>()?).expect("16 bytes make a salt");
     Ok(argon2().hash_password(password, &salt).expect("a bounded password can be hashed").to_string())
+}
+
+/// What the hash of nobody's password could be: checking against it costs what any check costs, and making it costs no
+/// hash, which would take memory and time at every start.
+fn nobodys_hash() -> Result<String, SecretError> {
+    let salt = SaltString::encode_b64(&*random_bytes::<16>()?).expect("16 bytes make a salt");
+    let output = Output::new(&*random_bytes::<{ Params::DEFAULT_OUTPUT_LEN }>()?).expect("the length of a hash");
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: argon2().params().try_into().expect("valid parameters can be written"),
+        salt: Some(salt.as_salt()),
+        hash: Some(output),
+    };
+    Ok(hash.to_string())
 }
 
 fn verify(password: &[u8], hashed: &str) -> bool {
@@ -196,6 +211,17 @@ mod tests {
         assert!(!passwords.matches("correct horse", None).await.expect("checked"));
         assert!(!passwords.matches("", Some("no hash at all")).await.expect("checked"));
         assert_ne!(passwords.hash("correct horse").await.expect("hashed"), hashed, "each hash has its own salt");
+    }
+
+    #[test]
+    fn nobodys_password_is_checked_like_anybodys() {
+        let nobody = nobodys_hash().expect("randomness");
+        let somebody = hash(b"correct horse").expect("hashed");
+        let shape = |text: &str| text.split('$').map(str::len).collect::<Vec<_>>();
+        assert_eq!(shape(&nobody), shape(&somebody), "{nobody} beside {somebody}");
+        let [nobody, somebody] = [&nobody, &somebody].map(|text| PasswordHash::new(text).expect("a hash"));
+        assert_eq!(nobody.params, somebody.params);
+        assert_ne!(nobodys_hash().expect("randomness"), nobody.to_string());
     }
 
     #[tokio::test]

@@ -15,6 +15,10 @@ use angel_harness::wait::until;
 use anyhow::{Context, Result};
 use reqwest::Client;
 
+/// As in the daemon.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODES: usize = 64;
 const PEERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(120);

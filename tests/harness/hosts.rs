@@ -13,11 +13,13 @@
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
 /// Hosts, routers and the bridge between them.
@@ -296,6 +298,15 @@ impl Host {
     #[must_use]
     pub fn wrapper(&self) -> [&str; 4] {
         ["ip", "netns", "exec", &self.namespace]
+    }
+
+    /// Moves the calling thread to this host: sockets it makes from now on are the host's.
+    ///
+    /// # Errors
+    /// When the host is gone, or this is not root.
+    pub fn enter(&self) -> Result<()> {
+        let space = fs::File::open(PathBuf::from("/run/netns").join(&self.namespace))?;
+        Ok(move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?)
     }
 
     /// Pulls the host's cable: nothing goes in or out until [`Host::mend`].

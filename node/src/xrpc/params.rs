@@ -62,4 +62,29 @@ mod tests {
         let long = format!("repo=did:web:a.example&collection=a.b.c&cursor={}", "x".repeat(QUERY_BYTES_MAX));
         assert!(read::<ListRecords>(&long).is_err());
     }
+
+    /// A fuzz target: `scripts/soak fuzz` runs it for as long as one likes.
+    #[test]
+    fn fuzz_any_query_is_read_within_bounds_or_refused() {
+        const NAMES: [&str; 6] = ["repo", "collection", "limit", "cursor", "reverse", "cids"];
+        const VALUES: [&str; 8] = ["did:web:a.example", "a.b.c", "1", "101", "true", "%00", "%FF%zz", "-0"];
+        // Pairs of what methods know and what they do not expect, and the input itself.
+        bolero::check!().for_each(|input: &[u8]| {
+            let text = String::from_utf8_lossy(input);
+            let pair = |pair: &[u8]| {
+                let [name, value] = pair else { return String::new() };
+                let known = |texts: &[&str], byte: &u8| texts.get(usize::from(*byte)).map(ToString::to_string);
+                let name = known(&NAMES, name).unwrap_or_else(|| text.chars().take(3).collect());
+                format!("{name}={}", known(&VALUES, value).unwrap_or_else(|| text.chars().rev().collect()))
+            };
+            let pairs: Vec<String> = input.chunks(2).map(pair).collect();
+            for query in [&*text, &pairs.join("&")] {
+                if let Ok(list) = read::<ListRecords>(query) {
+                    assert!(query.len() <= QUERY_BYTES_MAX && query.contains("repo=") && query.contains("collection="));
+                    assert!(list.limit.is_none_or(|limit| (1..=100).contains(&u8::from(limit))), "{query}");
+                }
+                drop(read::<GetBlocks>(query));
+            }
+        });
+    }
 }
