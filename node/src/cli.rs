@@ -15,6 +15,7 @@ mod doctor;
 mod exit;
 mod identity;
 mod ledger;
+mod lexicon;
 mod log;
 mod network;
 mod output;
@@ -23,6 +24,7 @@ mod peers;
 mod run;
 mod status;
 mod storage;
+mod tenant;
 mod token;
 mod validator;
 mod wallet_key;
@@ -66,6 +68,9 @@ enum Verb {
     /// Make, list, help and end the accounts that this node hosts.
     #[command(subcommand)]
     Account(account::AccountVerb),
+    /// Make, list, open and close the businesses that this node hosts, and move them.
+    #[command(subcommand)]
+    Tenant(tenant::TenantVerb),
     /// Invite, remove or give up on other nodes.
     #[command(subcommand)]
     Peer(peer::PeerVerb),
@@ -85,6 +90,9 @@ enum Verb {
     /// What was decided, as this node has it.
     #[command(subcommand)]
     Ledger(ledger::LedgerVerb),
+    /// Judge, show and publish lexicon documents.
+    #[command(subcommand)]
+    Lexicon(lexicon::LexiconVerb),
     /// Who decides.
     #[command(subcommand)]
     Validator(validator::ValidatorVerb),
@@ -110,6 +118,7 @@ pub fn main() -> ExitCode {
         Verb::Status => status::status(&common),
         Verb::Peers(args) => peers::peers(&common, &args),
         Verb::Account(verb) => account::account(&common, verb),
+        Verb::Tenant(verb) => tenant::tenant(&common, verb),
         Verb::Peer(verb) => peer::peer(&common, verb),
         Verb::Declare(args) => declare::declare(&common, &args),
         Verb::Doctor => doctor::doctor(&common),
@@ -117,6 +126,7 @@ pub fn main() -> ExitCode {
         Verb::Identity(verb) => identity::identity(&common, verb),
         Verb::Token(verb) => token::token(&common, verb),
         Verb::Ledger(verb) => ledger::ledger(&common, &verb),
+        Verb::Lexicon(verb) => lexicon::lexicon(&common, verb),
         Verb::Validator(verb) => validator::validator(&common, &verb),
         Verb::Network(verb) => network::network(&common, &verb),
         Verb::Storage(verb) => storage::storage(&common, verb),

@@ -12,6 +12,7 @@ mod health;
 mod home;
 mod identity;
 pub(crate) mod ledger;
+mod lexicons;
 mod linger;
 mod metrics;
 mod observe;

@@ -45,6 +45,7 @@ use crate::identities::IdentitiesOpenError;
 use crate::keys::Identity;
 use crate::ledger::genesis::GenesisError;
 use crate::ledger::{self, Ledger, NodeWallet};
+use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
 use crate::machine::{self, Load, ProcessCollector};
 use crate::mail::{Smtp, SmtpError};
@@ -57,10 +58,12 @@ use crate::rate_limits::RateLimits;
 use crate::repos::RepoError;
 use crate::resolver::Resolver;
 use crate::secrets::{AdminPassword, SecretError};
+use crate::service_account::{ServiceAccount, ServiceAccountError};
 use crate::spaces;
 use crate::storage::{self, StorageCollector};
 use crate::tasks::{TaskFailed, Tasks};
 use crate::telemetry::LogControl;
+use crate::tenants::{Provisioner, Rulebook};
 use crate::xrpc::host::{Host, Service, Settings};
 
 mod parts;
@@ -110,6 +113,9 @@ pub enum StartError {
     /// The repositories.
     #[error(transparent)]
     Repos(#[from] RepoError),
+    /// The node's own account.
+    #[error(transparent)]
+    ServiceAccount(#[from] ServiceAccountError),
     /// What is known of the network's nodes.
     #[error(transparent)]
     Membership(#[from] DriverError),
@@ -371,6 +377,29 @@ impl Node {
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
+        let rulebook = Rulebook::new(accounts.clone(), repos.clone(), tenants.clone(), resolver.clone());
+        let lexicons = Lexicons::new(resolver.clone());
+        let permissioned = parts::permissioned(&store, &accounts);
+        let service_account = ServiceAccount {
+            reader: store.reader().clone(),
+            accounts: accounts.clone(),
+            repos: repos.clone(),
+            lifecycle: lifecycle.clone(),
+            rulebook: rulebook.clone(),
+            domains: service.handle_domains.clone(),
+        };
+        let finding = service_account.clone();
+        tokio::task::spawn_blocking(move || finding.find_blocking()).await??;
+        let provisioner = Provisioner {
+            tenants: tenants.clone(),
+            accounts: accounts.clone(),
+            repos: repos.clone(),
+            permissioned,
+            lifecycle: lifecycle.clone(),
+            handles: handles.clone(),
+            rulebook: rulebook.clone(),
+            domains: service.handle_domains.clone(),
+        };
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -382,6 +411,7 @@ impl Node {
             identities,
             handles,
             resolver,
+            lexicons,
             proxy,
             sessions,
             lifecycle,
@@ -391,6 +421,9 @@ impl Node {
             reports,
             takedowns,
             tenants,
+            rulebook,
+            service_account,
+            provisioner,
             passwords,
             limits: RateLimits::new(&config.http),
             spaces,

@@ -64,11 +64,13 @@ pub enum Limit {
     SpaceCodes,
     /// Signals of one account that it is writing.
     SpaceSignals,
+    /// Invitations into tenants that one address tries to accept.
+    Invitations,
 }
 
 /// Each limit with its count and its window. Most are those of the reference implementation, so that what works
 /// elsewhere works here.
-const RULES: [(Limit, u32, Duration); 19] = [
+const RULES: [(Limit, u32, Duration); 20] = [
     (Limit::Requests, 3000, Duration::from_mins(5)),
     (Limit::LoginsByAddress, 300, Duration::from_mins(5)),
     (Limit::Logins, 30, Duration::from_mins(5)),
@@ -89,6 +91,7 @@ const RULES: [(Limit, u32, Duration); 19] = [
     (Limit::SpaceMessages, SPACE_MESSAGES_PER_MINUTE, Duration::from_mins(1)),
     (Limit::SpaceCodes, 10, Duration::from_hours(1)),
     (Limit::SpaceSignals, 120, Duration::from_mins(1)),
+    (Limit::Invitations, 100, Duration::from_hours(1)),
 ];
 
 impl Limit {

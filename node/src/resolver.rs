@@ -12,6 +12,8 @@
 //! each time, so what a hosted account changed is true at once.
 
 mod cache;
+mod lexicons;
+mod records;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ use crate::tasks::TaskResult;
 
 pub(crate) use self::cache::Times;
 use self::cache::{Cached, Found};
+pub use self::records::RecordError;
 
 /// Largest DID document that is read, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;

@@ -10,7 +10,10 @@ mod change;
 mod counters;
 mod error;
 mod members;
+mod provision;
+mod rulebook;
 mod standing;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,9 @@ use crate::{blocking, clock};
 pub use self::change::Actor;
 pub use self::error::TenantError;
 pub use self::members::{Accepted, Invited, Wish};
+pub use self::provision::{NewTenant, ProvisionError, Provisioner};
+pub use self::rulebook::{Court, Rulebook, RulebookError};
+pub use self::transfer::ImportError;
 pub use angel_protocol::tenants::{LimitReached, Use};
 
 /// The tenants of this node. Cheap to clone.
@@ -253,6 +259,14 @@ impl Tenants {
 
     fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
         self.0.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes the tenant's files have together. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn file_bytes_blocking(&self, tenant: &Tenant) -> Result<u64, TenantError> {
+        Ok(angel_storage::blobs::bytes_of(&self.0.reader, tenant.id())?)
     }
 
     /// Up to `limit` entries of a tenant's audit log behind `after`. Blocks.

@@ -16,3 +16,6 @@ pub(crate) mod params;
 mod proxied;
 mod refusals;
 pub(crate) mod router;
+
+#[cfg(test)]
+mod tests;

@@ -288,6 +288,12 @@ pub const TENANT_INVITATIONS_MAX: usize = 1_000;
 /// Longest message with an invitation, in bytes (`records.md` 5.2: 1,000 graphemes).
 pub const INVITATION_MESSAGE_BYTES_MAX: usize = 10_000;
 
+/// Longest line of a tenant's export, in bytes: a record, whose JSON may be half as long again as its bytes.
+pub const TENANT_EXPORT_LINE_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX;
+
+/// Largest export of a tenant that is taken in by one request, in bytes: it is held in memory while it is checked.
+pub const TENANT_IMPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How long an invitation holds when nobody says (INV-02).
 pub const INVITATION_DEFAULT: Duration = Duration::from_hours(7 * 24);
 

@@ -331,8 +331,13 @@ fn check_references(write: &Write<'_>, rules: &Collection, record: &Value) -> Re
         let other = uri.authority();
         let is_of = |did: &Did| matches!(other, AtIdentifier::Did(authority) if authority == did);
         let path = || reference.path.to_string();
+        let of_tenants = target.held_in.contains(&Holder::Tenant)
+            && target.held_in.iter().all(|holder| matches!(holder, Holder::Tenant | Holder::User));
+        // What people hold too may be their own: a picture that somebody sends into a space.
+        let is_own = target.held_in.contains(&Holder::User) && is_of(write.repo);
         if let Some(tenant) = &tenant
-            && target.held_in == [Holder::Tenant]
+            && of_tenants
+            && !is_own
             && !is_of(tenant)
         {
             return Err(Refused::CrossTenant { path: path(), tenant: tenant.clone(), other: other.clone() });

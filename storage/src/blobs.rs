@@ -66,6 +66,27 @@ impl Row for RefRow {
     const VERSION: u8 = 1;
 }
 
+/// How many bytes the blobs of an account have together.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn bytes_of(reader: &Reader, account: AccountId) -> Result<u64, ReadError> {
+    let mut bytes = 0;
+    let mut last = None;
+    loop {
+        let scan = reader.scan(&BLOBS).prefix(&account);
+        let page = match &last {
+            Some(last) => scan.after(last).page(BULK_ROWS)?,
+            None => scan.page(BULK_ROWS)?,
+        };
+        bytes += page.rows.iter().map(|(_, row)| row.size).sum::<u64>();
+        last = page.rows.into_iter().next_back().map(|(key, _)| key);
+        if !page.more {
+            return Ok(bytes);
+        }
+    }
+}
+
 /// How the rows of these tables are checked.
 #[must_use]
 pub fn checks() -> Vec<Check> {

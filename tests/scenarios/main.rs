@@ -9,4 +9,5 @@ mod official_clients;
 mod process;
 mod simulated_membership;
 mod storage;
+mod tenants;
 mod xrpc;

@@ -120,7 +120,8 @@ pub(super) fn account(common: &Common, verb: AccountVerb) -> Result<(), Failure>
     Ok(())
 }
 
-type Said = (Value, Vec<String>);
+/// An answer, as JSON and in words.
+pub(super) type Said = (Value, Vec<String>);
 
 async fn perform(daemon: &Daemon, verb: AccountVerb) -> Result<Said, Failure> {
     match verb {
@@ -183,6 +184,11 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
         );
     }
     Ok((answer, words))
+}
+
+/// Makes an account with a password and a recovery key, which are told once.
+pub(super) async fn make(daemon: &Daemon, handle: String, email: Option<String>) -> Result<Said, Failure> {
+    create(daemon, CreateArgs { handle, email, recovery_key: None }).await
 }
 
 async fn list(daemon: &Daemon) -> Result<Said, Failure> {

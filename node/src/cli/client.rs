@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use super::Common;
@@ -13,6 +14,9 @@ use crate::secrets::AdminPassword;
 
 /// How long an answer may take: a rotation writes and flushes files, nothing takes longer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long it may take to move a whole tenant.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(600);
 
 /// A running daemon.
 pub(super) struct Daemon {
@@ -61,24 +65,35 @@ impl Daemon {
         self.request(Method::POST, path, Some(body)).await.map(drop)
     }
 
-    /// Asks for a path and returns the bytes it answers.
+    /// Asks for a path and returns the bytes it answers, however long that takes within reason.
     pub(super) async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        self.ask(Method::GET, path, None).await
+        self.exchange(Method::GET, path, |request| request.timeout(TRANSFER_LIMIT)).await
+    }
+
+    /// Sends what is no JSON, and returns the JSON that answers it.
+    pub(super) async fn send(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Value, Failure> {
+        let filled = |request: RequestBuilder| request.timeout(TRANSFER_LIMIT).header(CONTENT_TYPE, kind).body(body);
+        Ok(serde_json::from_slice(&self.exchange(Method::POST, path, filled).await?).unwrap_or_default())
     }
 
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        Ok(serde_json::from_slice(&self.ask(method, path, body).await?).unwrap_or_default())
+        let filled = |request: RequestBuilder| if let Some(body) = body { request.json(body) } else { request };
+        Ok(serde_json::from_slice(&self.exchange(method, path, filled).await?).unwrap_or_default())
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Failure> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", self.run.http_url);
         let unreachable = |error: reqwest::Error| {
             let (pid, cause) = (self.run.pid, crate::tasks::chain(&error));
             Failure::new(Code::Daemon, format!("the daemon (process {pid}) does not answer at {url}: {cause}"))
         };
         let request = self.client.request(method, &url).basic_auth("admin", Some(self.password.reveal()));
-        let request = if let Some(body) = body { request.json(body) } else { request };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = fill(request).send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {

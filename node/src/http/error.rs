@@ -23,13 +23,20 @@ pub struct XrpcError {
     status: StatusCode,
     name: &'static str,
     message: String,
+    details: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl XrpcError {
     /// An error with a name that clients can act on.
     #[must_use]
     pub fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
-        Self { status, name, message: message.into() }
+        Self { status, name, message: message.into(), details: None }
+    }
+
+    /// The same with fields that a program can act on, beside name and text.
+    #[must_use]
+    pub fn with_details(self, details: serde_json::Map<String, serde_json::Value>) -> Self {
+        Self { details: Some(details), ..self }
     }
 
     /// 400: the request makes no sense.
@@ -84,6 +91,9 @@ impl IntoResponse for XrpcError {
         let mut body = json!({ "error": self.name, "message": self.message });
         if let Some(id) = observe::request_id() {
             body["requestId"] = json!(id);
+        }
+        for (name, value) in self.details.into_iter().flatten() {
+            body[name] = value;
         }
         let mut response = (self.status, axum::Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED && self.name == WRONG_PASSWORD {

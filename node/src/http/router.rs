@@ -18,7 +18,7 @@ use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
 use super::observe::{Observer, observe};
 use super::validators::{self, Operations};
-use super::{error, home, identity, plc, well_known};
+use super::{error, home, identity, lexicons, plc, well_known};
 use crate::config::HttpConfig;
 use crate::directory::Directory;
 use crate::events::Events;
@@ -52,6 +52,8 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/xrpc/_health", get(health::version))
         .route("/api/health", get(health::services).with_state(health))
+        .route("/lexicons", get(lexicons::list))
+        .route("/lexicons/{nsid}", get(lexicons::document))
         .route("/.well-known/atproto-did", get(well_known::atproto_did).with_state(host.accounts.clone()))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
         .merge(federation_routes(federation))
@@ -71,6 +73,7 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/admin/declare", post(admin::declare))
         .with_state(admin)
         .merge(validators::routes(operations))
+        .merge(lexicons::admin_routes(Arc::clone(&host)))
         .merge(super::accounts::routes(host));
     around(public.merge(private), &config, observer)
 }

@@ -13,7 +13,8 @@ use angel_protocol::ids::{Did, Handle};
 use angel_protocol::plc::PlcOperation;
 use angel_protocol::repo::NewCommit;
 use angel_protocol::time::Timestamp;
-use angel_storage::{Batch, firehose};
+use angel_storage::batch::RowRefused;
+use angel_storage::{AccountId, Batch, firehose};
 
 use super::{Lifecycle, LifecycleError, stage_account_event, used_once};
 use crate::accounts::{Account, AccountRow, Deactivation, NewAccount};
@@ -63,6 +64,19 @@ impl Lifecycle {
     /// [`LifecycleError`]. With an outside directory, an identity may have been made that has no account. When the network
     /// has not decided in time ([`crate::directory::DirectoryError::Undecided`]), the account is made once it does.
     pub async fn sign_up(&self, wish: SignUp, now: Timestamp) -> Result<SignedUp, LifecycleError> {
+        self.sign_up_with(wish, now, |_, _, _| Ok(())).await
+    }
+
+    /// The same; `also` adds to the batch what has to be made together with the account.
+    ///
+    /// # Errors
+    /// As [`Self::sign_up`], or `also` refuses.
+    pub async fn sign_up_with(
+        &self,
+        wish: SignUp,
+        now: Timestamp,
+        also: impl FnOnce(AccountId, &Did, &mut Batch) -> Result<(), RowRefused> + Send + 'static,
+    ) -> Result<SignedUp, LifecycleError> {
         let (accounts, wanted) = (self.accounts.clone(), reserved_for(&wish));
         let key = blocking::run(move || match wanted {
             Some(wanted) => accounts.reserved_key_blocking(&wanted),
@@ -79,7 +93,7 @@ impl Lifecycle {
             Some(operation) if directory.is_own() => {
                 directory.would_take(&did, &operation).await?;
                 let create = move || {
-                    used_once(this.create(wish, did, &Beginning::Pending(&operation), key, now))
+                    used_once(this.create(wish, did, &Beginning::Pending(&operation), key, now, also))
                         .map(|made| (made, operation))
                 };
                 let (Made { signed_up: SignedUp { account, tokens }, first }, operation) =
@@ -90,11 +104,11 @@ impl Lifecycle {
             Some(operation) => {
                 self.check_names(&wish).await?;
                 directory.submit(&did, operation).await?;
-                let create = move || used_once(this.create(wish, did, &Beginning::Known, key, now));
+                let create = move || used_once(this.create(wish, did, &Beginning::Known, key, now, also));
                 Ok(blocking::run(create).await?.signed_up)
             }
             None => {
-                let create = move || used_once(this.create(wish, did, &Beginning::MovedIn, key, now));
+                let create = move || used_once(this.create(wish, did, &Beginning::MovedIn, key, now, also));
                 Ok(blocking::run(create).await?.signed_up)
             }
         }
@@ -160,6 +174,7 @@ impl Lifecycle {
         beginning: &Beginning<'_>,
         key: Arc<SigningKey>,
         now: Timestamp,
+        also: impl FnOnce(AccountId, &Did, &mut Batch) -> Result<(), RowRefused>,
     ) -> Result<Made, LifecycleError> {
         let known = matches!(beginning, Beginning::Known);
         let row = AccountRow {
@@ -199,7 +214,7 @@ impl Lifecycle {
                 batch.append_event(firehose::commit(id, &commit, now)?)?;
             }
             made = Some((tokens, commit));
-            Ok::<_, LifecycleError>(())
+            Ok::<_, LifecycleError>(also(id, &did, batch)?)
         })?;
         tracing::info!(account = %account.did(), handle = %wish.handle, "an account was made");
         let (tokens, first) = made.expect("the batch that was written opened a session");

@@ -137,7 +137,7 @@ async fn whatever_a_crash_leaves_of_a_sign_up_ends_as_an_account_or_as_nothing()
         let did = operation.creates().expect("a first operation");
         let wish = SignUp { handle, email: None, password: None, invite_code: None, recovery_key: None, moved: None };
         let beginning = sign_up::Beginning::Pending(&operation);
-        let made = world.lifecycle.create(wish, did, &beginning, key, NOW).expect("written");
+        let made = world.lifecycle.create(wish, did, &beginning, key, NOW, |_, _, _| Ok(())).expect("written");
         assert_eq!(made.signed_up.account.status().name(), Some("deactivated"), "nobody sees it yet");
         (made.signed_up.account, operation)
     };

@@ -34,6 +34,7 @@ use crate::membership::OwnNode;
 use crate::mempool;
 use crate::network::{self, Gossip, PeerId};
 use crate::passwords::Passwords;
+use crate::permissioned::Permissioned;
 use crate::preferences::Preferences;
 use crate::reports::Reports;
 use crate::repos::{RepoError, Repos};
@@ -283,6 +284,12 @@ impl AccountRooms {
             Ok(Self { accounts, sessions, passwords, mail, invites, preferences, reports, takedowns })
         }
     }
+}
+
+/// Private data. There is one handle, of which all others are clones: it holds the locks of the repositories.
+pub(super) fn permissioned(store: &Store, accounts: &Accounts) -> Permissioned {
+    // Of the 10 bits that count, another node that writes for the same account has others, most likely.
+    Permissioned::new(store.reader().clone(), store.writer().clone(), accounts.clone(), rand::random())
 }
 
 /// How the tenants are read, which blocks.

@@ -17,6 +17,9 @@ use super::{RepoError, Repos};
 /// How often a proof is begun anew because the tree moved on under it. Each round is far shorter than a write.
 const PROOF_ATTEMPTS: usize = 16;
 
+/// Records that are read at a time for counting them.
+const COUNT_PAGE: usize = 100;
+
 /// A page of records.
 pub struct Listed {
     /// Record keys and records.
@@ -94,6 +97,19 @@ impl Repos {
             listed.records.push((path.split_off(prefix.len()), record));
         }
         Ok(listed)
+    }
+
+    /// How many records a collection has, counting no further than `enough`.
+    pub fn count_blocking(&self, account: AccountId, collection: &Nsid, enough: usize) -> Result<usize, RepoError> {
+        let reader = &self.shared.reader;
+        let Some(contents) = repos::contents(reader, account)? else { return Ok(0) };
+        let (prefix, behind) = (format!("{collection}/"), format!("{collection}0"));
+        let mut scan = repos::records(reader, contents, &prefix, Some(&behind), Order::Ascending);
+        let mut count = 0;
+        while count < enough && scan.next(COUNT_PAGE)?.is_some() {
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// What a repository holds; `None` when the account has none.

@@ -5,9 +5,13 @@ use std::sync::PoisonError;
 
 use angel_protocol::ids::Did;
 use angel_protocol::limits::{TENANT_MEMBERS_MAX, TENANTS_MAX};
-use angel_protocol::tenants::{Month, Permissions, Role, Usage};
+use angel_protocol::tenants::{Month, Permissions, Role, Slug, Usage};
 use angel_protocol::time::Timestamp;
-use angel_storage::tenants::{self, AuditRow, MembershipRow, TENANT_AUDIT, TENANT_MEMBERS, TENANTS, TenantRow};
+use angel_storage::batch::RowRefused;
+use angel_storage::codec::Cbor;
+use angel_storage::tenants::{
+    self, AuditRow, MembershipRow, TENANT_AUDIT, TENANT_MEMBERS, TENANTS, TENANTS_BY_SLUG, TenantRow,
+};
 use angel_storage::{AccountId, Batch};
 
 use super::{Entry, Tenant, TenantError, Tenants};
@@ -107,34 +111,57 @@ fn audit_row(by: &Actor, action: &str, subject: String, at: Timestamp) -> AuditR
 }
 
 impl Tenants {
-    /// Adds a new tenant to the batch that makes its account; [`Self::made_blocking`] follows when that is durable.
+    /// Whether there is room for another tenant of this name.
     ///
     /// # Errors
     /// The short name is taken, or the node is full.
-    pub fn stage_new(&self, batch: &mut Batch, id: AccountId, row: &TenantRow, by: &Actor) -> Result<(), TenantError> {
+    pub fn check_free(&self, slug: &Slug) -> Result<(), TenantError> {
         let roster = self.roster();
         if roster.tenants.len() >= TENANTS_MAX || roster.members >= TENANT_MEMBERS_MAX {
             return Err(TenantError::Full);
         }
-        if roster.by_slug.contains_key(&row.slug) {
-            return Err(TenantError::SlugTaken(row.slug.clone()));
-        }
-        if roster.tenants.contains_key(&row.did) {
-            return Err(TenantError::AlreadyTenant(row.did.clone()));
-        }
+        if roster.by_slug.contains_key(slug) { Err(TenantError::SlugTaken(slug.clone())) } else { Ok(()) }
+    }
+
+    /// Adds a new tenant to the batch that makes its account, which is refused when the short name is taken;
+    /// [`Self::made`] follows when that is durable.
+    ///
+    /// # Errors
+    /// The batch is full.
+    pub fn stage_new(batch: &mut Batch, id: AccountId, row: &TenantRow, by: &Actor) -> Result<(), RowRefused> {
         tenants::stage_new(batch, id, row)?;
         let entry = audit_row(by, "create", row.slug.to_string(), row.created_at);
-        Ok(batch.put(&TENANT_AUDIT, &(id, 0), &entry)?)
+        batch.put(&TENANT_AUDIT, &(id, 0), &entry)
     }
 
     /// Takes note of a tenant whose batch is durable.
     pub fn made(&self, id: AccountId, row: TenantRow) -> Tenant {
-        let did = row.did.clone();
-        let mut roster = self.0.roster.write().unwrap_or_else(PoisonError::into_inner);
-        roster.insert(id, row, HashMap::new());
-        let tenant = roster.tenants[&did].tenant.clone();
-        drop(roster);
-        self.counters().load(id, Usage::new(Month::default()));
+        self.made_with(id, row, HashMap::new(), None)
+    }
+
+    /// Takes note of a tenant that is in the store and not in memory, if there is one of this name. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn adopt_blocking(&self, slug: &Slug) -> Result<(), TenantError> {
+        let _turn = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Cbor(id)) = self.0.reader.get(&TENANTS_BY_SLUG, &slug.as_str().to_owned())? else { return Ok(()) };
+        if let Some(row) = self.0.reader.get(&TENANTS, &id)?.filter(|row| self.find(&row.did).is_none()) {
+            self.made(id, row);
+        }
+        Ok(())
+    }
+
+    pub(super) fn made_with(
+        &self,
+        id: AccountId,
+        row: TenantRow,
+        members: HashMap<Did, MembershipRow>,
+        usage: Option<Usage>,
+    ) -> Tenant {
+        let tenant = Tenant::new(id, row.clone());
+        self.0.roster.write().unwrap_or_else(PoisonError::into_inner).insert(id, row, members);
+        self.counters().load(id, usage.unwrap_or_else(|| Usage::new(Month::default())));
         tenant
     }
 

@@ -23,9 +23,6 @@ pub enum TenantError {
     /// Somebody has the short name.
     #[error("a tenant is called {0} already; choose another short name")]
     SlugTaken(Slug),
-    /// The account is a tenant already.
-    #[error("{0} is a tenant already")]
-    AlreadyTenant(Did),
     /// The account has no membership here.
     #[error("{0} is no member of the tenant")]
     NotMember(Did),

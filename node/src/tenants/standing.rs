@@ -56,6 +56,18 @@ impl Tenants {
         Ok(tenant)
     }
 
+    /// Writes into the audit log what was done without changing anything. Blocks.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub fn note_blocking(&self, tenant: &Did, by: &Actor, action: &str, now: Timestamp) -> Result<Tenant, TenantError> {
+        let (tenant, ()) = self.change_blocking(tenant, now, |change| {
+            change.note(by, action, tenant.as_str());
+            Ok(())
+        })?;
+        Ok(tenant)
+    }
+
     /// Changes what a tenant is called and its kind of business, as its profile says already. Blocks.
     ///
     /// # Errors

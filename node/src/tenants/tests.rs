@@ -37,7 +37,8 @@ fn make(tenants: &Tenants, store: &Store, id: u64, slug: &str) -> Tenant {
         log: vec![],
     };
     let mut batch = Batch::new();
-    tenants.stage_new(&mut batch, AccountId(id), &row, &Actor::Operator).expect("free");
+    tenants.check_free(&row.slug).expect("free");
+    Tenants::stage_new(&mut batch, AccountId(id), &row, &Actor::Operator).expect("fits");
     store.writer().commit(batch).expect("commits");
     let tenant = tenants.made(AccountId(id), row);
     tenants.seat_owner_blocking(tenant.did(), Tid::new(id, 0), NOW).expect("seated")

@@ -127,6 +127,13 @@ impl Access {
     }
 }
 
+impl ActiveAccess {
+    /// Who asks.
+    pub(crate) fn did(&self) -> &Did {
+        self.0.account.did()
+    }
+}
+
 impl Caller {
     /// Whether it may see an account that is hidden from others: its owner may, and the operator.
     pub(crate) fn may_see(&self, account: &Account) -> bool {

@@ -13,6 +13,7 @@ use crate::firehose::Firehose;
 use crate::handles::Handles;
 use crate::identities::Identities;
 use crate::invites::Invites;
+use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
 use crate::mail::Mail;
 use crate::passwords::Passwords;
@@ -23,10 +24,11 @@ use crate::reports::Reports;
 use crate::repos::Repos;
 use crate::resolver::Resolver;
 use crate::secrets::AdminPassword;
+use crate::service_account::ServiceAccount;
 use crate::sessions::Sessions;
 use crate::spaces::Spaces;
 use crate::takedowns::Takedowns;
-use crate::tenants::Tenants;
+use crate::tenants::{Provisioner, Rulebook, Tenants};
 
 /// The handles that methods act through. Shared by all requests.
 pub(crate) struct Host {
@@ -48,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) handles: Handles,
     /// Everybody's handles and DIDs.
     pub(crate) resolver: Resolver,
+    /// What others' records have to be.
+    pub(crate) lexicons: Lexicons,
     /// The way to other services.
     pub(crate) proxy: Proxy,
     /// Who is logged in.
@@ -66,6 +70,12 @@ pub(crate) struct Host {
     pub(crate) takedowns: Takedowns,
     /// Which of them are businesses, and who may do what there.
     pub(crate) tenants: Tenants,
+    /// What a record has to be, for this network's collections.
+    pub(crate) rulebook: Rulebook,
+    /// The node's own account.
+    pub(crate) service_account: ServiceAccount,
+    /// Makes tenants.
+    pub(crate) provisioner: Provisioner,
     /// Hashes passwords.
     pub(crate) passwords: Passwords,
     /// How often is too often.

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use angel_protocol::repo::WriteError;
 use angel_protocol::repo::mst::MstError;
+use angel_protocol::tenants::invitation::InvitationRefused;
 use angel_storage::CommitError;
 use angel_storage::blobs::NamingError;
 
@@ -19,6 +20,7 @@ use crate::preferences::PreferencesError;
 use crate::repos::RepoError;
 use crate::sessions::SessionError;
 use crate::takedowns::TakedownError;
+use crate::tenants::{LimitReached, ProvisionError, TenantError};
 
 impl From<AccountError> for XrpcError {
     fn from(error: AccountError) -> Self {
@@ -163,6 +165,66 @@ impl From<PreferencesError> for XrpcError {
             | PreferencesError::TooLarge => Self::invalid_request(error.to_string()),
             PreferencesError::Stored(error) => Self::unexpected(&error),
             PreferencesError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<LimitReached> for XrpcError {
+    fn from(error: LimitReached) -> Self {
+        let LimitReached { resource, limit, used, plan, .. } = error;
+        let figures = serde_json::json!({
+            "resource": resource.name(), "limit": limit, "used": used, "plan": plan.name(),
+        });
+        let refused = Self::new(StatusCode::PAYMENT_REQUIRED, "UsageLimitExceeded", error.to_string());
+        match figures {
+            serde_json::Value::Object(figures) => refused.with_details(figures),
+            _ => refused,
+        }
+    }
+}
+
+impl From<TenantError> for XrpcError {
+    fn from(error: TenantError) -> Self {
+        let refused = |name| Self::new(StatusCode::BAD_REQUEST, name, error.to_string());
+        match error {
+            TenantError::NotFound => refused("TenantNotFound"),
+            TenantError::SlugTaken(_) => refused("SlugNotAvailable"),
+            TenantError::NotMember(_) => refused("MembershipNotFound"),
+            TenantError::AlreadyMember(_) => refused("AlreadyMember"),
+            TenantError::Status { .. } => refused("InvalidStatus"),
+            TenantError::Closed(_) => Self::new(StatusCode::FORBIDDEN, "TenantClosed", error.to_string()),
+            TenantError::Limit(limit) => limit.into(),
+            TenantError::Role(_) => Self::new(StatusCode::FORBIDDEN, "NotAllowed", error.to_string()),
+            TenantError::Invitation(InvitationRefused::Role(_)) => {
+                Self::new(StatusCode::FORBIDDEN, "NotAllowed", error.to_string())
+            }
+            TenantError::Invitation(InvitationRefused::Expired) => {
+                Self::new(StatusCode::GONE, "InvitationExpired", error.to_string())
+            }
+            TenantError::Invitation(_) | TenantError::TooManyInvitations => Self::invalid_request(error.to_string()),
+            TenantError::NoInvitation => refused("InvitationNotFound"),
+            TenantError::Full => Self::unavailable(error.to_string()),
+            TenantError::Secret(error) => Self::unexpected(&error),
+            TenantError::Account(error) => error.into(),
+            TenantError::Read(error) => Self::unexpected(&error),
+        }
+    }
+}
+
+impl From<ProvisionError> for XrpcError {
+    fn from(error: ProvisionError) -> Self {
+        match error {
+            ProvisionError::Tenant(error) => error.into(),
+            ProvisionError::Lifecycle(error) => error.into(),
+            ProvisionError::Handle(error) => error.into(),
+            ProvisionError::Account(error) => error.into(),
+            ProvisionError::Repo(error) => error.into(),
+            ProvisionError::Form(_) | ProvisionError::Name(_) => Self::invalid_request(error.to_string()),
+            ProvisionError::Refused(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidHandle", error.to_string()),
+            ProvisionError::Taken(_) => Self::new(StatusCode::BAD_REQUEST, "SlugNotAvailable", error.to_string()),
+            ProvisionError::Permissioned(_) | ProvisionError::Rulebook(_) | ProvisionError::Record(_) => {
+                Self::unexpected(&error)
+            }
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use angel_protocol::limits::TENANT_IMPORT_BYTES_MAX;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
-use super::co::kendev::spaces;
-use super::com::atproto::{admin, identity, moderation, repo, server, sync, temp};
+use super::co::kendev::{spaces, tenants};
+use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, sync, temp};
 use super::host::Host;
 use super::jetstream;
 use super::proxied;
@@ -81,6 +82,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.identity.signPlcOperation", post(identity::sign_plc_operation::handler))
         .route("/xrpc/com.atproto.identity.submitPlcOperation", post(identity::submit_plc_operation::handler))
         .route("/xrpc/com.atproto.identity.updateHandle", post(identity::update_handle::handler))
+        .route("/xrpc/com.atproto.lexicon.resolveLexicon", get(lexicon::resolve_lexicon::handler))
         .route("/xrpc/com.atproto.repo.applyWrites", post(repo::apply_writes::handler).layer(write_body))
         .route("/xrpc/com.atproto.repo.createRecord", post(repo::create_record::handler).layer(write_body))
         .route("/xrpc/com.atproto.repo.deleteRecord", post(repo::delete_record::handler))
@@ -104,6 +106,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.sync.listReposByCollection", get(sync::list_repos_by_collection::handler))
         .route("/xrpc/com.atproto.sync.subscribeRepos", get(sync::subscribe_repos::handler))
         .merge(space_routes())
+        .merge(tenant_routes())
         .route("/subscribe", get(jetstream::handler))
         .route("/xrpc/{method}", any(proxied::handler))
         .route_layer(middleware::from_fn_with_state(limits, count_requests))
@@ -143,4 +146,25 @@ fn space_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.spaces.suspendMember", post(spaces::suspend_member::handler))
         .route("/xrpc/co.kendev.spaces.updateChannel", post(spaces::update_channel::handler))
         .route("/xrpc/co.kendev.spaces.updateSpace", post(spaces::update_space::handler))
+}
+
+/// The methods of tenants.
+fn tenant_routes() -> Router<Arc<Host>> {
+    let whole = DefaultBodyLimit::max(TENANT_IMPORT_BYTES_MAX);
+    Router::new()
+        .route("/xrpc/co.kendev.tenants.acceptInvite", post(tenants::accept_invite::handler))
+        .route("/xrpc/co.kendev.tenants.archive", post(tenants::archive::handler))
+        .route("/xrpc/co.kendev.tenants.exportTenant", get(tenants::export_tenant::handler))
+        .route("/xrpc/co.kendev.tenants.getPlan", get(tenants::get_plan::handler))
+        .route("/xrpc/co.kendev.tenants.getProvisioning", get(tenants::get_provisioning::handler))
+        .route("/xrpc/co.kendev.tenants.getTenant", get(tenants::get_tenant::handler))
+        .route("/xrpc/co.kendev.tenants.getUsage", get(tenants::get_usage::handler))
+        .route("/xrpc/co.kendev.tenants.importTenant", post(tenants::import_tenant::handler).layer(whole))
+        .route("/xrpc/co.kendev.tenants.invite", post(tenants::invite::handler))
+        .route("/xrpc/co.kendev.tenants.listMemberships", get(tenants::list_memberships::handler))
+        .route("/xrpc/co.kendev.tenants.listTenants", get(tenants::list_tenants::handler))
+        .route("/xrpc/co.kendev.tenants.provision", post(tenants::provision::handler))
+        .route("/xrpc/co.kendev.tenants.setRole", post(tenants::set_role::handler))
+        .route("/xrpc/co.kendev.tenants.suspend", post(tenants::suspend::handler))
+        .route("/xrpc/co.kendev.tenants.updateTenant", post(tenants::update_tenant::handler))
 }

@@ -33,6 +33,15 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// The text of a document that this node ships, as it lies in its source.
+    #[must_use]
+    pub fn builtin_text(nsid: &str) -> Option<&'static str> {
+        let path = format!("{}.json", nsid.replace('.', "/"));
+        DOCUMENTS.iter().find(|(at, _)| *at == path).map(|(_, text)| *text)
+    }
+}
+
 impl Flags {
     /// The flags of the documents this node ships.
     #[must_use]

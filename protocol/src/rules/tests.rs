@@ -81,13 +81,13 @@ fn other_networks_records_are_none_of_our_business() {
 
 #[test]
 fn records_are_held_by_whom_their_collection_says() {
-    let space = json!({ "visibility": "public", "tenant": did("own") });
-    let refused = person().judge("co.kendev.spaces.space", &space, None).expect_err("a tenant's");
-    assert_eq!(refused.to_string(), "records of co.kendev.spaces.space are held by a tenant, not by a person");
-    assert!(tenant().judge("co.kendev.spaces.space", &space, None).is_ok());
-    let other = json!({ "visibility": "public", "tenant": did("other") });
+    let form = json!({ "tenant": did("own") });
+    let refused = person().judge("co.kendev.content.form", &form, None).expect_err("a tenant's");
+    assert_eq!(refused.to_string(), "records of co.kendev.content.form are held by a tenant, not by a person");
+    assert!(tenant().judge("co.kendev.content.form", &form, None).is_ok());
+    let other = json!({ "tenant": did("other") });
     assert_eq!(
-        tenant().judge("co.kendev.spaces.space", &other, None),
+        tenant().judge("co.kendev.content.form", &other, None),
         Err(Refused::OtherTenant { holder: did("own") })
     );
     assert!(tenant().judge("co.kendev.people.follow", &json!({}), None).is_ok(), "a tenant is an account as well");
@@ -198,9 +198,14 @@ fn references_stay_within_the_tenant() {
     };
     let in_space = private(person());
     assert!(in_space.judge("co.kendev.spaces.message", &message(other), None).is_ok(), "any tenant's space");
-    let refused =
-        in_space.judge("co.kendev.spaces.message", &message(own), None).expect_err("another tenant's channel");
+    let third = "at://did:web:third.example";
+    let refused = in_space.judge("co.kendev.spaces.message", &message(third), None).expect_err("another's channel");
     assert_eq!(path(&refused), "/channel");
+    let mut with_picture = message(other);
+    with_picture["attachments"] = json!([format!("{own}/co.kendev.content.media/3k")]);
+    assert!(in_space.judge("co.kendev.spaces.message", &with_picture, None).is_ok(), "one's own picture");
+    with_picture["attachments"] = json!([format!("{third}/co.kendev.content.media/3k")]);
+    assert!(in_space.judge("co.kendev.spaces.message", &with_picture, None).is_err());
 
     let ask = json!({ "$type": "co.kendev.people.offer", "product": format!("{other}/co.kendev.business.product/3k"), "status": "active" });
     assert!(person().judge("co.kendev.people.offer", &ask, None).is_ok(), "people offer what they like");

@@ -1,3 +1,4 @@
 //! `co.kendev.*`: what this network's nodes offer beyond AT Protocol.
 
 pub(crate) mod spaces;
+pub(crate) mod tenants;

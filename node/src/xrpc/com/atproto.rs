@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod identity;
 mod invite_view;
+pub(crate) mod lexicon;
 pub(crate) mod moderation;
 pub(crate) mod repo;
 pub(crate) mod server;

@@ -15,15 +15,19 @@ pub(crate) mod upload_blob;
 use std::sync::Arc;
 
 use angel_protocol::data::Cid;
-use angel_protocol::ids::{AtIdentifier, Did, Tid};
+use angel_protocol::ids::{AtIdentifier, Did, Nsid, Tid};
 use angel_protocol::limits::COMMIT_CAR_BYTES_MAX;
+use angel_protocol::rules;
+use angel_protocol::tenants::{Permission, Resource};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::accounts::Account;
+use crate::blocking;
 use crate::http::XrpcError;
 use crate::repos::{Made, Owner};
+use crate::tenants::Use;
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::host::Host;
 
@@ -43,12 +47,67 @@ impl From<Made> for CommitView {
     }
 }
 
+/// The account that is named, if the caller may write records of these collections for it: it is their own, or that of
+/// a tenant where their role opens each of them.
+async fn writable<'c>(
+    host: &Host,
+    access: &ActiveAccess,
+    repo: &AtIdentifier,
+    collections: impl IntoIterator<Item = &'c Nsid>,
+) -> Result<Account, XrpcError> {
+    let tenant = match host.accounts.find(repo).await? {
+        Some(named) if named.id() != access.0.account.id() && host.tenants.find(named.did()).is_some() => named,
+        _ => {
+            let account = own(host, access, repo).await?;
+            open_for_writes(host, account.did())?;
+            return Ok(account);
+        }
+    };
+    let stranger = || XrpcError::authentication_required("the repository is somebody else's");
+    host.tenants.role(tenant.did(), access.did()).ok_or_else(stranger)?;
+    open_for_writes(host, tenant.did())?;
+    for collection in collections {
+        let needed = rules::permission(collection.as_str());
+        if !needed.is_some_and(|needed| host.tenants.allows(tenant.did(), access.did(), needed)) {
+            let what = needed.map_or("the tenant itself", Permission::name);
+            let text = format!("records of {collection} take {what} in that tenant");
+            return Err(XrpcError::new(StatusCode::FORBIDDEN, "NotAllowed", text));
+        }
+    }
+    Ok(tenant)
+}
+
+/// Refuses writes for a tenant that is suspended or archived, and for one that has used up its calls.
+fn open_for_writes(host: &Host, account: &Did) -> Result<(), XrpcError> {
+    if !host.tenants.takes_writes(account) {
+        let text = "the tenant is suspended or archived: nothing is written for it";
+        return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", text));
+    }
+    Ok(host.tenants.check_limit(account, Use::one(Resource::ApiCalls))?)
+}
+
+/// The collections of which a plan allows so many records.
+const COUNTED: [(&str, Resource); 2] =
+    [("co.kendev.spaces.space", Resource::Spaces), ("co.kendev.business.product", Resource::Products)];
+
+/// Whether a tenant's plan has room for new records of these collections.
+async fn room_for(host: &Host, account: &Account, created: &[&Nsid]) -> Result<(), XrpcError> {
+    let Some(tenant) = host.tenants.find(account.did()) else { return Ok(()) };
+    for (collection, resource) in COUNTED {
+        let more = created.iter().filter(|created| created.as_str() == collection).count() as u64;
+        let Some(limit) = tenant.row().allowance.limit(resource).filter(|_| more > 0) else { continue };
+        let (repos, id) = (host.repos.clone(), account.id());
+        let collection: Nsid = collection.parse().expect("a collection of ours");
+        let enough = usize::try_from(limit).unwrap_or(usize::MAX);
+        let now = blocking::run(move || repos.count_blocking(id, &collection, enough)).await?;
+        host.tenants.check_limit(tenant.did(), Use { resource, more, now: now as u64 })?;
+    }
+    Ok(())
+}
+
 /// The account that is named, if it is the caller's own: nobody writes into another's repository.
 async fn own(host: &Host, access: &ActiveAccess, repo: &AtIdentifier) -> Result<Account, XrpcError> {
     let ActiveAccess(access) = access;
-    if !host.tenants.takes_writes(access.account.did()) {
-        return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", "the tenant is suspended or archived"));
-    }
     let named = match repo {
         AtIdentifier::Did(did) if did == access.account.did() => return Ok(access.account.clone()),
         other => host.accounts.find(other).await?,

@@ -3,12 +3,13 @@
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::limits::COMMIT_WRITES_MAX;
+use angel_storage::AccountId;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::prepare::{ValidationStatus, check_delete, prepare};
+use super::prepare::{Judges, ValidationStatus, before_blocking, check_delete, has_rules, judges, prepare};
 use super::{CommitView, Shared};
 use crate::blocking;
 use crate::http::XrpcError;
@@ -68,27 +69,41 @@ pub(crate) async fn handler(
     access: ActiveAccess,
     Input(request): Input<Request>,
 ) -> Result<Json<Answer>, XrpcError> {
-    let account = super::own(&host, &access, &request.repo).await?;
-    let Request { validate, writes, swap_commit, .. } = request;
+    let collections = request.writes.iter().map(Write::collection);
+    let account = super::writable(&host, &access, &request.repo, collections).await?;
+    let Request { validate, mut writes, swap_commit, .. } = request;
     if writes.len() > COMMIT_WRITES_MAX {
         return Err(XrpcError::invalid_request(format!("at most {COMMIT_WRITES_MAX} writes make one commit")));
     }
     host.limits.writes(account.did(), writes.iter().map(Write::points).sum())?;
     let owner = super::owner(&host, &account).await?;
-    let (did, repos) = (owner.did.clone(), host.repos.clone());
+    for write in &mut writes {
+        if let Write::Create { rkey: rkey @ None, .. } = write {
+            *rkey = Some(host.repos.next_tid()?.into());
+        }
+    }
+    let records: Vec<_> = writes.iter().filter_map(Write::record).collect();
+    let mut judges = judges(&host, &account, access.did(), &records, validate).await?;
+    for path in writes.iter().filter_map(Write::written_path) {
+        judges.court.together_with(AtUri::record(owner.did.clone(), path).to_string());
+    }
+    let created: Vec<_> = writes.iter().filter_map(Write::created).collect();
+    super::room_for(&host, &account, &created).await?;
+    let (at, repos) = ((owner.id, owner.did.clone()), host.repos.clone());
     // Two hundred records take more time than a worker has for one request.
-    let (writes, results) = blocking::run(move || all(&repos, &did, writes, validate)).await?;
+    let (writes, results) = blocking::run(move || all(&repos, &judges, &at, writes, validate)).await?;
     let made = host.repos.write(&owner, writes, swap_commit).await?;
     Ok(Json(Answer { commit: made.map(CommitView::from), results }))
 }
 
 fn all(
     repos: &Repos,
-    did: &Did,
+    judges: &Judges,
+    at: &(AccountId, Did),
     writes: Vec<Write>,
     validate: Option<bool>,
 ) -> Result<(Vec<RepoWrite>, Vec<Outcome>), XrpcError> {
-    let each = writes.into_iter().map(|write| write.prepare(repos, did, validate));
+    let each = writes.into_iter().map(|write| write.prepare(repos, judges, at, validate));
     Ok(each.collect::<Result<Vec<_>, XrpcError>>()?.into_iter().unzip())
 }
 
@@ -102,7 +117,49 @@ impl Write {
         }
     }
 
-    fn prepare(self, repos: &Repos, did: &Did, validate: Option<bool>) -> Result<(RepoWrite, Outcome), XrpcError> {
+    const fn collection(&self) -> &Nsid {
+        match self {
+            Self::Create { collection, .. } | Self::Update { collection, .. } | Self::Delete { collection, .. } => {
+                collection
+            }
+        }
+    }
+
+    const fn record(&self) -> Option<(&Nsid, &Value)> {
+        match self {
+            Self::Create { collection, value, .. } | Self::Update { collection, value, .. } => {
+                Some((collection, value))
+            }
+            Self::Delete { .. } => None,
+        }
+    }
+
+    const fn created(&self) -> Option<&Nsid> {
+        match self {
+            Self::Create { collection, .. } => Some(collection),
+            _ => None,
+        }
+    }
+
+    /// Where a record will be, of the collections that others may wait for.
+    fn written_path(&self) -> Option<RepoPath> {
+        match self {
+            Self::Create { collection, rkey: Some(rkey), .. } | Self::Update { collection, rkey, .. }
+                if has_rules(collection) =>
+            {
+                Some(RepoPath::new(collection.clone(), rkey.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn prepare(
+        self,
+        repos: &Repos,
+        judges: &Judges,
+        (account, did): &(AccountId, Did),
+        validate: Option<bool>,
+    ) -> Result<(RepoWrite, Outcome), XrpcError> {
         let (collection, rkey, value, is_new) = match self {
             Self::Create { collection, rkey: Some(rkey), value } => (collection, rkey, value, true),
             Self::Create { collection, rkey: None, value } => (collection, repos.next_tid()?.into(), value, true),
@@ -113,7 +170,8 @@ impl Write {
                 return Ok((RepoWrite { path, action: Action::Delete, swap: None }, Outcome::Delete {}));
             }
         };
-        let prepared = prepare(&collection, &rkey, &value, validate)?;
+        let before = if is_new { None } else { before_blocking(repos, *account, &collection, &rkey)? };
+        let prepared = prepare(judges, &collection, &rkey, &value, before.as_ref(), validate)?;
         let path = RepoPath::new(collection, rkey);
         let uri = AtUri::record(did.clone(), path.clone());
         let written = Written { uri, cid: prepared.record.cid(), validation_status: prepared.status };

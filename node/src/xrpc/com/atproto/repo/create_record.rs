@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::prepare::{ValidationStatus, prepare};
+use super::prepare::{ValidationStatus, judges, prepare};
 use super::{CommitView, Shared};
 use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite};
@@ -52,13 +52,16 @@ pub(crate) async fn handler(
     access: ActiveAccess,
     Input(request): Input<Request>,
 ) -> Result<Json<Answer>, XrpcError> {
-    let account = super::own(&host, &access, &request.repo).await?;
+    let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 3)?;
     let rkey = match request.rkey {
         Some(rkey) => rkey,
         None => host.repos.next_tid()?.into(),
     };
-    let prepared = prepare(&request.collection, &rkey, &request.record, request.validate)?;
+    let records = [(&request.collection, &request.record)];
+    let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
+    super::room_for(&host, &account, &[&request.collection]).await?;
+    let prepared = prepare(&judges, &request.collection, &rkey, &request.record, None, request.validate)?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, rkey));
     let write = RepoWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
     let owner = super::owner(&host, &account).await?;

@@ -34,7 +34,7 @@ pub(crate) async fn handler(
     access: ActiveAccess,
     Input(request): Input<Request>,
 ) -> Result<Json<Answer>, XrpcError> {
-    let account = super::own(&host, &access, &request.repo).await?;
+    let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 1)?;
     check_delete(&request.collection)?;
     let path = RepoPath::new(request.collection, request.rkey);

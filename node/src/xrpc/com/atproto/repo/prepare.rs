@@ -1,17 +1,25 @@
 //! What a record has to be before it is written: a value of the data model, of the type of its collection, as its
-//! lexicon has it if that is known here, and nothing that must not be public.
+//! lexicon has it if that is known here, and as the rules of its collection have it ([`crate::tenants::Court`]): these
+//! hold whether or not a client wants validation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use angel_protocol::data::{self, JsonError, Value};
-use angel_protocol::ids::{Nsid, RecordKey};
-use angel_protocol::lexicon::flags::{Flags, Visibility, Writer};
+use angel_protocol::ids::{Did, Nsid, RecordKey};
+use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::lexicon::{Schemas, Violation};
 use angel_protocol::limits::BLOCK_BYTES_MAX;
+use angel_protocol::rules::{By, Place, Refused, judge_removal};
+use angel_storage::AccountId;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::clock;
+use crate::accounts::Account;
 use crate::http::XrpcError;
-use crate::repos::NewRecord;
+use crate::repos::{NewRecord, Repos};
+use crate::tenants::Court;
+use crate::xrpc::host::Host;
 
 /// What is known of a record's validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -57,15 +65,9 @@ pub(super) enum RecordRefused {
     /// Longer than a block.
     #[error("the record has {0} bytes; at most {BLOCK_BYTES_MAX} can be written")]
     TooLarge(usize),
-    /// Records of this kind are not for a public repository.
-    #[error("such a record of {0} is for certain people only, and a repository is public")]
-    NotPublic(Nsid),
-    /// Records of this collection are written in other ways.
-    #[error("records of {0} are written by the node, not by clients")]
-    NotByClients(Nsid),
-    /// The record has a field that the node computes.
-    #[error("the node writes the field {0} itself")]
-    Computed(String),
+    /// Not as the rules of its collection have it.
+    #[error(transparent)]
+    Rules(#[from] Refused),
 }
 
 impl From<RecordRefused> for XrpcError {
@@ -74,17 +76,86 @@ impl From<RecordRefused> for XrpcError {
     }
 }
 
+/// What judging records takes.
+#[derive(Debug)]
+pub(super) struct Judges {
+    /// The rules of this network's collections.
+    pub(super) court: Court,
+    /// Schemas of collections of others, as far as a client wants validation and they are published.
+    foreign: BTreeMap<Nsid, Arc<Schemas>>,
+}
+
+/// Collections of others that one request may have looked up: each may cost a few seconds.
+const FOREIGN_MAX: usize = 4;
+
+/// Finds out what judging the records has to know, which `author` is about to write into `account`'s repository together.
+/// Records of other networks need nothing, unless their lexicon has to be known.
+pub(super) async fn judges(
+    host: &Host,
+    account: &Account,
+    author: &Did,
+    records: &[(&Nsid, &Json)],
+    validate: Option<bool>,
+) -> Result<Judges, XrpcError> {
+    let mut foreign = BTreeMap::new();
+    if validate == Some(true) {
+        let unknown =
+            records.iter().map(|(nsid, _)| *nsid).filter(|nsid| Schemas::builtin().record(nsid.as_str()).is_none());
+        for nsid in unknown.collect::<BTreeSet<_>>().into_iter().take(FOREIGN_MAX) {
+            match host.lexicons.schemas(nsid).await {
+                Ok(schemas) => drop(foreign.insert(nsid.clone(), schemas)),
+                Err(error) => tracing::debug!(%nsid, %error, "the lexicon of a record is not known"),
+            }
+        }
+    }
+    Ok(Judges { court: court(host, account, author, records).await?, foreign })
+}
+
+async fn court(host: &Host, account: &Account, author: &Did, records: &[(&Nsid, &Json)]) -> Result<Court, XrpcError> {
+    let ruled = records.iter().filter(|(collection, _)| has_rules(collection));
+    // What is no value of the data model is refused by name when its turn comes.
+    let values: Vec<_> =
+        ruled.filter_map(|(collection, record)| Some((*collection, data::record_from_json(record).ok()?))).collect();
+    let values: Vec<_> = values.iter().map(|(collection, value)| (*collection, value)).collect();
+    let court = host.rulebook.court(account, author, Place::Public, By::Client, &values).await;
+    court.map_err(|error| XrpcError::unexpected(&error))
+}
+
+/// Whether the collection is one of this network's.
+pub(super) fn has_rules(collection: &Nsid) -> bool {
+    Flags::builtin().collection(collection.as_str()).is_some()
+}
+
+/// What is at a path now, where the rules of its collection want to know. Blocks.
+pub(super) fn before_blocking(
+    repos: &Repos,
+    account: AccountId,
+    collection: &Nsid,
+    rkey: &RecordKey,
+) -> Result<Option<Value>, XrpcError> {
+    if !has_rules(collection) {
+        return Ok(None);
+    }
+    let record = repos.record_blocking(account, &format!("{collection}/{rkey}"))?;
+    // One that cannot be read says nothing.
+    Ok(record.and_then(|record| data::cbor::decode(&record.bytes).ok()))
+}
+
 /// Checks a record. `validate`: whether its lexicon has to be known (`true`), must not be looked at (`false`), or is
-/// looked at if it is known.
+/// looked at if it is known. The rules of its collection come first: what they complete is validated too.
 pub(super) fn prepare(
+    judges: &Judges,
     collection: &Nsid,
     rkey: &RecordKey,
     record: &Json,
+    before: Option<&Value>,
     validate: Option<bool>,
 ) -> Result<Prepared, RecordRefused> {
     let mut value = data::record_from_json(record)?;
     set_type(&mut value, collection)?;
-    let status = match (validate, Schemas::builtin().record(collection.as_str())) {
+    judges.court.judge(collection, &mut value, before)?;
+    let foreign = judges.foreign.get(collection).and_then(|schemas| schemas.record(collection.as_str()));
+    let status = match (validate, Schemas::builtin().record(collection.as_str()).or(foreign)) {
         (Some(false), _) => None,
         (_, Some(schema)) => {
             schema.validate_key(rkey.as_str())?;
@@ -94,7 +165,6 @@ pub(super) fn prepare(
         (Some(true), None) => return Err(RecordRefused::UnknownLexicon(collection.clone())),
         (None, None) => Some(ValidationStatus::Unknown),
     };
-    check_rules(collection, &value)?;
     let record = NewRecord::new(&value);
     if record.bytes() > BLOCK_BYTES_MAX {
         return Err(RecordRefused::TooLarge(record.bytes()));
@@ -107,10 +177,7 @@ pub(super) fn prepare(
 
 /// Whether records of `collection` may be taken away by clients.
 pub(super) fn check_delete(collection: &Nsid) -> Result<(), RecordRefused> {
-    match Flags::builtin().collection(collection.as_str()) {
-        Some(rules) if rules.writer != Writer::Holder => Err(RecordRefused::NotByClients(collection.clone())),
-        _ => Ok(()),
-    }
+    Ok(judge_removal(collection, By::Client)?)
 }
 
 /// The type of a record is that of its collection; a record that does not say is given it.
@@ -127,29 +194,17 @@ fn set_type(value: &mut Value, collection: &Nsid) -> Result<(), RecordRefused> {
     Ok(())
 }
 
-/// The rules of this network's own collections, which hold whether or not a client wants validation.
-fn check_rules(collection: &Nsid, value: &Value) -> Result<(), RecordRefused> {
-    let Some(rules) = Flags::builtin().collection(collection.as_str()) else { return Ok(()) };
-    if rules.writer != Writer::Holder {
-        return Err(RecordRefused::NotByClients(collection.clone()));
-    }
-    if rules.visibility(value, clock::now()) == Visibility::Permissioned {
-        return Err(RecordRefused::NotPublic(collection.clone()));
-    }
-    match rules.computed_in(value).next() {
-        Some(field) => Err(RecordRefused::Computed(field.to_string())),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use angel_protocol::lexicon::flags::Holder;
     use serde_json::json;
 
     use super::*;
 
     fn prepared(collection: &str, record: &Json, validate: Option<bool>) -> Result<Prepared, RecordRefused> {
-        prepare(&collection.parse().expect("valid"), &"self".parse().expect("valid"), record, validate)
+        let court = Court::for_test("did:web:shop.example".parse().expect("valid"), Holder::Tenant);
+        let judges = Judges { court, foreign: BTreeMap::new() };
+        prepare(&judges, &collection.parse().expect("valid"), &"self".parse().expect("valid"), record, None, validate)
     }
 
     #[test]
@@ -187,13 +242,18 @@ mod tests {
     fn private_and_computed_things_stay_out_of_public_repositories() {
         for validate in [None, Some(false)] {
             let account = prepared("co.kendev.people.account", &json!({}), validate);
-            assert!(matches!(account, Err(RecordRefused::NotPublic(_) | RecordRefused::Invalid(_))), "{account:?}");
+            assert!(matches!(account, Err(RecordRefused::Rules(Refused::NotPublic { .. }))), "{account:?}");
         }
         let space =
             |visibility: &str| prepared("co.kendev.spaces.space", &json!({"visibility": visibility}), Some(false));
-        assert!(matches!(space("private"), Err(RecordRefused::NotPublic(_))));
+        assert!(matches!(space("private"), Err(RecordRefused::Rules(Refused::NotPublic { .. }))));
         assert!(space("public").is_ok());
         let node = prepared("co.kendev.network.node", &json!({}), Some(false));
-        assert!(matches!(node, Err(RecordRefused::NotByClients(_))), "{node:?}");
+        assert!(matches!(node, Err(RecordRefused::Rules(Refused::HeldIn { .. }))), "{node:?}");
+        let order = prepared("co.kendev.business.order", &json!({}), Some(false));
+        assert!(matches!(order, Err(RecordRefused::Rules(Refused::NotByClients(_)))), "{order:?}");
+        let message = json!({"space": "at://did:web:shop.example/co.kendev.spaces.space/3k"});
+        let message = prepared("co.kendev.spaces.message", &message, Some(false));
+        assert!(matches!(message, Err(RecordRefused::Rules(Refused::VisibilityUnknown { .. }))), "{message:?}");
     }
 }

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::create_record::Answer;
-use super::prepare::prepare;
+use super::prepare::{before_blocking, has_rules, judges, prepare};
 use super::{CommitView, Shared};
+use crate::blocking;
 use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite, Swap};
 use crate::xrpc::auth::ActiveAccess;
@@ -34,9 +35,23 @@ pub(crate) async fn handler(
     access: ActiveAccess,
     Input(request): Input<Request>,
 ) -> Result<Json<Answer>, XrpcError> {
-    let account = super::own(&host, &access, &request.repo).await?;
+    let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 2)?;
-    let prepared = prepare(&request.collection, &request.rkey, &request.record, request.validate)?;
+    let records = [(&request.collection, &request.record)];
+    let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
+    let before = match has_rules(&request.collection) {
+        true => {
+            let (repos, id) = (host.repos.clone(), account.id());
+            let (collection, rkey) = (request.collection.clone(), request.rkey.clone());
+            blocking::run(move || before_blocking(&repos, id, &collection, &rkey)).await?
+        }
+        false => None,
+    };
+    if before.is_none() {
+        super::room_for(&host, &account, &[&request.collection]).await?;
+    }
+    let (collection, rkey, validate) = (&request.collection, &request.rkey, request.validate);
+    let prepared = prepare(&judges, collection, rkey, &request.record, before.as_ref(), validate)?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, request.rkey));
     let swap = request.swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = RepoWrite { path: path.clone(), action: Action::Put(prepared.record), swap };

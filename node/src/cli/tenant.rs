@@ -1,0 +1,295 @@
+//! `angel tenant`: the businesses that this node hosts.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::account;
+use super::client::Daemon;
+use super::exit::{Code, Failure};
+use super::output::{print, row};
+use super::{Common, block_on};
+
+/// Largest export that is read from a file, in bytes: what the daemon takes.
+const EXPORT_BYTES_MAX: u64 = angel_protocol::limits::TENANT_IMPORT_BYTES_MAX as u64;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TenantVerb {
+    /// Make a tenant from a template, with its owner's account when there is none yet.
+    Create(CreateArgs),
+    /// List the tenants, oldest first.
+    List,
+    /// Show one tenant: who owns it, what it may use, how setting it up went.
+    Show(Which),
+    /// Let nobody write for a tenant any more.
+    Suspend(Which),
+    /// Open a suspended tenant again.
+    Reopen(Which),
+    /// Put a tenant away for good; its owner can still take it out.
+    Archive(ArchiveArgs),
+    /// Change what a tenant may use.
+    Plan(PlanArgs),
+    /// Write a whole tenant into a file.
+    Export(ExportArgs),
+    /// Take a tenant in from a file, for an account that is hosted here.
+    Import(ImportArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The tenant's short name, handle or DID.
+    #[arg(value_name = "TENANT")]
+    tenant: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CreateArgs {
+    /// What it begins as: basic-business, ecommerce-store, service-provider, creative-agency, saas-company, non-profit or
+    /// custom.
+    #[arg(long, value_name = "NAME")]
+    template: String,
+    /// Its short name: lower-case letters, digits and hyphens. It becomes the first part of its handle.
+    #[arg(value_name = "SLUG")]
+    slug: String,
+    /// What it is called [default: the short name].
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// The owner's handle or DID; without one an account SLUG-admin is made.
+    #[arg(long, value_name = "ACCOUNT")]
+    owner: Option<String>,
+    /// Where mail reaches an owner whose account is made.
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// What it may use: free, starter, professional, business, enterprise or custom.
+    #[arg(long, value_name = "PLAN", default_value = "free")]
+    plan: String,
+    /// Its kind of business, for example salon or retail [default: the template's].
+    #[arg(long, value_name = "KIND")]
+    business_type: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ArchiveArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The short name, typed again.
+    #[arg(long, value_name = "SLUG")]
+    confirm: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    which: Which,
+    /// free, starter, professional, business, enterprise or custom.
+    #[arg(value_name = "PLAN")]
+    plan: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The file to write; it must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ImportArgs {
+    /// The file that `angel tenant export` wrote.
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+}
+
+pub(super) fn tenant(common: &Common, verb: TenantVerb) -> Result<(), Failure> {
+    let daemon = Daemon::find(common)?;
+    let (answer, words) = block_on(perform(&daemon, verb))??;
+    print(common, &answer, words);
+    Ok(())
+}
+
+type Said = (Value, Vec<String>);
+
+async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
+    match verb {
+        TenantVerb::Create(args) => create(daemon, args).await,
+        TenantVerb::List => list(daemon).await,
+        TenantVerb::Show(which) => show(daemon, &which.tenant).await,
+        TenantVerb::Suspend(which) => set_suspended(daemon, &which.tenant, true).await,
+        TenantVerb::Reopen(which) => set_suspended(daemon, &which.tenant, false).await,
+        TenantVerb::Archive(ArchiveArgs { which, confirm }) => {
+            let wish = json!({ "tenant": which.tenant, "slug": confirm });
+            let answer = daemon.post("/xrpc/co.kendev.tenants.archive", &wish).await?;
+            Ok((answer, vec![format!("{} is archived; `angel tenant export` still takes it out", which.tenant)]))
+        }
+        TenantVerb::Plan(PlanArgs { which, plan }) => {
+            let wish = json!({ "tenant": which.tenant, "plan": plan });
+            let answer = daemon.post("/xrpc/co.kendev.tenants.updateTenant", &wish).await?;
+            let words = vec![row("tenant", text(&answer, "slug")), row("plan", text(&answer, "plan"))];
+            Ok((answer, words))
+        }
+        TenantVerb::Export(args) => export(daemon, &args).await,
+        TenantVerb::Import(args) => import(daemon, &args.from).await,
+    }
+}
+
+async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
+    let owner = owner(daemon, &args).await?;
+    let mut wish = json!({
+        "template": args.template, "slug": args.slug, "owner": owner.did, "plan": args.plan,
+    });
+    if let Some(name) = args.name {
+        wish["name"] = name.into();
+    }
+    if let Some(kind) = args.business_type {
+        wish["businessType"] = kind.into();
+    }
+    let made = daemon.post("/xrpc/co.kendev.tenants.provision", &wish).await.map_err(|failure| owner.told(failure))?;
+    let mut answer = json!({ "tenant": made["tenant"], "log": made["log"] });
+    let tenant = &made["tenant"];
+    let mut words = vec![
+        row("tenant", text(tenant, "name")),
+        row("did", text(tenant, "did")),
+        row("handle", text(tenant, "handle")),
+        row("plan", text(tenant, "plan")),
+        row("owner", &owner.did),
+    ];
+    if let Some((account, told)) = owner.made {
+        answer["owner"] = account;
+        words.push(String::new());
+        words.push("The owner's account was made; this is told once:".to_owned());
+        words.extend(told);
+    }
+    Ok((answer, words))
+}
+
+/// The owner of a tenant to be.
+struct Owner {
+    did: String,
+    /// What was told of an account that was made.
+    made: Option<Said>,
+}
+
+impl Owner {
+    /// A failure after the account was made says so, or its password would be lost.
+    fn told(&self, failure: Failure) -> Failure {
+        let Some((account, _)) = &self.made else { return failure };
+        let words = format!(
+            "{}; the owner's account {} was made with the password {}: ask again with --owner",
+            failure.words(),
+            text(account, "handle"),
+            text(account, "password"),
+        );
+        Failure::new(Code::Daemon, words)
+    }
+}
+
+async fn owner(daemon: &Daemon, args: &CreateArgs) -> Result<Owner, Failure> {
+    match &args.owner {
+        Some(named) if named.starts_with("did:") => Ok(Owner { did: named.clone(), made: None }),
+        Some(named) => {
+            let found = daemon.post("/admin/accounts/find", &json!({ "account": named })).await?;
+            Ok(Owner { did: text(&found, "did"), made: None })
+        }
+        None => {
+            // Names have eighteen characters at most.
+            let start: String = args.slug.chars().take(12).collect();
+            let name = format!("{}-admin", start.trim_end_matches('-'));
+            let made = account::make(daemon, name, args.email.clone()).await?;
+            Ok(Owner { did: text(&made.0, "did"), made: Some(made) })
+        }
+    }
+}
+
+async fn list(daemon: &Daemon) -> Result<Said, Failure> {
+    let mut tenants = vec![];
+    let mut after = String::new();
+    loop {
+        let path = format!("/xrpc/co.kendev.tenants.listTenants?limit=100{after}");
+        let mut page = daemon.get(&path).await?;
+        tenants.extend(page["tenants"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let Some(cursor) = page["cursor"].as_str() else { break };
+        after = format!("&cursor={cursor}");
+    }
+    let line = |tenant: &Value| {
+        let members = tenant["members"].as_u64().unwrap_or_default();
+        let [slug, status, plan, did] = ["slug", "status", "plan", "did"].map(|name| text(tenant, name));
+        format!("{slug:20} {status:10} {plan:13} {members:>6} members  {did}")
+    };
+    let words = tenants.iter().map(line).collect();
+    Ok((json!({ "tenants": tenants }), words))
+}
+
+async fn show(daemon: &Daemon, tenant: &str) -> Result<Said, Failure> {
+    let mut answer = daemon.get(&format!("/xrpc/co.kendev.tenants.getTenant?tenant={tenant}")).await?;
+    let usage = daemon.get(&format!("/xrpc/co.kendev.tenants.getUsage?tenant={tenant}")).await?;
+    let provisioning = daemon.get(&format!("/xrpc/co.kendev.tenants.getProvisioning?tenant={tenant}")).await?;
+    let mut words: Vec<_> = ["name", "did", "handle", "owner", "status", "plan", "template", "createdAt"]
+        .into_iter()
+        .map(|name| row(name, text(&answer, name)))
+        .collect();
+    for figure in usage["figures"].as_array().into_iter().flatten() {
+        let limit = figure["limit"].as_u64().map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+        words.push(row(&text(figure, "resource"), format!("{} of {limit}", figure["used"])));
+    }
+    for step in provisioning["log"].as_array().into_iter().flatten() {
+        words.push(format!("{:<9} {}: {}", text(step, "status"), text(step, "action"), text(step, "details")));
+    }
+    answer["usage"] = usage["figures"].clone();
+    answer["provisioning"] = provisioning["log"].clone();
+    Ok((answer, words))
+}
+
+async fn set_suspended(daemon: &Daemon, tenant: &str, suspended: bool) -> Result<Said, Failure> {
+    let wish = json!({ "tenant": tenant, "suspended": suspended });
+    let answer = daemon.post("/xrpc/co.kendev.tenants.suspend", &wish).await?;
+    let words = vec![format!("{tenant} is {}", text(&answer, "status"))];
+    Ok((answer, words))
+}
+
+async fn export(daemon: &Daemon, args: &ExportArgs) -> Result<Said, Failure> {
+    let ExportArgs { which, to } = args;
+    let export = daemon.get_bytes(&format!("/xrpc/co.kendev.tenants.exportTenant?tenant={}", which.tenant)).await?;
+    let last = export.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let last: Value = serde_json::from_slice(last).unwrap_or_default();
+    if last["kind"] != "end" {
+        return Err(Failure::new(Code::Daemon, "the export broke off; the log says why"));
+    }
+    write_new(to, &export)?;
+    let (bytes, lines) = (export.len(), last["lines"].clone());
+    let words = vec![row("file", to.display()), row("lines", &lines), row("bytes", bytes)];
+    Ok((json!({ "file": to, "lines": lines, "bytes": bytes }), words))
+}
+
+/// Private data is in it: for its owner's eyes.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| Failure::new(Code::Usage, format!("cannot write {}: {error}", path.display())))
+}
+
+async fn import(daemon: &Daemon, from: &Path) -> Result<Said, Failure> {
+    let unreadable =
+        |error: std::io::Error| Failure::new(Code::Usage, format!("cannot read {}: {error}", from.display()));
+    if std::fs::metadata(from).map_err(unreadable)?.len() > EXPORT_BYTES_MAX {
+        let words =
+            format!("{} is larger than {EXPORT_BYTES_MAX} bytes, which is what is taken in at once", from.display());
+        return Err(Failure::new(Code::Usage, words));
+    }
+    let export = std::fs::read(from).map_err(unreadable)?;
+    let answer = daemon.send("/xrpc/co.kendev.tenants.importTenant", "application/jsonl", export).await?;
+    let tenant = &answer["tenant"];
+    let words = vec![row("tenant", text(tenant, "slug")), row("did", text(tenant, "did"))];
+    Ok((answer, words))
+}
+
+fn text(answer: &Value, name: &str) -> String {
+    answer[name].as_str().unwrap_or_default().to_owned()
+}

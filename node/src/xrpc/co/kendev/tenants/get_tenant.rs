@@ -1,0 +1,36 @@
+//! `co.kendev.tenants.getTenant`: one tenant.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::asker::{self, Asker};
+use super::view;
+use crate::http::XrpcError;
+use crate::tenants::TenantError;
+use crate::xrpc::host::Host;
+use crate::xrpc::params::Params;
+
+#[derive(Deserialize)]
+pub(crate) struct Query {
+    tenant: String,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Arc<Host>>,
+    asker: Asker,
+    Params(query): Params<Query>,
+) -> Result<Json<Value>, XrpcError> {
+    let tenant = asker::find(&host, &query.tenant).await?;
+    // A notice that it is suspended is for everybody; what is being set up or put away is not.
+    let is_told = tenant.status().is_listed()
+        || tenant.status() == angel_protocol::tenants::TenantStatus::Suspended
+        || asker.is_inside(&host, &tenant);
+    if !is_told {
+        return Err(TenantError::NotFound.into());
+    }
+    Ok(Json(view::tenant(&host, &tenant, &asker).await?))
+}

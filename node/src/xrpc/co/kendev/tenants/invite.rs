@@ -1,0 +1,62 @@
+//! `co.kendev.tenants.invite`: invites somebody. The token is told this once.
+
+use std::sync::Arc;
+
+use angel_protocol::ids::{Datetime, Did};
+use angel_protocol::tenants::{Permission, Permissions, Role};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Asker;
+use crate::http::XrpcError;
+use crate::tenants::{Actor, Wish};
+use crate::xrpc::com::atproto::server::create_account::checked_email;
+use crate::xrpc::host::Host;
+use crate::xrpc::input::Input;
+use crate::{blocking, clock};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    tenant: String,
+    role: Role,
+    #[serde(default)]
+    permissions: Permissions,
+    user: Option<Did>,
+    email: Option<String>,
+    message: Option<String>,
+    expires_at: Option<Datetime>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Arc<Host>>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    let (tenant, actor) = asker.acts(&host, &request.tenant, Permission::ManageUsers).await?;
+    if actor == Actor::Operator {
+        return Err(XrpcError::invalid_request("people are invited by the tenant's own; the operator sets its owner"));
+    }
+    let expires_at = request.expires_at.map(|moment| {
+        let past = || XrpcError::invalid_request("expiresAt lies before 1970");
+        moment.timestamp().ok_or_else(past)
+    });
+    let wish = Wish {
+        role: request.role,
+        permissions: request.permissions,
+        user: request.user,
+        email: request.email.map(|email| checked_email(&email)).transpose()?,
+        message: request.message,
+        expires_at: expires_at.transpose()?,
+    };
+    let (tenants, did) = (host.tenants.clone(), tenant.did().clone());
+    let invited = blocking::run(move || tenants.invite_blocking(&did, &actor, wish, clock::now())).await?;
+    Ok(Json(json!({
+        "tenant": tenant.did(),
+        "token": invited.token,
+        "role": invited.invitation.role.name(),
+        "expiresAt": invited.invitation.expires_at.to_string(),
+    })))
+}

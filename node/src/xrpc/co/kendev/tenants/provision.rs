@@ -1,0 +1,69 @@
+//! `co.kendev.tenants.provision`: makes a tenant from a template, or goes on with one that was cut short. For the
+//! operator.
+
+use std::sync::Arc;
+
+use angel_protocol::ids::Did;
+use angel_protocol::tenants::{Plan, Slug, Template};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Asker, get_provisioning, view};
+use crate::clock;
+use crate::http::XrpcError;
+use crate::tenants::{Actor, NewTenant};
+use crate::xrpc::host::Host;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    template: String,
+    slug: String,
+    owner: Did,
+    name: Option<String>,
+    business_type: Option<String>,
+    plan: Option<String>,
+    recovery_key: Option<Did>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Arc<Host>>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    asker.operator()?;
+    let template = Template::from_name(&request.template).ok_or_else(|| {
+        let known = Template::ALL.map(Template::name).join(", ");
+        XrpcError::invalid_request(format!("there is no template {}; there are {known}", request.template))
+    })?;
+    let slug: Slug = request
+        .slug
+        .parse()
+        .map_err(|error: angel_protocol::tenants::slug::InvalidSlug| XrpcError::invalid_request(error.to_string()))?;
+    let plan = match &request.plan {
+        None => Plan::default(),
+        Some(name) => {
+            Plan::from_name(name).ok_or_else(|| XrpcError::invalid_request(format!("there is no plan {name}")))?
+        }
+    };
+    if host.tenants.find(&request.owner).is_some() {
+        return Err(XrpcError::invalid_request("a tenant is owned by a person, not by a tenant"));
+    }
+    let wish = NewTenant {
+        template,
+        name: request.name.unwrap_or_else(|| slug.to_string()),
+        slug,
+        owner: request.owner,
+        business_type: request.business_type,
+        plan,
+        recovery_key: request.recovery_key,
+    };
+    let tenant = host.provisioner.provision(wish, &Actor::Operator, clock::now()).await?;
+    Ok(Json(json!({
+        "tenant": view::tenant(&host, &tenant, &asker).await?,
+        "log": get_provisioning::log(&tenant),
+    })))
+}

@@ -1,0 +1,3 @@
+//! `com.atproto.lexicon.*`: what others' documents say.
+
+pub(crate) mod resolve_lexicon;
