@@ -4,6 +4,7 @@ mod doctor;
 mod federation;
 mod home_networks;
 mod ledger;
+mod lexicons;
 mod many_nodes;
 mod official_clients;
 mod process;
