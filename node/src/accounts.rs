@@ -8,6 +8,7 @@
 mod cache;
 mod reserved;
 mod seal;
+mod wallet;
 
 #[cfg(test)]
 pub(crate) mod tests;

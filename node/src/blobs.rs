@@ -233,6 +233,9 @@ pub enum BlobError {
     /// The client stopped sending.
     #[error("the upload ended early: {0}")]
     Interrupted(String),
+    /// The bytes are not those that were asked for.
+    #[error("the bytes hash to {0}, which is not the file that was asked for")]
+    OtherContent(Cid),
     /// The operator took this very blob down.
     #[error("the blob was taken down and is not taken again")]
     TakenDown,

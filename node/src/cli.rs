@@ -68,7 +68,7 @@ enum Verb {
     /// Make, list, help and end the accounts that this node hosts.
     #[command(subcommand)]
     Account(account::AccountVerb),
-    /// Make, list, open and close the businesses that this node hosts, and move them.
+    /// Make, list, open and close the businesses that this node hosts, and move them; their copies on other nodes.
     #[command(subcommand)]
     Tenant(tenant::TenantVerb),
     /// Invite, remove or give up on other nodes.

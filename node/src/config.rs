@@ -16,9 +16,9 @@ pub use self::layers::{Origin, UnusedVariable};
 pub use self::section::Field;
 use self::section::Section;
 pub use self::sections::{
-    AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, ConsensusConfig, FirehoseConfig, General,
-    HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess, NetworkConfig,
-    NodeConfig, Profile, ServicesConfig, StorageConfig,
+    AcceptTenants, AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, ConsensusConfig, FirehoseConfig,
+    General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess,
+    NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig, StorageConfig,
 };
 pub use self::template::template;
 pub use self::value::{ByteSize, HandleDomain, InvalidByteSize, InvalidHandleDomain, PlcDirectory, Secret, Value};
@@ -40,6 +40,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Deciding the ledger together.
     pub consensus: ConsensusConfig,
+    /// Copies of tenants.
+    pub replicas: ReplicasConfig,
     /// The log.
     pub log: LogConfig,
     /// Identities, the node's and its accounts'.
@@ -166,6 +168,7 @@ impl Config {
             membership: MembershipConfig::default(),
             storage: StorageConfig::default(),
             consensus: ConsensusConfig::default(),
+            replicas: ReplicasConfig::default(),
             log: LogConfig::default(),
             identity: IdentityConfig::default(),
             accounts: AccountsConfig::default(),
@@ -245,6 +248,7 @@ impl Config {
             membership: MembershipConfig::read(layers, defaults.membership)?,
             storage: StorageConfig::read(layers, defaults.storage)?,
             consensus: ConsensusConfig::read(layers, defaults.consensus)?,
+            replicas: ReplicasConfig::read(layers, defaults.replicas)?,
             log: LogConfig::read(layers, defaults.log)?,
             identity: IdentityConfig::read(layers, defaults.identity)?,
             accounts: AccountsConfig::read(layers, defaults.accounts)?,
@@ -255,7 +259,7 @@ impl Config {
         })
     }
 
-    fn sections() -> [(&'static [&'static str], &'static [Field]); 14] {
+    fn sections() -> [(&'static [&'static str], &'static [Field]); 15] {
         [
             (General::DOC, General::FIELDS),
             (NodeConfig::DOC, NodeConfig::FIELDS),
@@ -264,6 +268,7 @@ impl Config {
             (MembershipConfig::DOC, MembershipConfig::FIELDS),
             (StorageConfig::DOC, StorageConfig::FIELDS),
             (ConsensusConfig::DOC, ConsensusConfig::FIELDS),
+            (ReplicasConfig::DOC, ReplicasConfig::FIELDS),
             (LogConfig::DOC, LogConfig::FIELDS),
             (IdentityConfig::DOC, IdentityConfig::FIELDS),
             (AccountsConfig::DOC, AccountsConfig::FIELDS),
@@ -284,6 +289,7 @@ impl Config {
             self.membership.values(),
             self.storage.values(),
             self.consensus.values(),
+            self.replicas.values(),
             self.log.values(),
             self.identity.values(),
             self.accounts.values(),

@@ -17,6 +17,7 @@ mod linger;
 mod metrics;
 mod observe;
 mod plc;
+mod replicas;
 pub mod router;
 pub mod server;
 pub(crate) mod validators;

@@ -32,6 +32,7 @@
 //! | `spaces` | spaces: their index, their members, who follows them live |
 //! | [`repos`] | the repositories of accounts: written, read, exported, imported |
 //! | [`permissioned`] | private data: spaces, and what hosted accounts write into them |
+//! | [`placement`], `replication`, `failover` | which node is primary for whom; copies; who takes over |
 //! | [`health`], [`events`], [`machine`] | how it goes: services, counters, load |
 //! | [`telemetry`] | the log |
 //! | [`cli`] | the command line |
@@ -50,6 +51,7 @@ pub mod directory;
 mod dns;
 pub mod events;
 pub mod facts;
+mod failover;
 mod federation;
 pub mod fetch;
 mod firehose;
@@ -72,9 +74,11 @@ pub mod node;
 pub mod passwords;
 mod pending;
 pub mod permissioned;
+pub mod placement;
 pub mod preferences;
 mod proxy;
 pub mod rate_limits;
+mod replication;
 pub mod reports;
 pub mod repos;
 pub mod resolver;

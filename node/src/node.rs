@@ -53,8 +53,10 @@ use crate::membership::{self, DriverError};
 use crate::mempool;
 use crate::network::{self, NetworkCollector};
 use crate::pending::Pending;
+use crate::placement::{Placement, PlacementError, Submitter};
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
+use crate::replication::{self, Replication, Sealing};
 use crate::repos::RepoError;
 use crate::resolver::Resolver;
 use crate::secrets::{AdminPassword, SecretError};
@@ -116,6 +118,9 @@ pub enum StartError {
     /// The node's own account.
     #[error(transparent)]
     ServiceAccount(#[from] ServiceAccountError),
+    /// Which accounts are copies.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// What is known of the network's nodes.
     #[error(transparent)]
     Membership(#[from] DriverError),
@@ -400,6 +405,37 @@ impl Node {
             rulebook: rulebook.clone(),
             domains: service.handle_domains.clone(),
         };
+
+        // Who holds copies of whom. No write passes before it is known which are copies.
+        let ack_timeout = config.replicas.ack_timeout;
+        let placement = Placement::new(store.reader().clone(), ledger.clone(), accounts.clone(), ack_timeout);
+        let (loading, at_layout) = (placement.clone(), layout.clone());
+        let opening = move || {
+            loading.load_blocking()?;
+            Ok::<_, StartError>(Sealing::load_or_create(&at_layout)?)
+        };
+        let sealing = tokio::task::spawn_blocking(opening).await??;
+        repos.guard(placement.clone());
+        let following = placement.clone();
+        spawner.spawn("placement", |stop| following.run(stop));
+        let replication = Replication::new(replication::Parts {
+            submitter: Submitter { wallet: wallet.clone(), accounts: accounts.clone() },
+            consent: parts::consent(&config),
+            placement,
+            network: network.clone(),
+            membership: membership.clone(),
+            reader: store.reader().clone(),
+            writer: store.writer().clone(),
+            accounts: accounts.clone(),
+            repos: repos.clone(),
+            blobs: blobs.clone(),
+            firehose: firehose.clone(),
+            lifecycle: lifecycle.clone(),
+            resolver: resolver.clone(),
+            sealing,
+        });
+        let copying = replication.clone();
+        spawner.spawn("replication", |stop| copying.run(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -424,6 +460,7 @@ impl Node {
             rulebook,
             service_account,
             provisioner,
+            replication,
             passwords,
             limits: RateLimits::new(&config.http),
             spaces,

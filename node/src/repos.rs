@@ -12,6 +12,7 @@ mod cache;
 mod delete;
 mod error;
 mod export;
+mod follow;
 mod import;
 mod read;
 mod spool;
@@ -22,7 +23,7 @@ mod write;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use angel_protocol::crypto::SigningKey;
 use angel_protocol::data::{BlobRef, Block, Cid, Codec, Value, blob_refs, cbor};
@@ -31,9 +32,11 @@ use angel_storage::{AccountId, Reader, Writer};
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::placement::{NotWritable, Placement, WriteGuard};
 use cache::Cache;
 pub use error::RepoError;
 pub use export::Export;
+pub(crate) use follow::{Landing, NotFollowed};
 pub use import::{Import, ImportRefused};
 pub use read::{Description, Listed};
 use sweeper::Queue;
@@ -59,6 +62,8 @@ struct Shared {
     spool_dir: PathBuf,
     /// Imports that may be under way at once, for each takes memory.
     imports: Arc<Semaphore>,
+    /// Who may write: everybody, until it is said who decides that.
+    placement: OnceLock<Placement>,
 }
 
 /// Whose repository is written, and the key that signs for it.
@@ -161,8 +166,23 @@ impl Repos {
             roomy_exports: Arc::new(Semaphore::new(export::ROOMY_EXPORTS_MAX)),
             spool_dir,
             imports: Arc::new(Semaphore::new(import::IMPORTS_MAX)),
+            placement: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// From now on `placement` says which repositories may be written here.
+    pub(crate) fn guard(&self, placement: Placement) {
+        // Set once, where the node is put together.
+        drop(self.shared.placement.set(placement));
+    }
+
+    /// Leave to write into an account's repository.
+    pub(crate) async fn may_write(&self, account: AccountId) -> Result<Option<WriteGuard>, NotWritable> {
+        match self.shared.placement.get() {
+            Some(placement) => placement.may_write(account).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A record key that this node has not given before.

@@ -28,6 +28,9 @@
 //! | [`repo`] | an account's records: their tree, its commits, CAR files |
 //! | [`rules`] | what holds for a record of ours beyond its schema: who holds it, who sees it, what the node computes |
 //! | [`tenants`] | who may do what in a business, how much it may use, and what it begins with |
+//! | [`placement`] | which nodes should hold a tenant, and does this one consent? |
+//! | [`replication`] | what a standby does with what its primary tells |
+//! | [`failover`] | when is a primary gone, and who takes over so that nothing is lost? |
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 //! | [`spaces`] | who may see, join and write in a space, and what a message has to be |
 
@@ -36,6 +39,7 @@ pub mod consensus;
 pub mod crypto;
 pub mod data;
 pub mod did_document;
+pub mod failover;
 pub mod firehose;
 #[cfg(test)]
 mod fuzz;
@@ -49,7 +53,9 @@ pub mod limits;
 pub mod membership;
 pub mod mempool;
 pub mod permissioned;
+pub mod placement;
 pub mod plc;
+pub mod replication;
 pub mod repo;
 pub mod rules;
 pub mod service_auth;

@@ -378,3 +378,16 @@ pub const SPACE_AUTHORS_ELSEWHERE_MAX: usize = 10_000;
 
 /// Hosts whose event streams are followed for such members: each is a connection.
 pub const SPACE_HOSTS_MAX: usize = 256;
+
+/// Largest question of a hosting node, in bytes: what was written unseen comes in one, a commit of the largest kind
+/// among it.
+pub const REPLICA_QUESTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest answer of a hosting node, in bytes: a commit of the largest kind with what belongs to it.
+pub const REPLICA_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Tenants that one node confirms to another in one message.
+pub const REPLICA_KEPT_MAX: usize = 2_000;
+
+/// Unseen writes that are told in one message; more follow in the next.
+pub const REPLICA_REPLAY_WRITES_MAX: usize = 256;

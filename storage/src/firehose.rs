@@ -74,6 +74,12 @@ pub fn frame(event: &Event) -> Option<Vec<u8>> {
     }
 }
 
+/// As [`frame`], of what is stored of such an event.
+#[must_use]
+pub fn frame_of(stored: &[u8], sequence: u64) -> Option<Vec<u8>> {
+    firehose::number(stored, sequence)
+}
+
 #[cfg(test)]
 mod tests {
     use angel_protocol::crypto::{Secp256k1Key, SigningKey};

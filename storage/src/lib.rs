@@ -68,6 +68,7 @@ pub mod permissioned;
 pub mod plc;
 pub mod reader;
 pub mod rebuild;
+pub mod replicas;
 pub mod repos;
 pub mod spaces;
 pub mod stats;

@@ -107,6 +107,12 @@ catalogue! {
     0x6D PermissionedIndex "permissioned_index": "account, space, length of the path, path" => "the record's CID, in the order of a serialised repository", by "the same batch";
     0x6E PermissionedOps "permissioned_ops": "account, space, revision, number" => "what a recent write did at one path", by "the same batch";
     0x6F PermissionedNotices "permissioned_notices": "kind, details" => "who is told of writes, what is still to be told, which tokens are used up", by "the notifications of permissioned data";
+    0x70 Replicas "replicas": "tenant" => "the copy that this node holds of it", by "replication";
+    0x71 ReplicaSealed "replica_sealed": "tenant, what, part" => "what is sealed to this node for the day it takes over", by "replication";
+    0x72 ReplicaPromises "replica_promises": "tenant" => "in favour of which epoch this node follows the primary no more", by "failover, before it says so";
+    0x73 ReplicaOperations "replica_operations": "tenant, standby, part" => "the operation that would move the identity there, in shares", by "the primary";
+    0x74 ReplicaSettings "replica_settings": "tenant" => "what the tenant asks of its copies", by "the primary, and whoever takes over";
+    0x75 ReplicaVersions "replica_versions": "tenant, path, revision, part" => "a second version of a record that two nodes wrote", by "the primary, when the other comes back";
 }
 
 /// A table as the catalogue describes it.

@@ -90,6 +90,7 @@ impl Check {
         own.extend(crate::tenants::checks());
         own.extend(crate::permissioned::checks());
         own.extend(crate::spaces::checks());
+        own.extend(crate::replicas::checks());
         own
     }
 }

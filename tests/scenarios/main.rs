@@ -8,6 +8,7 @@ mod lexicons;
 mod many_nodes;
 mod official_clients;
 mod process;
+mod replication;
 mod simulated_membership;
 mod storage;
 mod tenants;

@@ -4,6 +4,7 @@
 //! A seal is bound to the account and the purpose, so that a row which was moved to another account does not open.
 
 use angel_protocol::crypto::{KeyKind, P256Key, Secp256k1Key, SigningKey};
+use angel_protocol::ids::Did;
 use angel_storage::AccountId;
 use angel_storage::accounts::{KeyPurpose, SealedKeyRow};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -63,12 +64,34 @@ impl Seal {
             SigningKey::Secp256k1(key) => key.to_bytes(),
             SigningKey::P256(key) => key.to_bytes(),
         };
+        self.seal_secret(context, key.did(), &secret)
+    }
+
+    /// Seals 32 secret bytes whose public half is `public`.
+    pub(super) fn seal_secret(
+        &self,
+        context: &[u8],
+        public: Did,
+        secret: &Zeroizing<[u8; 32]>,
+    ) -> Result<SealedKeyRow, SealError> {
         let nonce = random_bytes::<NONCE_BYTES>()?;
         let sealed = self
             .0
-            .encrypt(XNonce::from_slice(&*nonce), Payload { msg: &*secret, aad: context })
+            .encrypt(XNonce::from_slice(&*nonce), Payload { msg: &**secret, aad: context })
             .expect("32 bytes are never too long to seal");
-        Ok(SealedKeyRow { public: key.did(), nonce: nonce.to_vec(), sealed })
+        Ok(SealedKeyRow { public, nonce: nonce.to_vec(), sealed })
+    }
+
+    /// Opens 32 secret bytes. Whether they are what the row names is for the caller.
+    pub(super) fn open_secret(&self, context: &[u8], row: &SealedKeyRow) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        self.try_open_secret(context, row).ok_or_else(|| SealError::Closed { public: row.public.to_string() })
+    }
+
+    fn try_open_secret(&self, context: &[u8], row: &SealedKeyRow) -> Option<Zeroizing<[u8; 32]>> {
+        let nonce: &[u8; NONCE_BYTES] = row.nonce.as_slice().try_into().ok()?;
+        let payload = Payload { msg: &row.sealed, aad: context };
+        let secret = Zeroizing::new(self.0.decrypt(XNonce::from_slice(nonce), payload).ok()?);
+        Some(Zeroizing::new(secret.as_slice().try_into().ok()?))
     }
 
     /// Opens a sealed key and checks that it is the one that the row names.
@@ -77,10 +100,8 @@ impl Seal {
     }
 
     fn try_open(&self, context: &[u8], row: &SealedKeyRow) -> Option<SigningKey> {
-        let nonce: &[u8; NONCE_BYTES] = row.nonce.as_slice().try_into().ok()?;
-        let payload = Payload { msg: &row.sealed, aad: context };
-        let secret = Zeroizing::new(self.0.decrypt(XNonce::from_slice(nonce), payload).ok()?);
-        let secret: &[u8; 32] = secret.as_slice().try_into().ok()?;
+        let secret = self.try_open_secret(context, row)?;
+        let secret: &[u8; 32] = &secret;
         let (kind, _) = angel_protocol::crypto::decode_did_key(&row.public).ok()?;
         let key = match kind {
             KeyKind::Secp256k1 => Secp256k1Key::from_bytes(secret)?.into(),

@@ -33,6 +33,38 @@ impl Blobs {
         &self,
         account: AccountId,
         declared: Option<String>,
+        body: S,
+    ) -> Result<BlobRef, BlobError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        self.take(account, declared, None, body).await
+    }
+
+    /// Takes a file of an account of which this node holds a copy: what does not hash to `cid` is not kept.
+    ///
+    /// # Errors
+    /// [`BlobError`], by what stands in the way.
+    pub(crate) async fn take_copy<S, E>(
+        &self,
+        account: AccountId,
+        media_type: Option<String>,
+        cid: Cid,
+        body: S,
+    ) -> Result<BlobRef, BlobError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        self.take(account, media_type, Some(cid), body).await
+    }
+
+    async fn take<S, E>(
+        &self,
+        account: AccountId,
+        declared: Option<String>,
+        expected: Option<Cid>,
         mut body: S,
     ) -> Result<BlobRef, BlobError>
     where
@@ -54,7 +86,7 @@ impl Blobs {
             }
         }
         let this = self.clone();
-        blocking::run(move || draft.write(&this, &piece)?.finish(&this, account, declared.as_deref())).await
+        blocking::run(move || draft.write(&this, &piece)?.finish(&this, account, declared.as_deref(), expected)).await
     }
 
     /// Refuses what is too large. Clients that are still sending do not listen, so as much again is let pass first.
@@ -145,9 +177,18 @@ impl Draft {
     }
 
     /// Puts the file in its place, then its row.
-    fn finish(self, blobs: &Blobs, account: AccountId, declared: Option<&str>) -> Result<BlobRef, BlobError> {
+    fn finish(
+        self,
+        blobs: &Blobs,
+        account: AccountId,
+        declared: Option<&str>,
+        expected: Option<Cid>,
+    ) -> Result<BlobRef, BlobError> {
         let mime_type = media_type(declared, &self.head).ok_or(BlobError::MediaType)?;
         let cid = Cid::from_digest(Codec::Raw, self.hash.finalize().into());
+        if expected.is_some_and(|expected| expected != cid) {
+            return Err(BlobError::OtherContent(cid));
+        }
         let (reader, files) = (&blobs.0.reader, &blobs.0.files);
         if blobs::is_taken_down(reader, account, cid)? {
             return Err(BlobError::TakenDown);

@@ -37,6 +37,32 @@ pub(super) fn status(common: &Common) -> Result<(), Failure> {
         let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
         lines.push(row(&format!("  {name}"), format!("{}{why}", state.as_str().unwrap_or("-"))));
     }
+    let replicas = block_on(daemon.get("/admin/replicas"))??;
+    for tenant in replicas["tenants"].as_array().into_iter().flatten() {
+        lines.extend(tenant_lines(tenant));
+    }
+    let mut answer = answer;
+    answer["tenants"] = replicas["tenants"].clone();
     print(common, &answer, lines);
     Ok(())
+}
+
+/// "If this machine dies now", for one tenant.
+fn tenant_lines(tenant: &serde_json::Value) -> Vec<String> {
+    let text = |name: &str| tenant[name].as_str().unwrap_or("-").to_owned();
+    let mut lines = vec![row("tenant", format!("{}: {} in epoch {}", text("did"), text("role"), tenant["epoch"]))];
+    if let Some(lost) = tenant["unsafeEvents"].as_u64() {
+        let standbys = tenant["standbys"].as_object().map_or(0, serde_json::Map::len);
+        lines.push(row(
+            "",
+            format!("if this machine dies now, {lost} events are lost; {standbys} standbys have a copy"),
+        ));
+    } else if let Some(complete) = tenant["complete"].as_u64() {
+        let silent = tenant["silentMs"].as_u64().unwrap_or_default() / 1000;
+        lines.push(row("", format!("a copy, complete up to event {complete}; the primary was heard {silent} s ago")));
+    }
+    if let Some(stopped) = tenant["stopped"].as_str() {
+        lines.push(row("", format!("stopped: {stopped}")));
+    }
+    lines
 }

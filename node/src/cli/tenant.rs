@@ -1,5 +1,9 @@
 //! `angel tenant`: the businesses that this node hosts.
 
+mod backups;
+mod place;
+mod promote;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +39,12 @@ pub(super) enum TenantVerb {
     Export(ExportArgs),
     /// Take a tenant in from a file, for an account that is hosted here.
     Import(ImportArgs),
+    /// Give a tenant its backups on other nodes, or change them; returns when the network has decided.
+    Place(place::PlaceArgs),
+    /// Show who holds copies of a tenant, what would be lost if this machine died now, and who would take over.
+    Backups(backups::BackupsArgs),
+    /// Make this node the primary of a tenant of which it holds a copy; its present primary hands it over.
+    Promote(promote::PromoteArgs),
 }
 
 #[derive(Args, Debug)]
@@ -133,6 +143,9 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         }
         TenantVerb::Export(args) => export(daemon, &args).await,
         TenantVerb::Import(args) => import(daemon, &args.from).await,
+        TenantVerb::Place(args) => place::place(daemon, args).await,
+        TenantVerb::Backups(args) => backups::backups(daemon, &args).await,
+        TenantVerb::Promote(args) => promote::promote(daemon, &args).await,
     }
 }
 

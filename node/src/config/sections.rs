@@ -319,6 +319,33 @@ section! {
     }
 }
 
+choice! {
+    /// From whom copies of tenants are taken.
+    pub enum AcceptTenants {
+        /// From nobody.
+        Nobody = "nobody",
+        /// From the nodes in `replicas.accept_from`.
+        Listed = "listed",
+        /// From every node of the network.
+        Network = "network",
+    }
+}
+
+section! {
+    /// Copies of tenants: this node's of others, and others' of this node's.
+    pub struct ReplicasConfig in "replicas" {
+        /// From whom copies are taken: "nobody", "listed" (the nodes in accept_from) or "network" (every node of it).
+        accept_tenants: AcceptTenants = AcceptTenants::Nobody,
+        /// The nodes whose tenants are taken where accept_tenants is "listed", by DID.
+        accept_from: Vec<Did> = vec![],
+        /// What all copies together may take: records and files of other nodes' tenants.
+        quota: ByteSize = ByteSize::from_mib(10 * 1024),
+        /// How long a write waits for a standby, for tenants that ask for that, before it is answered with
+        /// ReplicationUnavailable.
+        ack_timeout: Duration = Duration::from_secs(5),
+    }
+}
+
 section! {
     /// Services of others that clients reach through this node.
     pub struct ServicesConfig in "services" {

@@ -74,7 +74,8 @@ pub(crate) fn build(parts: Parts) -> Router {
         .with_state(admin)
         .merge(validators::routes(operations))
         .merge(lexicons::admin_routes(Arc::clone(&host)))
-        .merge(super::accounts::routes(host));
+        .merge(super::accounts::routes(Arc::clone(&host)))
+        .merge(super::replicas::routes(host));
     around(public.merge(private), &config, observer)
 }
 

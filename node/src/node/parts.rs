@@ -7,6 +7,7 @@ use angel_protocol::ids::{Did, NodeName};
 use angel_protocol::ledger::action::{Region, RegisterNode};
 use angel_protocol::ledger::parameters;
 use angel_protocol::membership::{self, Capability};
+use angel_protocol::placement::{Accept, Consent};
 use angel_protocol::time::Timestamp;
 use angel_protocol::wire::gossip::Topic;
 use angel_storage::Store;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::accounts::{Accounts, AccountsOpenError};
 use crate::blobs::{BlobError, Blobs};
 use crate::clock;
-use crate::config::{Admission, Config, ConsensusConfig, Scope};
+use crate::config::{AcceptTenants, Admission, Config, ConsensusConfig, Scope};
 use crate::consensus;
 use crate::data_dir::Layout;
 use crate::directory::Directory;
@@ -129,7 +130,7 @@ pub(super) fn open_ledger(
 }
 
 /// Where the ledger has the node stand.
-const fn region(config: &Config) -> Region {
+pub(super) const fn region(config: &Config) -> Region {
     match config.node.region {
         membership::Region::UsEast => Region::UsEast,
         membership::Region::UsWest => Region::UsWest,
@@ -151,6 +152,21 @@ pub(super) fn registration(config: &Config, own: &Did, name: &NodeName, wallet: 
         invitation: None,
     };
     ledger::Registration { wallet, entry }
+}
+
+/// On which terms this node holds copies of others' tenants.
+pub(super) fn consent(config: &Config) -> Consent {
+    let settings = &config.replicas;
+    Consent {
+        accept: match settings.accept_tenants {
+            AcceptTenants::Nobody => Accept::Nobody,
+            AcceptTenants::Listed => Accept::Listed(settings.accept_from.clone()),
+            AcceptTenants::Network => Accept::Network,
+        },
+        quota: settings.quota.bytes(),
+        tenants_max: config.node.max_tenants,
+        region: region(config),
+    }
 }
 
 /// How long rounds of consensus wait.

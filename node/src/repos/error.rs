@@ -13,6 +13,9 @@ use angel_storage::reader::ReadError;
 /// Why something cannot be done to a repository. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
+    /// This node may not write it now, or the write is not safe as its owner asked.
+    #[error(transparent)]
+    NotWritable(#[from] crate::placement::NotWritable),
     /// The account has no repository here.
     #[error("there is no repository for this account")]
     NoRepository,

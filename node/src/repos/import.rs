@@ -117,6 +117,8 @@ pub struct Import {
     owner: Owner,
     /// Keys of which one has signed the commit.
     keys: Vec<VerifyingKey>,
+    /// The commit stays as it is: the account is another node's, and this is a copy.
+    is_copy: bool,
     slot: Arc<Slot>,
     reader: CarReader,
     spool: Spool,
@@ -138,6 +140,7 @@ impl Repos {
             repos: self.clone(),
             owner: owner.clone(),
             keys,
+            is_copy: false,
             slot,
             reader: CarReader::new(limits),
             spool: Spool::new(&self.shared.spool_dir),
@@ -149,6 +152,12 @@ impl Repos {
 }
 
 impl Import {
+    /// Keeps the commit as its host signed it.
+    #[must_use]
+    pub(crate) fn into_copy(self) -> Self {
+        Self { is_copy: true, ..self }
+    }
+
     /// Takes the next part of the file.
     ///
     /// # Errors
@@ -192,7 +201,7 @@ impl Import {
     /// # Errors
     /// [`ImportRefused`], by what is wrong.
     pub async fn finish(self, announce: bool) -> Result<Made, ImportRefused> {
-        let Self { repos, owner, slot, reader, mut spool, commit, keys, .. } = self;
+        let Self { repos, owner, slot, reader, mut spool, commit, keys, is_copy, .. } = self;
         let roots = reader.finish()?;
         if roots.len() != 1 {
             return Err(ImportRefused::Roots(roots.len()));
@@ -203,7 +212,7 @@ impl Import {
         blocking::run(move || {
             spool.close();
             let key = keys.iter().find(|key| commit.verify(**key).is_ok()).copied().ok_or(BadSignature)?;
-            let taking = Taking::begin(&repos, &owner, &commit)?;
+            let taking = Taking::begin(&repos, &owner, &commit, is_copy)?;
             let (made, head) = taking.run(&spool, &commit, key, announce)?;
             slot.hand_over(Pending::default());
             slot.land(true);
@@ -226,21 +235,38 @@ struct Taking<'a> {
     collections: Vec<String>,
     has_failed: Arc<AtomicBool>,
     is_in_force: bool,
+    is_copy: bool,
 }
 
 impl<'a> Taking<'a> {
-    fn begin(repos: &'a Repos, owner: &'a Owner, commit: &SignedCommit) -> Result<Self, ImportRefused> {
+    fn begin(repos: &'a Repos, owner: &'a Owner, commit: &SignedCommit, is_copy: bool) -> Result<Self, ImportRefused> {
         let reader = &repos.shared.reader;
         let before = repos.head_blocking(owner.id)?;
         let newest = before.as_ref().map_or(Tid::MIN, |head| head.commit.rev()).max(commit.rev());
-        let rev = repos.clock_after(Some(newest)).next(clock::now()).map_err(RepoError::from)?;
+        let rev = if is_copy {
+            commit.rev()
+        } else {
+            repos.clock_after(Some(newest)).next(clock::now()).map_err(RepoError::from)?
+        };
         let generation = repos::next_generation(reader, owner.id).map_err(RepoError::from)?;
         let contents = Contents { account: owner.id, generation };
         let mut batch = Batch::new();
         repos::put_leftover(&mut batch, contents)?;
         let has_failed = Arc::default();
         let (nodes_in_parts, collections, is_in_force) = (0, Vec::new(), false);
-        Ok(Self { repos, owner, before, contents, rev, batch, nodes_in_parts, collections, has_failed, is_in_force })
+        Ok(Self {
+            repos,
+            owner,
+            before,
+            contents,
+            rev,
+            batch,
+            nodes_in_parts,
+            collections,
+            has_failed,
+            is_in_force,
+            is_copy,
+        })
     }
 
     fn run(
@@ -254,7 +280,8 @@ impl<'a> Taking<'a> {
         self.hand_over();
         let totals = Totals { records: totals.records, nodes: totals.nodes, nodes_in_parts: self.nodes_in_parts };
         let signed = Commit { did: self.owner.did.clone(), data: commit.data(), rev: self.rev, prev: None };
-        let head = Head { commit: signed.sign(&self.owner.key), contents: self.contents, totals };
+        let commit = if self.is_copy { commit.clone() } else { signed.sign(&self.owner.key) };
+        let head = Head { commit, contents: self.contents, totals };
         self.switch(&head, announce)?;
         Ok((Made { cid: head.commit.cid(), rev: self.rev }, head))
     }

@@ -43,7 +43,7 @@ enum Told {
     Sync,
 }
 
-type Answer = oneshot::Sender<Result<angel_storage::Committed, CommitError>>;
+pub(super) type Answer = oneshot::Sender<Result<angel_storage::Committed, CommitError>>;
 
 impl Repos {
     /// Makes one commit of `writes`, all of them or none, and returns when it is durable. Writes to one repository
@@ -57,7 +57,12 @@ impl Repos {
         writes: Vec<RepoWrite>,
         swap: Option<Cid>,
     ) -> Result<Option<Made>, RepoError> {
-        self.submit(owner, move |_| Ok(()), Told::Commit, writes, swap).await
+        let guard = self.may_write(owner.id).await?;
+        let (made, sequence) = self.submit(owner, move |_| Ok(()), Told::Commit, writes, swap).await?;
+        if let Some(guard) = guard {
+            guard.replicated(sequence).await?;
+        }
+        Ok(made)
     }
 
     /// Signs the tree anew and tells followers with `#sync` where it is: after an import, a change of key, or a time
@@ -70,7 +75,7 @@ impl Repos {
         owner: &Owner,
         stage: impl FnOnce(&mut Batch) -> Result<(), RowRefused> + Send + 'static,
     ) -> Result<Made, RepoError> {
-        let made = self.submit(owner, stage, Told::Sync, Vec::new(), None).await?;
+        let (made, _) = self.submit(owner, stage, Told::Sync, Vec::new(), None).await?;
         Ok(made.expect("a commit that is asked for by name is made"))
     }
 
@@ -103,7 +108,7 @@ impl Repos {
         told: Told,
         writes: Vec<RepoWrite>,
         swap: Option<Cid>,
-    ) -> Result<Option<Made>, RepoError> {
+    ) -> Result<(Option<Made>, Option<u64>), RepoError> {
         let slot = self.shared.cache.slot(owner.id);
         let mut open = Arc::clone(&slot.open).lock_owned().await;
         let (answer, answered) = oneshot::channel();
@@ -116,12 +121,12 @@ impl Repos {
         .await?;
         match submitted {
             Submitted::Made(made) => {
-                answered.await.unwrap_or(Err(CommitError::Closed))?;
-                Ok(Some(made))
+                let committed = answered.await.unwrap_or(Err(CommitError::Closed))?;
+                Ok((Some(made), committed.last_sequence))
             }
             Submitted::Unchanged { after } => {
                 slot.until_durable(after).await?;
-                Ok(None)
+                Ok((None, None))
             }
         }
     }
@@ -162,8 +167,8 @@ impl Repos {
         let rev = self.clock_after(Some(head.rev())).next(now)?;
         let new = open.repository.write(&blocks, writes, rev, &owner.key)?;
         let mut batch = Batch::new();
-        let staging =
-            Staging { repos: self, blocks: &blocks, contents: open.contents, rev, now, keeps: slot.is_exported() };
+        let (contents, keeps, absent) = (open.contents, slot.is_exported(), Absent::Refuse);
+        let staging = Staging { repos: self, blocks: &blocks, contents, rev, now, keeps, absent };
         let (totals, collections) = staging.stage(&mut batch, open, &new, &blobs)?;
         stage(&mut batch)?;
         batch.append_event(match told {
@@ -204,7 +209,7 @@ impl Repos {
 
 impl Open {
     /// Goes on to the next commit.
-    fn advance(&mut self, slot: &Slot, repository: Repository, totals: Totals, fetched: usize) {
+    pub(super) fn advance(&mut self, slot: &Slot, repository: Repository, totals: Totals, fetched: usize) {
         self.repository = repository;
         self.totals = totals;
         self.tree_bytes += fetched;
@@ -217,7 +222,7 @@ impl Open {
 }
 
 /// The blobs that records refer to, by path.
-type Blobs = HashMap<String, Vec<BlobRef>>;
+pub(super) type Blobs = HashMap<String, Vec<BlobRef>>;
 
 /// What the writes come to, given what is there: those that change something, and the blobs of their records.
 fn resolve(
@@ -274,18 +279,20 @@ fn key_of(path: &RepoPath) -> Result<MstKey, RepoError> {
 }
 
 /// Puts a commit into a batch.
-struct Staging<'a> {
-    repos: &'a Repos,
-    blocks: &'a Blocks<'a>,
-    contents: Contents,
-    rev: Tid,
-    now: Timestamp,
+pub(super) struct Staging<'a> {
+    pub(super) repos: &'a Repos,
+    pub(super) blocks: &'a Blocks<'a>,
+    pub(super) contents: Contents,
+    pub(super) rev: Tid,
+    pub(super) now: Timestamp,
     /// Superseded blocks are kept, for exports.
-    keeps: bool,
+    pub(super) keeps: bool,
+    /// What to do about blobs that are not here.
+    pub(super) absent: Absent,
 }
 
 impl Staging<'_> {
-    fn stage(
+    pub(super) fn stage(
         &self,
         batch: &mut Batch,
         open: &Open,
@@ -376,7 +383,7 @@ impl Staging<'_> {
         }
         let Ok(path) = path.parse() else { return Ok(()) };
         let account = self.contents.account;
-        let naming = Naming { account, path: &path, rev: self.rev, now: self.now, absent: Absent::Refuse };
+        let naming = Naming { account, path: &path, rev: self.rev, now: self.now, absent: self.absent };
         Ok(stage_refs(&self.repos.shared.reader, batch, naming, named, named_before)?)
     }
 
@@ -426,7 +433,7 @@ pub(super) fn blobs_of(bytes: &[u8]) -> Vec<BlobRef> {
     }
 }
 
-fn pending_of(new: NewCommit) -> Pending {
+pub(super) fn pending_of(new: NewCommit) -> Pending {
     let records: BTreeMap<Cid, Block> = new.records.into_iter().map(|block| (block.cid(), block)).collect();
     let at = |change: Change| (change.key.as_str().to_owned(), change.after.and_then(|cid| records.get(&cid).cloned()));
     Pending { records: new.changes.into_iter().map(at).collect(), nodes: new.nodes }
@@ -438,7 +445,7 @@ pub(super) struct Blocks<'a> {
     contents: Contents,
     pending: &'a [Arc<Pending>],
     /// Bytes that were read.
-    fetched: Cell<usize>,
+    pub(super) fetched: Cell<usize>,
 }
 
 impl<'a> Blocks<'a> {

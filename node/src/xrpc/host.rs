@@ -20,6 +20,7 @@ use crate::passwords::Passwords;
 use crate::preferences::Preferences;
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
+use crate::replication::Replication;
 use crate::reports::Reports;
 use crate::repos::Repos;
 use crate::resolver::Resolver;
@@ -76,6 +77,8 @@ pub(crate) struct Host {
     pub(crate) service_account: ServiceAccount,
     /// Makes tenants.
     pub(crate) provisioner: Provisioner,
+    /// Copies of tenants, here and elsewhere.
+    pub(crate) replication: Replication,
     /// Hashes passwords.
     pub(crate) passwords: Passwords,
     /// How often is too often.

@@ -16,6 +16,7 @@ use crate::invites::InviteError;
 use crate::lifecycle::LifecycleError;
 use crate::mail::{CodeRefused, MailError};
 use crate::passwords::PasswordError;
+use crate::placement::NotWritable;
 use crate::preferences::PreferencesError;
 use crate::repos::RepoError;
 use crate::sessions::SessionError;
@@ -61,10 +62,23 @@ impl From<PasswordError> for XrpcError {
     }
 }
 
+impl From<NotWritable> for XrpcError {
+    fn from(error: NotWritable) -> Self {
+        let name = match &error {
+            NotWritable::NotPrimary { .. } => "NotPrimary",
+            NotWritable::Unconfirmed => "PrimaryUnconfirmed",
+            NotWritable::TakingOver | NotWritable::HandingOver => "TakingOver",
+            NotWritable::ReplicationUnavailable => "ReplicationUnavailable",
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, name, error.to_string())
+    }
+}
+
 impl From<RepoError> for XrpcError {
     fn from(error: RepoError) -> Self {
         let refused = |name| Self::new(StatusCode::BAD_REQUEST, name, error.to_string());
         match &error {
+            RepoError::NotWritable(error) => error.clone().into(),
             RepoError::NoRepository => refused("RepoNotFound"),
             RepoError::HeadSwapped(_) | RepoError::RecordSwapped { .. } => refused("InvalidSwap"),
             RepoError::BlockNotFound(_) => refused("BlockNotFound"),
@@ -94,7 +108,7 @@ impl From<BlobError> for XrpcError {
             BlobError::TooManyUploads => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", error.to_string())
             }
-            BlobError::MediaType | BlobError::Interrupted(_) | BlobError::TakenDown => {
+            BlobError::MediaType | BlobError::Interrupted(_) | BlobError::OtherContent(_) | BlobError::TakenDown => {
                 Self::invalid_request(error.to_string())
             }
             BlobError::Commit(angel_storage::CommitError::Busy) => Self::unavailable(error.to_string()),

@@ -19,17 +19,20 @@ pub const RESERVED_KEYS: Table<Did, ReservedKeyRow> = Table::new(TableId::Reserv
 pub enum KeyPurpose {
     /// It signs the commits of the repository and service tokens.
     Signing,
+    /// It signs for the account's wallet on the ledger.
+    Wallet,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 1] = [Self::Signing];
+    pub const ALL: [Self; 2] = [Self::Signing, Self::Wallet];
 
     /// How keys and seals write it.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
             Self::Signing => 1,
+            Self::Wallet => 2,
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) async fn handler(
         return Err(XrpcError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidRequest", message));
     }
     let declared = text(header::CONTENT_TYPE).map(ToOwned::to_owned);
+    let _leave = host.replication.placement().may_write(account.id()).await?;
     let blob = host.blobs.upload(account.id(), declared, body.into_data_stream()).await?;
     Ok(Json(json!({ "blob": data::to_json(&blob.to_value()) })))
 }

@@ -57,6 +57,10 @@ fn page(host: &Host, after: Option<AccountId>, limit: usize) -> Result<Answer, X
     for head in heads {
         // An account that is being removed may still have a head.
         let Some(account) = host.accounts.by_id_blocking(head.contents.account)? else { continue };
+        // A copy is listed by the node that serves it.
+        if host.replication.placement().is_copy(account.id()) {
+            continue;
+        }
         let status = account.status();
         repos.push(Listed {
             did: account.did().clone(),

@@ -1,0 +1,134 @@
+//! What the operator asks about tenants that have copies: how they are, and that one is placed or moved.
+
+use std::sync::Arc;
+
+use angel_protocol::ids::AtIdentifier;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::XrpcError;
+use crate::accounts::Account;
+use crate::blocking;
+use crate::placement::Tenant;
+use crate::replication::{NotPlaced, PlaceWish, Replication, ReplicationError};
+use crate::xrpc::auth::Operator;
+use crate::xrpc::host::Host;
+use crate::xrpc::input::Input;
+
+/// The routes.
+pub(super) fn routes(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/admin/replicas", get(list))
+        .route("/admin/replicas/show", post(show))
+        .route("/admin/replicas/place", post(place))
+        .route("/admin/replicas/promote", post(promote))
+        .with_state(host)
+}
+
+/// Every tenant that this node hosts in whatever role.
+async fn list(_: Operator, State(host): State<Arc<Host>>) -> Result<Json<Value>, XrpcError> {
+    let replication = host.replication.clone();
+    let reports = blocking::run(move || replication.reports_blocking()).await?;
+    Ok(Json(json!({ "tenants": reports })))
+}
+
+#[derive(Deserialize)]
+struct Who {
+    account: AtIdentifier,
+}
+
+/// One tenant.
+async fn show(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<Who>) -> Result<Json<Value>, XrpcError> {
+    let account = account(&host, &who.account).await?;
+    let tenant = tenant(&host.replication, &account)?;
+    report(&host.replication, tenant).await
+}
+
+#[derive(Deserialize)]
+struct Placing {
+    account: AtIdentifier,
+    wish: PlaceWish,
+}
+
+/// Gives a tenant its backups.
+async fn place(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(placing): Input<Placing>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = account(&host, &placing.account).await?;
+    host.replication.place(&account, placing.wish).await?;
+    let tenant = tenant(&host.replication, &account)?;
+    report(&host.replication, tenant).await
+}
+
+/// Makes this node the primary of a tenant of which it holds a copy, its present primary consenting.
+async fn promote(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<Who>) -> Result<Json<Value>, XrpcError> {
+    let account = account(&host, &who.account).await?;
+    let before = tenant(&host.replication, &account)?;
+    if before.is_primary() {
+        return Err(XrpcError::new(
+            StatusCode::CONFLICT,
+            "AlreadyPrimary",
+            "this node is the tenant's primary already",
+        ));
+    }
+    host.replication.promote(&before).await?;
+    let tenant = tenant(&host.replication, &account)?;
+    report(&host.replication, tenant).await
+}
+
+async fn account(host: &Host, who: &AtIdentifier) -> Result<Account, XrpcError> {
+    let found = host.accounts.find(who).await?;
+    found.ok_or_else(|| XrpcError::new(StatusCode::NOT_FOUND, "AccountNotFound", format!("{who} has no account here")))
+}
+
+fn tenant(replication: &Replication, account: &Account) -> Result<Arc<Tenant>, XrpcError> {
+    let text = "the account is not placed on the network: it has no backups; see `angel tenant place`";
+    let none = || XrpcError::new(StatusCode::NOT_FOUND, "NotPlaced", text);
+    replication.placement().tenant(account.did()).ok_or_else(none)
+}
+
+async fn report(replication: &Replication, tenant: Arc<Tenant>) -> Result<Json<Value>, XrpcError> {
+    let replication = replication.clone();
+    let report = blocking::run(move || {
+        let report = replication.report_blocking(&tenant)?;
+        let successors = Replication::successors(&tenant);
+        let mut view = json!(report);
+        view["successors"] = successors.into_iter().map(|(did, copy)| json!({ "did": did, "copy": copy })).collect();
+        Ok::<_, ReplicationError>(view)
+    });
+    Ok(Json(report.await?))
+}
+
+impl From<ReplicationError> for XrpcError {
+    fn from(error: ReplicationError) -> Self {
+        match &error {
+            ReplicationError::Refused(_) => Self::new(StatusCode::CONFLICT, "Refused", error.to_string()),
+            ReplicationError::Stream(_) | ReplicationError::Io(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, "TargetUnreachable", error.to_string())
+            }
+            ReplicationError::Submit(_) => Self::new(StatusCode::CONFLICT, "NotDecided", error.to_string()),
+            ReplicationError::Account(_) | ReplicationError::Identity(_) | ReplicationError::Quota => {
+                Self::invalid_request(error.to_string())
+            }
+            _ => Self::broken(&error.to_string()),
+        }
+    }
+}
+
+impl From<NotPlaced> for XrpcError {
+    fn from(error: NotPlaced) -> Self {
+        match error {
+            NotPlaced::Replication(error) => error.into(),
+            NotPlaced::NoPlace(_) => Self::new(StatusCode::CONFLICT, "NoRoom", error.to_string()),
+            NotPlaced::Declined { .. } => Self::new(StatusCode::CONFLICT, "Declined", error.to_string()),
+            NotPlaced::Silent { .. } => Self::new(StatusCode::BAD_GATEWAY, "TargetUnreachable", error.to_string()),
+            NotPlaced::NotPrimary(_) => Self::new(StatusCode::CONFLICT, "NotPrimary", error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Who is primary for which tenant, as the ledger has it, and the one check at the head of every write.
+//!
+//! An account that is not placed on the ledger lives here alone and costs one look into a map. For one that is placed,
+//! a write passes when this node is its primary, serves it, and holds the lease of the present epoch: so many backups
+//! have confirmed it of late that the others are too few to have replaced it ([`angel_protocol::failover::Lease`]).
+
+mod submit;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use angel_protocol::failover::quorum::contacts_needed;
+use angel_protocol::failover::{Hosts, Lease};
+use angel_protocol::ids::Did;
+use angel_protocol::ledger::rows::{self, Placement as Placed};
+use angel_protocol::ledger::{Action, Parameters};
+use angel_protocol::time::Timestamp;
+use angel_storage::ledger::LedgerView;
+use angel_storage::ledger::decided;
+use angel_storage::reader::ReadError;
+use angel_storage::replicas::{self, Role};
+use angel_storage::{AccountId, Reader};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::{AccountError, Accounts};
+use crate::blocking;
+use crate::ledger::{Ledger, LedgerError};
+use crate::tasks::TaskResult;
+
+pub(crate) use submit::{SubmitFailed, Submitter};
+
+/// How long a write may wait while the tenant is handed over.
+const FREEZE_MAX: Duration = Duration::from_secs(8);
+
+/// Rows of the ledger that are looked at in one step when a node starts.
+const SCAN: usize = 2_000;
+
+/// A clock that never goes back, in milliseconds since it was made. What leases and silences are measured with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uptime(Instant);
+
+impl Uptime {
+    /// Now; a minute in, so that there is a time before.
+    pub(crate) fn now(self) -> Timestamp {
+        Timestamp::EPOCH + Duration::from_mins(1) + self.0.elapsed()
+    }
+}
+
+/// Why a write is not taken.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotWritable {
+    /// Another node is primary.
+    #[error("this node is not the primary of the account; write to {primary}")]
+    NotPrimary {
+        /// Which node is.
+        primary: Did,
+    },
+    /// It is primary as far as it knows, but others may have replaced it without its hearing of it.
+    #[error(
+        "too few backups of the account have confirmed this node of late, so another may be its primary by now; try again"
+    )]
+    Unconfirmed,
+    /// It has become primary and does not serve yet.
+    #[error("this node is taking the account over; try again in a moment")]
+    TakingOver,
+    /// It is handing the account over.
+    #[error("the account is being handed over to another node; try again in a moment")]
+    HandingOver,
+    /// The write is safe here, but no standby has confirmed it in time.
+    #[error(
+        "the write is stored on this node, but no standby has confirmed it in time: it may or may not survive the loss of this machine"
+    )]
+    ReplicationUnavailable,
+}
+
+/// The placements that concern this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Placement(Arc<Shared>);
+
+struct Shared {
+    own: Did,
+    uptime: Uptime,
+    reader: Reader,
+    ledger: Ledger,
+    accounts: Accounts,
+    ack_limit: Duration,
+    silence: Mutex<Parameters>,
+    tenants: RwLock<Tenants>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Tenants {
+    by_did: BTreeMap<Did, Arc<Tenant>>,
+    by_account: HashMap<AccountId, Arc<Tenant>>,
+}
+
+/// A tenant that this node hosts in whatever role, in one epoch and with one set of hosts.
+pub(crate) struct Tenant {
+    pub(crate) did: Did,
+    pub(crate) placed: Placed,
+    pub(crate) account: Option<AccountId>,
+    is_primary: bool,
+    serves: AtomicBool,
+    waits_for_standby: AtomicBool,
+    lease: Mutex<Lease>,
+    /// How far each standby's copy is complete.
+    copies: watch::Sender<BTreeMap<Did, u64>>,
+    /// Writes hold it to read; who hands over, to write.
+    freeze: Arc<tokio::sync::RwLock<()>>,
+}
+
+impl Tenant {
+    /// Who hosts it.
+    pub(crate) fn hosts(&self) -> Hosts {
+        Hosts::from(&self.placed)
+    }
+
+    pub(crate) const fn is_primary(&self) -> bool {
+        self.is_primary
+    }
+
+    pub(crate) fn serves(&self) -> bool {
+        self.serves.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn waits_for_standby(&self) -> bool {
+        self.waits_for_standby.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lease(&self) -> MutexGuard<'_, Lease> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the standbys' copies are complete, as they say.
+    pub(crate) fn copies(&self) -> BTreeMap<Did, u64> {
+        self.copies.borrow().clone()
+    }
+
+    /// A standby says how far its copy is complete.
+    pub(crate) fn copied(&self, standby: &Did, complete: u64) {
+        if !self.placed.standbys.contains(standby) {
+            return;
+        }
+        self.copies.send_if_modified(|copies| {
+            let known = copies.entry(standby.clone()).or_default();
+            let rises = complete > *known;
+            *known = (*known).max(complete);
+            rises
+        });
+    }
+
+    /// Up to which event so many standbys have everything that every failover would find it.
+    pub(crate) fn safe(&self) -> u64 {
+        let needed = contacts_needed(self.placed.hosts().count());
+        safe_up_to(&self.copies.borrow(), needed)
+    }
+
+    /// Stops writes and waits for those under way.
+    pub(crate) async fn freeze(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.freeze).write_owned().await
+    }
+
+    /// Waits until one standby's copy is complete up to `sequence`.
+    pub(crate) async fn until_copied(&self, standby: &Did, sequence: u64, limit: Duration) -> bool {
+        let mut copies = self.copies.subscribe();
+        let done = copies.wait_for(|copies| copies.get(standby).is_some_and(|at| *at >= sequence));
+        matches!(tokio::time::timeout(limit, done).await, Ok(Ok(_)))
+    }
+}
+
+fn safe_up_to(copies: &BTreeMap<Did, u64>, needed: usize) -> u64 {
+    if needed == 0 {
+        return u64::MAX;
+    }
+    let mut complete: Vec<_> = copies.values().copied().collect();
+    complete.sort_unstable_by(|a, b| b.cmp(a));
+    complete.get(needed - 1).copied().unwrap_or(0)
+}
+
+/// Leave to write, for as long as it is held.
+pub(crate) struct WriteGuard {
+    tenant: Option<Arc<Tenant>>,
+    limit: Duration,
+    _under_way: Option<OwnedRwLockReadGuard<()>>,
+}
+
+impl WriteGuard {
+    /// Waits until the event `sequence` is safe, if the tenant asks for that.
+    pub(crate) async fn replicated(self, sequence: Option<u64>) -> Result<(), NotWritable> {
+        let (Some(tenant), Some(sequence)) = (&self.tenant, sequence) else { return Ok(()) };
+        if !tenant.waits_for_standby() {
+            return Ok(());
+        }
+        let needed = contacts_needed(tenant.placed.hosts().count());
+        let mut copies = tenant.copies.subscribe();
+        let safe = copies.wait_for(|copies| safe_up_to(copies, needed) >= sequence);
+        match tokio::time::timeout(self.limit, safe).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(NotWritable::ReplicationUnavailable),
+        }
+    }
+}
+
+impl Placement {
+    /// Nothing is known yet: [`Self::load_blocking`] comes next.
+    pub(crate) fn new(reader: Reader, ledger: Ledger, accounts: Accounts, ack_limit: Duration) -> Self {
+        let own = ledger.own().clone();
+        let silence = Mutex::new(Parameters::new(own.clone()));
+        let (changed, _) = watch::channel(0);
+        let (uptime, tenants) = (Uptime(Instant::now()), RwLock::default());
+        Self(Arc::new(Shared { own, uptime, reader, ledger, accounts, ack_limit, silence, tenants, changed }))
+    }
+
+    /// This node.
+    pub(crate) fn own(&self) -> &Did {
+        &self.0.own
+    }
+
+    pub(crate) fn uptime(&self) -> Uptime {
+        self.0.uptime
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// The numbers that the network agreed on.
+    pub(crate) fn parameters(&self) -> Parameters {
+        self.0.silence.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells when a placement has changed.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// Wakes whoever follows placements: something that depends on them has changed.
+    pub(crate) fn touch(&self) {
+        self.0.changed.send_modify(|version| *version += 1);
+    }
+
+    /// Every tenant of which this node is a host.
+    pub(crate) fn tenants(&self) -> Vec<Arc<Tenant>> {
+        self.0.tenants.read().unwrap_or_else(PoisonError::into_inner).by_did.values().cloned().collect()
+    }
+
+    pub(crate) fn tenant(&self, did: &Did) -> Option<Arc<Tenant>> {
+        self.0.tenants.read().unwrap_or_else(PoisonError::into_inner).by_did.get(did).cloned()
+    }
+
+    fn of_account(&self, account: AccountId) -> Option<Arc<Tenant>> {
+        self.0.tenants.read().unwrap_or_else(PoisonError::into_inner).by_account.get(&account).cloned()
+    }
+
+    /// Whether this node only holds a copy of the account.
+    pub(crate) fn is_copy(&self, account: AccountId) -> bool {
+        self.of_account(account).is_some_and(|tenant| !tenant.is_primary())
+    }
+
+    /// Leave to write into an account. Waits while the tenant is handed over.
+    pub(crate) async fn may_write(&self, account: AccountId) -> Result<WriteGuard, NotWritable> {
+        let limit = self.0.ack_limit;
+        let Some(tenant) = self.of_account(account) else {
+            return Ok(WriteGuard { tenant: None, limit, _under_way: None });
+        };
+        let waiting = tokio::time::timeout(FREEZE_MAX, Arc::clone(&tenant.freeze).read_owned());
+        let under_way = waiting.await.map_err(|_| NotWritable::HandingOver)?;
+        // It may have been handed over meanwhile.
+        let tenant = self.of_account(account).unwrap_or(tenant);
+        if !tenant.is_primary() {
+            return Err(NotWritable::NotPrimary { primary: tenant.placed.primary.clone() });
+        }
+        if !tenant.serves() {
+            return Err(NotWritable::TakingOver);
+        }
+        if !tenant.lease().holds(self.0.uptime.now()) {
+            return Err(NotWritable::Unconfirmed);
+        }
+        Ok(WriteGuard { tenant: Some(tenant), limit, _under_way: Some(under_way) })
+    }
+
+    /// Reads all placements that concern this node. Blocks.
+    pub(crate) fn load_blocking(&self) -> Result<(), PlacementError> {
+        self.read_parameters()?;
+        let mut after = None;
+        loop {
+            let (page, next) = replicas::placements(&self.0.reader, after.as_ref(), SCAN)?;
+            for (did, placed) in page {
+                self.set(&did, Some(placed))?;
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads one placement anew. Blocks.
+    pub(crate) fn refresh_blocking(&self, did: &Did) -> Result<(), PlacementError> {
+        let placed = rows::placement(&LedgerView(&self.0.reader), did).map_err(LedgerError::from)?;
+        self.set(did, placed)
+    }
+
+    fn read_parameters(&self) -> Result<(), PlacementError> {
+        if let Some(parameters) = rows::parameters(&LedgerView(&self.0.reader)).map_err(LedgerError::from)? {
+            *self.0.silence.lock().unwrap_or_else(PoisonError::into_inner) = parameters;
+        }
+        Ok(())
+    }
+
+    fn set(&self, did: &Did, placed: Option<Placed>) -> Result<(), PlacementError> {
+        let before = self.tenant(did);
+        let concerns = |placed: &Placed| {
+            placed.hosts().any(|host| *host == self.0.own) || placed.witness.as_ref() == Some(&self.0.own)
+        };
+        let hosted = placed.filter(concerns);
+        let account = self.0.accounts.by_did_blocking(did)?.map(|account| account.id());
+        let Some(placed) = hosted else {
+            if let Some(before) = before {
+                let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
+                tenants.by_did.remove(did);
+                before.account.map(|account| tenants.by_account.remove(&account));
+                drop(tenants);
+                self.0.changed.send_modify(|version| *version += 1);
+            }
+            return Ok(());
+        };
+        let row = self.0.reader.get(&replicas::REPLICAS, did)?;
+        let is_primary = placed.primary == self.0.own;
+        // An account that was here before it was placed has no row.
+        let serves = is_primary && account.is_some() && row.is_none_or(|row| row.role == Role::Primary);
+        let settings = replicas::settings(&self.0.reader, did)?;
+        if let Some(before) = before.filter(|before| before.placed == placed && before.account == account) {
+            before.serves.store(serves, Ordering::Release);
+            before.waits_for_standby.store(settings.waits_for_standby, Ordering::Relaxed);
+            return Ok(());
+        }
+        let silence = Duration::from_millis(self.parameters().silence);
+        let same_epoch = self.tenant(did).filter(|before| before.placed.epoch == placed.epoch);
+        let mut lease = Lease::new(placed.hosts().count(), silence);
+        let copies = same_epoch.as_ref().map(|before| before.copies()).unwrap_or_default();
+        if let Some(before) = &same_epoch
+            && before.placed.hosts().count() == placed.hosts().count()
+        {
+            lease = before.lease().clone();
+            lease.retain(|backup| placed.standbys.contains(backup) || placed.vaults.contains(backup));
+        }
+        let freeze = same_epoch.map_or_else(Arc::default, |before| Arc::clone(&before.freeze));
+        let tenant = Arc::new(Tenant {
+            did: did.clone(),
+            account,
+            is_primary,
+            serves: serves.into(),
+            waits_for_standby: settings.waits_for_standby.into(),
+            lease: Mutex::new(lease),
+            copies: watch::Sender::new(copies),
+            freeze,
+            placed,
+        });
+        tracing::info!(tenant = %did, epoch = tenant.placed.epoch, primary = %tenant.placed.primary, "placed");
+        let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = account {
+            tenants.by_account.insert(account, Arc::clone(&tenant));
+        }
+        tenants.by_did.insert(did.clone(), tenant);
+        drop(tenants);
+        self.0.changed.send_modify(|version| *version += 1);
+        Ok(())
+    }
+
+    /// Follows the ledger until told to stop.
+    pub(crate) async fn run(self, stop: CancellationToken) -> TaskResult {
+        let mut tip = self.0.ledger.watch();
+        let mut height = tip.borrow_and_update().height;
+        let this = self.clone();
+        blocking::run(move || this.load_blocking()).await?;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = tip.changed() => changed.map_err(|_| "the ledger ended")?,
+            }
+            let newest = tip.borrow_and_update().height;
+            let (this, from) = (self.clone(), height + 1);
+            blocking::run(move || this.follow_blocking(from, newest)).await?;
+            height = newest;
+        }
+    }
+
+    fn follow_blocking(&self, from: u64, to: u64) -> Result<(), PlacementError> {
+        let mut moved = BTreeSet::new();
+        let mut numbers = false;
+        for height in from..=to {
+            let Some(batch) = decided::batch(&self.0.reader, height)? else { continue };
+            for signed in &batch.transactions {
+                match &signed.transaction().action {
+                    Action::PlaceTenant(_) => drop(moved.insert(signed.transaction().wallet.clone())),
+                    Action::ChangeHosts(it) => drop(moved.insert(it.tenant.clone())),
+                    Action::Migrate(it) => drop(moved.insert(it.tenant.clone())),
+                    Action::RollBack(it) => drop(moved.insert(it.tenant.clone())),
+                    Action::Failover(it) => drop(moved.insert(it.tenant.clone())),
+                    Action::Change(_) => numbers = true,
+                    _ => {}
+                }
+            }
+        }
+        if numbers {
+            self.read_parameters()?;
+        }
+        moved.iter().try_for_each(|did| self.refresh_blocking(did))
+    }
+}
+
+impl std::fmt::Debug for Placement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Placement")
+    }
+}
+
+/// Why placements cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PlacementError {
+    /// The store.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The accounts.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+}

@@ -1,0 +1,333 @@
+//! Copies of tenants: this node's of others, and others' of this node's. The driver of
+//! [`angel_protocol::replication`] and [`angel_protocol::failover`].
+//!
+//! | where | what |
+//! |---|---|
+//! | `tails` | what the log has of each tenant, for those who pull |
+//! | `serve` | answers to the other hosting nodes |
+//! | `keep` | confirms the primaries, so that they may write |
+//! | `pull` | follows one tenant's log |
+//! | `copy` | the first copy, and files |
+//! | `state` | what else is kept for an account, sealed |
+//! | `shares` | the operation by which an identity moves, in shares |
+//! | `replay` | what a node wrote unseen, told when it comes back |
+//!
+//! Everything here runs apart from requests: a standby that is slow, gone or hostile costs its tenants' writers nothing
+//! but the wait that they asked for.
+
+mod copy;
+mod keep;
+mod place;
+mod pull;
+mod replay;
+mod serve;
+mod shares;
+mod state;
+mod stream;
+mod tails;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use angel_protocol::ids::Did;
+use angel_protocol::placement::{Consent, Holding};
+use angel_protocol::replication::wire::{Answer, PROTOCOL, Question, Refusal};
+use angel_storage::reader::ReadError;
+use angel_storage::replicas::{self, Role};
+use angel_storage::{Reader, Writer};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::{AccountError, Accounts};
+use crate::blobs::{BlobError, Blobs};
+use crate::failover::Failover;
+use crate::firehose::Firehose;
+use crate::lifecycle::Lifecycle;
+use crate::network::{self, StreamError};
+use crate::placement::{Placement, SubmitFailed, Submitter, Tenant};
+use crate::repos::{ImportRefused, NotFollowed, RepoError, Repos};
+use crate::resolver::Resolver;
+use crate::tasks::TaskResult;
+use crate::{blocking, membership};
+
+pub(crate) use place::{NotPlaced, PlaceWish};
+pub(crate) use state::{Sealing, SealingError};
+use tails::Tails;
+
+/// How long another node may take to answer a small question.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often it is looked for tasks to start or stop when nothing tells.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What replication is made of.
+pub(crate) struct Parts {
+    pub(crate) placement: Placement,
+    pub(crate) submitter: Submitter,
+    pub(crate) consent: Consent,
+    pub(crate) network: network::Handle,
+    pub(crate) membership: membership::Handle,
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) accounts: Accounts,
+    pub(crate) repos: Repos,
+    pub(crate) blobs: Blobs,
+    pub(crate) firehose: Firehose,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) resolver: Resolver,
+    pub(crate) sealing: Sealing,
+}
+
+/// The copies. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Replication(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) failover: Failover,
+    tails: Tails,
+}
+
+/// Why something between hosting nodes did not come about.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplicationError {
+    /// The way there.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The stream broke, or what came is no message.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The other node refuses.
+    #[error("the other node refuses: {0}")]
+    Refused(Refusal),
+    /// The other node answered something else.
+    #[error("the other node does not answer what was asked")]
+    Unexpected,
+    /// What it sent does not verify.
+    #[error("what the primary sent does not verify: {0}")]
+    NotBelieved(String),
+    /// It would take more room than this node gives.
+    #[error("the copy would take more room than this node sets aside for others (replicas.quota)")]
+    Quota,
+    /// A DID that names no node.
+    #[error("{0} is no node")]
+    NoNode(Did),
+    /// The account.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The repository.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// A file.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The store.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store.
+    #[error(transparent)]
+    Commit(#[from] angel_storage::CommitError),
+    /// The store.
+    #[error(transparent)]
+    Row(#[from] angel_storage::events::TrimError),
+    /// Sealing.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
+    /// The identity.
+    #[error("the identity cannot be moved: {0}")]
+    Identity(String),
+    /// The ledger.
+    #[error(transparent)]
+    Submit(#[from] SubmitFailed),
+}
+
+impl From<angel_storage::batch::RowRefused> for ReplicationError {
+    fn from(error: angel_storage::batch::RowRefused) -> Self {
+        Self::Row(error.into())
+    }
+}
+
+impl From<NotFollowed> for ReplicationError {
+    fn from(error: NotFollowed) -> Self {
+        match error {
+            NotFollowed::Follow(error) => Self::NotBelieved(error.to_string()),
+            NotFollowed::Repo(error) => Self::Repo(error),
+        }
+    }
+}
+
+impl From<ImportRefused> for ReplicationError {
+    fn from(error: ImportRefused) -> Self {
+        match error {
+            ImportRefused::Repo(error) => Self::Repo(error),
+            ImportRefused::Spool(error) => Self::Io(error),
+            refused => Self::NotBelieved(refused.to_string()),
+        }
+    }
+}
+
+/// How one tenant is, for its operator.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TenantReport {
+    /// The tenant.
+    pub(crate) did: Did,
+    /// Its epoch.
+    pub(crate) epoch: u64,
+    /// What this node is to it.
+    pub(crate) role: &'static str,
+    /// The primary.
+    pub(crate) primary: Did,
+    /// Whether writes wait for a standby.
+    pub(crate) ack: &'static str,
+    /// Revision and root of the repository here.
+    pub(crate) rev: Option<String>,
+    /// See `rev`.
+    pub(crate) root: Option<String>,
+    /// At the primary: whether so many backups have confirmed it that it may write.
+    pub(crate) writable: bool,
+    /// At the primary: events of the tenant that no failover is sure to find. What would be lost if this machine died
+    /// now.
+    pub(crate) unsafe_events: Option<u64>,
+    /// At the primary: the standbys, with the newest event that each has.
+    pub(crate) standbys: BTreeMap<Did, u64>,
+    /// At a copy: up to which event of the primary it is complete.
+    pub(crate) complete: Option<u64>,
+    /// At a copy: how long the primary has been silent, in milliseconds.
+    pub(crate) silent_ms: Option<u64>,
+    /// At a copy: why it has stopped.
+    pub(crate) stopped: Option<String>,
+    /// Records of which a second version is kept.
+    pub(crate) kept_versions: usize,
+}
+
+/// Versions that a report counts.
+const VERSIONS_COUNTED: usize = 1000;
+
+impl Replication {
+    /// Ready to be run.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let failover = Failover::new(parts.reader.clone(), parts.writer.clone(), parts.placement.clone());
+        let tails = Tails::new(parts.reader.clone());
+        Self(Arc::new(Shared { parts, failover, tails }))
+    }
+
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.0.parts.placement
+    }
+
+    pub(crate) fn own(&self) -> &Did {
+        self.0.parts.placement.own()
+    }
+
+    /// What this node holds of others' tenants. Blocks.
+    pub(crate) fn holding_blocking(&self, except: Option<&Did>) -> Result<Holding, ReadError> {
+        let mut holding = Holding::default();
+        let mut after = None;
+        loop {
+            let page = replicas::page(&self.0.parts.reader, after.as_ref(), 1000)?;
+            let Some((last, _)) = page.last() else { return Ok(holding) };
+            after = Some(last.clone());
+            for (did, row) in page.iter().filter(|(did, row)| row.role == Role::Standby && Some(did) != except) {
+                tracing::trace!(tenant = %did, bytes = row.bytes, "held");
+                holding.tenants += 1;
+                holding.bytes = holding.bytes.saturating_add(row.bytes);
+            }
+        }
+    }
+
+    /// Asks another node one question.
+    pub(crate) async fn ask(&self, node: &Did, question: &Question) -> Result<Answer, ReplicationError> {
+        self.ask_within(node, question, ANSWER_LIMIT).await
+    }
+
+    /// Asks another node one question that takes it a while.
+    pub(crate) async fn ask_within(
+        &self,
+        node: &Did,
+        question: &Question,
+        limit: Duration,
+    ) -> Result<Answer, ReplicationError> {
+        let asking = async {
+            let mut stream = self.open(node).await?;
+            stream::ask(&mut stream, question).await?;
+            Ok::<_, ReplicationError>(stream::answered(&mut stream, limit).await?)
+        };
+        let answer = tokio::time::timeout(limit, asking).await;
+        match answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+            Answer::Refused(refusal) => Err(ReplicationError::Refused(refusal)),
+            answer => Ok(answer),
+        }
+    }
+
+    async fn open(&self, node: &Did) -> Result<network::Stream, ReplicationError> {
+        let peer = network::peer_id_of(node).map_err(|_| ReplicationError::NoNode(node.clone()))?;
+        Ok(self.0.parts.network.open_stream(peer, PROTOCOL).await?)
+    }
+
+    /// The newest event of a tenant that is durable, once that has been read.
+    pub(crate) async fn newest_event(&self, account: angel_storage::AccountId) -> Result<u64, ReplicationError> {
+        let mut head = self.0.tails.watch(account);
+        while !self.0.tails.is_fed() {
+            // The feed is at most a page behind; other accounts' events wake nobody here.
+            drop(tokio::time::timeout(Duration::from_millis(20), head.changed()).await);
+        }
+        let newest = *head.borrow();
+        Ok(newest)
+    }
+
+    /// How each tenant is that this node hosts in whatever role. Blocks.
+    pub(crate) fn reports_blocking(&self) -> Result<Vec<TenantReport>, ReplicationError> {
+        self.placement().tenants().iter().map(|tenant| self.report_blocking(tenant)).collect()
+    }
+
+    pub(crate) fn report_blocking(&self, tenant: &Tenant) -> Result<TenantReport, ReplicationError> {
+        let parts = &self.0.parts;
+        let row = parts.reader.get(&replicas::REPLICAS, &tenant.did)?;
+        let head = match tenant.account {
+            Some(account) => parts.repos.head_blocking(account)?,
+            None => None,
+        };
+        let newest = tenant.account.and_then(|account| self.0.tails.head(account));
+        let is_primary = tenant.is_primary();
+        let role = match (is_primary, row.as_ref().map(|row| row.role)) {
+            (true, Some(Role::Primary) | None) => "primary",
+            (true, _) => "taking over",
+            (false, Some(Role::GivingWay)) => "giving way",
+            (false, _) => "standby",
+        };
+        Ok(TenantReport {
+            did: tenant.did.clone(),
+            epoch: tenant.placed.epoch,
+            role,
+            primary: tenant.placed.primary.clone(),
+            ack: if tenant.waits_for_standby() { "replicated" } else { "local" },
+            rev: head.as_ref().map(|head| head.commit.rev().to_string()),
+            root: head.as_ref().map(|head| head.commit.data().to_string()),
+            writable: is_primary && tenant.serves() && tenant.lease().holds(self.placement().uptime().now()),
+            unsafe_events: newest.filter(|_| is_primary).map(|(_, count)| count(tenant.safe())),
+            standbys: if is_primary { tenant.copies() } else { BTreeMap::new() },
+            complete: row.as_ref().filter(|_| !is_primary).and_then(|row| row.complete),
+            silent_ms: self.0.failover.silent_for(&tenant.did).map(|silence| silence.as_millis() as u64),
+            stopped: row.and_then(|row| row.stopped),
+            kept_versions: replicas::versions(&parts.reader, &tenant.did, VERSIONS_COUNTED)?.len(),
+        })
+    }
+
+    /// Runs everything until told to stop.
+    pub(crate) async fn run(self, stop: CancellationToken) -> TaskResult {
+        let this = self.clone();
+        blocking::run(move || this.placement().load_blocking()).await?;
+        let tasks = tokio::join!(
+            self.clone().serve(stop.clone()),
+            self.clone().feed_tails(stop.clone()),
+            self.clone().keep_all(stop.clone()),
+            self.clone().follow_all(stop.clone()),
+            self.clone().watch_over(stop.clone()),
+            self.clone().change_roles(stop),
+        );
+        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5)
+    }
+}

@@ -1,0 +1,254 @@
+//! The first copy of a repository, and files: whatever is larger than an event.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use angel_protocol::crypto::VerifyingKey;
+use angel_protocol::data::Cid;
+use angel_protocol::replication::Have;
+use angel_protocol::replication::wire::{AccountOf, Answer, File, Of, Question, Refusal, Sealed};
+use angel_storage::accounts::AccountRow;
+use angel_storage::replicas::{self, ReplicaRow, Role};
+use angel_storage::{AccountId, Batch};
+use axum::body::Bytes;
+use futures::stream;
+
+use super::{Replication, ReplicationError, stream as frames};
+use crate::accounts::{Account, Deactivation, NewAccount};
+use crate::blocking;
+use crate::clock;
+use crate::placement::Tenant;
+use crate::repos::Owner;
+
+/// How long the primary may take for the next piece.
+const PIECE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Files fetched before it is looked whether there is something else to do.
+const FILES_MAX: usize = 64;
+
+impl Replication {
+    /// The account here that holds the copy, made if there is none: it has no handle, address or password, signs with a
+    /// key that nothing names yet, and is switched off.
+    pub(super) async fn copy_account(&self, tenant: &Tenant) -> Result<Account, ReplicationError> {
+        let accounts = self.0.parts.accounts.clone();
+        let did = tenant.did.clone();
+        let account = blocking::run(move || {
+            if let Some(account) = accounts.by_did_blocking(&did)? {
+                return Ok::<_, ReplicationError>(account);
+            }
+            let now = clock::now();
+            accounts.reserve_key_blocking(Some(&did), now)?;
+            let key = accounts.reserved_key_blocking(&did)?.ok_or(crate::accounts::AccountError::NotFound)?;
+            let row = AccountRow {
+                did: did.clone(),
+                handle: None,
+                email: None,
+                email_confirmed_at: None,
+                password: None,
+                signing_key: key.did(),
+                recovery_key: None,
+                created_at: now,
+                tokens_valid_from: now,
+                deactivated: Some(Deactivation { at: now, delete_after: None }),
+                takedown: None,
+                suspended: false,
+                invites_disabled: true,
+                invite_note: None,
+                invite_code: None,
+            };
+            let new = NewAccount { row, signing_key: key };
+            accounts.create_blocking(new, |id, _, batch| {
+                let copy = ReplicaRow {
+                    account: id,
+                    epoch: 0,
+                    cursor: 0,
+                    complete: None,
+                    state: [0; 32],
+                    bytes: 0,
+                    role: Role::Standby,
+                    stopped: None,
+                };
+                replicas::put(batch, &did, &copy)?;
+                accounts.stage_reservation_used(batch, &did)?;
+                Ok::<_, ReplicationError>(())
+            })
+        })
+        .await?;
+        let (this, did) = (self.clone(), tenant.did.clone());
+        blocking::run(move || this.placement().refresh_blocking(&did))
+            .await
+            .map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        Ok(account)
+    }
+
+    /// The key that signs the tenant's commits, as its identity says now.
+    pub(super) async fn signing_key(&self, tenant: &Tenant) -> Result<VerifyingKey, ReplicationError> {
+        let resolved = self.0.parts.resolver.fresh_did(&tenant.did).await;
+        let resolved = resolved.map_err(|error| ReplicationError::Identity(error.to_string()))?;
+        let none = || ReplicationError::Identity("it names no signing key".to_owned());
+        resolved.document.signing_key().ok_or_else(none)
+    }
+
+    /// Copies the whole repository. Answers where it stands then, up to which event of the primary that is, and how many
+    /// bytes came.
+    pub(super) async fn copy_repository(
+        &self,
+        tenant: &Tenant,
+        account: &Account,
+        room: u64,
+    ) -> Result<(Have, u64, u64), ReplicationError> {
+        let key = self.signing_key(tenant).await?;
+        let parts = &self.0.parts;
+        let owner =
+            Owner { id: account.id(), did: tenant.did.clone(), key: parts.accounts.signing_key(account.id()).await? };
+        let mut stream = self.open(&tenant.placed.primary).await?;
+        let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
+        frames::ask(&mut stream, &Question::Repo(of)).await?;
+        let Answer::Begins { sequence, .. } = expect(frames::answered(&mut stream, PIECE_LIMIT).await?)? else {
+            return Err(ReplicationError::Unexpected);
+        };
+        let mut import = parts.repos.import(&owner, vec![key]).await.into_copy();
+        let mut bytes = 0_u64;
+        loop {
+            match expect(frames::answered(&mut stream, PIECE_LIMIT).await?)? {
+                Answer::Piece(piece) => {
+                    bytes = bytes.saturating_add(piece.len() as u64);
+                    if bytes > room {
+                        return Err(ReplicationError::Quota);
+                    }
+                    import = import.take(piece.into_vec()).await?;
+                }
+                Answer::End => break,
+                _ => return Err(ReplicationError::Unexpected),
+            }
+        }
+        import.finish(false).await?;
+        let have = self.have(account.id()).await?.ok_or(ReplicationError::Unexpected)?;
+        tracing::info!(tenant = %tenant.did, rev = %have.rev, bytes, "the repository was copied");
+        Ok((have, sequence, bytes))
+    }
+
+    /// Where the repository of an account stands here.
+    pub(super) async fn have(&self, account: AccountId) -> Result<Option<Have>, ReplicationError> {
+        let repos = self.0.parts.repos.clone();
+        let head = blocking::run(move || repos.head_blocking(account)).await?;
+        Ok(head.map(|head| Have { rev: head.commit.rev(), data: head.commit.data() }))
+    }
+
+    /// Fetches some of the files that records name and that are not here; answers whether some are still missing, and
+    /// how many bytes came.
+    pub(super) async fn fetch_files(
+        &self,
+        tenant: &Tenant,
+        account: AccountId,
+        room: u64,
+    ) -> Result<(bool, u64), ReplicationError> {
+        let missing = self.0.parts.blobs.missing(account, None, FILES_MAX).await?;
+        let mut bytes = 0_u64;
+        for (cid, _) in missing {
+            bytes = bytes.saturating_add(self.fetch_file(tenant, account, cid, room.saturating_sub(bytes)).await?);
+        }
+        let more = !self.0.parts.blobs.missing(account, None, 1).await?.is_empty();
+        Ok((more, bytes))
+    }
+
+    async fn fetch_file(
+        &self,
+        tenant: &Tenant,
+        account: AccountId,
+        cid: Cid,
+        room: u64,
+    ) -> Result<u64, ReplicationError> {
+        let mut from = self.open(&tenant.placed.primary).await?;
+        let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
+        frames::ask(&mut from, &Question::File(File { of, cid, from: 0 })).await?;
+        let begins = expect(frames::answered(&mut from, PIECE_LIMIT).await?)?;
+        let Answer::Begins { bytes: Some(size), media_type, .. } = begins else {
+            return Err(ReplicationError::Unexpected);
+        };
+        if size > room {
+            return Err(ReplicationError::Quota);
+        }
+        let pieces = stream::try_unfold((from, 0_u64), move |(mut from, mut taken)| async move {
+            match frames::answered(&mut from, PIECE_LIMIT).await? {
+                Answer::Piece(piece) => {
+                    taken += piece.len() as u64;
+                    if taken > size {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, "more than was announced"));
+                    }
+                    Ok(Some((Bytes::from(piece.into_vec()), (from, taken))))
+                }
+                Answer::End => Ok(None),
+                _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+            }
+        });
+        self.0.parts.blobs.take_copy(account, media_type, cid, Box::pin(pieces)).await?;
+        Ok(size)
+    }
+
+    /// Fetches what else is kept for the account, and brings along what this node would serve it with. Answers the
+    /// digest of what is stored now.
+    pub(super) async fn fetch_state(&self, tenant: &Tenant, account: &Account) -> Result<[u8; 32], ReplicationError> {
+        let parts = &self.0.parts;
+        let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
+        let question = Question::Account(AccountOf {
+            of,
+            recipient: parts.sealing.recipient(),
+            signing_key: account.row().signing_key.clone(),
+            rotation_key: parts.lifecycle.identities.rotation_key(),
+            endpoint: parts.lifecycle.identities.endpoint().to_owned(),
+        });
+        let Answer::Account(sealed) = self.ask(&tenant.placed.primary, &question).await? else {
+            return Err(ReplicationError::Unexpected);
+        };
+        let (this, did) = (self.clone(), tenant.did.clone());
+        blocking::run(move || this.store_state_blocking(&did, &sealed)).await
+    }
+
+    fn store_state_blocking(
+        &self,
+        tenant: &angel_protocol::ids::Did,
+        sealed: &Sealed,
+    ) -> Result<[u8; 32], ReplicationError> {
+        let parts = &self.0.parts;
+        // What does not open now is found now, not on the day it is needed.
+        parts.sealing.open(&sealed.state)?;
+        let mut batch = Batch::new();
+        let key = |what: replicas::Sealed| (tenant.clone(), what.number());
+        replicas::replace(&replicas::SEALED, &parts.reader, &mut batch, &key(replicas::Sealed::State), &sealed.state)?;
+        if !sealed.shares.is_empty() {
+            parts.sealing.open(&sealed.shares)?;
+            let shares = key(replicas::Sealed::Shares);
+            replicas::replace(&replicas::SEALED, &parts.reader, &mut batch, &shares, &sealed.shares)?;
+        }
+        parts.writer.commit(batch)?;
+        Ok(sealed.digest)
+    }
+
+    /// Changes the row of a copy. Blocks.
+    pub(crate) fn change_row_blocking(
+        &self,
+        tenant: &angel_protocol::ids::Did,
+        change: impl FnOnce(&mut ReplicaRow),
+    ) -> Result<(), ReplicationError> {
+        let parts = &self.0.parts;
+        let Some(mut row) = parts.reader.get(&replicas::REPLICAS, tenant)? else { return Ok(()) };
+        change(&mut row);
+        let mut batch = Batch::new();
+        replicas::put(&mut batch, tenant, &row)?;
+        parts.writer.commit(batch)?;
+        Ok(())
+    }
+}
+
+fn expect(answer: Answer) -> Result<Answer, ReplicationError> {
+    match answer {
+        Answer::Refused(Refusal::NotFound) => Err(ReplicationError::Refused(Refusal::NotFound)),
+        Answer::Refused(refusal) => Err(ReplicationError::Refused(refusal)),
+        answer => Ok(answer),
+    }
+}
+
+/// A tenant's task shares what it works on.
+pub(super) type SharedTenant = Arc<Tenant>;

@@ -1,0 +1,216 @@
+//! Giving a tenant its backups: whom to ask, who consents, what the ledger is asked to decide.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use angel_protocol::ids::Did;
+use angel_protocol::ledger::action::{Backups, ChangeHosts, PlaceTenant, Residency, Strategy};
+use angel_protocol::ledger::{Action, rows, statement};
+use angel_protocol::membership::Status;
+use angel_protocol::placement::{Candidate, Declined, NoPlace, Offer, Wish, choose};
+use angel_protocol::replication::wire::{Answer, Question};
+use angel_storage::Batch;
+use angel_storage::codec::Cbor;
+use angel_storage::ledger::LedgerView;
+use angel_storage::replicas::{self, SettingsRow};
+use serde::Deserialize;
+
+use super::{Replication, ReplicationError};
+use crate::accounts::Account;
+use crate::blocking;
+
+/// How long the ledger may take for each step.
+const DECISION_LIMIT: Duration = Duration::from_secs(15);
+
+/// How often others are chosen in the place of nodes that decline.
+const CHOICES_MAX: usize = 8;
+
+/// What an operator asks for a tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PlaceWish {
+    /// How it is to be spread; as it is, or over several nodes.
+    pub(crate) strategy: Option<Strategy>,
+    /// Where it may lie; as it is, or anywhere.
+    pub(crate) residency: Option<Residency>,
+    /// How many backups.
+    pub(crate) backups: Option<usize>,
+    /// Which nodes, in the place of a choice.
+    #[serde(default)]
+    pub(crate) nodes: Vec<Did>,
+    /// Who speaks where there are two hosts.
+    pub(crate) witness: Option<Did>,
+    /// Whether writes wait for a standby; as it is when absent.
+    pub(crate) waits_for_standby: Option<bool>,
+}
+
+/// Why a tenant was not placed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotPlaced {
+    /// No nodes fit.
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
+    /// A node that was named declines.
+    #[error("{node} declines: {why}")]
+    Declined {
+        /// Which.
+        node: Did,
+        /// Why.
+        why: Declined,
+    },
+    /// A node that was named does not answer.
+    #[error("{node} does not answer: {why}")]
+    Silent {
+        /// Which.
+        node: Did,
+        /// Why.
+        why: String,
+    },
+    /// Another node is primary.
+    #[error("this node is not the tenant's primary; ask {0}")]
+    NotPrimary(Did),
+    /// Everything else.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+}
+
+impl From<crate::placement::SubmitFailed> for NotPlaced {
+    fn from(error: crate::placement::SubmitFailed) -> Self {
+        Self::Replication(error.into())
+    }
+}
+
+impl Replication {
+    /// Places a tenant, or changes its backups. The ledger has decided when this returns.
+    pub(crate) async fn place(&self, account: &Account, wish: PlaceWish) -> Result<(), NotPlaced> {
+        let did = account.did();
+        let present = self.placement().tenant(did);
+        if let Some(tenant) = present.as_ref().filter(|tenant| !tenant.is_primary()) {
+            return Err(NotPlaced::NotPrimary(tenant.placed.primary.clone()));
+        }
+        let placed = present.as_ref().map(|tenant| &tenant.placed);
+        let strategy = wish.strategy.or(placed.map(|it| it.strategy)).unwrap_or(Strategy::MultiNodeReplica);
+        let residency = wish.residency.or(placed.map(|it| it.residency)).unwrap_or(Residency::Global);
+        if let Some(waits_for_standby) = wish.waits_for_standby {
+            self.set_ack(did, waits_for_standby).await?;
+        }
+        let standbys = if wish.nodes.is_empty() {
+            let wanted = Wish { strategy, residency, backups: wish.backups.unwrap_or(0) };
+            self.choose_standbys(account, wanted).await?
+        } else {
+            for node in &wish.nodes {
+                self.offer(node, account, residency).await?;
+            }
+            wish.nodes
+        };
+        let backups = Backups { standbys, vaults: Vec::new(), witness: wish.witness };
+        let submitter = &self.0.parts.submitter;
+        match placed {
+            Some(placed) => {
+                let it = ChangeHosts { tenant: did.clone(), epoch: placed.epoch, backups };
+                submitter.as_node(Action::ChangeHosts(it)).await?;
+            }
+            None => {
+                let network = self.placement().ledger().network();
+                let (domain, message) = statement::hosting(network, did, 1, self.own());
+                let accepted = submitter.key().sign(domain, &message);
+                let it = PlaceTenant { primary: self.own().clone(), backups, strategy, residency, accepted };
+                submitter.as_account(did, Action::PlaceTenant(it), DECISION_LIMIT).await?;
+            }
+        }
+        let (placement, did) = (self.placement().clone(), did.clone());
+        let refreshed = blocking::run(move || placement.refresh_blocking(&did)).await;
+        refreshed.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Whether writes of a tenant wait for a standby.
+    async fn set_ack(&self, tenant: &Did, waits_for_standby: bool) -> Result<(), ReplicationError> {
+        let (this, tenant) = (self.clone(), tenant.clone());
+        blocking::run(move || {
+            let mut batch = Batch::new();
+            batch.put(&replicas::SETTINGS, &tenant, &Cbor(SettingsRow { waits_for_standby }))?;
+            this.0.parts.writer.commit(batch)?;
+            this.placement().refresh_blocking(&tenant).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+        })
+        .await
+    }
+
+    /// The best nodes that consent.
+    async fn choose_standbys(&self, account: &Account, wish: Wish) -> Result<Vec<Did>, NotPlaced> {
+        let candidates = self.candidates().await?;
+        let mut declined = BTreeSet::new();
+        for _ in 0..CHOICES_MAX {
+            let willing: Vec<_> = candidates.iter().filter(|it| !declined.contains(&it.did)).cloned().collect();
+            let chosen = choose(&willing, self.own(), wish)?;
+            let before = declined.len();
+            for node in &chosen {
+                if let Err(error) = self.offer(node, account, wish.residency).await {
+                    tracing::info!(%node, %error, "another node is chosen");
+                    declined.insert(node.clone());
+                }
+            }
+            if declined.len() == before {
+                return Ok(chosen);
+            }
+        }
+        let needed = wish.backups.max(angel_protocol::placement::backups_min(wish.strategy));
+        Err(NoPlace::TooFew { needed, found: 0 }.into())
+    }
+
+    async fn offer(&self, node: &Did, account: &Account, residency: Residency) -> Result<(), NotPlaced> {
+        let (repos, id) = (self.0.parts.repos.clone(), account.id());
+        let head = blocking::run(move || repos.head_blocking(id)).await.map_err(ReplicationError::from)?;
+        // What a record and a node take on average; the copy itself is counted as it comes.
+        let bytes = head.map_or(0, |head| head.totals.records * 1024 + head.totals.nodes * 512);
+        let offer = Offer { tenant: account.did().clone(), bytes, residency };
+        match self.ask(node, &Question::Offer(offer)).await {
+            Ok(Answer::Accepted) => Ok(()),
+            Ok(Answer::Declined(why)) => Err(NotPlaced::Declined { node: node.clone(), why }),
+            Ok(_) => Err(ReplicationError::Unexpected.into()),
+            Err(error) => Err(NotPlaced::Silent { node: node.clone(), why: error.to_string() }),
+        }
+    }
+
+    /// The nodes of the network as this one sees them, this one among them.
+    async fn candidates(&self) -> Result<Vec<Candidate>, ReplicationError> {
+        let seen = self.0.parts.membership.nodes().await;
+        let seen = seen.map_err(|stopped| ReplicationError::NotBelieved(stopped.to_string()))?.nodes;
+        let (this, own) = (self.clone(), self.own().clone());
+        blocking::run(move || {
+            let registered = |did: &Did| {
+                let row = rows::node(&LedgerView(&this.0.parts.reader), did);
+                row.map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+            };
+            let mut candidates = Vec::new();
+            if let Some(row) = registered(&own)? {
+                candidates.push(Candidate {
+                    did: own,
+                    region: row.region,
+                    operator: row.operator,
+                    hosts: row.hosts && !row.retired,
+                    online: true,
+                    load_score: 0,
+                    tenants: (1, 0),
+                    latency_ms: Some(0),
+                });
+            }
+            for node in seen {
+                let view = node.view;
+                let Some(row) = registered(&view.did)? else { continue };
+                candidates.push(Candidate {
+                    did: view.did,
+                    region: row.region,
+                    operator: row.operator,
+                    hosts: row.hosts && !row.retired,
+                    online: view.status == Status::Online,
+                    load_score: view.measured.load_score,
+                    tenants: (view.resources.max_tenants, view.resources.current_tenants),
+                    latency_ms: view.measured.latency_ms,
+                });
+            }
+            Ok(candidates)
+        })
+        .await
+    }
+}

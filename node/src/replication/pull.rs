@@ -1,0 +1,326 @@
+//! Following one tenant: the driver of [`Standby`], as long as this node is a standby of it in this epoch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use angel_protocol::backoff::{Backoff, Policy};
+use angel_protocol::firehose::{Frame, Message};
+use angel_protocol::ids::Did;
+use angel_protocol::replication::wire::{Answer, Of, Pull, Question, Told};
+use angel_protocol::replication::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
+use angel_protocol::repo::{verify_commit, verify_sync};
+use angel_storage::replicas::{self, ReplicaRow, Role};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::copy::SharedTenant;
+use super::stream::{self, SILENCE_LIMIT};
+use super::{LOOK_EVERY, Replication, ReplicationError};
+use crate::accounts::Account;
+use crate::blocking;
+use crate::clock;
+use crate::repos::{Landing, NotFollowed};
+use crate::tasks::TaskResult;
+
+/// How long the primary may wait for something to tell before it answers that there is nothing.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How long to wait after a failure.
+const PAUSE: Policy =
+    Policy { base: Duration::from_millis(500), ceiling: Duration::from_secs(15), reset_after: Duration::from_secs(10) };
+
+impl Replication {
+    /// Follows every tenant that this node is a standby of, until told to stop.
+    pub(super) async fn follow_all(self, stop: CancellationToken) -> TaskResult {
+        let mut running = JoinSet::new();
+        let mut followed: BTreeMap<Did, (u64, CancellationToken)> = BTreeMap::new();
+        let mut changed = self.placement().watch();
+        loop {
+            let wanted = self.standbys_of();
+            followed.retain(|did, (epoch, stop)| {
+                let goes_on = wanted.get(did).is_some_and(|tenant| tenant.placed.epoch == *epoch);
+                if !goes_on {
+                    stop.cancel();
+                }
+                goes_on
+            });
+            for (did, tenant) in wanted {
+                if followed.contains_key(&did) {
+                    continue;
+                }
+                let (this, stop) = (self.clone(), stop.child_token());
+                followed.insert(did.clone(), (tenant.placed.epoch, stop.clone()));
+                running.spawn(async move {
+                    Box::pin(stop.run_until_cancelled(this.follow(tenant))).await;
+                    did
+                });
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = changed.changed() => changed.map_err(|_| "the placements ended")?,
+                Some(ended) = running.join_next() => drop(ended?),
+            }
+        }
+        running.shutdown().await;
+        Ok(())
+    }
+
+    /// The tenants to follow: not those of which this node has still to tell what it wrote.
+    fn standbys_of(&self) -> BTreeMap<Did, SharedTenant> {
+        let own = self.own();
+        let mut wanted = BTreeMap::new();
+        for tenant in self.placement().tenants() {
+            let row = self.0.parts.reader.get(&replicas::REPLICAS, &tenant.did).ok().flatten();
+            let ready = match row {
+                Some(row) => row.role == Role::Standby,
+                None => tenant.account.is_none(),
+            };
+            if ready && tenant.placed.standbys.contains(own) {
+                wanted.insert(tenant.did.clone(), tenant);
+            }
+        }
+        wanted
+    }
+
+    /// Follows one tenant for as long as nobody stops it.
+    async fn follow(&self, tenant: SharedTenant) {
+        let mut backoff = Backoff::new(PAUSE);
+        loop {
+            let mut follower = match Follower::begin(self, &tenant).await {
+                Ok(follower) => follower,
+                Err(error) => {
+                    tracing::warn!(tenant = %tenant.did, %error, "cannot hold a copy");
+                    tokio::time::sleep(backoff.failed(clock::now(), rand::random())).await;
+                    continue;
+                }
+            };
+            let Err(error) = follower.run(&mut backoff).await else {
+                // It has stopped for good in this epoch; the operator was told.
+                return std::future::pending().await;
+            };
+            tracing::debug!(tenant = %tenant.did, %error, "following was interrupted");
+            tokio::time::sleep(backoff.failed(clock::now(), rand::random())).await;
+        }
+    }
+}
+
+struct Follower<'a> {
+    replication: &'a Replication,
+    tenant: SharedTenant,
+    account: Account,
+    machine: Standby,
+    page: BTreeMap<u64, Message>,
+    landing: Vec<Landing>,
+    row: ReplicaRow,
+}
+
+impl<'a> Follower<'a> {
+    async fn begin(replication: &'a Replication, tenant: &SharedTenant) -> Result<Self, ReplicationError> {
+        let account = replication.copy_account(tenant).await?;
+        let (reader, did) = (replication.0.parts.reader.clone(), tenant.did.clone());
+        let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
+        let mut row = row.ok_or(ReplicationError::Unexpected)?;
+        let mut have = replication.have(account.id()).await?;
+        if row.epoch != tenant.placed.epoch {
+            // Another primary, another log: the copy is made anew, and until then it is not whole.
+            (row.epoch, row.cursor, row.complete) = (tenant.placed.epoch, 0, None);
+            (row.state, row.stopped) = ([0; 32], None);
+            have = None;
+        } else if let Some(complete) = row.complete {
+            replication.0.failover.advanced(&tenant.did, row.epoch, complete);
+        } else {
+            // It was interrupted before it was whole.
+            have = None;
+        }
+        let state = (row.state != [0; 32]).then_some(row.state);
+        let machine = Standby::new(have, row.cursor, state);
+        let (page, landing) = (BTreeMap::new(), Vec::new());
+        Ok(Self { replication, tenant: Arc::clone(tenant), account, machine, page, landing, row })
+    }
+
+    /// Ends well when the machine has stopped.
+    async fn run(&mut self, backoff: &mut Backoff) -> Result<(), ReplicationError> {
+        let first = self.machine.begin();
+        self.perform(first).await?;
+        let mut io = self.replication.open(&self.tenant.placed.primary).await?;
+        while !matches!(self.machine.phase(), Phase::Stopped(_)) {
+            if !self.replication.0.failover.may_follow(&self.tenant.did, self.tenant.placed.epoch) {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            let input = self.pull(&mut io).await?;
+            backoff.succeeded(clock::now());
+            let mut effects = Vec::new();
+            self.machine.handle(input, &mut effects);
+            self.perform(effects).await?;
+        }
+        Ok(())
+    }
+
+    async fn pull(&mut self, io: &mut crate::network::Stream) -> Result<Input, ReplicationError> {
+        let of = Of { tenant: self.tenant.did.clone(), epoch: self.tenant.placed.epoch };
+        let complete = self.row.complete.unwrap_or(0);
+        let wait_ms = u32::try_from(WAIT.as_millis()).unwrap_or(u32::MAX);
+        let pull = Pull { of, since: self.machine.cursor(), complete, wait_ms };
+        stream::ask(io, &Question::Pull(pull)).await?;
+        match stream::answered(io, SILENCE_LIMIT).await? {
+            Answer::Page { events, next, head, rev, data, account } => {
+                self.page.clear();
+                let events = events.into_iter().map(|told| self.read(told)).collect::<Result<_, _>>();
+                let Ok(events) = events else { return Ok(Input::Refused) };
+                Ok(Input::Page(Page { events, next, head, repo: Have { rev, data }, account }))
+            }
+            Answer::Trimmed => Ok(Input::Trimmed),
+            Answer::Refused(refusal) => Err(ReplicationError::Refused(refusal)),
+            _ => Err(ReplicationError::Unexpected),
+        }
+    }
+
+    /// Reads an event and keeps it for when it is to be applied.
+    fn read(&mut self, told: Told) -> Result<(u64, Event), ReplicationError> {
+        let refused = |why: String| ReplicationError::NotBelieved(why);
+        let frame = Frame::decode(&told.frame).map_err(|error| refused(error.to_string()))?;
+        let Frame::Message { sequence, message, .. } = frame else { return Err(refused("no message".to_owned())) };
+        if sequence != told.sequence {
+            return Err(refused("an event under another number".to_owned()));
+        }
+        let event = match &message {
+            Message::Commit(body) if body.repo == self.tenant.did => Event::Commit { rev: body.rev, since: body.since },
+            Message::Sync { did, rev, .. } if *did == self.tenant.did => Event::Sync { rev: *rev },
+            Message::Identity { did, .. } | Message::Account { did, .. } if *did == self.tenant.did => Event::Account,
+            _ => return Err(refused("an event of another account".to_owned())),
+        };
+        self.page.insert(sequence, message);
+        Ok((sequence, event))
+    }
+
+    /// Performs effects, and those that follow from them.
+    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), ReplicationError> {
+        let mut waiting: VecDeque<_> = effects.into();
+        while let Some(effect) = waiting.pop_front() {
+            let input = match self.perform_one(effect).await {
+                Ok(input) => input,
+                Err(ReplicationError::NotBelieved(why)) => {
+                    tracing::error!(tenant = %self.tenant.did, why, "what the primary sent does not verify");
+                    Some(Input::Refused)
+                }
+                Err(ReplicationError::Quota) => Some(Input::Declined),
+                Err(error) => return Err(error),
+            };
+            let Some(input) = input else { continue };
+            let mut effects = Vec::new();
+            self.machine.handle(input, &mut effects);
+            waiting.extend(effects);
+        }
+        Ok(())
+    }
+
+    async fn perform_one(&mut self, effect: Effect) -> Result<Option<Input>, ReplicationError> {
+        let (replication, tenant, account) = (self.replication, Arc::clone(&self.tenant), self.account.id());
+        Ok(match effect {
+            Effect::Copy => Some(self.copy().await?),
+            Effect::Apply(sequence) => Some(self.apply(sequence).await?),
+            Effect::Adopt(sequence) => Some(self.adopt(sequence).await?),
+            Effect::FetchAccount => {
+                let digest = replication.fetch_state(&tenant, &self.account).await?;
+                self.row.state = digest;
+                Some(Input::Stored(digest))
+            }
+            Effect::FetchFiles => {
+                self.land().await?;
+                let (missing, bytes) = replication.fetch_files(&tenant, account, self.room().await?).await?;
+                self.row.bytes = self.row.bytes.saturating_add(bytes);
+                Some(Input::Missing(missing))
+            }
+            Effect::Complete(cursor) => {
+                self.land().await?;
+                (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
+                self.store().await?;
+                replication.0.failover.advanced(&tenant.did, tenant.placed.epoch, cursor);
+                None
+            }
+            Effect::Report(why) => {
+                let words = match why {
+                    Stopped::Fork { here, there } => {
+                        format!(
+                            "a fork: here is revision {}, the primary tells of {there}; nothing is merged",
+                            here.rev
+                        )
+                    }
+                    Stopped::Refused => "what the primary sent does not verify".to_owned(),
+                    Stopped::Declined => "the copy takes more room than replicas.quota".to_owned(),
+                };
+                tracing::error!(tenant = %tenant.did, primary = %tenant.placed.primary, why = words, "stopped following");
+                self.row.stopped = Some(words);
+                self.store().await?;
+                None
+            }
+        })
+    }
+
+    /// Bytes that this copy may still grow by.
+    async fn room(&self) -> Result<u64, ReplicationError> {
+        let (replication, did) = (self.replication.clone(), self.tenant.did.clone());
+        let holding = blocking::run(move || replication.holding_blocking(Some(&did))).await?;
+        Ok(self.replication.0.parts.consent.room(holding).saturating_sub(self.row.bytes))
+    }
+
+    async fn copy(&mut self) -> Result<Input, ReplicationError> {
+        self.land().await?;
+        self.row.bytes = 0;
+        let room = self.room().await?;
+        let (have, sequence, bytes) = self.replication.copy_repository(&self.tenant, &self.account, room).await?;
+        self.row.bytes = bytes;
+        Ok(Input::Copied { have, sequence })
+    }
+
+    async fn apply(&mut self, sequence: u64) -> Result<Input, ReplicationError> {
+        let Some(Message::Commit(body)) = self.page.remove(&sequence) else { return Err(ReplicationError::Unexpected) };
+        let key = self.replication.signing_key(&self.tenant).await?;
+        let verified = blocking::run(move || verify_commit(body.message(), key));
+        let verified = verified.await.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        if verified.commit().is_from_the_future(clock::now()) {
+            return Err(ReplicationError::NotBelieved("a revision in the future".to_owned()));
+        }
+        let have = Have { rev: verified.commit().rev(), data: verified.commit().data() };
+        let landing = self.replication.0.parts.repos.follow(self.account.id(), verified).await;
+        self.landing.push(landing.map_err(|error: NotFollowed| ReplicationError::from(error))?);
+        Ok(Input::Applied { sequence, have })
+    }
+
+    async fn adopt(&mut self, sequence: u64) -> Result<Input, ReplicationError> {
+        let Some(Message::Sync { did, rev, car }) = self.page.remove(&sequence) else {
+            return Err(ReplicationError::Unexpected);
+        };
+        let key = self.replication.signing_key(&self.tenant).await?;
+        let commit = blocking::run(move || verify_sync(&did, rev, &car, key)).await;
+        let commit = commit.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        self.land().await?;
+        let have = Have { rev: commit.rev(), data: commit.data() };
+        if self.replication.0.parts.repos.adopt(self.account.id(), commit).await? {
+            return Ok(Input::Applied { sequence, have });
+        }
+        self.copy().await
+    }
+
+    /// Waits until what was applied is durable.
+    async fn land(&mut self) -> Result<(), ReplicationError> {
+        for landing in self.landing.drain(..) {
+            landing.durable().await?;
+        }
+        Ok(())
+    }
+
+    async fn store(&self) -> Result<(), ReplicationError> {
+        let (replication, did, row) = (self.replication.clone(), self.tenant.did.clone(), self.row.clone());
+        blocking::run(move || {
+            replication.change_row_blocking(&did, |stored| {
+                // Whoever changes the role may have come in between.
+                let role = stored.role;
+                *stored = ReplicaRow { role, ..row };
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,301 @@
+//! Answers to the other hosting nodes. Who asks is known from the stream; whether it may ask that, from the ledger.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use angel_protocol::ids::Did;
+use angel_protocol::replication::wire::{
+    AccountOf, Answer, File, InFavour, Keep, Kept, Of, PROTOCOL, Pull, Question, Refusal, Told, encode_shares,
+};
+use angel_protocol::time::Timestamp;
+use angel_storage::{AccountId, firehose};
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::copy::SharedTenant;
+use super::state::SealingError;
+use super::{Replication, ReplicationError, state, stream};
+use crate::blocking;
+use crate::network::{self, Stream};
+use crate::placement::Tenant;
+use crate::tasks::TaskResult;
+
+/// Streams of all other nodes at once; more are dropped, and tried again by whoever opened them.
+const STREAMS_MAX: usize = 512;
+
+/// Longest wait that a puller may ask for.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a repository or file in one frame.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// What a stream knows from one question to the next.
+#[derive(Default)]
+struct Session {
+    /// The newest stamp that was sent: confirming a later one is confirming nothing.
+    stamp: u64,
+}
+
+impl Replication {
+    /// Answers until told to stop.
+    pub(super) async fn serve(self, stop: CancellationToken) -> TaskResult {
+        let mut incoming = self.0.parts.network.accept_streams(PROTOCOL)?;
+        let room = Arc::new(Semaphore::new(STREAMS_MAX));
+        let streams = TaskTracker::new();
+        loop {
+            let (peer, io) = tokio::select! {
+                () = stop.cancelled() => break,
+                next = incoming.next() => match next {
+                    Some(next) => next,
+                    None if stop.is_cancelled() => break,
+                    None => return Err("the network ended".into()),
+                },
+            };
+            let (Ok(place), Some(asker)) = (Arc::clone(&room).try_acquire_owned(), network::did_of(&peer)) else {
+                continue;
+            };
+            let (this, stop) = (self.clone(), stop.clone());
+            streams.spawn(async move {
+                let served = Box::pin(stop.run_until_cancelled(this.serve_stream(&asker, io))).await;
+                if let Some(Err(error)) = served {
+                    tracing::debug!(peer = %asker, %error, "a stream of a hosting node ended");
+                }
+                drop(place);
+            });
+        }
+        streams.close();
+        streams.wait().await;
+        Ok(())
+    }
+
+    async fn serve_stream(&self, asker: &Did, mut io: Stream) -> io::Result<()> {
+        let mut session = Session::default();
+        while let Some(question) = stream::question(&mut io).await? {
+            match self.answer(asker, &mut session, &mut io, question).await {
+                Ok(Some(answer)) => stream::answer(&mut io, &answer).await?,
+                Ok(None) => {}
+                Err(ReplicationError::Refused(refusal)) => stream::answer(&mut io, &Answer::Refused(refusal)).await?,
+                Err(ReplicationError::Io(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(peer = %asker, %error, "cannot answer a hosting node");
+                    stream::answer(&mut io, &Answer::Refused(Refusal::Not("it failed here".to_owned()))).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        asker: &Did,
+        session: &mut Session,
+        io: &mut Stream,
+        question: Question,
+    ) -> Result<Option<Answer>, ReplicationError> {
+        Ok(Some(match question {
+            Question::Offer(offer) => {
+                let this = self.clone();
+                let holding = blocking::run(move || this.holding_blocking(None)).await?;
+                match self.0.parts.consent.to(asker, &offer, holding) {
+                    Ok(()) => Answer::Accepted,
+                    Err(declined) => Answer::Declined(declined),
+                }
+            }
+            Question::Keep(keep) => self.kept(asker, session, keep),
+            Question::Pull(pull) => self.pulled(asker, pull).await?,
+            Question::Repo(of) => {
+                self.send_repository(asker, &of, io).await?;
+                return Ok(None);
+            }
+            Question::File(file) => {
+                self.send_file(asker, &file, io).await?;
+                return Ok(None);
+            }
+            Question::Account(of) => self.account(asker, &of).await?,
+            Question::Silent(asked) => {
+                self.host(asker, &asked.tenant)?;
+                self.0.failover.poll(&asked.tenant, asked.epoch)
+            }
+            Question::Observe(asked) => {
+                self.host(asker, &asked.tenant)?;
+                self.observed(&asked).await?
+            }
+            Question::Share(asked) => self.share(asker, asked).await?,
+            Question::Replay(replay) => {
+                let tenant = self.host(asker, &replay.of.tenant)?;
+                if !tenant.is_primary() || tenant.placed.epoch != replay.of.epoch || !tenant.serves() {
+                    return Err(ReplicationError::Refused(Refusal::NotPrimary));
+                }
+                self.take_replay(asker, &tenant, replay).await?
+            }
+            Question::HandOver(asked) => {
+                let (tenant, _) = self.primary_for(asker, &asked.of)?;
+                self.hand_over(&tenant, asker, asked.accepted).await?
+            }
+        }))
+    }
+
+    /// The tenant, if the asker hosts it or witnesses for it.
+    fn host(&self, asker: &Did, tenant: &Did) -> Result<SharedTenant, ReplicationError> {
+        let unknown = || ReplicationError::Refused(Refusal::UnknownTenant);
+        let tenant = self.placement().tenant(tenant).ok_or_else(unknown)?;
+        let hosts = tenant.placed.hosts().any(|host| host == asker) || tenant.placed.witness.as_ref() == Some(asker);
+        if hosts { Ok(tenant) } else { Err(ReplicationError::Refused(Refusal::NotAHost)) }
+    }
+
+    /// The tenant and its account, if this node is primary in that epoch and the asker a standby.
+    fn primary_for(&self, asker: &Did, of: &Of) -> Result<(SharedTenant, AccountId), ReplicationError> {
+        let tenant = self.host(asker, &of.tenant)?;
+        let refused = || ReplicationError::Refused(Refusal::NotPrimary);
+        if !tenant.is_primary() || tenant.placed.epoch != of.epoch || !tenant.serves() {
+            return Err(refused());
+        }
+        if !tenant.placed.standbys.contains(asker) {
+            return Err(ReplicationError::Refused(Refusal::NotAHost));
+        }
+        let account = tenant.account.ok_or_else(refused)?;
+        Ok((tenant, account))
+    }
+
+    fn kept(&self, asker: &Did, session: &mut Session, keep: Keep) -> Answer {
+        let confirmed = keep.confirms.filter(|stamp| *stamp <= session.stamp).map(Timestamp::from_millis);
+        for kept in keep.tenants {
+            let Ok(tenant) = self.host(asker, &kept.tenant) else { continue };
+            let hosts = tenant.hosts();
+            if !tenant.is_primary() || tenant.placed.epoch != kept.epoch || !hosts.is_backup(asker) {
+                continue;
+            }
+            if let Some(sent) = confirmed {
+                tenant.lease().confirm(asker, sent);
+            }
+            tenant.copied(asker, kept.sequence);
+        }
+        let mine = self.placement().tenants().into_iter().filter(|tenant| {
+            // One that is still taking over is there, too: it must not be replaced for it.
+            let hosts = tenant.hosts();
+            tenant.is_primary() && (hosts.is_backup(asker) || hosts.witness.as_ref() == Some(asker))
+        });
+        let tenants = mine.map(|tenant| {
+            let newest = tenant.account.and_then(|account| self.0.tails.head(account)).map_or(0, |(head, _)| head);
+            Kept { tenant: tenant.did.clone(), epoch: tenant.placed.epoch, sequence: newest }
+        });
+        let tenants = tenants.collect();
+        session.stamp = self.placement().uptime().now().as_millis();
+        Answer::Kept { stamp: session.stamp, tenants }
+    }
+
+    async fn pulled(&self, asker: &Did, pull: Pull) -> Result<Answer, ReplicationError> {
+        let (tenant, account) = self.primary_for(asker, &pull.of)?;
+        tenant.copied(asker, pull.complete);
+        let mut head = self.0.tails.watch(account);
+        let wait = Duration::from_millis(pull.wait_ms.into()).min(WAIT_MAX);
+        // Whoever waits is woken by the next event, and answered with nothing when none comes.
+        let more = async { drop(head.wait_for(|head| *head > pull.since).await) };
+        drop(tokio::time::timeout(wait, more).await);
+        let this = self.clone();
+        let (since, told_of, asker) = (pull.since, Arc::clone(&tenant), asker.clone());
+        let read = blocking::run(move || {
+            let head = this.0.parts.repos.head_blocking(account)?;
+            let found = this.0.tails.since_blocking(account, since)?;
+            let digest = this.0.tails.digest(account, || Ok(this.state_blocking(&told_of, account)?.1));
+            let digest = digest.map_err(|error: ReplicationError| error)?;
+            let digest = with_shares(digest, &this.encoded_shares_blocking(&told_of, &asker)?);
+            Ok::<_, ReplicationError>((head, found, digest))
+        });
+        let (head, found, digest) = read.await?;
+        let head = head.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
+        let Some(found) = found else { return Ok(Answer::Trimmed) };
+        let told = |(sequence, stored): (u64, Arc<[u8]>)| {
+            firehose::frame_of(&stored, sequence).map(|frame| Told { sequence, frame })
+        };
+        Ok(Answer::Page {
+            events: found.events.into_iter().filter_map(told).collect(),
+            next: found.next,
+            head: found.head,
+            rev: head.commit.rev(),
+            data: head.commit.data(),
+            account: digest,
+        })
+    }
+
+    async fn send_repository(&self, asker: &Did, of: &Of, io: &mut Stream) -> Result<(), ReplicationError> {
+        let (_, account) = self.primary_for(asker, of)?;
+        // What is durable now is in the export, which waits for what is on its way.
+        let sequence = self.0.parts.reader.durable_sequence();
+        let mut export = self.0.parts.repos.export(account, None).await?;
+        stream::answer(io, &Answer::Begins { bytes: None, sequence, media_type: None }).await?;
+        while let Some((piece, next)) = export.next().await? {
+            export = next;
+            for piece in piece.chunks(PIECE_BYTES) {
+                stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
+            }
+        }
+        Ok(stream::answer(io, &Answer::End).await?)
+    }
+
+    async fn send_file(&self, asker: &Did, file: &File, io: &mut Stream) -> Result<(), ReplicationError> {
+        let (_, account) = self.primary_for(asker, &file.of)?;
+        let blob = self.0.parts.blobs.get(account, file.cid).await?;
+        let blob = blob.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
+        let media_type = Some(blob.mime_type.clone());
+        stream::answer(io, &Answer::Begins { bytes: Some(blob.size), sequence: 0, media_type }).await?;
+        let mut body = blob.into_body().into_data_stream();
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(io::Error::other)?;
+            for piece in piece.chunks(PIECE_BYTES) {
+                stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
+            }
+        }
+        Ok(stream::answer(io, &Answer::End).await?)
+    }
+
+    async fn account(&self, asker: &Did, of: &AccountOf) -> Result<Answer, ReplicationError> {
+        let (tenant, account) = self.primary_for(asker, &of.of)?;
+        self.prepare_operation(&tenant, asker, of).await?;
+        let (this, asker, recipient) = (self.clone(), asker.clone(), of.recipient.clone());
+        blocking::run(move || {
+            let mut sealed = this.sealed_state_blocking(&tenant, account, &recipient)?;
+            let shares = this.encoded_shares_blocking(&tenant, &asker)?;
+            sealed.digest = with_shares(sealed.digest, &shares);
+            sealed.shares = state::seal(&recipient, &shares)?;
+            Ok(Answer::Account(sealed))
+        })
+        .await
+    }
+
+    fn encoded_shares_blocking(&self, tenant: &Tenant, holder: &Did) -> Result<Zeroizing<Vec<u8>>, ReplicationError> {
+        let shares = self.shares_of_blocking(tenant, holder)?;
+        Ok(Zeroizing::new(encode_shares(&shares).map_err(SealingError::from)?))
+    }
+
+    async fn observed(&self, asked: &InFavour) -> Result<Answer, ReplicationError> {
+        let observation = self.0.failover.observe(&asked.tenant, asked.epoch, self.0.parts.submitter.key()).await?;
+        let no = || ReplicationError::Refused(Refusal::Not("the primary is not silent here".to_owned()));
+        observation.map(Answer::Observed).ok_or_else(no)
+    }
+
+    async fn share(&self, asker: &Did, asked: InFavour) -> Result<Answer, ReplicationError> {
+        let tenant = self.host(asker, &asked.tenant)?;
+        // The ledger's decision alone releases it.
+        if tenant.placed.primary != *asker || tenant.placed.epoch != asked.epoch {
+            return Err(ReplicationError::Refused(Refusal::NotPrimary));
+        }
+        let (this, standby) = (self.clone(), asker.clone());
+        let share = blocking::run(move || this.held_share_blocking(&asked.tenant, &standby)).await?;
+        share.map(Answer::Share).ok_or(ReplicationError::Refused(Refusal::NotFound))
+    }
+}
+
+/// The digest by which a standby notices that it has to ask again: the state's, and that of its own shares, which change
+/// when another standby brings its keys.
+fn with_shares(state: [u8; 32], shares: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(state);
+    hash.update(shares);
+    hash.finalize().into()
+}

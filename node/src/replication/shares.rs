@@ -1,0 +1,202 @@
+//! The operation by which an identity would move to a standby: signed ahead of time by the primary, split among the
+//! backups, and put together only after the ledger has made that standby primary (architecture, "Identities and keys").
+//!
+//! A backup holds no rotation key of the account. Fewer shares than are needed say nothing of the operation; and the
+//! operation names what it follows on, so once the identity has another head it is worth nothing.
+
+use std::collections::BTreeMap;
+
+use angel_protocol::data::Cid;
+use angel_protocol::did_document::{ATPROTO_KEY, ATPROTO_PDS, ATPROTO_PDS_TYPE};
+use angel_protocol::failover::quorum::shares_needed;
+use angel_protocol::ids::Did;
+use angel_protocol::plc::{PlcOperation, PlcService};
+use angel_protocol::replication::wire::{AccountOf, Answer, InFavour, Question, Share, decode_shares};
+use angel_storage::Batch;
+use angel_storage::codec::{self, Cbor};
+use angel_storage::replicas::{self, OperationRow};
+use blahaj::Sharks;
+
+use super::state::SealingError;
+use super::{Replication, ReplicationError};
+use crate::blocking;
+use crate::placement::Tenant;
+
+impl Replication {
+    /// Signs and splits the operation that moves the tenant to `standby`, unless the one that is there still fits.
+    pub(super) async fn prepare_operation(
+        &self,
+        tenant: &Tenant,
+        standby: &Did,
+        wants: &AccountOf,
+    ) -> Result<(), ReplicationError> {
+        if tenant.did.method() != "plc" {
+            return Ok(());
+        }
+        let identities = &self.0.parts.lifecycle.identities;
+        let failed = |error: crate::directory::DirectoryError| ReplicationError::Identity(error.to_string());
+        let head = identities.directory().log(&tenant.did).await.map_err(failed)?.head().cid.to_string();
+        let holders: Vec<Did> = tenant.hosts().backups().cloned().collect();
+        let key = (tenant.did.clone(), standby.clone());
+        let reader = self.0.parts.reader.clone();
+        let stored = key.clone();
+        let present = blocking::run(move || replicas::OPERATIONS.get(&reader, &stored)).await?;
+        let present: Option<OperationRow> = present.and_then(|bytes| decoded(&bytes));
+        let fits = |row: &OperationRow| {
+            row.prev == head
+                && row.signing_key == wants.signing_key
+                && row.rotation_key == wants.rotation_key
+                && row.endpoint == wants.endpoint
+                && row.shares.iter().map(|(holder, _)| holder).eq(&holders)
+        };
+        if present.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        let operation = self.sign_move(&tenant.did, &wants.signing_key, &wants.rotation_key, &wants.endpoint);
+        let operation = operation.await?;
+        let needed = u8::try_from(shares_needed(holders.len())).unwrap_or(u8::MAX);
+        let bytes = operation.to_bytes();
+        let dealt = Sharks(needed).dealer(&bytes).take(holders.len());
+        let shares = holders.into_iter().zip(dealt.map(|share| serde_bytes::ByteBuf::from(Vec::from(&share))));
+        let row = OperationRow {
+            signing_key: wants.signing_key.clone(),
+            rotation_key: wants.rotation_key.clone(),
+            endpoint: wants.endpoint.clone(),
+            prev: operation.statement().prev().map(|prev| prev.to_string()).unwrap_or_default(),
+            needed,
+            shares: shares.collect(),
+        };
+        let this = self.clone();
+        blocking::run(move || {
+            let parts = &this.0.parts;
+            let bytes = encoded(&row)?;
+            let mut batch = Batch::new();
+            replicas::replace(&replicas::OPERATIONS, &parts.reader, &mut batch, &key, &bytes)?;
+            parts.writer.commit(batch)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Signs the operation that moves an identity to a standby.
+    async fn sign_move(
+        &self,
+        did: &Did,
+        signing_key: &Did,
+        rotation_key: &Did,
+        endpoint: &str,
+    ) -> Result<PlcOperation, ReplicationError> {
+        let identities = &self.0.parts.lifecycle.identities;
+        let own = identities.rotation_key();
+        let operation = identities.sign(did, |data| {
+            for key in data.rotation_keys.iter_mut().filter(|key| **key == own) {
+                key.clone_from(rotation_key);
+            }
+            data.verification_methods.insert(ATPROTO_KEY.to_owned(), signing_key.clone());
+            let service = PlcService { kind: ATPROTO_PDS_TYPE.to_owned(), endpoint: endpoint.to_owned() };
+            data.services.insert(ATPROTO_PDS.to_owned(), service);
+        });
+        operation.await.map_err(|error| ReplicationError::Identity(error.to_string()))
+    }
+
+    /// Moves the identity to the node that the ledger has made primary, if it still leads here: this node was primary and
+    /// lives, so nobody has to put shares together.
+    pub(crate) async fn release_identity(&self, tenant: &Tenant, to: &Did) -> Result<(), ReplicationError> {
+        if tenant.did.method() != "plc" {
+            return Ok(());
+        }
+        let account = self.0.parts.accounts.by_did(&tenant.did).await?;
+        let Some(account) = account else { return Ok(()) };
+        if self.0.parts.lifecycle.check_identity(&account).await.is_err() {
+            return Ok(());
+        }
+        let (reader, key) = (self.0.parts.reader.clone(), (tenant.did.clone(), to.clone()));
+        let known = blocking::run(move || replicas::OPERATIONS.get(&reader, &key)).await?;
+        let Some(known) = known.and_then(|bytes| decoded(&bytes)) else { return Ok(()) };
+        let operation = self.sign_move(&tenant.did, &known.signing_key, &known.rotation_key, &known.endpoint).await?;
+        let submitted = self.0.parts.lifecycle.identities.directory().submit(&tenant.did, operation).await;
+        submitted.map_err(|error| ReplicationError::Identity(error.to_string()))
+    }
+
+    /// The shares of `holder`: one for each standby whose operation is prepared. Blocks.
+    pub(super) fn shares_of_blocking(&self, tenant: &Tenant, holder: &Did) -> Result<Vec<Share>, ReplicationError> {
+        let mut found = Vec::new();
+        for standby in &tenant.placed.standbys {
+            let key = (tenant.did.clone(), standby.clone());
+            let Some(bytes) = replicas::OPERATIONS.get(&self.0.parts.reader, &key)? else { continue };
+            let Some(row) = decoded(&bytes) else { continue };
+            let share = row.shares.iter().find(|(it, _)| it == holder).map(|(_, share)| share.to_vec());
+            if let (Some(share), Ok(prev)) = (share, row.prev.parse::<Cid>()) {
+                found.push(Share { standby: standby.clone(), prev, needed: row.needed, share });
+            }
+        }
+        Ok(found)
+    }
+
+    /// This node's own share of the operation in favour of `standby`. Blocks.
+    pub(super) fn held_share_blocking(&self, tenant: &Did, standby: &Did) -> Result<Option<Share>, ReplicationError> {
+        let key = (tenant.clone(), replicas::Sealed::Shares.number());
+        let Some(sealed) = replicas::SEALED.get(&self.0.parts.reader, &key)? else { return Ok(None) };
+        let opened = self.0.parts.sealing.open(&sealed)?;
+        let shares = decode_shares(&opened).map_err(SealingError::from)?;
+        Ok(shares.into_iter().find(|share| share.standby == *standby))
+    }
+
+    /// Puts the operation together that moves the identity here, with the shares of the other hosts.
+    pub(crate) async fn collect_operation(&self, tenant: &Tenant) -> Result<PlcOperation, ReplicationError> {
+        let (this, did, own) = (self.clone(), tenant.did.clone(), self.own().clone());
+        let held = blocking::run(move || this.held_share_blocking(&did, &own)).await?;
+        let held = held.ok_or_else(|| ReplicationError::Identity("this node was never given a share".to_owned()))?;
+        let needed = usize::from(held.needed);
+        let mut shares = BTreeMap::from([(self.own().clone(), held.share.clone())]);
+        let hosts = tenant.hosts();
+        let question = Question::Share(InFavour { tenant: tenant.did.clone(), epoch: tenant.placed.epoch });
+        for other in hosts.backups() {
+            if shares.len() >= needed {
+                break;
+            }
+            match self.ask(other, &question).await {
+                Ok(Answer::Share(share)) if share.prev == held.prev && share.standby == *self.own() => {
+                    shares.insert(other.clone(), share.share);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(tenant = %tenant.did, host = %other, %error, "no share"),
+            }
+        }
+        if shares.len() < needed {
+            let text = format!("{needed} shares of the operation are needed, {} can be had", shares.len());
+            return Err(ReplicationError::Identity(text));
+        }
+        let broken = || ReplicationError::Identity("the shares do not fit together".to_owned());
+        let parsed: Result<Vec<blahaj::Share>, _> =
+            shares.values().map(|bytes| blahaj::Share::try_from(bytes.as_slice())).collect();
+        let bytes = Sharks(held.needed).recover(&parsed.map_err(|_| broken())?).map_err(|_| broken())?;
+        PlcOperation::from_bytes(&bytes).map_err(|_| broken())
+    }
+}
+
+fn encoded(row: &OperationRow) -> Result<Vec<u8>, ReplicationError> {
+    codec::encode(&Cbor(row.clone())).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+}
+
+fn decoded(bytes: &[u8]) -> Option<OperationRow> {
+    codec::decode::<Cbor<OperationRow>>(bytes).ok().map(|Cbor(row)| row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_shares_as_are_needed_and_no_fewer_give_the_operation() {
+        let secret = b"an operation that moves an identity".to_vec();
+        let dealt: Vec<Vec<u8>> = Sharks(2).dealer(&secret).take(3).map(|share| Vec::from(&share)).collect();
+        let read = |bytes: &Vec<u8>| blahaj::Share::try_from(bytes.as_slice()).expect("a share");
+        for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+            let shares = [read(&dealt[a]), read(&dealt[b])];
+            assert_eq!(Sharks(2).recover(&shares).expect("enough"), secret);
+        }
+        assert!(Sharks(2).recover(&[read(&dealt[0])]).is_err(), "one is not enough");
+        assert!(!dealt.iter().any(|share| share.windows(8).any(|part| secret.windows(8).any(|of| of == part))));
+    }
+}

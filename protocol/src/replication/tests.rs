@@ -1,0 +1,145 @@
+use proptest::prelude::*;
+
+use super::wire::{Answer, Keep, Kept, Of, Pull, Question};
+use super::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
+use crate::data::{Cid, Codec};
+use crate::ids::Tid;
+
+fn rev(number: u64) -> Tid {
+    Tid::new(number * 1000, 0)
+}
+
+fn have(number: u64) -> Have {
+    Have { rev: rev(number), data: Cid::of(Codec::DagCbor, &number.to_be_bytes()) }
+}
+
+fn commit(from: u64, to: u64) -> Event {
+    Event::Commit { rev: rev(to), since: Some(rev(from)) }
+}
+
+fn page(events: &[(u64, Event)], next: u64, at: u64) -> Input {
+    Input::Page(Page { events: events.to_vec(), next, head: next, repo: have(at), account: [0; 32] })
+}
+
+fn step(standby: &mut Standby, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    standby.handle(input, &mut effects);
+    effects
+}
+
+fn following(at: u64) -> Standby {
+    let mut standby = Standby::new(Some(have(at)), at, Some([0; 32]));
+    step(&mut standby, Input::Missing(false));
+    standby
+}
+
+#[test]
+fn a_copy_is_complete_when_its_files_are_there_too() {
+    let mut standby = Standby::new(None, 0, None);
+    assert_eq!(standby.begin(), [Effect::FetchAccount, Effect::Copy]);
+    step(&mut standby, Input::Stored([0; 32]));
+    assert_eq!(step(&mut standby, Input::Copied { have: have(3), sequence: 9 }), [Effect::FetchFiles]);
+    assert_eq!(step(&mut standby, Input::Missing(true)), [Effect::FetchFiles]);
+    assert_eq!(standby.complete(), 0);
+    assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(9)]);
+    // What the copy brought along is passed over; what follows is applied in order.
+    let effects = step(&mut standby, page(&[(8, commit(1, 2)), (10, commit(2, 3)), (11, commit(3, 4))], 11, 4));
+    assert_eq!(effects, [Effect::Apply(11)]);
+    assert_eq!(step(&mut standby, Input::Applied { sequence: 11, have: have(4) }), [Effect::FetchFiles]);
+    assert_eq!(standby.complete(), 9, "not before it is known that no file is missing");
+    assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(11)]);
+    assert_eq!(standby.behind(), 0);
+}
+
+#[test]
+fn a_gap_is_copied_and_a_fork_is_reported() {
+    let mut standby = following(3);
+    assert_eq!(step(&mut standby, page(&[(4, commit(5, 6))], 4, 6)), [Effect::Copy]);
+    let mut standby = following(3);
+    let effects = step(&mut standby, page(&[(4, commit(2, 6))], 4, 6));
+    let fork = Stopped::Fork { here: have(3), there: rev(6) };
+    assert_eq!(effects, [Effect::Report(fork)]);
+    assert_eq!(standby.phase(), Phase::Stopped(fork));
+    assert_eq!(step(&mut standby, Input::Trimmed), [], "it has stopped");
+}
+
+#[test]
+fn a_difference_counts_when_it_is_told_twice() {
+    let mut standby = following(3);
+    assert_eq!(step(&mut standby, page(&[], 3, 4)), []);
+    assert_eq!(step(&mut standby, page(&[(4, commit(3, 4))], 4, 4)), [Effect::Apply(4)], "it was only on its way");
+    step(&mut standby, Input::Applied { sequence: 4, have: have(4) });
+    step(&mut standby, Input::Missing(false));
+    assert_eq!(step(&mut standby, page(&[], 4, 9)), []);
+    assert_eq!(step(&mut standby, page(&[], 4, 9)), [Effect::Copy], "something was missed");
+    let mut standby = following(3);
+    step(&mut standby, page(&[], 3, 2));
+    let effects = step(&mut standby, page(&[], 3, 2));
+    assert!(matches!(effects[..], [Effect::Report(Stopped::Fork { .. })]), "an older history is no news: {effects:?}");
+}
+
+#[test]
+fn what_does_not_verify_stops_it() {
+    let mut standby = following(3);
+    step(&mut standby, page(&[(4, commit(3, 4))], 4, 4));
+    assert_eq!(step(&mut standby, Input::Refused), [Effect::Report(Stopped::Refused)]);
+    assert_eq!(standby.complete(), 3);
+}
+
+#[test]
+fn a_sync_is_adopted_before_what_follows_is_judged() {
+    let mut standby = following(3);
+    let events = [(4, Event::Sync { rev: rev(5) }), (5, commit(5, 6)), (6, Event::Account)];
+    assert_eq!(step(&mut standby, page(&events, 6, 6)), [Effect::Adopt(4)]);
+    step(&mut standby, Input::Applied { sequence: 4, have: have(5) });
+    assert_eq!(standby.cursor(), 4, "the rest is asked for again");
+    let effects = step(&mut standby, page(&events[1..], 6, 6));
+    assert_eq!(effects, [Effect::Apply(5), Effect::FetchAccount]);
+}
+
+proptest! {
+    /// Whatever comes, it neither panics nor calls complete what it has not applied, and its cursors never fall.
+    #[test]
+    fn cursors_never_fall(inputs in proptest::collection::vec((0_u8..8, 0_u64..12, 0_u64..12, any::<bool>()), 0..60)) {
+        let mut standby = Standby::new(Some(have(1)), 1, None);
+        for (kind, a, b, flag) in inputs {
+            let before = (standby.cursor(), standby.complete());
+            let input = match kind {
+                0 => page(&[], a, b),
+                1 => page(&[(a, commit(b, b + 1))], a, b + 1),
+                2 => page(&[(a, Event::Sync { rev: rev(b) }), (a + 1, Event::Account)], a + 1, b),
+                3 => Input::Applied { sequence: a, have: have(b) },
+                4 => Input::Copied { have: have(b), sequence: a },
+                5 => Input::Missing(flag),
+                6 => Input::Stored([u8::from(flag); 32]),
+                _ => Input::Trimmed,
+            };
+            let effects = step(&mut standby, input);
+            prop_assert!(standby.cursor() >= before.0 && standby.complete() >= before.1);
+            prop_assert!(standby.complete() <= standby.cursor());
+            for effect in effects {
+                if let Effect::Complete(at) = effect { prop_assert_eq!(at, standby.complete()) }
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_no_message_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let _ = Question::decode(&bytes);
+        let _ = Answer::decode(&bytes);
+    }
+}
+
+#[test]
+fn messages_survive_the_wire_and_bounds_hold() {
+    let of = Of { tenant: "did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("a DID"), epoch: 3 };
+    let pull = Question::Pull(Pull { of: of.clone(), since: 7, complete: 5, wait_ms: 1000 });
+    assert_eq!(Question::decode(&pull.encode().expect("small")).expect("reads"), pull);
+    let kept = Kept { tenant: of.tenant, epoch: 3, sequence: 9 };
+    let answer = Answer::Kept { stamp: 5, tenants: vec![kept.clone()] };
+    assert_eq!(Answer::decode(&answer.encode().expect("small")).expect("reads"), answer);
+    let many = Question::Keep(Keep { tenants: vec![kept; 3000], confirms: None });
+    let bytes = serde_ipld_dagcbor::to_vec(&many).expect("encodes");
+    assert!(Question::decode(&bytes).is_err(), "more tenants than one message may name");
+    assert!(Answer::Piece(vec![0; Answer::BYTES_MAX].into()).encode().is_err());
+}
