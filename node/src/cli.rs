@@ -22,6 +22,7 @@ mod output;
 mod peer;
 mod peers;
 mod run;
+mod space;
 mod status;
 mod storage;
 mod tenant;
@@ -99,6 +100,9 @@ enum Verb {
     /// Found a network of several validators, or join one.
     #[command(subcommand)]
     Network(network::NetworkVerb),
+    /// Look at the public spaces that the running node serves.
+    #[command(subcommand)]
+    Space(space::SpaceVerb),
     /// Compact, verify or convert the store of a stopped node.
     #[command(subcommand)]
     Storage(storage::StorageVerb),
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Verb::Lexicon(verb) => lexicon::lexicon(&common, verb),
         Verb::Validator(verb) => validator::validator(&common, &verb),
         Verb::Network(verb) => network::network(&common, &verb),
+        Verb::Space(verb) => space::space(&common, verb),
         Verb::Storage(verb) => storage::storage(&common, verb),
         Verb::Log(verb) => log::log(&common, verb),
         Verb::Completions(args) => completions::completions(&args),

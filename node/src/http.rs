@@ -14,6 +14,7 @@ mod identity;
 pub(crate) mod ledger;
 mod lexicons;
 mod linger;
+pub(crate) mod live;
 mod metrics;
 mod observe;
 mod plc;

@@ -377,7 +377,8 @@ impl Node {
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
-        let opening = parts::spaces(&store, (&accounts, &repos, &tenants), &firehose, &config);
+        let permissioned = parts::permissioned(&store, &accounts);
+        let opening = parts::spaces(&store, (&accounts, &repos, &permissioned, &tenants), &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;

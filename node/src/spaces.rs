@@ -9,6 +9,7 @@
 //!
 //! Who may do what is decided in `angel_protocol::spaces`; here it is looked up, asked and carried out.
 
+mod announce;
 mod apply;
 mod error;
 mod find;
@@ -19,6 +20,7 @@ pub(crate) mod live;
 mod people;
 mod reconcile;
 mod records;
+mod rooms;
 mod told;
 pub(crate) mod view;
 mod write;
@@ -31,6 +33,7 @@ use angel_storage::{Reader, Writer, cursors};
 use tokio::sync::watch;
 
 use crate::accounts::Accounts;
+use crate::permissioned::Permissioned;
 use crate::repos::Repos;
 use crate::tenants::Tenants;
 
@@ -56,6 +59,7 @@ struct Shared {
     writer: Writer,
     accounts: Accounts,
     repos: Repos,
+    permissioned: Permissioned,
     tenants: Tenants,
     numbers: Numbers,
     live: Live,
@@ -75,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     pub(crate) accounts: Accounts,
     pub(crate) repos: Repos,
+    pub(crate) permissioned: Permissioned,
     pub(crate) tenants: Tenants,
 }
 
@@ -90,7 +95,7 @@ impl Spaces {
     /// # Errors
     /// The store cannot be read.
     pub(crate) fn open(parts: Parts, durable: watch::Receiver<u64>, followers_max: u32) -> Result<Self, ReadError> {
-        let Parts { reader, writer, accounts, repos, tenants } = parts;
+        let Parts { reader, writer, accounts, repos, permissioned, tenants } = parts;
         let numbers = Numbers::open(&reader, "space")?;
         let indexed = cursors::get(&reader, CURSOR.0, CURSOR.1)?;
         Ok(Self(Arc::new(Shared {
@@ -98,6 +103,7 @@ impl Spaces {
             writer,
             accounts,
             repos,
+            permissioned,
             tenants,
             numbers,
             live: Live::new(followers_max),

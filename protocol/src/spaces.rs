@@ -36,3 +36,35 @@ pub const REACTION: &str = "co.kendev.spaces.reaction";
 
 /// The collections that make up what happens in a space, for whoever follows an author.
 pub const COLLECTIONS: [&str; 4] = [SPACE, CHANNEL, MESSAGE, REACTION];
+
+/// The names of events that are told as messages of type system (MSG-03).
+pub const EVENTS: [&str; 28] = [
+    "inventory.updated",
+    "inventory.low",
+    "payment.captured",
+    "payment.failed",
+    "payment.refunded",
+    "order.placed",
+    "order.shipped",
+    "order.completed",
+    "appointment.booked",
+    "appointment.cancelled",
+    "form.submitted",
+    "lead.created",
+    "lead.scored",
+    "opportunity.created",
+    "opportunity.won",
+    "opportunity.lost",
+    "member.joined",
+    "member.left",
+    "recognition.awarded",
+    "guardian_angel.assigned",
+    "token.confirmed",
+    "agent.decision",
+    "job.completed",
+    "job.failed",
+    "tenant.provisioned",
+    "tenant.migrated",
+    "node.degraded",
+    "node.recovered",
+];

@@ -325,10 +325,17 @@ pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<R
     }
 }
 
+/// The private data of accounts.
+pub(super) fn permissioned(store: &Store, accounts: &Accounts) -> Permissioned {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    // Of the 10 bits that count, another node that writes for the same account has others, most likely.
+    Permissioned::new(reader, writer, accounts.clone(), rand::random())
+}
+
 /// How the spaces are opened, which blocks.
 pub(super) fn spaces(
     store: &Store,
-    (accounts, repos, tenants): (&Accounts, &Repos, &Tenants),
+    (accounts, repos, permissioned, tenants): (&Accounts, &Repos, &Permissioned, &Tenants),
     firehose: &Firehose,
     config: &Config,
 ) -> impl FnOnce() -> Result<Spaces, ReadError> + use<> {
@@ -337,6 +344,7 @@ pub(super) fn spaces(
         writer: store.writer().clone(),
         accounts: accounts.clone(),
         repos: repos.clone(),
+        permissioned: permissioned.clone(),
         tenants: tenants.clone(),
     };
     let (durable, followers_max) = (firehose.happenings(), config.firehose.subscribers_max);

@@ -7,6 +7,7 @@ use angel_protocol::data::{Cid, Value, cbor};
 use angel_protocol::firehose::{CommitBody, Frame, Message};
 use angel_protocol::ids::Did;
 use angel_protocol::limits::{COMMIT_CAR_BLOCKS_MAX, COMMIT_CAR_BYTES_MAX, SPACE_CHANNELS_MAX};
+use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::spaces::{
@@ -16,15 +17,16 @@ use angel_protocol::spaces::{
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::{Cbor, Present};
 use angel_storage::events::Event;
-use angel_storage::firehose as stored;
 use angel_storage::spaces::{
     BY_CHANNEL, BY_THREAD, CHANNELS, ChannelNumber, ChannelRow, Foreign, Happening, Hidden, INVITES, Invited, LOG,
     MEMBERS, MESSAGES, MemberChange, MemberRow, MessageRow, Moderated, OWN_STREAM, Overlay, Place, REACTIONS,
     READ_MARKS, RECORDS, ReadChange, ReadMark, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What, message_record,
     stage_word,
 };
+use angel_storage::{firehose as stored, permissioned};
 
 use super::records::{Address, ChannelSaid, MessageSaid, ReactionSaid, Said, SpaceSaid, new_rules, read};
+use super::rooms::room_of;
 use super::told::{Notice, channel_uri, notice_of_message, notice_of_what};
 use super::{SpaceError, Spaces};
 
@@ -59,6 +61,8 @@ pub(super) struct Change<'a> {
     pub(super) path: &'a str,
     /// What is there now.
     pub(super) record: Option<(Cid, &'a [u8])>,
+    /// The room in which it is; `None` for a public repository.
+    pub(super) room: Option<&'a SpaceUri>,
     /// When it was learned of.
     pub(super) at: Timestamp,
     /// The event by which it was.
@@ -95,6 +99,7 @@ impl<'r> Step<'r> {
                 }
                 Ok(())
             }
+            permissioned::WRITTEN => self.room_event(event),
             _ => match SpaceEvent::read(event)? {
                 None => Ok(()),
                 Some(SpaceEvent::Foreign(foreign)) => self.foreign(&foreign, event),
@@ -145,7 +150,7 @@ impl<'r> Step<'r> {
             }
             let record = block.as_ref().map(|block| (block.cid(), &**block.bytes()));
             let path = change.key.as_str();
-            self.change(&Change { did: repo, path, record, at: event.at, sequence: event.sequence })?;
+            self.change(&Change { did: repo, path, record, room: None, at: event.at, sequence: event.sequence })?;
         }
         Ok(())
     }
@@ -157,7 +162,7 @@ impl<'r> Step<'r> {
         if foreign.path.starts_with(angel_protocol::spaces::MESSAGE)
             || foreign.path.starts_with(angel_protocol::spaces::REACTION)
         {
-            self.change(&Change { did, path, record, at: event.at, sequence: event.sequence })?;
+            self.change(&Change { did, path, record, room: None, at: event.at, sequence: event.sequence })?;
         }
         Ok(())
     }
@@ -188,13 +193,25 @@ impl<'r> Step<'r> {
         let Some((cid, _)) = change.record else { return Ok(()) };
         if let Some(Place::Space(id)) = place {
             let Some(row) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+            // What was private stays so, and what was public was seen.
+            let stays = (row.rules.visibility == Visibility::Public) == (said.rules.visibility == Visibility::Public);
+            if !stays || !fits(&row, change.room) {
+                return Ok(());
+            }
             let row = SpaceRow { cid, name: said.name, slug: said.slug, rules: said.rules, gone_at: None, ..row };
             self.overlay.put(&SPACES, &id, &row)?;
             self.changed.push(id);
             return self.happened_at(id, change.at, change.sequence, What::Space { gone: false });
         }
-        // Only what everybody may see can lie in a public repository.
-        if said.rules.visibility != Visibility::Public {
+        // Only what everybody may see lies in a public repository, and what not everybody may see in a room of its own.
+        let key = change.path.rsplit('/').next().unwrap_or_default();
+        let in_place = match change.room {
+            None => said.rules.visibility == Visibility::Public,
+            Some(room) => {
+                said.rules.visibility != Visibility::Public && room.authority == *change.did && room.key.as_str() == key
+            }
+        };
+        if !in_place {
             return Ok(());
         }
         let id = SpaceId(self.spaces.0.numbers.next(&self.spaces.0.writer)?);
@@ -227,6 +244,9 @@ impl<'r> Step<'r> {
         let Some((cid, _)) = change.record else { return Ok(()) };
         if let Some(Place::Channel(id, number)) = place {
             let Some(row) = self.overlay.get(&CHANNELS, &(id, number))? else { return Ok(()) };
+            if !self.overlay.get(&SPACES, &id)?.is_some_and(|space| fits(&space, change.room)) {
+                return Ok(());
+            }
             let rules = ChannelRules { visibility: said.visibility, ..row.rules.clone() };
             let row = ChannelRow { cid, name: said.name, kind: said.kind, rules, gone_at: None, ..row };
             self.overlay.put(&CHANNELS, &(id, number), &row)?;
@@ -237,7 +257,8 @@ impl<'r> Step<'r> {
         let Some((id, mut space)) = self.space_at(&address)? else { return Ok(()) };
         // A channel is held by whoever holds its space, and what others may not see is not in a public repository.
         let is_full = space.channels as usize >= SPACE_CHANNELS_MAX;
-        if space.holder != *change.did || said.visibility != ChannelVisibility::Public || is_full {
+        let is_open = said.visibility == ChannelVisibility::Public || change.room.is_some();
+        if space.holder != *change.did || !is_open || is_full || !fits(&space, change.room) {
             return Ok(());
         }
         space.channels += 1;
@@ -268,6 +289,9 @@ impl<'r> Step<'r> {
         value: &Value,
     ) -> Result<(), SpaceError> {
         let Some((id, mut space)) = self.space_at(&said.space)? else { return Ok(()) };
+        if !fits(&space, change.room) {
+            return Ok(());
+        }
         let Some((number, rules, rkey, department)) = self.channel_of(id, &space, said.channel.as_ref())? else {
             return Ok(());
         };
@@ -366,7 +390,9 @@ impl<'r> Step<'r> {
         let Some(Cbor(Place::Message(id, position))) = self.overlay.get(&RECORDS, &said.subject.key())? else {
             return Ok(());
         };
-        let Some(space) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+        let Some(space) = self.overlay.get(&SPACES, &id)?.filter(|space| fits(space, change.room)) else {
+            return Ok(());
+        };
         let Some(message) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
         let Some((rules, rkey)) = self.rules_of(id, message.channel)? else { return Ok(()) };
         if !self.may_post(id, &space, change.did, &rules, rkey.as_deref())? {
@@ -392,6 +418,11 @@ impl<'r> Step<'r> {
 
     /// A record that was indexed is gone.
     fn gone(&mut self, change: &Change<'_>, place: Place) -> Result<(), SpaceError> {
+        let (Place::Space(id) | Place::Channel(id, _) | Place::Message(id, _) | Place::Reaction(id, ..)) = &place;
+        // A public record of the same name is another record.
+        if !self.overlay.get(&SPACES, id)?.is_some_and(|space| fits(&space, change.room)) {
+            return Ok(());
+        }
         self.overlay.delete(&RECORDS, &(change.did.clone(), change.path.to_owned()));
         match place {
             Place::Space(id) => {
@@ -504,6 +535,10 @@ impl<'r> Step<'r> {
         Ok(self.overlay.put(&LOG, &(id, number), &Cbor(happening))?)
     }
 
+    pub(super) fn spaces(&self) -> &'r Spaces {
+        self.spaces
+    }
+
     fn space_at(&self, address: &Address) -> Result<Option<(SpaceId, SpaceRow)>, SpaceError> {
         let Some(Cbor(Place::Space(id))) = self.overlay.get(&RECORDS, &address.key())? else { return Ok(None) };
         Ok(self.overlay.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none()).map(|row| (id, row)))
@@ -564,4 +599,9 @@ impl<'r> Step<'r> {
         let standing = self.spaces.standing(&space.holder, did);
         Ok(Access { space: space.rules, membership, standing }.may_post(rules, rkey))
     }
+}
+
+/// Whether a record lies where records of the space lie: in its room, or in a public repository.
+fn fits(space: &SpaceRow, room: Option<&SpaceUri>) -> bool {
+    room_of(space).as_ref() == room
 }

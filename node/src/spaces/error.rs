@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 
 use crate::accounts::AccountError;
 use crate::http::XrpcError;
+use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
 
 /// Why something is not done in a space. Nothing has changed then.
@@ -79,6 +80,9 @@ pub(crate) enum SpaceError {
     /// The repository refuses.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The permissioned repository refuses.
+    #[error(transparent)]
+    Permissioned(#[from] PermissionedError),
     /// The accounts cannot be read.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -138,6 +142,14 @@ impl From<SpaceError> for XrpcError {
             | SpaceError::Computed(_)
             | SpaceError::Message(_) => named(bad, "InvalidRequest"),
             SpaceError::Repo(error) => error.into(),
+            SpaceError::Permissioned(PermissionedError::SpaceNotFound | PermissionedError::SpaceDeleted) => {
+                Self::new(bad, "SpaceNotFound", SpaceError::SpaceNotFound.to_string())
+            }
+            SpaceError::Permissioned(PermissionedError::TooManyMembers) => named(bad, "TooMany"),
+            SpaceError::Permissioned(PermissionedError::Store(CommitError::Busy)) => {
+                Self::unavailable("the store has too much to do; try again")
+            }
+            SpaceError::Permissioned(_) => Self::unexpected(&error),
             SpaceError::Account(error) => error.into(),
             SpaceError::Commit(CommitError::Busy) => Self::unavailable(error.to_string()),
             SpaceError::Read(_)

@@ -8,13 +8,15 @@ use angel_protocol::time::Timestamp;
 use angel_storage::Batch;
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
-    INVITES, InviteRow, Invited, MEMBERS, MemberChange, Moderated, ReadChange, SpaceEvent, SpaceId, event,
+    INVITES, InviteRow, Invited, MEMBERS, MemberChange, Moderated, ReadChange, SpaceEvent, SpaceId, SpaceRow, event,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::announce::Announcement;
 use super::find::Found;
+use super::told::space_uri;
 use super::{SpaceError, Spaces};
 use crate::blocking;
 use crate::clock;
@@ -105,7 +107,7 @@ impl Spaces {
         code: Option<&str>,
     ) -> Result<Joined, SpaceError> {
         let id = self.find_anyway(uri, did).await?.id;
-        let _turn = self.lock(id).await;
+        let turn = self.lock(id).await;
         let found = self.find_anyway(uri, did).await?;
         let hidden = !found.access().may_see();
         let not_valid = |error: SpaceError| if hidden { SpaceError::SpaceNotFound } else { error };
@@ -152,10 +154,15 @@ impl Spaces {
             status,
             invitation: invited_by.is_some().then_some(Invitation::Accepted),
             invited_by,
-            ..found.membership.unwrap_or_else(|| Membership::new(role, status))
+            ..found.membership.clone().unwrap_or_else(|| Membership::new(role, status))
         };
+        self.let_in(&found.row, did, membership.is_active()).await?;
         events.push(SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership }));
         self.say(events).await?;
+        drop(turn);
+        if status == Status::Active {
+            self.tell_of_member("member.joined", &found.row, did).await;
+        }
         Ok(Joined { status, role })
     }
 
@@ -165,7 +172,7 @@ impl Spaces {
     /// [`SpaceError`], by what stands in the way.
     pub(crate) async fn leave(&self, uri: &str, did: &Did) -> Result<(), SpaceError> {
         let id = self.find_visible(uri, did).await?.id;
-        let _turn = self.lock(id).await;
+        let turn = self.lock(id).await;
         let found = self.find_visible(uri, did).await?;
         let Some(membership) = found.membership else { return Err(SpaceError::MemberNotFound) };
         match membership.status {
@@ -178,7 +185,17 @@ impl Spaces {
         let declined = membership.invitation == Some(Invitation::Pending);
         let invitation = if declined { Some(Invitation::Declined) } else { membership.invitation };
         let membership = Membership { status: Status::Left, invitation, ..membership };
-        self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership })]).await
+        self.let_in(&found.row, did, false).await?;
+        self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership })]).await?;
+        drop(turn);
+        self.tell_of_member("member.left", &found.row, did).await;
+        Ok(())
+    }
+
+    /// Tells the business who came and went.
+    async fn tell_of_member(&self, event: &'static str, space: &SpaceRow, did: &Did) {
+        let (subject, actor) = (Some(space_uri(space)), Some(did.clone()));
+        self.announce(&space.holder, Announcement { event, subject, actor, ..Announcement::default() }).await;
     }
 
     /// Makes an invitation, for `user` alone if one is named.
@@ -283,6 +300,7 @@ impl Spaces {
             return Err(RoleRefused::NotAllowed.into());
         }
         let membership = changed(&acting, before, change)?;
+        self.let_in(&found.row, user, membership.is_active()).await?;
         let change = MemberChange { space: id, did: user.clone(), membership: membership.clone() };
         self.say(vec![SpaceEvent::Member(change)]).await?;
         Ok(membership)

@@ -8,10 +8,13 @@ use angel_protocol::ids::{Did, Nsid, Tid};
 use angel_protocol::spaces::COLLECTIONS;
 use angel_storage::AccountId;
 use angel_storage::codec::Cbor;
+use angel_storage::permissioned::{self, Order, RepoKey};
 use angel_storage::spaces::{CHANNELS, MESSAGES, Place, RECORDS, SPACES};
 
 use super::apply::{Change, Step};
+use super::rooms::room_of;
 use super::{SpaceError, Spaces};
+use crate::accounts::Account;
 use crate::clock;
 
 /// Records that are gone through per step.
@@ -40,6 +43,49 @@ impl Spaces {
             all.sort_unstable();
             for part in all.chunks(STEP_RECORDS) {
                 self.take_in(part, &nsid)?;
+            }
+        }
+        self.reconcile_rooms()
+    }
+
+    /// The same for rooms: what their members wrote into permissioned repositories here. Blocks.
+    fn reconcile_rooms(&self) -> Result<(), SpaceError> {
+        let mut rooms = vec![];
+        let mut after = None;
+        loop {
+            let (accounts, more) = self.0.accounts.page_blocking(after, PAGE_ACCOUNTS)?;
+            after = accounts.last().map(Account::id);
+            for account in accounts {
+                rooms.extend(self.rooms_of(&account)?.into_iter().map(|room| (room, account.clone())));
+            }
+            if !more {
+                break;
+            }
+        }
+        for collection in COLLECTIONS {
+            let mut all = vec![];
+            for (room, account) in &rooms {
+                let repo = RepoKey { account: account.id(), space: room.digest() };
+                let (first, end) = (format!("{collection}/"), format!("{collection}0"));
+                let mut scan = permissioned::records(&self.0.reader, repo, &first, Some(&end), Order::Ascending);
+                while let Some((path, record)) = scan.next(STEP_RECORDS)? {
+                    all.push((record.rev, path, room, account));
+                }
+            }
+            all.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+            for part in all.chunks(STEP_RECORDS) {
+                let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
+                let mut step = Step::new(self);
+                for (rev, path, room, account) in part {
+                    let repo = RepoKey { account: account.id(), space: room.digest() };
+                    let Some(record) = permissioned::record(&self.0.reader, repo, path)? else { continue };
+                    let (did, at) = (account.did(), rev.timestamp().min(clock::now()));
+                    if !self.is_known(&step, did, path, record.cid)? {
+                        let (record, room) = (Some((record.cid, record.bytes.as_slice())), Some(*room));
+                        step.change(&Change { did, path, record, room, at, sequence: 0 })?;
+                    }
+                }
+                self.finish(step, None)?;
             }
         }
         Ok(())
@@ -90,8 +136,8 @@ impl Spaces {
             }
             // Signed by this node's key, or imported: in either case no moment to come.
             let at = rev.timestamp().min(clock::now());
-            let record = Some((record.cid, record.bytes.as_slice()));
-            step.change(&Change { did: account.did(), path: &path, record, at, sequence: 0 })?;
+            let (record, room) = (Some((record.cid, record.bytes.as_slice())), None);
+            step.change(&Change { did: account.did(), path: &path, record, room, at, sequence: 0 })?;
         }
         self.finish(step, None)
     }
@@ -109,14 +155,23 @@ impl Spaces {
             after = page.rows.last().map(|(key, _)| key.clone());
             let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
             let mut step = Step::new(self);
-            let paths: BTreeSet<String> = page.rows.into_iter().map(|((_, path), _)| path).collect();
+            let mut paths = BTreeSet::new();
+            for ((_, path), Cbor(place)) in page.rows {
+                let (Place::Space(id) | Place::Channel(id, _) | Place::Message(id, _) | Place::Reaction(id, ..)) =
+                    place;
+                let space = self.0.reader.get(&SPACES, &id)?;
+                // What lies in a room is told of by that room.
+                if space.is_some_and(|space| room_of(&space).is_none()) || account.is_none() {
+                    paths.insert(path);
+                }
+            }
             for path in &paths {
                 let is_there = match &account {
                     Some(account) => self.0.repos.record_blocking(account.id(), path)?.is_some(),
                     None => false,
                 };
                 if !is_there {
-                    step.change(&Change { did, path, record: None, at: clock::now(), sequence: 0 })?;
+                    step.change(&Change { did, path, record: None, room: None, at: clock::now(), sequence: 0 })?;
                 }
             }
             self.finish(step, None)?;

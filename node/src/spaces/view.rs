@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use angel_protocol::data::{cbor, to_json};
+use angel_protocol::data::{Value, cbor, to_json};
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::{CHANNEL, MESSAGE};
 use angel_storage::codec::Cbor;
@@ -12,6 +12,7 @@ use angel_storage::spaces::{
 use serde_json::{Value as Json, json};
 
 use super::find::Found;
+use super::rooms::room_of;
 use super::told::{channel_uri, message_uri, space_uri};
 use super::{SpaceError, Spaces};
 
@@ -24,8 +25,8 @@ const READERS_MAX: usize = 1000;
 impl Spaces {
     /// A space. Blocks.
     pub(crate) fn space_view(&self, found: &Found) -> Result<Json, SpaceError> {
-        let SpaceRow { holder, rkey, cid, .. } = &found.row;
-        let value = self.hosted_record(holder, &format!("{}/{rkey}", angel_protocol::spaces::SPACE))?;
+        let SpaceRow { rkey, cid, .. } = &found.row;
+        let value = self.held_record(&found.row, &format!("{}/{rkey}", angel_protocol::spaces::SPACE))?;
         let mut view = json!({
             "uri": space_uri(&found.row),
             "cid": cid.to_string(),
@@ -44,13 +45,13 @@ impl Spaces {
     }
 
     /// A channel. Blocks.
-    pub(crate) fn channel_view(&self, row: &ChannelRow) -> Result<Json, SpaceError> {
+    pub(crate) fn channel_view(&self, found: &Found, row: &ChannelRow) -> Result<Json, SpaceError> {
         let ChannelRow { holder, rkey, cid, .. } = row;
         let path = format!("{CHANNEL}/{rkey}");
         let mut view = json!({
             "uri": format!("at://{holder}/{path}"),
             "cid": cid.to_string(),
-            "value": self.hosted_record(holder, &path)?,
+            "value": self.held_record(&found.row, &path)?,
             "indexedAt": row.indexed_at.to_string(),
             "guestAccess": row.rules.guest_access,
         });
@@ -152,9 +153,13 @@ impl Spaces {
         Ok(by_emoji.into_iter().map(view).collect())
     }
 
-    /// A record of an account that is hosted here.
-    fn hosted_record(&self, did: &Did, path: &str) -> Result<Json, SpaceError> {
-        let Some(account) = self.0.accounts.by_did_blocking(did)? else { return Ok(Json::Null) };
+    /// A record of whoever holds a space, from where the records of that space lie.
+    fn held_record(&self, space: &SpaceRow, path: &str) -> Result<Json, SpaceError> {
+        if let Some(room) = room_of(space) {
+            let record = self.room_record(&room, &space.holder, path)?;
+            return Ok(record.map_or(Json::Null, |(_, map)| to_json(&Value::Map(map))));
+        }
+        let Some(account) = self.0.accounts.by_did_blocking(&space.holder)? else { return Ok(Json::Null) };
         let record = self.0.repos.record_blocking(account.id(), path)?;
         Ok(record.and_then(|record| cbor::decode(&record.bytes).ok()).map_or(Json::Null, |value| to_json(&value)))
     }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use angel_protocol::data::{Cid, Map, Value, record_from_json};
+use angel_protocol::data::{Cid, Map, Value, cbor, record_from_json};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::limits::SPACE_CHANNELS_MAX;
+use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{
     CHANNEL, ChannelRules, ChannelVisibility, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing,
     Visibility, check_message,
@@ -18,6 +19,7 @@ use serde_json::Value as Json;
 
 use super::find::{Asker, Found};
 use super::records::{self, Address};
+use super::rooms::room_of;
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::blocking;
@@ -59,7 +61,12 @@ impl Spaces {
             return Err(SpaceError::Forbidden("you may not make spaces for this account"));
         }
         let record = self.space_record(&account, record, None)?;
-        let written = self.store(&account, SPACE, None, &record).await?;
+        let written = if visibility_of(&record)? == Visibility::Public {
+            self.store(None, &account, SPACE, None, &record).await?
+        } else {
+            let room = self.open_room(&account).await?;
+            self.store(Some(&room), &account, SPACE, Some(room.key.as_str()), &record).await?
+        };
         self.caught_up().await;
         Ok(written)
     }
@@ -74,9 +81,13 @@ impl Spaces {
             return Err(SpaceError::Forbidden("you may not change this space"));
         }
         let account = self.holder(&found.row.holder).await?;
-        let before = self.record_of(&account, SPACE, &found.row.rkey).await?;
+        let room = room_of(&found.row);
+        let before = self.record_of(room.as_ref(), &account, SPACE, &found.row.rkey).await?;
         let record = self.space_record(&account, record, before.as_ref())?;
-        let written = self.store(&account, SPACE, Some(&found.row.rkey), &record).await?;
+        if (visibility_of(&record)? == Visibility::Public) != room.is_none() {
+            return Err(SpaceError::Forbidden("a space does not change between public and private; make another one"));
+        }
+        let written = self.store(room.as_ref(), &account, SPACE, Some(&found.row.rkey), &record).await?;
         self.caught_up().await;
         Ok(written)
     }
@@ -96,13 +107,14 @@ impl Spaces {
         let channels = blocking::run(move || this.channels_of(id, asking.as_ref())).await?;
         let mut paths: Vec<String> = channels.iter().map(|(_, row)| format!("{CHANNEL}/{}", row.rkey)).collect();
         paths.push(format!("{SPACE}/{}", found.row.rkey));
-        // All or nothing, within what one commit may change.
-        for paths in paths.chunks(100) {
-            let writes = paths.iter().map(|path| removal(path)).collect::<Result<_, _>>()?;
-            let owner = self.owner(&account).await?;
-            self.0.repos.write(&owner, writes, None).await?;
+        let room = room_of(&found.row);
+        for path in paths {
+            self.take_away(room.as_ref(), &account, &path).await?;
         }
         self.caught_up().await;
+        if let Some(room) = room {
+            self.0.permissioned.delete_space(&room).await?;
+        }
         Ok(())
     }
 
@@ -129,8 +141,9 @@ impl Spaces {
         record.insert("tenant".to_owned(), Value::String(found.row.holder.to_string()));
         record.insert("space".to_owned(), Value::String(uri.to_owned()));
         let record = finished(CHANNEL, record)?;
-        check_channel(&record)?;
-        let written = self.store(&account, CHANNEL, None, &record).await?;
+        let room = room_of(&found.row);
+        check_channel(&record, room.is_some())?;
+        let written = self.store(room.as_ref(), &account, CHANNEL, None, &record).await?;
         self.caught_up().await;
         self.set_settings(&found, &written.uri, settings).await?;
         Ok(written)
@@ -155,11 +168,13 @@ impl Spaces {
             return Err(SpaceError::Forbidden("you may not change this channel"));
         }
         let account = self.holder(&found.row.holder).await?;
-        let mut record = self.record_of(&account, CHANNEL, &row.rkey).await?.ok_or(SpaceError::ChannelNotFound)?;
+        let room = room_of(&found.row);
+        let mut record =
+            self.record_of(room.as_ref(), &account, CHANNEL, &row.rkey).await?.ok_or(SpaceError::ChannelNotFound)?;
         record.extend(as_map(changes)?);
         let record = finished(CHANNEL, record)?;
-        check_channel(&record)?;
-        let written = self.store(&account, CHANNEL, Some(&row.rkey), &record).await?;
+        check_channel(&record, room.is_some())?;
+        let written = self.store(room.as_ref(), &account, CHANNEL, Some(&row.rkey), &record).await?;
         self.caught_up().await;
         let settings = NewSettings {
             department: settings.department.or(row.department),
@@ -211,13 +226,18 @@ impl Spaces {
         check_message(&record, if is_house { Speaker::House } else { Speaker::Person })?;
         let (this, uri, checked) = (self.clone(), message.space, record.clone());
         let asking = did.clone();
-        blocking::run(move || this.check_posting(&uri, &asking, &checked)).await?;
+        let found = blocking::run(move || this.check_posting(&uri, &asking, &checked)).await?;
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
-        self.store(account, MESSAGE, None, &record).await
+        let room = room_of(&found.row);
+        if room.is_some() && found.membership.is_none() {
+            // Staff of the tenant may write without being members; the room has to know them.
+            self.let_in(&found.row, &did, true).await?;
+        }
+        self.store(room.as_ref(), account, MESSAGE, None, &record).await
     }
 
     /// Whether somebody may write a message there. Blocks.
-    fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<(), SpaceError> {
+    fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<Found, SpaceError> {
         let address = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
         let found = match self.find(space, Some(did)) {
             // Whether it is public, and a message in it may be, another host would have to be asked.
@@ -233,7 +253,7 @@ impl Spaces {
             None => (ChannelRules::of_the_space(), None),
         };
         if found.access().may_post(&rules, rkey) {
-            Ok(())
+            Ok(found)
         } else {
             Err(SpaceError::Forbidden("you may not write there; join the space first"))
         }
@@ -245,12 +265,13 @@ impl Spaces {
     /// [`SpaceError`], by what stands in the way.
     pub(crate) async fn edit(&self, asker: &Asker, uri: &str, content: Json) -> Result<Written, SpaceError> {
         let (account, rkey) = own_message(asker, uri)?;
-        let before = self.record_of(account, MESSAGE, &rkey).await?;
+        let room = self.room_of_message(uri, account).await?;
+        let before = self.record_of(room.as_ref(), account, MESSAGE, &rkey).await?;
         let mut record = before.ok_or(SpaceError::MessageNotFound)?;
         record.insert("content".to_owned(), Value::Map(as_map(content)?));
         let record = finished(MESSAGE, record)?;
         check_message(&record, Speaker::Person)?;
-        self.store(account, MESSAGE, Some(&rkey), &record).await
+        self.store(room.as_ref(), account, MESSAGE, Some(&rkey), &record).await
     }
 
     /// Takes one's own message away.
@@ -259,10 +280,20 @@ impl Spaces {
     /// [`SpaceError`], by what stands in the way.
     pub(crate) async fn remove(&self, asker: &Asker, uri: &str) -> Result<(), SpaceError> {
         let (account, rkey) = own_message(asker, uri)?;
-        let owner = self.owner(account).await?;
-        self.0.repos.write(&owner, vec![removal(&format!("{MESSAGE}/{rkey}"))?], None).await?;
+        let room = self.room_of_message(uri, account).await?;
+        self.take_away(room.as_ref(), account, &format!("{MESSAGE}/{rkey}")).await?;
         self.caught_up().await;
         Ok(())
+    }
+
+    /// The room in which one's own message lies; a message that no space here knows of is public.
+    async fn room_of_message(&self, uri: &str, account: &Account) -> Result<Option<SpaceUri>, SpaceError> {
+        let (this, uri, did) = (self.clone(), uri.to_owned(), account.did().clone());
+        match blocking::run(move || this.message(&uri, Some(&did))).await {
+            Ok((found, ..)) => Ok(room_of(&found.row)),
+            Err(SpaceError::MessageNotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reacts to a message, or takes the reaction back.
@@ -278,16 +309,19 @@ impl Spaces {
     ) -> Result<Option<Written>, SpaceError> {
         let did = asker.somebody()?.clone();
         let (this, at, asking, word) = (self.clone(), uri.to_owned(), did.clone(), emoji.to_owned());
-        let (message, before) = blocking::run(move || {
+        let (room, message, before) = blocking::run(move || {
             let (found, position, message) = this.message(&at, Some(&asking))?;
             let before = this.0.reader.get(&REACTIONS, &(found.id, position, word, asking))?;
-            Ok::<_, SpaceError>((message, before.map(|Cbor(rkey)| rkey)))
+            Ok::<_, SpaceError>((room_of(&found.row), message, before.map(|Cbor(rkey)| rkey)))
         })
         .await?;
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
         match (add, before) {
             (true, Some(rkey)) => {
-                let record = self.record_of(account, REACTION, &rkey).await?.ok_or(SpaceError::MessageNotFound)?;
+                let record = self
+                    .record_of(room.as_ref(), account, REACTION, &rkey)
+                    .await?
+                    .ok_or(SpaceError::MessageNotFound)?;
                 let cid = NewRecord::new(&Value::Map(record)).cid();
                 Ok(Some(Written { uri: format!("at://{did}/{REACTION}/{rkey}"), cid }))
             }
@@ -301,13 +335,12 @@ impl Spaces {
                     ("emoji".to_owned(), Value::String(emoji.to_owned())),
                 ]);
                 let record = finished(REACTION, record)?;
-                let written = self.store(account, REACTION, None, &record).await?;
+                let written = self.store(room.as_ref(), account, REACTION, None, &record).await?;
                 self.caught_up().await;
                 Ok(Some(written))
             }
             (false, Some(rkey)) => {
-                let owner = self.owner(account).await?;
-                self.0.repos.write(&owner, vec![removal(&format!("{REACTION}/{rkey}"))?], None).await?;
+                self.take_away(room.as_ref(), account, &format!("{REACTION}/{rkey}")).await?;
                 self.caught_up().await;
                 Ok(None)
             }
@@ -315,9 +348,10 @@ impl Spaces {
         }
     }
 
-    /// Stores a record for its author. Public ones go into their repository; there is no other place yet.
-    async fn store(
+    /// Stores a record for its author where records of that space lie: in its room, or in their public repository.
+    pub(super) async fn store(
         &self,
+        room: Option<&SpaceUri>,
         author: &Account,
         collection: &str,
         rkey: Option<&str>,
@@ -329,11 +363,30 @@ impl Spaces {
         };
         let path = RepoPath::new(collection.parse().expect("collections of ours are NSIDs"), rkey);
         let uri = format!("at://{}/{path}", author.did());
-        let record = NewRecord::new(record);
-        let cid = record.cid();
-        let owner = self.owner(author).await?;
-        self.0.repos.write(&owner, vec![RepoWrite { path, action: Action::Put(record), swap: None }], None).await?;
+        let new = NewRecord::new(record);
+        let cid = new.cid();
+        match room {
+            Some(room) => self.write_room(author, room, path, Some(record)).await?,
+            None => {
+                let owner = self.owner(author).await?;
+                let write = RepoWrite { path, action: Action::Put(new), swap: None };
+                self.0.repos.write(&owner, vec![write], None).await?;
+            }
+        }
         Ok(Written { uri, cid })
+    }
+
+    /// Takes a record away, wherever it lies.
+    async fn take_away(&self, room: Option<&SpaceUri>, author: &Account, path: &str) -> Result<(), SpaceError> {
+        let write = removal(path)?;
+        match room {
+            Some(room) => self.write_room(author, room, write.path, None).await,
+            None => {
+                let owner = self.owner(author).await?;
+                self.0.repos.write(&owner, vec![write], None).await?;
+                Ok(())
+            }
+        }
     }
 
     async fn owner(&self, account: &Account) -> Result<Owner, SpaceError> {
@@ -355,19 +408,36 @@ impl Spaces {
         blocking::run(move || this.find(&uri, Some(&did))).await
     }
 
-    /// A record as it is in its repository, its type left out.
-    async fn record_of(&self, account: &Account, collection: &str, rkey: &str) -> Result<Option<Map>, SpaceError> {
-        let (repos, id, path) = (self.0.repos.clone(), account.id(), format!("{collection}/{rkey}"));
-        let record = blocking::run(move || repos.record_blocking(id, &path)).await?;
-        let value = record.and_then(|record| angel_protocol::data::cbor::decode(&record.bytes).ok());
-        Ok(match value {
-            Some(Value::Map(map)) => Some(map),
-            _ => None,
+    /// A record as it is where it lies.
+    async fn record_of(
+        &self,
+        room: Option<&SpaceUri>,
+        account: &Account,
+        collection: &str,
+        rkey: &str,
+    ) -> Result<Option<Map>, SpaceError> {
+        let (this, account, path) = (self.clone(), account.clone(), format!("{collection}/{rkey}"));
+        let room = room.cloned();
+        blocking::run(move || {
+            if let Some(room) = room {
+                return Ok(this.room_record(&room, account.did(), &path)?.map(|(_, map)| map));
+            }
+            let record = this.0.repos.record_blocking(account.id(), &path)?;
+            Ok(match record.and_then(|record| cbor::decode(&record.bytes).ok()) {
+                Some(Value::Map(map)) => Some(map),
+                _ => None,
+            })
         })
+        .await
     }
 
     /// The record of a space, complete and checked.
-    fn space_record(&self, holder: &Account, record: Json, before: Option<&Map>) -> Result<Value, SpaceError> {
+    pub(super) fn space_record(
+        &self,
+        holder: &Account,
+        record: Json,
+        before: Option<&Map>,
+    ) -> Result<Value, SpaceError> {
         let mut record = as_map(record)?;
         if let Some(before) = before {
             let mut merged = before.clone();
@@ -375,13 +445,14 @@ impl Spaces {
             record = merged;
         }
         record.insert("tenant".to_owned(), Value::String(holder.did().to_string()));
-        let record = finished(SPACE, record)?;
-        match records::space(&record).map(|said| said.rules.visibility) {
-            Some(Visibility::Public) => Ok(record),
-            Some(_) => Err(SpaceError::NotPublic("a space that is not public")),
-            None => Err(SpaceError::Malformed("the space says too little of itself".to_owned())),
-        }
+        finished(SPACE, record)
     }
+}
+
+/// Who may know of a space, as its record says.
+fn visibility_of(record: &Value) -> Result<Visibility, SpaceError> {
+    let said = records::space(record).map(|said| said.rules.visibility);
+    said.ok_or_else(|| SpaceError::Malformed("the space says too little of itself".to_owned()))
 }
 
 /// What a channel's public record does not say.
@@ -395,9 +466,15 @@ pub(crate) struct NewSettings {
     pub(crate) guest_access: Option<bool>,
 }
 
-fn check_channel(record: &Value) -> Result<(), SpaceError> {
+/// In a public space a channel is public; in a room it is for all of its members, for a room has one list of them.
+fn check_channel(record: &Value, in_room: bool) -> Result<(), SpaceError> {
     let visibility = record.get("accessControl").and_then(|access| access.get("visibility")).and_then(Value::as_str);
-    if visibility == Some("public") { Ok(()) } else { Err(SpaceError::NotPublic("a channel that is not public")) }
+    match visibility {
+        Some("public") => Ok(()),
+        Some("private") if in_room => Ok(()),
+        _ if in_room => Err(SpaceError::NotPublic("a channel for some of the members")),
+        _ => Err(SpaceError::NotPublic("a channel of a public space that is not public itself")),
+    }
 }
 
 /// One's own message: the account and the key of the record.
@@ -419,7 +496,7 @@ fn as_map(record: Json) -> Result<Map, SpaceError> {
 }
 
 /// A record with its type and the time it was made, as its lexicon has it and with nothing that only the node writes.
-fn finished(collection: &str, mut record: Map) -> Result<Value, SpaceError> {
+pub(super) fn finished(collection: &str, mut record: Map) -> Result<Value, SpaceError> {
     let flags = Flags::builtin().collection(collection).expect("collections of ours have flags");
     // What the node wrote before is not the client's to give, and is written anew.
     record.remove("updatedAt");

@@ -265,6 +265,12 @@ fn authorization(headers: &HeaderMap) -> Result<Option<(&str, &str)>, XrpcError>
     parts.map(Some).ok_or_else(|| invalid_token("the Authorization header has no form that is known here"))
 }
 
+/// Whether a request bears the operator's kind of credentials, right or wrong.
+pub(crate) fn is_basic(headers: &HeaderMap) -> bool {
+    let scheme = authorization(headers).ok().flatten().map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
+}
+
 /// The token of `Authorization: Bearer`.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, XrpcError> {
     match authorization(headers)? {

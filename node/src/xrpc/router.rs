@@ -13,6 +13,7 @@ use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, sy
 use super::host::Host;
 use super::jetstream;
 use super::proxied;
+use crate::http::live;
 use crate::rate_limits::count_requests;
 
 /// The methods.
@@ -116,6 +117,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
 /// The methods of spaces.
 fn space_routes() -> Router<Arc<Host>> {
     Router::new()
+        .route("/api/spaces/events", get(live::events))
         .route("/xrpc/co.kendev.spaces.approveMember", post(spaces::approve_member::handler))
         .route("/xrpc/co.kendev.spaces.banMember", post(spaces::ban_member::handler))
         .route("/xrpc/co.kendev.spaces.createChannel", post(spaces::create_channel::handler))

@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use crate::accounts::Account;
 use crate::http::XrpcError;
 use crate::spaces::Asker;
-use crate::xrpc::auth::{ActiveAccess, bearer, service_issuer};
+use crate::xrpc::auth::{ActiveAccess, Operator, bearer, is_basic, service_issuer};
 use crate::xrpc::host::Host;
 
 impl FromRequestParts<Arc<Host>> for Asker {
@@ -19,6 +19,11 @@ impl FromRequestParts<Arc<Host>> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, XrpcError> {
         if !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(Self { did: None, account: None });
+        }
+        // The operator is nobody in a space, and asks as anybody does.
+        if is_basic(&parts.headers) {
+            let Operator = Operator::from_request_parts(parts, host).await?;
             return Ok(Self { did: None, account: None });
         }
         // Sessions are signed with another kind of key, so a token is of one kind or the other.
