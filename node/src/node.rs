@@ -385,7 +385,6 @@ impl Node {
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
         let rulebook = Rulebook::new(accounts.clone(), repos.clone(), tenants.clone(), resolver.clone());
         let lexicons = Lexicons::new(resolver.clone());
-        let permissioned = parts::permissioned(&store, &accounts);
         let service_account = ServiceAccount {
             reader: store.reader().clone(),
             accounts: accounts.clone(),

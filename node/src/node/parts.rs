@@ -325,13 +325,6 @@ pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<R
     }
 }
 
-/// The private data of accounts.
-pub(super) fn permissioned(store: &Store, accounts: &Accounts) -> Permissioned {
-    let (reader, writer) = (store.reader().clone(), store.writer().clone());
-    // Of the 10 bits that count, another node that writes for the same account has others, most likely.
-    Permissioned::new(reader, writer, accounts.clone(), rand::random())
-}
-
 /// How the spaces are opened, which blocks.
 pub(super) fn spaces(
     store: &Store,
