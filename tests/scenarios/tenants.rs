@@ -163,7 +163,7 @@ async fn one_command_makes_a_working_business_of_each_kind_in_under_ten_seconds(
 async fn people_come_in_by_invitation_and_do_what_their_role_allows() -> Result<()> {
     let host = Host::start()?;
     let (tenant, owner) = host.tenant("basic-business", "hays").await?;
-    let (member, other) = (host.sign_up("member").await?, host.sign_up("other").await?);
+    let (member, other) = (host.sign_up("mila").await?, host.sign_up("otto").await?);
     let invitation = json!({ "tenant": "hays", "role": "tenant_manager", "permissions": ["manage_content"] });
     let stranger = host.post("co.kendev.tenants.invite", &member, &invitation).await?;
     refused(&stranger, 400, "TenantNotFound")?;
@@ -373,7 +373,7 @@ async fn of_one_business_nobody_learns_anything_through_another() -> Result<()> 
         bail!("no token")
     };
     let elsewhere = json!({ "tenant": two, "token": invited });
-    let person = host.sign_up("guest").await?;
+    let person = host.sign_up("gesa").await?;
     refused(&host.post("co.kendev.tenants.acceptInvite", &person, &elsewhere).await?, 400, "InvitationNotFound")?;
     Ok(())
 }
