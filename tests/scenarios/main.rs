@@ -10,6 +10,7 @@ mod official_clients;
 mod process;
 mod replication;
 mod simulated_membership;
+mod spaces;
 mod storage;
 mod tenants;
 mod xrpc;
