@@ -23,6 +23,7 @@ use angel_protocol::ids::Tid;
 use angel_storage::batch::RowRefused;
 use angel_storage::blobs::{self, Counts};
 use angel_storage::events::TrimError;
+use angel_storage::permissioned::SpaceDigest;
 use angel_storage::reader::ReadError;
 use angel_storage::{AccountId, Batch, CommitError, Reader, Writer};
 use axum::body::{Body, Bytes};
@@ -117,10 +118,53 @@ impl Blobs {
         blocking::run(move || this.get_blocking(account, cid)).await
     }
 
+    /// The blob, if a record of the account in a space names it and the operator did not take it down. Whether the
+    /// space may be read is for the caller to know.
+    ///
+    /// # Errors
+    /// The store or the file cannot be read.
+    pub(crate) async fn get_in_space(
+        &self,
+        account: AccountId,
+        space: SpaceDigest,
+        cid: Cid,
+    ) -> Result<Option<Blob>, BlobError> {
+        let this = self.clone();
+        blocking::run(move || {
+            if blobs::is_in_space(&this.0.reader, account, &space, cid)? {
+                this.open_blocking(account, cid)
+            } else {
+                Ok(None)
+            }
+        })
+        .await
+    }
+
+    /// Up to `limit` blobs that records of the account in a space name, as [`Self::list`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn list_in_space(
+        &self,
+        account: AccountId,
+        space: SpaceDigest,
+        since: Option<Tid>,
+        after: Option<Cid>,
+        limit: usize,
+    ) -> Result<Vec<Cid>, BlobError> {
+        let this = self.clone();
+        blocking::run(move || Ok(blobs::list_in_space(&this.0.reader, account, &space, since, after, limit)?)).await
+    }
+
     fn get_blocking(&self, account: AccountId, cid: Cid) -> Result<Option<Blob>, BlobError> {
+        if blobs::is_public(&self.0.reader, account, cid)? { self.open_blocking(account, cid) } else { Ok(None) }
+    }
+
+    /// A blob that a record names and the operator did not take down.
+    fn open_blocking(&self, account: AccountId, cid: Cid) -> Result<Option<Blob>, BlobError> {
         let reader = &self.0.reader;
         let Some(row) = blobs::get(reader, account, cid)? else { return Ok(None) };
-        if !blobs::is_public(reader, account, cid)? || blobs::is_taken_down(reader, account, cid)? {
+        if blobs::is_taken_down(reader, account, cid)? {
             return Ok(None);
         }
         let (path, mut file) = self.0.files.read(cid)?;

@@ -26,6 +26,7 @@ use crate::directory::DirectoryError;
 use crate::identities::Identities;
 use crate::invites::{InviteError, Invites};
 use crate::mail::{CodeRefused, Mail};
+use crate::permissioned::{Permissioned, PermissionedError};
 use crate::repos::{Owner, RepoError, Repos};
 use crate::resolver::{ResolveError, Resolver};
 use crate::secrets::SecretError;
@@ -44,6 +45,8 @@ pub struct Lifecycle {
     pub sessions: Sessions,
     /// The records.
     pub repos: Repos,
+    /// The records for certain people.
+    pub permissioned: Permissioned,
     /// The files.
     pub blobs: Blobs,
     /// The names.
@@ -95,6 +98,9 @@ pub enum LifecycleError {
     /// The DID document cannot be had.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// The records for certain people.
+    #[error(transparent)]
+    Permissioned(#[from] PermissionedError),
     /// The files.
     #[error(transparent)]
     Blob(#[from] BlobError),

@@ -53,6 +53,8 @@ use crate::membership::{self, DriverError};
 use crate::mempool;
 use crate::network::{self, NetworkCollector};
 use crate::pending::Pending;
+use crate::permissioned::credentials::Credentials;
+use crate::permissioned::notifier::Notifier;
 use crate::placement::{Placement, PlacementError, Submitter};
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
@@ -356,6 +358,11 @@ impl Node {
         spawner.spawn("directory", |stop| carrying.run(stop));
         let (resolver, renewer) = Resolver::new(parts::resolver(&config, &service, &accounts, &directory)?);
         spawner.spawn("resolver", |stop| renewer.run(stop));
+        let permissioned = parts::permissioned(&store, &accounts, &layout);
+        let services = parts::space_services(&config, &accounts, &resolver)?;
+        let notifier = Notifier::new(permissioned.clone(), services.clone());
+        spawner.spawn("space-notices", |stop| notifier.run(stop));
+        let credentials = Credentials::new(permissioned.clone(), services);
         let domains = service.handle_domains.clone();
         let handles = Handles::new(accounts.clone(), identities.clone(), resolver.clone(), domains);
         let body_max = config.blobs.size_max.bytes();
@@ -364,6 +371,7 @@ impl Node {
             accounts: accounts.clone(),
             sessions: sessions.clone(),
             repos: repos.clone(),
+            permissioned: permissioned.clone(),
             blobs: blobs.clone(),
             identities: identities.clone(),
             resolver: resolver.clone(),
@@ -377,7 +385,6 @@ impl Node {
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
-        let permissioned = parts::permissioned(&store, &accounts);
         let opening = parts::spaces(&store, (&accounts, &repos, &permissioned, &tenants), &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
@@ -399,7 +406,7 @@ impl Node {
             tenants: tenants.clone(),
             accounts: accounts.clone(),
             repos: repos.clone(),
-            permissioned,
+            permissioned: permissioned.clone(),
             lifecycle: lifecycle.clone(),
             handles: handles.clone(),
             rulebook: rulebook.clone(),
@@ -442,6 +449,8 @@ impl Node {
             settings: Settings::new(&config),
             accounts,
             repos,
+            permissioned,
+            credentials,
             blobs,
             firehose,
             identities,

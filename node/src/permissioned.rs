@@ -8,14 +8,24 @@
 //!
 //! Nothing of what is here reaches the public repositories, the firehose, a log line or the text of an error.
 
+mod attestation;
+pub(crate) mod credentials;
 mod error;
+pub(crate) mod export;
+pub(crate) mod notices;
+pub(crate) mod notifier;
 mod read;
+pub(crate) mod services;
 mod slots;
 mod spaces;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use angel_protocol::ids::{Did, Tid, TidClock};
@@ -23,6 +33,7 @@ use angel_protocol::permissioned::policy::{Access, Decision};
 use angel_protocol::permissioned::{Op, SpaceUri};
 use angel_storage::permissioned::{self as rows, RepoKey, SpaceDigest, SpaceRow};
 use angel_storage::{AccountId, Reader, Writer};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::accounts::{Account, Accounts};
 use crate::blocking;
@@ -47,9 +58,20 @@ struct Shared {
     clock: Mutex<TidClock>,
     slots: Slots,
     sequence: Mutex<Sequence>,
-    /// Held by whoever changes a space: settings and members are changed one at a time.
-    changing: tokio::sync::Mutex<()>,
+    /// Held alone by whoever changes a space: settings and members are changed one at a time. Held together by those who
+    /// act on them in two steps.
+    changing: RwLock<()>,
+    /// Locks over which the repositories of other hosts are spread: what is heard of one is dealt with in order.
+    hearing: [tokio::sync::Mutex<()>; HEARING_LOCKS],
+    /// Told when there is something to deliver.
+    outbox: Notify,
+    exports: Arc<Semaphore>,
+    /// Where exports put an index aside.
+    spool_dir: PathBuf,
 }
+
+/// Locks over which the repositories of other hosts are spread.
+const HEARING_LOCKS: usize = 16;
 
 /// Numbers the changes of spaces. Held from taking a number until the batch that bears it has been handed over, so that
 /// batches reach the store in the order of their numbers, and nobody who goes by the numbers misses one.
@@ -94,9 +116,9 @@ impl fmt::Debug for Permissioned {
 
 impl Permissioned {
     /// The private data in a store. `clock_id` tells this node's revisions from those that another node makes for the
-    /// same account.
+    /// same account; exports put what they need aside in `spool_dir`.
     #[must_use]
-    pub fn new(reader: Reader, writer: Writer, accounts: Accounts, clock_id: u16) -> Self {
+    pub fn new(reader: Reader, writer: Writer, accounts: Accounts, clock_id: u16, spool_dir: PathBuf) -> Self {
         let clock = TidClock::new(clock_id);
         let sequence = Mutex::new(Sequence { clock: clock.clone(), seen: HashSet::new() });
         let shared = Shared {
@@ -106,7 +128,11 @@ impl Permissioned {
             clock: Mutex::new(clock),
             slots: Slots::default(),
             sequence,
-            changing: tokio::sync::Mutex::default(),
+            changing: RwLock::default(),
+            hearing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            outbox: Notify::new(),
+            exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
+            spool_dir,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -127,6 +153,19 @@ impl Permissioned {
         } else {
             Ok(Hosting::Here { authority, row })
         }
+    }
+
+    /// The row of a space that this node answers for, and whether it is deleted. Blocks.
+    ///
+    /// # Errors
+    /// [`PermissionedError::SpaceNotFound`], also when another host answers for it; the store cannot be read.
+    pub(crate) fn row_blocking(&self, space: &SpaceUri) -> Result<(SpaceRow, bool), PermissionedError> {
+        let authority = self.shared.accounts.by_did_blocking(&space.authority)?;
+        let authority = authority.ok_or(PermissionedError::SpaceNotFound)?;
+        let row = rows::space(&self.shared.reader, authority.id(), space.digest())?;
+        let row = row.ok_or(PermissionedError::SpaceNotFound)?;
+        let is_deleted = row.deleted_at.is_some();
+        Ok((row, is_deleted))
     }
 
     /// What the settings of a space that this node answers for say about `user`. Blocks.

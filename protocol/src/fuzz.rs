@@ -9,5 +9,6 @@
 
 mod bend;
 mod lexicons;
+mod permissioned;
 mod repositories;
 mod values;

@@ -28,17 +28,20 @@ use crate::repos::RecordRow;
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
-pub use event::{CHANGED, Change, Changed, WRITTEN, Written, changed, changed_event, written, written_event};
+pub use event::{
+    ADVANCED, Advanced, CHANGED, Change, Changed, WRITTEN, Written, advanced, advanced_event, changed, changed_event,
+    written, written_event,
+};
 pub use notices::{
-    Delivery, DeliveryKey, NoticeKey, NoticeRow, Registration, deliveries, delivery_key, is_spent, put_delivery,
-    put_registration, put_spent, registration, registrations, remove_delivery, remove_registration, sweep_spent,
-    token_digest,
+    Delivery, DeliveryKey, NoticeKey, NoticeRow, Registration, deliveries, delivery_key, is_spent, issued,
+    put_delivery, put_issued, put_registration, put_spent, registration, registrations, remove_delivery, remove_issued,
+    remove_registration, replace_delivery, sweep_tokens, token_digest,
 };
 pub use read::{IndexEntry, Order, RecordScan, index, ops, record, records, repo, repos_of};
 pub use rows::{OpRow, RepoRow};
 pub use spaces::{
     MemberRow, SpaceRow, WriterKey, WriterRow, member, members, newest_space_rev, put_member, put_space, put_writer,
-    remove_member, space, spaces_of, stage_clear, writer, writers,
+    remove_member, remove_space, space, spaces_of, stage_clear, writer, writers,
 };
 pub use stage::{delete_record, put_op, put_record, put_repo, stage_removal, stage_repo_removal, trim_ops};
 

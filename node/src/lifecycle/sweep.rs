@@ -1,4 +1,4 @@
-//! Clearing away what a deleted account leaves: its repository and its files, which are too much for one batch.
+//! Clearing away what a deleted account leaves: its repositories and its files, which are too much for one batch.
 
 use angel_storage::AccountId;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ const PAGE: usize = 500;
 impl Lifecycle {
     /// Clears away what is left of an account that is no more.
     pub(super) async fn clear_away(&self, id: AccountId) -> Result<(), LifecycleError> {
+        let private = self.permissioned.clone();
+        blocking::run(move || private.delete_all_blocking(id)).await?;
         let blobs = self.blobs.clone();
         blocking::run(move || blobs.delete_all_blocking(id)).await?;
         // The repository last: as long as its head is there, the next start knows that something is left.

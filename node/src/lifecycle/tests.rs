@@ -46,6 +46,8 @@ impl World {
         let (reader, writer) = rooms();
         let repos = Repos::new(reader, writer, 1, layout.imports());
         let (reader, writer) = rooms();
+        let permissioned = Permissioned::new(reader, writer, accounts.clone(), 1, layout.imports());
+        let (reader, writer) = rooms();
         let blobs = Blobs::open(layout.blobs(), reader, writer, &BlobsConfig::default()).expect("opens");
         let alone = Alone::start(&store, &layout).await;
         let identity = IdentityConfig::default();
@@ -65,7 +67,8 @@ impl World {
         let (reader, writer) = rooms();
         let smtp = Smtp::new(&MailConfig::default(), "host.test").expect("none");
         let mail = Mail::open(reader, writer, smtp, "host.test".to_owned()).expect("opens");
-        let lifecycle = Lifecycle { accounts, sessions, repos, blobs, identities, resolver, invites, mail };
+        let lifecycle =
+            Lifecycle { accounts, sessions, repos, permissioned, blobs, identities, resolver, invites, mail };
         Self { lifecycle, store, _alone: alone, _dir: dir }
     }
 

@@ -36,6 +36,7 @@ use crate::mempool;
 use crate::network::{self, Gossip, PeerId};
 use crate::passwords::Passwords;
 use crate::permissioned::Permissioned;
+use crate::permissioned::services::Services;
 use crate::preferences::Preferences;
 use crate::reports::Reports;
 use crate::repos::{RepoError, Repos};
@@ -302,12 +303,6 @@ impl AccountRooms {
     }
 }
 
-/// Private data. There is one handle, of which all others are clones: it holds the locks of the repositories.
-pub(super) fn permissioned(store: &Store, accounts: &Accounts) -> Permissioned {
-    // Of the 10 bits that count, another node that writes for the same account has others, most likely.
-    Permissioned::new(store.reader().clone(), store.writer().clone(), accounts.clone(), rand::random())
-}
-
 /// How the tenants are read, which blocks.
 pub(super) fn tenants(store: &Store) -> impl FnOnce() -> Result<Tenants, ReadError> + use<> {
     let (reader, writer) = (store.reader().clone(), store.writer().clone());
@@ -342,6 +337,23 @@ pub(super) fn spaces(
     };
     let (durable, followers_max) = (firehose.happenings(), config.firehose.subscribers_max);
     move || Spaces::open(parts, durable, followers_max)
+}
+
+/// Private data. There is one handle, of which all others are clones: it holds the locks of the repositories.
+pub(super) fn permissioned(store: &Store, accounts: &Accounts, layout: &Layout) -> Permissioned {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    // Of the 10 bits that count, another node that writes for the same account has others, most likely.
+    Permissioned::new(reader, writer, accounts.clone(), rand::random(), layout.imports())
+}
+
+/// The ways to other hosts of private data.
+pub(super) fn space_services(
+    config: &Config,
+    accounts: &Accounts,
+    resolver: &resolver::Resolver,
+) -> Result<Services, FetchError> {
+    let scope = scope(config);
+    Ok(Services::new(accounts.clone(), resolver.clone(), Fetcher::new(scope)?, scope))
 }
 
 /// How the blobs are opened, which blocks.

@@ -22,6 +22,9 @@ pub enum PermissionedError {
     /// The space was deleted by its authority.
     #[error("the space was deleted")]
     SpaceDeleted,
+    /// The account has no repository in the space, or none for whoever asks.
+    #[error("there is no such repository in the space")]
+    RepoNotFound,
     /// There is such a space already.
     #[error("there is a space of this type and key already")]
     SpaceExists,
@@ -52,24 +55,63 @@ pub enum PermissionedError {
     /// The writes make no new head.
     #[error(transparent)]
     Advance(#[from] AdvanceError),
-    /// The list of members is full.
-    #[error("the space has as many members as it can have")]
-    TooManyMembers,
+    /// A service that is to be told of writes cannot be found.
+    #[error("the service cannot be resolved to an address")]
+    ServiceNotResolvable,
+    /// As many services are told of writes as can be.
+    #[error("the space tells as many services of its writes as it can")]
+    TooManyServices,
+    /// A revision from further in the future than clocks may differ.
+    #[error("the revision is from the future")]
+    FutureRev,
+    /// Too many exports are under way.
+    #[error("too many exports are under way; try again later")]
+    Busy,
+    /// So much was rewritten while an export read that it cannot go on.
+    #[error("the repository was rewritten while it was read; begin anew")]
+    Rewritten,
+    /// What is stored contradicts itself.
+    #[error("{0}; run `angel storage verify`")]
+    Broken(&'static str),
+    /// What an export puts aside cannot be written or read.
+    #[error("an index cannot be put aside: {0}")]
+    Spool(#[from] std::io::Error),
     /// The accounts cannot be read.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
+    /// A DID or the name of a service is too long to be kept.
+    #[error("a name is too long to be kept")]
+    KeyTooLong,
+    /// The store cannot be read. What it says of the row is not told: the key of a row names a record.
+    #[error("private data cannot be read; run `angel storage verify`")]
+    Read(ReadError),
     /// The change is larger than the store takes at once.
-    #[error(transparent)]
-    Refused(#[from] RowRefused),
+    #[error("the change is larger than the store takes at once")]
+    Refused(RowRefused),
     /// The store did not write.
-    #[error(transparent)]
-    Store(#[from] CommitError),
+    #[error("private data cannot be written")]
+    Store(CommitError),
     /// The clock is at its end.
     #[error(transparent)]
     Clock(#[from] TidsExhausted),
+}
+
+impl From<ReadError> for PermissionedError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<RowRefused> for PermissionedError {
+    fn from(error: RowRefused) -> Self {
+        if matches!(error, RowRefused::KeyTooLong { .. }) { Self::KeyTooLong } else { Self::Refused(error) }
+    }
+}
+
+impl From<CommitError> for PermissionedError {
+    fn from(error: CommitError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl From<NamingError> for PermissionedError {

@@ -1,6 +1,10 @@
 //! Reading repositories of hosted accounts: without a lock, from what the store holds at that moment.
 
+use std::sync::Arc;
+
+use angel_protocol::crypto::SigningKey;
 use angel_protocol::ids::{Did, Nsid, RepoPath, Tid};
+use angel_protocol::permissioned::wire::commit::SignedCommit;
 use angel_protocol::permissioned::{Head, Op, SpaceUri};
 use angel_storage::permissioned::{self as rows, Order, Record, Repo};
 
@@ -121,6 +125,16 @@ impl Permissioned {
             Ok(repo.map(|repo| (account, repo)))
         })
         .await
+    }
+
+    /// A commit of a head for one reader: no two readers get the same.
+    pub(crate) fn sign_for_reader(space: &SpaceUri, author: &Did, head: &Head, key: &SigningKey) -> SignedCommit {
+        SignedCommit::sign(space, author, head.rev, head.hash.digest(), rand::random(), key)
+    }
+
+    /// The key that signs for an account.
+    pub(crate) async fn key_of(&self, account: &Account) -> Result<Arc<SigningKey>, PermissionedError> {
+        Ok(self.shared.accounts.signing_key(account.id()).await?)
     }
 
     /// Operations after the revision `since` in their order, up to `limit` and then to the end of their revision;

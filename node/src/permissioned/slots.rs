@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use angel_protocol::data::Block;
+use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
 use angel_storage::permissioned::{Repo, RepoKey};
 use tokio::sync::watch;
@@ -35,6 +35,9 @@ pub(super) struct Slot {
     landed: watch::Sender<Landed>,
 }
 
+/// Bytes of superseded records that are kept for the exports of one repository.
+const RETAINED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// A repository that is held open.
 pub(super) struct Open {
     pub(super) repo: Repo,
@@ -49,6 +52,10 @@ pub(super) type Pending = BTreeMap<String, Option<Block>>;
 struct Flight {
     batches: VecDeque<Arc<Pending>>,
     handed_over: u64,
+    exports: usize,
+    /// Records that were superseded since the oldest of the exports began.
+    retained: HashMap<Cid, Block>,
+    retained_bytes: usize,
 }
 
 /// How far the store is.
@@ -106,6 +113,34 @@ impl Slot {
         let mut flight = self.flight();
         flight.batches.push_back(Arc::new(pending));
         flight.handed_over += 1;
+    }
+
+    /// Begins an export: from the next write on, what is superseded is kept. Hold the writer's lock.
+    pub(super) fn begin_export(&self) {
+        self.flight().exports += 1;
+    }
+
+    /// Ends an export, and with the last one lets go of what was kept.
+    pub(super) fn end_export(&self) {
+        let mut flight = self.flight();
+        flight.exports = flight.exports.saturating_sub(1);
+        if flight.exports == 0 {
+            (flight.retained, flight.retained_bytes) = (HashMap::new(), 0);
+        }
+    }
+
+    /// Keeps a record that is about to be superseded, when an export may want it and there is room.
+    pub(super) fn retain(&self, record: &Block) {
+        let mut flight = self.flight();
+        if flight.exports > 0 && flight.retained_bytes + record.bytes().len() <= RETAINED_BYTES_MAX {
+            flight.retained_bytes += record.bytes().len();
+            flight.retained.insert(record.cid(), record.clone());
+        }
+    }
+
+    /// A record that was kept.
+    pub(super) fn retained(&self, cid: &Cid) -> Option<Block> {
+        self.flight().retained.get(cid).cloned()
     }
 
     /// The number of the batch handed over last.

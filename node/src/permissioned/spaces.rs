@@ -2,9 +2,10 @@
 
 use angel_protocol::ids::{Did, Nsid, RecordKey};
 use angel_protocol::limits::SPACE_URI_BYTES_MAX;
+use angel_protocol::permissioned::policy::{Access, Decision};
 use angel_protocol::permissioned::{AppAccess, Member, Policy, SpaceConfig, SpaceUri};
-use angel_storage::Batch;
 use angel_storage::permissioned::{self as rows, Change, Changed, MemberRow, SpaceRow};
+use angel_storage::{AccountId, Batch};
 
 use super::{Hosting, Permissioned, PermissionedError};
 use crate::accounts::Account;
@@ -33,6 +34,9 @@ pub struct MemberPage {
 /// Rows that one step of clearing a space away takes.
 const CLEAR_ROWS: usize = 1000;
 
+/// Spaces that one step of clearing an account away takes.
+const CLEAR_SPACES: usize = 100;
+
 impl Permissioned {
     /// Makes a space under `owner`, who becomes its authority. Without a key it gets one that no other has. A deleted
     /// space may be made anew; nothing of the old one is in it.
@@ -55,7 +59,7 @@ impl Permissioned {
         if uri.to_string().len() > SPACE_URI_BYTES_MAX / 2 {
             return Err(PermissionedError::UriTooLong);
         }
-        let _changing = self.shared.changing.lock().await;
+        let _changing = self.shared.changing.write().await;
         let (this, owner) = (self.clone(), owner.clone());
         blocking::run(move || {
             match rows::space(&this.shared.reader, owner.id(), uri.digest())? {
@@ -89,7 +93,7 @@ impl Permissioned {
     /// # Errors
     /// [`PermissionedError`], by what is wrong.
     pub async fn update_space(&self, space: &SpaceUri, change: ConfigChange) -> Result<(), PermissionedError> {
-        let _changing = self.shared.changing.lock().await;
+        let _changing = self.shared.changing.write().await;
         let (this, space) = (self.clone(), space.clone());
         blocking::run(move || {
             let (authority, mut row) = this.hosted_blocking(&space)?;
@@ -98,9 +102,12 @@ impl Permissioned {
             row.config.write = write.unwrap_or(row.config.write);
             row.config.apps = apps.unwrap_or(row.config.apps);
             row.config.check()?;
-            this.put_space_blocking(&authority, &row, Change::Configured)
+            this.put_space_blocking(&authority, &row, Change::Configured)?;
+            this.revoke_others_blocking(&row)
         })
-        .await
+        .await?;
+        self.shared.outbox.notify_one();
+        Ok(())
     }
 
     /// Deletes a space that this node answers for, with the authority's own repository in it. Repositories of others
@@ -109,15 +116,19 @@ impl Permissioned {
     /// # Errors
     /// [`PermissionedError`], by what is wrong.
     pub async fn delete_space(&self, space: &SpaceUri) -> Result<(), PermissionedError> {
-        let _changing = self.shared.changing.lock().await;
+        let _changing = self.shared.changing.write().await;
         let (this, space) = (self.clone(), space.clone());
         blocking::run(move || {
             let (authority, mut row) = this.hosted_blocking(&space)?;
             row.deleted_at = Some(clock::now());
-            this.put_space_blocking(&authority, &row, Change::Deleted)?;
-            this.clear_blocking(&authority, &space)
+            let mut batch = Batch::new();
+            this.stage_farewell(&mut batch, &row)?;
+            this.put_space_with_blocking(batch, &authority, &row, Change::Deleted)?;
+            this.clear_own_blocking(&authority, &space)
         })
-        .await
+        .await?;
+        self.shared.outbox.notify_one();
+        Ok(())
     }
 
     /// Up to `limit` spaces under an account behind `after`, without deleted ones.
@@ -203,10 +214,10 @@ impl Permissioned {
         space: &SpaceUri,
         members: Vec<(Did, Option<Member>)>,
     ) -> Result<(), PermissionedError> {
-        let _changing = self.shared.changing.lock().await;
+        let _changing = self.shared.changing.write().await;
         let (this, space) = (self.clone(), space.clone());
         blocking::run(move || {
-            let (authority, _) = this.hosted_blocking(&space)?;
+            let (authority, row) = this.hosted_blocking(&space)?;
             let (digest, now) = (space.digest(), clock::now());
             let mut batch = Batch::new();
             for (did, member) in members {
@@ -219,13 +230,18 @@ impl Permissioned {
                     Some(member) => rows::put_member(&mut batch, digest, &did, &MemberRow { member, since })?,
                     None => rows::remove_member(&mut batch, digest, &did)?,
                 }
+                if row.config.decide(Access::Read, &row.uri.authority, &did, member) == Decision::No {
+                    this.stage_revocation(&mut batch, &row, &did)?;
+                }
                 let changed = Changed { space: space.clone(), change: Change::Member(did) };
                 batch.append_event(rows::changed_event(authority.id(), &changed, now)?)?;
             }
             this.shared.writer.commit(batch)?;
-            Ok(())
+            Ok::<_, PermissionedError>(())
         })
-        .await
+        .await?;
+        self.shared.outbox.notify_one();
+        Ok(())
     }
 
     /// A space that this node answers for, with its authority. Blocks.
@@ -237,7 +253,16 @@ impl Permissioned {
     }
 
     fn put_space_blocking(&self, authority: &Account, row: &SpaceRow, change: Change) -> Result<(), PermissionedError> {
-        let mut batch = Batch::new();
+        self.put_space_with_blocking(Batch::new(), authority, row, change)
+    }
+
+    fn put_space_with_blocking(
+        &self,
+        mut batch: Batch,
+        authority: &Account,
+        row: &SpaceRow,
+        change: Change,
+    ) -> Result<(), PermissionedError> {
         rows::put_space(&mut batch, authority.id(), row)?;
         let changed = Changed { space: row.uri.clone(), change };
         batch.append_event(rows::changed_event(authority.id(), &changed, clock::now())?)?;
@@ -245,18 +270,61 @@ impl Permissioned {
         Ok(())
     }
 
-    /// Takes away what a deleted space leaves behind: its members, its list of writers, the authority's own records.
+    /// Takes away all private data of an account that is gone: its spaces, and its repositories in all spaces. Blocks.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn delete_all_blocking(&self, id: AccountId) -> Result<(), PermissionedError> {
+        let (reader, writer) = (&self.shared.reader, &self.shared.writer);
+        loop {
+            let page = rows::spaces_of(reader, id, None, CLEAR_SPACES)?;
+            let mut batch = Batch::new();
+            for row in &page {
+                while {
+                    let mut batch = Batch::new();
+                    let cleared = rows::stage_clear(reader, &mut batch, row.uri.digest(), CLEAR_ROWS)?;
+                    writer.commit(batch)?;
+                    cleared > 0
+                } {}
+                rows::remove_space(&mut batch, id, row.uri.digest())?;
+            }
+            writer.commit(batch)?;
+            if page.is_empty() {
+                break;
+            }
+        }
+        loop {
+            let mut batch = Batch::new();
+            let removed = rows::stage_removal(reader, &mut batch, id, CLEAR_ROWS)?;
+            writer.commit(batch)?;
+            if removed == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes away what a deleted space left behind, before it is made anew: its members and its list of writers. Until
+    /// then the list says who is told that the space was deleted, and who that there is none.
     fn clear_blocking(&self, authority: &Account, space: &SpaceUri) -> Result<(), PermissionedError> {
+        self.revoke_all_blocking(space)?;
+        loop {
+            let mut batch = Batch::new();
+            if rows::stage_clear(&self.shared.reader, &mut batch, space.digest(), CLEAR_ROWS)? == 0 {
+                return self.clear_own_blocking(authority, space);
+            }
+            self.shared.writer.commit(batch)?;
+        }
+    }
+
+    /// Takes away the authority's own records in a deleted space.
+    fn clear_own_blocking(&self, authority: &Account, space: &SpaceUri) -> Result<(), PermissionedError> {
         let own = self.shared.slots.slot(super::repo_key(authority.id(), space));
         let mut open = own.open.blocking_lock();
         // What was handed over before is in the store once this is: nothing comes behind what is removed.
         self.shared.writer.commit(Batch::new())?;
         loop {
             let mut batch = Batch::new();
-            let reader = &self.shared.reader;
-            let cleared = rows::stage_clear(reader, &mut batch, space.digest(), CLEAR_ROWS)?;
-            let removed = rows::stage_repo_removal(reader, &mut batch, own.key, CLEAR_ROWS)?;
-            if cleared + removed == 0 {
+            if rows::stage_repo_removal(&self.shared.reader, &mut batch, own.key, CLEAR_ROWS)? == 0 {
                 // What was held open is of the old space.
                 *open = None;
                 return Ok(());

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::slots::{Open, Pending, Slot};
 use super::{
-    Action, Committed, Hosting, Permissioned, PermissionedError, PermissionedWrite, SEEN_MAX, Sequence, Swap, repo_key,
+    Action, Committed, Permissioned, PermissionedError, PermissionedWrite, SEEN_MAX, Sequence, Swap, repo_key,
 };
 use crate::accounts::Account;
 use crate::{blocking, clock};
@@ -122,15 +122,20 @@ impl Permissioned {
             let next = self.next_space_rev(sequence, space, now)?;
             let row = WriterRow { did: author.did().clone(), rev, hash: made.hash, space_rev: next };
             rows::put_writer(&mut batch, slot.key.space, &row, open.space_rev)?;
+            self.stage_forwards(&mut batch, space, &row, now)?;
             space_rev = Some(next);
+        } else {
+            self.stage_report(&mut batch, space, author.did(), &made, now)?;
         }
 
         // From here on nothing fails: the batch is on its way, and what is held open follows it.
+        changes.iter().filter_map(|change| change.before.as_ref()).for_each(|before| slot.retain(before));
         *open = Open { repo, space_rev };
         slot.hand_over(changes.into_iter().map(|change| (change.path, change.after)).collect());
-        let landing = Arc::clone(slot);
+        let (landing, telling) = (Arc::clone(slot), self.clone());
         self.shared.writer.submit_blocking(batch, move |outcome| {
             landing.land(outcome.is_ok());
+            telling.shared.outbox.notify_one();
             // Whoever asked may have gone; the write stands.
             let _ = answer.send(outcome);
         });
@@ -139,12 +144,14 @@ impl Permissioned {
 
     /// Whether this node answers for the space, and then whether the author's writes count in it.
     fn check_writer(&self, author: &Account, space: &SpaceUri) -> Result<bool, PermissionedError> {
-        match self.hosting_blocking(space)? {
-            Hosting::Elsewhere => Ok(false),
-            Hosting::Here { row, .. } => match self.decide_blocking(&row, Access::Write, author.did())? {
-                Decision::No => Err(PermissionedError::SpaceNotFound),
-                Decision::Yes | Decision::Ask(_) => Ok(true),
-            },
+        if self.shared.accounts.by_did_blocking(&space.authority)?.is_none() {
+            return Ok(false);
+        }
+        let (row, is_deleted) = self.row_blocking(space)?;
+        match self.decide_blocking(&row, Access::Write, author.did())? {
+            Decision::No => Err(PermissionedError::SpaceNotFound),
+            Decision::Yes | Decision::Ask(_) if is_deleted => Err(PermissionedError::SpaceDeleted),
+            Decision::Yes | Decision::Ask(_) => Ok(true),
         }
     }
 

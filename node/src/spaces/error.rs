@@ -145,7 +145,6 @@ impl From<SpaceError> for XrpcError {
             SpaceError::Permissioned(PermissionedError::SpaceNotFound | PermissionedError::SpaceDeleted) => {
                 Self::new(bad, "SpaceNotFound", SpaceError::SpaceNotFound.to_string())
             }
-            SpaceError::Permissioned(PermissionedError::TooManyMembers) => named(bad, "TooMany"),
             SpaceError::Permissioned(PermissionedError::Store(CommitError::Busy)) => {
                 Self::unavailable("the store has too much to do; try again")
             }

@@ -285,18 +285,35 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, XrpcError> {
 /// # Errors
 /// The token is missing, is for something else, or is not the account's.
 pub(crate) async fn service_issuer(host: &Host, headers: &HeaderMap, method: &str) -> Result<Did, XrpcError> {
-    let issuer = service(host, headers, method).await?;
+    service_issuer_to(host, headers, &host.service.did, method).await
+}
+
+/// The same for a token that is meant for `audience`: a hosted account, which this host answers for.
+///
+/// # Errors
+/// The token is missing, is for something else, or is not the account's.
+pub(crate) async fn service_issuer_to(
+    host: &Host,
+    headers: &HeaderMap,
+    audience: &Did,
+    method: &str,
+) -> Result<Did, XrpcError> {
+    let issuer = service_to(host, headers, audience, method).await?;
     match issuer.fragment {
         None => Ok(issuer.did),
         Some(_) => Err(unauthorized("BadJwtIss", "the token is one of the account's services, not of the account")),
     }
 }
 
-/// Who signed the service token of a request for `method`.
+/// Who signed the service token of a request for `method` of this host.
 async fn service(host: &Host, headers: &HeaderMap, method: &str) -> Result<ServiceId, XrpcError> {
+    service_to(host, headers, &host.service.did, method).await
+}
+
+async fn service_to(host: &Host, headers: &HeaderMap, audience: &Did, method: &str) -> Result<ServiceId, XrpcError> {
     let method = method.parse().map_err(|_| XrpcError::invalid_request("a method is named by an NSID"))?;
     let token = bearer(headers)?;
-    let issuer = host.resolver.service_token(token, &host.service.did, &method, clock::now()).await;
+    let issuer = host.resolver.service_token(token, audience, &method, clock::now()).await;
     issuer.map_err(|error| match error {
         TokenError::Refused(refusal) => unauthorized(refusal.name(), refusal.to_string()),
         TokenError::Issuer(_) | TokenError::NoKey(_) => XrpcError::authentication_required(error.to_string()),

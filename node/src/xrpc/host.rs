@@ -17,6 +17,8 @@ use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
 use crate::mail::Mail;
 use crate::passwords::Passwords;
+use crate::permissioned::Permissioned;
+use crate::permissioned::credentials::Credentials;
 use crate::preferences::Preferences;
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
@@ -41,6 +43,10 @@ pub(crate) struct Host {
     pub(crate) accounts: Accounts,
     /// What they wrote.
     pub(crate) repos: Repos,
+    /// What they wrote for certain people.
+    pub(crate) permissioned: Permissioned,
+    /// Who may read that.
+    pub(crate) credentials: Credentials,
     /// Their pictures and other files.
     pub(crate) blobs: Blobs,
     /// What happens to them, for whoever follows.

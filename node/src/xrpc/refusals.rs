@@ -16,6 +16,8 @@ use crate::invites::InviteError;
 use crate::lifecycle::LifecycleError;
 use crate::mail::{CodeRefused, MailError};
 use crate::passwords::PasswordError;
+use crate::permissioned::PermissionedError;
+use crate::permissioned::credentials::CredentialError;
 use crate::placement::NotWritable;
 use crate::preferences::PreferencesError;
 use crate::repos::RepoError;
@@ -165,6 +167,7 @@ impl From<LifecycleError> for XrpcError {
             LifecycleError::Directory(error) => error.into(),
             LifecycleError::Resolve(error) => error.into(),
             LifecycleError::Blob(error) => error.into(),
+            LifecycleError::Permissioned(error) => error.into(),
             LifecycleError::Secret(error) => Self::unexpected(&error),
         }
     }
@@ -248,6 +251,68 @@ impl From<TakedownError> for XrpcError {
         match error {
             TakedownError::TooMany => Self::invalid_request(error.to_string()),
             TakedownError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<PermissionedError> for XrpcError {
+    fn from(error: PermissionedError) -> Self {
+        let refused = |name| Self::new(StatusCode::BAD_REQUEST, name, error.to_string());
+        match &error {
+            PermissionedError::SpaceNotFound => refused("SpaceNotFound"),
+            PermissionedError::SpaceDeleted => refused("SpaceDeleted"),
+            PermissionedError::SpaceExists => refused("SpaceAlreadyExists"),
+            PermissionedError::RepoNotFound => refused("RepoNotFound"),
+            PermissionedError::RecordExists(_) => refused("RecordAlreadyExists"),
+            PermissionedError::RecordNotFound(_) => refused("RecordNotFound"),
+            PermissionedError::RecordSwapped(_) => refused("InvalidSwap"),
+            PermissionedError::Blob(NamingError::NotFound { .. }) => refused("BlobNotFound"),
+            PermissionedError::Blob(NamingError::MimeType { .. }) => refused("InvalidMimeType"),
+            PermissionedError::Blob(NamingError::Size { .. }) => refused("InvalidSize"),
+            PermissionedError::ServiceNotResolvable => refused("ServiceNotResolvable"),
+            PermissionedError::FutureRev => refused("FutureRev"),
+            PermissionedError::UriTooLong
+            | PermissionedError::Config(_)
+            | PermissionedError::TooManyWrites
+            | PermissionedError::TooManyServices
+            | PermissionedError::Repeated(_)
+            | PermissionedError::Advance(_)
+            | PermissionedError::KeyTooLong => refused("InvalidRequest"),
+            PermissionedError::Busy | PermissionedError::Store(CommitError::Busy) => {
+                Self::unavailable(error.to_string())
+            }
+            PermissionedError::Account(_)
+            | PermissionedError::Blob(_)
+            | PermissionedError::Rewritten
+            | PermissionedError::Broken(_)
+            | PermissionedError::Spool(_)
+            | PermissionedError::Read(_)
+            | PermissionedError::Refused(_)
+            | PermissionedError::Store(_)
+            | PermissionedError::Clock(_) => Self::unexpected(&error),
+        }
+    }
+}
+
+impl From<CredentialError> for XrpcError {
+    fn from(error: CredentialError) -> Self {
+        let text = error.to_string();
+        let unauthorized = |name| Self::new(StatusCode::UNAUTHORIZED, name, text.clone());
+        let refused = |name| Self::new(StatusCode::BAD_REQUEST, name, text.clone());
+        match error {
+            CredentialError::Missing => unauthorized("AuthMissing"),
+            CredentialError::Token(refusal) => unauthorized(refusal.name()),
+            CredentialError::Request(_) => unauthorized("BadSpaceSignature"),
+            CredentialError::Audience => unauthorized("BadSpaceAudience"),
+            CredentialError::Revoked => unauthorized("CredentialRevoked"),
+            CredentialError::OtherSpace => refused("InvalidCredential"),
+            CredentialError::TooMany => Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", text),
+            CredentialError::Delegation => refused("InvalidDelegationToken"),
+            CredentialError::Attestation(_) => refused("InvalidClientAttestation"),
+            CredentialError::App => refused("AppNotAuthorized"),
+            CredentialError::Issuer(_) => Self::authentication_required(text),
+            CredentialError::ManagingApp(_) => Self::unavailable(text),
+            CredentialError::Permissioned(error) => error.into(),
         }
     }
 }

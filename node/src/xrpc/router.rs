@@ -9,7 +9,7 @@ use axum::{Router, middleware};
 
 use super::app::bsky::actor;
 use super::co::kendev::{spaces, tenants};
-use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, sync, temp};
+use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, simplespace, space, sync, temp};
 use super::host::Host;
 use super::jetstream;
 use super::proxied;
@@ -21,6 +21,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
     let limits = host.limits.clone();
     let or_elsewhere = middleware::from_fn_with_state(Arc::clone(&host), proxied::or_here);
     let write_body = DefaultBodyLimit::max(repo::WRITE_BYTES_MAX);
+    let space_body = DefaultBodyLimit::max(space::WRITE_BYTES_MAX);
     Router::new()
         .route("/xrpc/app.bsky.actor.getPreferences", get(actor::get_preferences::handler))
         .route("/xrpc/app.bsky.actor.putPreferences", post(actor::put_preferences::handler))
@@ -94,6 +95,33 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.repo.listRecords", get(repo::list_records::handler))
         .route("/xrpc/com.atproto.repo.putRecord", post(repo::put_record::handler).layer(write_body))
         .route("/xrpc/com.atproto.repo.uploadBlob", post(repo::upload_blob::handler))
+        .route("/xrpc/com.atproto.space.applyWrites", post(space::apply_writes::handler).layer(space_body))
+        .route("/xrpc/com.atproto.space.createRecord", post(space::create_record::handler).layer(space_body))
+        .route("/xrpc/com.atproto.space.deleteRecord", post(space::delete_record::handler))
+        .route("/xrpc/com.atproto.space.getBlob", get(space::get_blob::handler))
+        .route("/xrpc/com.atproto.space.getDelegationToken", get(space::get_delegation_token::handler))
+        .route("/xrpc/com.atproto.space.getLatestCommit", get(space::get_latest_commit::handler))
+        .route("/xrpc/com.atproto.space.getRecord", get(space::get_record::handler))
+        .route("/xrpc/com.atproto.space.getRepo", get(space::get_repo::handler))
+        .route("/xrpc/com.atproto.space.getSpaceCredential", post(space::get_space_credential::handler))
+        .route("/xrpc/com.atproto.space.listBlobs", get(space::list_blobs::handler))
+        .route("/xrpc/com.atproto.space.listRecords", get(space::list_records::handler))
+        .route("/xrpc/com.atproto.space.listRepoOps", get(space::list_repo_ops::handler))
+        .route("/xrpc/com.atproto.space.listRepos", get(space::list_repos::handler))
+        .route("/xrpc/com.atproto.space.listSpaces", get(space::list_spaces::handler))
+        .route("/xrpc/com.atproto.space.notifyCredentialRevoked", post(space::notify_credential_revoked::handler))
+        .route("/xrpc/com.atproto.space.notifySpaceDeleted", post(space::notify_space_deleted::handler))
+        .route("/xrpc/com.atproto.space.notifyWrite", post(space::notify_write::handler))
+        .route("/xrpc/com.atproto.space.putRecord", post(space::put_record::handler).layer(space_body))
+        .route("/xrpc/com.atproto.space.registerNotify", post(space::register_notify::handler))
+        .route("/xrpc/com.atproto.space.unregisterNotify", post(space::unregister_notify::handler))
+        .route("/xrpc/com.atproto.simplespace.createSpace", post(simplespace::create_space::handler))
+        .route("/xrpc/com.atproto.simplespace.deleteSpace", post(simplespace::delete_space::handler))
+        .route("/xrpc/com.atproto.simplespace.getSpace", get(simplespace::get_space::handler))
+        .route("/xrpc/com.atproto.simplespace.listMembers", get(simplespace::list_members::handler))
+        .route("/xrpc/com.atproto.simplespace.putMember", post(simplespace::put_member::handler))
+        .route("/xrpc/com.atproto.simplespace.removeMember", post(simplespace::remove_member::handler))
+        .route("/xrpc/com.atproto.simplespace.updateSpace", post(simplespace::update_space::handler))
         .route("/xrpc/com.atproto.sync.getBlob", get(sync::get_blob::handler))
         .route("/xrpc/com.atproto.sync.getBlocks", get(sync::get_blocks::handler))
         .route("/xrpc/com.atproto.sync.getCheckout", get(sync::get_checkout::handler))

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use crate::ids::{AtIdentifier, AtUri, CidString, Datetime, Did, Handle, Language, Nsid, RecordKey, Tid, Uri};
+use crate::permissioned::{SpaceRecordUri, SpaceUri};
 
 /// The form a string must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +28,10 @@ pub enum Format {
     Nsid,
     /// A record key.
     RecordKey,
+    /// A space (proposal 0016).
+    SpaceRef,
+    /// A record in a space (proposal 0016).
+    SpaceUri,
     /// A timestamp identifier.
     Tid,
     /// A URI of any scheme (RFC 3986).
@@ -35,7 +40,7 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order of their names.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::AtIdentifier,
         Self::AtUri,
         Self::Cid,
@@ -45,6 +50,8 @@ impl Format {
         Self::Language,
         Self::Nsid,
         Self::RecordKey,
+        Self::SpaceRef,
+        Self::SpaceUri,
         Self::Tid,
         Self::Uri,
     ];
@@ -62,6 +69,8 @@ impl Format {
             Self::Language => "language",
             Self::Nsid => "nsid",
             Self::RecordKey => "record-key",
+            Self::SpaceRef => "space-ref",
+            Self::SpaceUri => "space-uri",
             Self::Tid => "tid",
             Self::Uri => "uri",
         }
@@ -86,6 +95,8 @@ impl Format {
             Self::Language => "a language tag, for example pt-BR",
             Self::Nsid => "an NSID",
             Self::RecordKey => "a record key",
+            Self::SpaceRef => "the URI of a space",
+            Self::SpaceUri => "the URI of a record in a space",
             Self::Tid => "a timestamp identifier",
             Self::Uri => "a URI",
         }
@@ -104,6 +115,8 @@ impl Format {
             Self::Language => parses::<Language>(text),
             Self::Nsid => parses::<Nsid>(text),
             Self::RecordKey => parses::<RecordKey>(text),
+            Self::SpaceRef => parses::<SpaceUri>(text),
+            Self::SpaceUri => parses::<SpaceRecordUri>(text),
             Self::Tid => parses::<Tid>(text),
             Self::Uri => parses::<Uri>(text),
         }
@@ -138,6 +151,8 @@ mod tests {
             (Format::Language, "pt-BR"),
             (Format::Nsid, "co.kendev.spaces.message"),
             (Format::RecordKey, "self"),
+            (Format::SpaceRef, "at://did:plc:x/space/co.kendev.spaces.space/self"),
+            (Format::SpaceUri, "at://did:plc:x/space/co.kendev.spaces.space/self/did:plc:y/co.kendev.spaces.message/a"),
             (Format::Tid, "3kznmn7xqxl22"),
             (Format::Uri, "https://a.example/x"),
         ];

@@ -18,6 +18,9 @@ pub const WRITTEN: EventKind = EventKind(48);
 /// A space, or who may do what in it, has changed. The body is a [`Changed`].
 pub const CHANGED: EventKind = EventKind(49);
 
+/// A repository elsewhere has advanced in a space that this node answers for. The body is an [`Advanced`].
+pub const ADVANCED: EventKind = EventKind(50);
+
 /// What a private write did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
@@ -51,6 +54,33 @@ pub enum Change {
     Deleted,
     /// This one may do something else than before, or nothing any more.
     Member(Did),
+}
+
+/// That a repository on another host has advanced: whoever indexes the space asks that host for more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advanced {
+    /// The space.
+    pub space: SpaceUri,
+    /// Whose repository.
+    pub author: Did,
+    /// Its revision.
+    pub rev: Tid,
+}
+
+/// Tells of a notice from another host, in the batch that takes note of it.
+///
+/// # Errors
+/// None that can happen: the message is small.
+pub fn advanced_event(authority: AccountId, advanced: &Advanced, now: Timestamp) -> Result<NewEvent, RowRefused> {
+    event(ADVANCED, authority, advanced, now)
+}
+
+/// The notice that an event tells of; `None` for events of other kinds.
+///
+/// # Errors
+/// The body is not what [`advanced_event`] wrote.
+pub fn advanced(event: &Event) -> Result<Option<Advanced>, CodecError> {
+    of(event, ADVANCED)
 }
 
 /// Tells of a write, in the batch that stores it.

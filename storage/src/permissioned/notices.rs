@@ -24,6 +24,8 @@ pub enum NoticeKey {
     Delivery(DeliveryKey),
     /// A token that counts no longer, or only once.
     Spent([u8; 32]),
+    /// A credential that was issued to somebody, by its nonce.
+    Issued(SpaceDigest, Did, String),
 }
 
 impl Key for NoticeKey {
@@ -42,6 +44,12 @@ impl Key for NoticeKey {
                 3_u8.encode(out);
                 token.encode(out);
             }
+            Self::Issued(space, did, nonce) => {
+                4_u8.encode(out);
+                space.encode(out);
+                did.encode(out);
+                nonce.encode(out);
+            }
         }
     }
 
@@ -50,6 +58,7 @@ impl Key for NoticeKey {
             1 => Self::Registration(SpaceDigest::decode(bytes)?, String::decode(bytes)?),
             2 => Self::Delivery(DeliveryKey::decode(bytes)?),
             3 => Self::Spent(<[u8; 32]>::decode(bytes)?),
+            4 => Self::Issued(SpaceDigest::decode(bytes)?, Did::decode(bytes)?, String::decode(bytes)?),
             _ => return Err(InvalidKey),
         })
     }
@@ -57,6 +66,7 @@ impl Key for NoticeKey {
 
 impl PrefixOf<NoticeKey> for u8 {}
 impl PrefixOf<NoticeKey> for (u8, SpaceDigest) {}
+impl PrefixOf<NoticeKey> for (u8, SpaceDigest, Did) {}
 
 /// Stored form of such a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +75,7 @@ pub enum NoticeRow {
     Registration(Registration),
     /// Of [`NoticeKey::Delivery`].
     Delivery(Delivery),
-    /// Of [`NoticeKey::Spent`]: until when this has to be remembered.
+    /// Of [`NoticeKey::Spent`] and [`NoticeKey::Issued`]: until when this has to be remembered.
     Spent(Timestamp),
 }
 
@@ -89,8 +99,10 @@ pub struct Registration {
 pub struct Delivery {
     /// On whose behalf: signs the call.
     pub issuer: Did,
-    /// Who is told.
+    /// Who is told: the audience of the call.
     pub service: String,
+    /// The service whose address is called: mostly the same.
+    pub at: String,
     /// The method called.
     pub method: String,
     /// The space it is about.
@@ -195,6 +207,23 @@ pub fn put_delivery(batch: &mut Batch, key: DeliveryKey, delivery: &Delivery) ->
     batch.put(&NOTICES, &NoticeKey::Delivery(key), &NoticeRow::Delivery(delivery.clone()))
 }
 
+/// Replaces a delivery, or takes it away; the batch is refused when a later one has taken its place meanwhile.
+///
+/// # Errors
+/// The batch is full.
+pub fn replace_delivery(
+    batch: &mut Batch,
+    key: DeliveryKey,
+    before: &Delivery,
+    after: Option<&Delivery>,
+) -> Result<(), RowRefused> {
+    batch.expect_value(&NOTICES, &NoticeKey::Delivery(key), &NoticeRow::Delivery(before.clone()))?;
+    match after {
+        Some(after) => put_delivery(batch, key, after),
+        None => remove_delivery(batch, key),
+    }
+}
+
 /// Takes a delivery away.
 ///
 /// # Errors
@@ -222,21 +251,69 @@ pub fn put_spent(batch: &mut Batch, token: [u8; 32], until: Timestamp, once: boo
     batch.put(&NOTICES, &NoticeKey::Spent(token), &NoticeRow::Spent(until))
 }
 
-/// Adds to `batch` the removal of up to `limit` tokens behind `after` that need not be remembered any more. Answers
-/// where to go on; `None` when all have been looked at.
+/// Takes note of a credential that was issued to somebody.
+///
+/// # Errors
+/// The batch is full, or the DID is too long for a key.
+pub fn put_issued(
+    batch: &mut Batch,
+    space: SpaceDigest,
+    did: &Did,
+    nonce: &str,
+    until: Timestamp,
+) -> Result<(), RowRefused> {
+    batch.put(&NOTICES, &NoticeKey::Issued(space, did.clone(), nonce.to_owned()), &NoticeRow::Spent(until))
+}
+
+/// Up to `limit` credentials that were issued for a space and may count still: to whom, their nonces, and until when.
+/// Of one person alone if one is given.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn issued(
+    reader: &Reader,
+    space: SpaceDigest,
+    did: Option<&Did>,
+    after: Option<(Did, String)>,
+    limit: usize,
+) -> Result<Vec<(Did, String, Timestamp)>, ReadError> {
+    let mut scan = match did {
+        Some(did) => reader.scan(&NOTICES).prefix(&(4_u8, space, did.clone())),
+        None => reader.scan(&NOTICES).prefix(&(4_u8, space)),
+    };
+    if let Some((did, nonce)) = after {
+        scan = scan.after(&NoticeKey::Issued(space, did, nonce));
+    }
+    let of = |row| match row {
+        (NoticeKey::Issued(_, did, nonce), NoticeRow::Spent(until)) => Some((did, nonce, until)),
+        _ => None,
+    };
+    Ok(scan.page(limit)?.rows.into_iter().filter_map(of).collect())
+}
+
+/// Forgets a credential that was issued.
+///
+/// # Errors
+/// The batch is full.
+pub fn remove_issued(batch: &mut Batch, space: SpaceDigest, did: &Did, nonce: &str) -> Result<(), RowRefused> {
+    batch.delete(&NOTICES, &NoticeKey::Issued(space, did.clone(), nonce.to_owned()))
+}
+
+/// Adds to `batch` the removal of those of up to `limit` rows behind `after` that need not be remembered any more: used,
+/// revoked and issued tokens. Answers where to go on; `None` when all have been looked at.
 ///
 /// # Errors
 /// The engine fails, or the batch is full.
-pub fn sweep_spent(
+pub fn sweep_tokens(
     reader: &Reader,
     batch: &mut Batch,
-    after: Option<[u8; 32]>,
+    after: Option<NoticeKey>,
     now: Timestamp,
     limit: usize,
-) -> Result<Option<[u8; 32]>, crate::events::TrimError> {
-    let mut scan = reader.scan(&NOTICES).prefix(&3_u8);
-    if let Some(after) = after {
-        scan = scan.after(&NoticeKey::Spent(after));
+) -> Result<Option<NoticeKey>, crate::events::TrimError> {
+    let mut scan = reader.scan(&NOTICES).from(&NoticeKey::Spent([0; 32]));
+    if let Some(after) = &after {
+        scan = scan.after(after);
     }
     let page = scan.page(limit)?;
     let mut last = None;
@@ -244,9 +321,7 @@ pub fn sweep_spent(
         if matches!(row, NoticeRow::Spent(until) if until < now) {
             batch.delete(&NOTICES, &key)?;
         }
-        if let NoticeKey::Spent(token) = key {
-            last = Some(token);
-        }
+        last = Some(key);
     }
     Ok(last.filter(|_| page.more))
 }

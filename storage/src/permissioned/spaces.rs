@@ -125,6 +125,14 @@ pub fn put_space(batch: &mut Batch, authority: AccountId, row: &SpaceRow) -> Res
     batch.put(&SPACES, &(authority, row.uri.digest()), row)
 }
 
+/// Takes a space away, when its authority's account is gone. What it leaves behind is for [`stage_clear`].
+///
+/// # Errors
+/// The batch is full.
+pub fn remove_space(batch: &mut Batch, authority: AccountId, space: SpaceDigest) -> Result<(), RowRefused> {
+    batch.delete(&SPACES, &(authority, space))
+}
+
 /// What somebody may do, if they are on the list.
 ///
 /// # Errors

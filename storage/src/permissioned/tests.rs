@@ -164,7 +164,7 @@ fn a_token_is_used_once_and_forgotten_when_it_has_expired() {
     assert!(store.writer().commit(again).is_err(), "used before");
     for (now, spent) in [(500, true), (1500, false)] {
         let now = Timestamp::from_millis(now);
-        commit(&store, |batch| assert_eq!(sweep_spent(reader, batch, None, now, 10).expect("fits"), None));
+        commit(&store, |batch| assert_eq!(sweep_tokens(reader, batch, None, now, 10).expect("fits"), None));
         assert_eq!(is_spent(reader, token).expect("reads"), spent);
     }
 }
@@ -176,6 +176,7 @@ fn a_later_delivery_takes_the_place_of_an_earlier_one() {
     let delivery = |body: &str| Delivery {
         issuer: did("ada"),
         service: "did:web:syncer.example#atproto_space_syncer".to_owned(),
+        at: "did:web:syncer.example#atproto_space_syncer".to_owned(),
         method: "com.atproto.space.notifyWrite".to_owned(),
         space: space_uri(),
         body: body.to_owned(),
@@ -196,4 +197,27 @@ fn a_later_delivery_takes_the_place_of_an_earlier_one() {
     });
     assert!(deliveries(store.reader(), None, 10).expect("reads").is_empty());
     assert_eq!(registrations(store.reader(), key().space, 10).expect("reads"), [registration]);
+}
+
+#[test]
+fn credentials_are_found_by_whom_they_were_issued_to() {
+    let store = Store::in_memory().expect("starts");
+    let (reader, space, until) = (store.reader(), key().space, Timestamp::from_millis(1000));
+    commit(&store, |batch| {
+        put_issued(batch, space, &did("bob"), "1", until).expect("fits");
+        put_issued(batch, space, &did("bob"), "2", until).expect("fits");
+        put_issued(batch, space, &did("eve"), "3", until).expect("fits");
+        put_issued(batch, [9; 32], &did("bob"), "4", until).expect("fits");
+    });
+    let nonces = |did: Option<&Did>| {
+        let found = issued(reader, space, did, None, 10).expect("reads");
+        found.into_iter().map(|(_, nonce, _)| nonce).collect::<Vec<_>>()
+    };
+    assert_eq!(nonces(Some(&did("bob"))), ["1", "2"]);
+    assert_eq!(nonces(None), ["1", "2", "3"]);
+    commit(&store, |batch| remove_issued(batch, space, &did("bob"), "1").expect("fits"));
+    assert_eq!(nonces(Some(&did("bob"))), ["2"]);
+    let now = Timestamp::from_millis(1001);
+    commit(&store, |batch| assert_eq!(sweep_tokens(reader, batch, None, now, 10).expect("fits"), None));
+    assert!(nonces(None).is_empty());
 }

@@ -7,5 +7,7 @@ pub(crate) mod lexicon;
 pub(crate) mod moderation;
 pub(crate) mod repo;
 pub(crate) mod server;
+pub(crate) mod simplespace;
+pub(crate) mod space;
 pub(crate) mod sync;
 pub(crate) mod temp;

@@ -79,6 +79,25 @@ pub fn write_start(out: &mut Vec<u8>, commit: &Block, index: Cid, index_bytes: u
     out.extend_from_slice(&index.to_bytes());
 }
 
+/// How many bytes of an index come ahead of its first entry; `None` when they are no start of an index, or not whole.
+#[must_use]
+pub fn index_start(bytes: &[u8]) -> Option<usize> {
+    map_count(bytes).ok().flatten().map(|(_, used)| used)
+}
+
+/// The entry at the front of `bytes`, and how many of them it takes; `None` when it is not whole.
+///
+/// # Errors
+/// It is no entry of an index.
+pub fn index_entry(bytes: &[u8]) -> Result<Option<(String, Cid, usize)>, CborError> {
+    let mut reader = Reader::new(bytes);
+    match reader.text().and_then(|path| Ok((path.to_owned(), reader.link()?))) {
+        Ok((path, cid)) => Ok(Some((path, cid, bytes.len() - reader.left()))),
+        Err(CborError::Truncated) if bytes.len() < PERMISSIONED_ENTRY_BYTES_MAX => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Appends a record.
 pub fn write_record(out: &mut Vec<u8>, cid: Cid, bytes: &[u8]) {
     car::write_stored_block(out, cid, bytes);

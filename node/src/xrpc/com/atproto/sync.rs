@@ -33,7 +33,7 @@ pub(super) async fn available(host: &Host, did: &Did, caller: &Caller) -> Result
 }
 
 /// The account that was looked up as `name`, under the same condition.
-pub(super) fn seen(
+pub(crate) fn seen(
     account: Option<Account>,
     name: impl std::fmt::Display,
     caller: &Caller,

@@ -213,6 +213,8 @@ fn samples_of_format(format: Format) -> &'static [&'static str] {
         Format::Language => &["en", "pt-BR"],
         Format::Nsid => &["co.kendev.spaces.message"],
         Format::RecordKey => &["self", "3kznmn7xqxl22"],
+        Format::SpaceRef => &["at://did:plc:x/space/com.example.forum/self"],
+        Format::SpaceUri => &["at://did:plc:x/space/com.example.forum/self/did:plc:y/com.example.post/3kznmn7xqxl22"],
         Format::Tid => &["3kznmn7xqxl22"],
         Format::Uri => &["https://a.example/x?y=z", "mailto:a@b.example"],
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use angel_protocol::ids::Did;
+use angel_protocol::permissioned::wire::DRAFT;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -19,6 +20,14 @@ pub(crate) struct Output {
     blob_upload_limit: u64,
     links: Links,
     contact: Contact,
+    permissioned_data: PermissionedData,
+}
+
+/// Which draft of permissioned data is served (proposal 0016). It moves, so clients go by this and not by trying.
+#[derive(Serialize)]
+struct PermissionedData {
+    proposal: &'static str,
+    draft: &'static str,
 }
 
 #[derive(Serialize)]
@@ -49,5 +58,6 @@ pub(crate) async fn handler(State(host): State<Arc<Host>>) -> Json<Output> {
             terms_of_service: settings.accounts.terms_url.as_ref().map(ToString::to_string),
         },
         contact: Contact { email: settings.contact.clone().filter(|contact| contact.contains('@')) },
+        permissioned_data: PermissionedData { proposal: "0016", draft: DRAFT },
     })
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::available;
+use crate::blobs::Blob;
 use crate::http::XrpcError;
 use crate::xrpc::auth::Caller;
 use crate::xrpc::host::Host;
@@ -29,7 +30,11 @@ pub(crate) async fn handler(
     let account = available(&host, &did, &caller).await?;
     let blob = host.blobs.get(account.id(), cid).await?;
     let absent = || XrpcError::new(StatusCode::BAD_REQUEST, "BlobNotFound", format!("{did} has no blob {cid}"));
-    let blob = blob.ok_or_else(absent)?;
+    Ok(answer(blob.ok_or_else(absent)?, cid))
+}
+
+/// A blob as an answer.
+pub(crate) fn answer(blob: Blob, cid: Cid) -> Response {
     let unknown = || HeaderValue::from_static("application/octet-stream");
     let disposition = format!("attachment; filename=\"{cid}\"");
     // Anybody may have uploaded it, and it comes from the origin where people log in: a browser must not run it.
@@ -40,5 +45,5 @@ pub(crate) async fn handler(
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
         (header::CONTENT_DISPOSITION, disposition.parse().expect("a CID is text for a header")),
     ];
-    Ok((headers, blob.into_body()).into_response())
+    (headers, blob.into_body()).into_response()
 }

@@ -1,0 +1,116 @@
+//! `com.atproto.space.*`: private data after proposal 0016. Of its roles this host has three: it keeps its accounts'
+//! repositories in spaces, answers for the spaces under its accounts, and acts for its users towards other hosts.
+//!
+//! Readers come with their own session, for their own repository, or with a credential of the space. Nobody else learns
+//! anything: not whether there is a space, nor whether somebody has a repository in it.
+
+pub(crate) mod apply_writes;
+pub(crate) mod create_record;
+pub(crate) mod delete_record;
+pub(crate) mod get_blob;
+pub(crate) mod get_delegation_token;
+pub(crate) mod get_latest_commit;
+pub(crate) mod get_record;
+pub(crate) mod get_repo;
+pub(crate) mod get_space_credential;
+pub(crate) mod list_blobs;
+pub(crate) mod list_records;
+pub(crate) mod list_repo_ops;
+pub(crate) mod list_repos;
+pub(crate) mod list_spaces;
+pub(crate) mod notify_credential_revoked;
+pub(crate) mod notify_space_deleted;
+pub(crate) mod notify_write;
+mod prepare;
+pub(crate) mod put_record;
+mod reader;
+pub(crate) mod register_notify;
+pub(crate) mod unregister_notify;
+
+use std::sync::Arc;
+
+use angel_protocol::data::{Cid, to_json};
+use angel_protocol::ids::{Did, Nsid, RepoPath};
+use angel_protocol::limits::BLOCK_BYTES_MAX;
+use angel_protocol::permissioned::wire::commit::SignedCommit;
+use angel_protocol::permissioned::{SpaceRecordUri, SpaceUri};
+use angel_protocol::service_auth::ServiceToken;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::accounts::Account;
+use crate::http::XrpcError;
+use crate::permissioned::PermissionedWrite;
+use crate::xrpc::auth::{self, ActiveAccess};
+use crate::xrpc::host::Host;
+
+pub(super) use reader::{Reading, signed_headers};
+
+/// Largest body of a write, in bytes.
+pub(crate) const WRITE_BYTES_MAX: usize = BLOCK_BYTES_MAX * 3;
+
+type Shared = Arc<Host>;
+
+/// The account that is named, if it is the caller's own: nobody writes into another's repository.
+fn own(host: &Host, ActiveAccess(access): &ActiveAccess, repo: &Did) -> Result<Account, XrpcError> {
+    if access.account.did() != repo {
+        return Err(XrpcError::authentication_required("the repository is somebody else's"));
+    }
+    if !host.tenants.takes_writes(repo) {
+        return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", "the tenant is suspended or archived"));
+    }
+    Ok(access.account.clone())
+}
+
+/// A record that was written, as answers tell it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Written {
+    uri: SpaceRecordUri,
+    cid: Cid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation_status: Option<prepare::ValidationStatus>,
+}
+
+/// Makes writes, all or none, where this node may write for the account.
+async fn write(
+    host: &Host,
+    account: &Account,
+    space: &SpaceUri,
+    writes: Vec<PermissionedWrite>,
+) -> Result<(), XrpcError> {
+    let _leave = host.replication.placement().may_write(account.id()).await?;
+    host.permissioned.write(account, space, writes).await?;
+    Ok(())
+}
+
+/// A commit as answers tell it.
+fn commit_view(commit: &SignedCommit) -> Value {
+    to_json(&commit.to_value())
+}
+
+/// Splits a stored path.
+fn parts(path: &RepoPath) -> (Nsid, String) {
+    (path.collection.clone(), path.rkey.to_string())
+}
+
+/// The hosted account to which another service speaks, and on whose behalf that service does, for a call of `method`.
+async fn spoken_to(host: &Host, headers: &HeaderMap, method: &str) -> Result<(Account, Did), XrpcError> {
+    let refused = |name: &'static str, text: String| XrpcError::new(StatusCode::UNAUTHORIZED, name, text);
+    let token: ServiceToken = auth::bearer(headers)?
+        .parse()
+        .map_err(|error: angel_protocol::service_auth::Refusal| refused(error.name(), error.to_string()))?;
+    let audience = token.claims().audience.did.clone();
+    let account = host.accounts.by_did(&audience).await?;
+    let account = account.ok_or_else(|| refused("BadJwtAudience", "the token is for nobody here".to_owned()))?;
+    let issuer = auth::service_issuer_to(host, headers, &audience, method).await?;
+    Ok((account, issuer))
+}
+
+/// The body of a notice about a space.
+#[derive(Deserialize)]
+pub(crate) struct AboutService {
+    space: SpaceUri,
+    service: String,
+}

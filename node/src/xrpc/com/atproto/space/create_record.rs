@@ -1,0 +1,45 @@
+//! `com.atproto.space.createRecord`: a new record in the caller's repository in a space.
+
+use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
+use angel_protocol::permissioned::SpaceUri;
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::prepare::{Target, prepare};
+use super::{Shared, Written};
+use crate::http::XrpcError;
+use crate::permissioned::{Action, PermissionedWrite};
+use crate::xrpc::auth::ActiveAccess;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    space: SpaceUri,
+    repo: Did,
+    collection: Nsid,
+    rkey: Option<RecordKey>,
+    validate: Option<bool>,
+    record: Value,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    access: ActiveAccess,
+    Input(request): Input<Request>,
+) -> Result<Json<Written>, XrpcError> {
+    let Request { space, repo, collection, rkey, validate, record } = request;
+    let account = super::own(&host, &access, &repo)?;
+    host.limits.writes(account.did(), 3)?;
+    let rkey = match rkey {
+        Some(rkey) => rkey,
+        None => host.repos.next_tid()?.into(),
+    };
+    let target = Target { space: &space, account: &account, collection: &collection, rkey: &rkey };
+    let prepared = prepare(&host, target, &record, validate).await?;
+    let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
+    let write = PermissionedWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
+    super::write(&host, &account, &space, vec![write]).await?;
+    Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
+}
