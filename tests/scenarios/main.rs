@@ -7,6 +7,7 @@ mod ledger;
 mod lexicons;
 mod many_nodes;
 mod official_clients;
+mod private_data;
 mod process;
 mod replication;
 mod simulated_membership;
