@@ -108,7 +108,8 @@ async fn a_validator_killed_again_and_again_costs_nothing_that_was_confirmed() -
     let mut four = Validators::start_all(4, 2)?;
     let mut confirmed = Vec::new();
     let mut sequence = 0;
-    for kill in 0..3 {
+    let kills = std::env::var("ANGEL_SOAK_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    for kill in 0..kills {
         let victim = 1 + kill % 3;
         let mut under_way = Vec::new();
         for place in 0..12 {
