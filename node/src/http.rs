@@ -13,6 +13,7 @@ mod home;
 mod identity;
 pub(crate) mod ledger;
 mod lexicons;
+mod ledger_stream;
 mod linger;
 pub(crate) mod live;
 mod metrics;

@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) writer: Writer,
     pub(crate) verified: Verified,
     tip: watch::Sender<Tip>,
+    height: watch::Sender<u64>,
     decided: broadcast::Sender<u64>,
 }
 
@@ -113,9 +114,10 @@ impl Shared {
     pub(crate) fn new(network: NetworkId, own: Did, reader: Reader, writer: Writer) -> Result<Self, LedgerError> {
         let tip = tip(&reader)?;
         let genesis = genesis::stored_hash(&reader)?;
+        let height = watch::Sender::new(tip.height);
         let (tip, _) = watch::channel(tip);
         let (decided, _) = broadcast::channel(HEIGHTS_KEPT);
-        Ok(Self { network, genesis, own, reader, writer, verified: Verified::default(), tip, decided })
+        Ok(Self { network, genesis, own, reader, writer, verified: Verified::default(), tip, height, decided })
     }
 
     /// How far the ledger has got.
@@ -127,9 +129,15 @@ impl Shared {
         self.tip.subscribe()
     }
 
+    /// The latest height, to wait for more.
+    pub(crate) fn watch_height(&self) -> watch::Receiver<u64> {
+        self.height.subscribe()
+    }
+
     /// A height is durable.
     pub(crate) fn advance(&self, tip: Tip) {
         self.tip.send_replace(tip);
+        self.height.send_replace(tip.height);
         // Nobody may be listening.
         let _ = self.decided.send(tip.height);
     }

@@ -501,6 +501,7 @@ impl Node {
                 ledger: ledger.clone(),
                 key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
                 genesis: layout.genesis(),
+                firehose: host.firehose.clone(),
             },
             events: events.clone(),
             metrics: MetricsPage {

@@ -18,6 +18,7 @@
 //! | [`directory`] | the identities (did:plc) that the ledger keeps, and how to read them |
 //! | [`tree`], [`proof`] | the state root; proofs for those who hold only the validator set |
 //! | [`certificate`], [`validators`], [`checkpoint`] | votes, who may cast them, and published roots |
+//! | [`stream`] | decided heights, as followers hear of them |
 
 //!
 //! # Promises
@@ -47,6 +48,7 @@ pub mod rows;
 pub mod signatures;
 mod state;
 pub mod statement;
+pub mod stream;
 pub mod token;
 pub mod transaction;
 pub mod transfer;

@@ -12,11 +12,13 @@ use std::time::Duration;
 use angel_harness::binary::{PATIENCE, verb};
 use angel_harness::validators::{GRANT, Validators};
 use angel_harness::wait::until;
+use angel_protocol::firehose::{Frame, FrameError};
 use angel_protocol::ledger::{LedgerProof, ValidatorSet};
 use angel_protocol::lexicon::Schemas;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use futures::StreamExt as _;
 use serde_json::Value;
 
 #[tokio::test]
@@ -81,6 +83,14 @@ async fn four_agree_with_certificates_and_proofs() -> Result<()> {
         ensure!(method.validate_output(&shown).is_ok(), "{:?} in {shown:#}", method.validate_output(&shown));
     }
     four.agree().await?;
+    let url = four.daemon(1).fact("httpUrl").replacen("http", "ws", 1);
+    let url = format!("{url}/xrpc/co.kendev.network.subscribeLedger?cursor=0");
+    let (mut stream, _) = tokio_tungstenite::connect_async(url).await?;
+    let frame = tokio::time::timeout(PATIENCE, stream.next()).await?.context("a frame")??.into_data();
+    // The frame of a height, which is none of the event stream of repositories.
+    ensure!(Frame::decode(&frame) == Err(FrameError::Kind("#height".to_owned())), "{:?}", Frame::decode(&frame));
+    let id = payment.signed.id().to_string();
+    ensure!(frame.windows(id.len()).any(|window| window == id.as_bytes()), "it tells of the payment");
 
     let path = format!("/xrpc/co.kendev.network.getProof?account={}", four.wallet(1));
     let shown = four.get(3, &path).await?;

@@ -132,7 +132,18 @@ fn create(common: &Common, args: &CreateArgs) -> Result<(), Failure> {
 
 fn join(common: &Common, args: &JoinArgs) -> Result<(), Failure> {
     let genesis = crate::ledger::genesis::read(&args.file)?;
-    open(common)?.take_genesis(&args.file)?;
+    let data_dir = open(common)?;
+    let kept = data_dir.layout().genesis();
+    if kept.exists() && crate::ledger::genesis::read(&kept)?.hash() != genesis.hash() {
+        let words = format!(
+            "the node in {} has begun a ledger already: its accounts' identities and its tokens are decided there, and \
+             no other network knows of them. Join with a data directory that is new (--data-dir), and move the accounts \
+             over to it",
+            data_dir.layout().root().display()
+        );
+        return Err(Failure::new(Code::DataDir, words));
+    }
+    data_dir.take_genesis(&args.file)?;
     let answer =
         json!({ "network": genesis.network, "validators": genesis.nodes.iter().filter(|it| it.validator).count() });
     print(common, &answer, vec![format!("this node will follow the ledger of {}", genesis.network)]);

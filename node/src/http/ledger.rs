@@ -8,10 +8,11 @@ use angel_protocol::crypto::NodeKey;
 use angel_protocol::data;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::action::Quote;
+use angel_protocol::ledger::checkpoint::CHECKPOINT;
 use angel_protocol::ledger::parameters::Currency;
 use angel_protocol::ledger::proof::Subject;
 use angel_protocol::ledger::rows::Receipt;
-use angel_protocol::ledger::{Balance, Outcome, Signed, TokenType, Transaction, TransactionId, statement};
+use angel_protocol::ledger::{Balance, Checkpoint, Outcome, Signed, TokenType, Transaction, TransactionId, statement};
 use angel_protocol::limits::TRANSACTION_BYTES_MAX;
 use angel_protocol::mempool::Refusal;
 use angel_storage::ledger::Decision;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 
 use super::error::XrpcError;
 use crate::clock;
+use crate::firehose::Firehose;
 use crate::ledger::{DecidedTransaction, Known, Ledger, LedgerError};
 use crate::mempool::SubmitError;
 
@@ -42,6 +44,8 @@ pub(crate) struct LedgerRoutes {
     pub(crate) key: Arc<NodeKey>,
     /// The file of the genesis.
     pub(crate) genesis: PathBuf,
+    /// Whose places followers of the ledger take.
+    pub(crate) firehose: Firehose,
 }
 
 type Routes = State<Arc<LedgerRoutes>>;
@@ -354,13 +358,27 @@ pub(super) async fn get_proof(State(routes): Routes, Query(wanted): Query<Wanted
     })))
 }
 
-/// The newest checkpoint.
+/// The newest checkpoint: signed by this node, with the header and the certificate that prove its root to whoever knows
+/// the validators.
 pub(super) async fn get_latest_checkpoint(State(routes): Routes) -> Result<Json<Value>, XrpcError> {
     let latest = routes.ledger.latest_checkpoint().await?;
     let (checkpoint, decision) = latest.ok_or_else(|| {
         XrpcError::new(StatusCode::NOT_FOUND, "NoCheckpoint", "no checkpoint was due yet on this ledger")
     })?;
+    let statement = Checkpoint {
+        network: decision.header.network.clone(),
+        height: decision.header.height,
+        root: checkpoint.root,
+        transactions: checkpoint.transactions,
+        previous: checkpoint.previous,
+    };
+    let signature = routes.key.sign(CHECKPOINT, &statement.sign_bytes());
+    let proof = serde_ipld_dagcbor::to_vec(&(&decision.header, &decision.certificate))
+        .expect("header and certificate have only integers, texts and hashes");
+    let bytes = |bytes: &[u8]| json!({ "$bytes": STANDARD.encode(bytes).trim_end_matches('=') });
     Ok(Json(json!({
+        "signature": { "validator": routes.ledger.own(), "signature": bytes(&signature) },
+        "proof": bytes(&proof),
         "height": decision.header.height,
         "time": decision.header.time.to_string(),
         "root": hex(&checkpoint.root),

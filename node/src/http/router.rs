@@ -18,7 +18,7 @@ use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
 use super::observe::{Observer, observe};
 use super::validators::{self, Operations};
-use super::{error, home, identity, lexicons, plc, well_known};
+use super::{error, home, identity, ledger_stream, lexicons, plc, well_known};
 use crate::config::HttpConfig;
 use crate::directory::Directory;
 use crate::events::Events;
@@ -120,6 +120,7 @@ fn ledger_routes(routes: LedgerRoutes) -> Router {
         .route("/xrpc/co.kendev.network.getBalance", get(ledger::get_balance))
         .route("/xrpc/co.kendev.network.listTransactions", get(ledger::list_transactions))
         .route("/xrpc/co.kendev.network.getProof", get(ledger::get_proof))
+        .route("/xrpc/co.kendev.network.subscribeLedger", get(ledger_stream::subscribe))
         .route("/xrpc/co.kendev.network.getLatestCheckpoint", get(ledger::get_latest_checkpoint))
         .route("/xrpc/co.kendev.network.listValidators", get(ledger::list_validators))
         .with_state(Arc::new(routes))

@@ -3,7 +3,7 @@
 use angel_harness::binary::PATIENCE;
 use angel_harness::validators::{GRANT, Validators};
 use angel_harness::wait::until;
-use angel_node::network::{self, Handle, PublishError};
+use angel_node::network::{self, Handle, PublishError, Published};
 use angel_protocol::consensus::part::{Part, PartHead, split};
 use angel_protocol::consensus::proposal::PROPOSAL;
 use angel_protocol::consensus::{Address, Height, LedgerContext, Proposal, ValidatorSet, ValueId, Vote};
@@ -39,6 +39,7 @@ impl Liar {
         let topic = Topic::Consensus.of_ledger(&network, validators.genesis());
         let mut config = network::Config::new(network.clone(), key.seed());
         config.scope = network::Scope::Loopback;
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
         config.topics = vec![network::Topic::new(topic.clone(), 1 << 20)];
         for index in validators.running() {
             let addresses = validators.daemon(index).facts()["p2p"].as_array().context("addresses")?;
@@ -59,7 +60,8 @@ impl Liar {
     async fn publish(&self, kind: u8, payload: &impl borsh::BorshSerialize) -> Result<()> {
         let message = [&[kind][..], &[0; 8], &borsh::to_vec(payload)?].concat();
         until("somebody listens", PATIENCE, async || match self.handle.publish(&self.topic, message.clone()).await {
-            Ok(_) => Ok(Some(())),
+            Ok(Published::Sent(_) | Published::Duplicate) => Ok(Some(())),
+            Ok(Published::Alone) => Ok(None),
             Err(PublishError::Stopped) => anyhow::bail!("the peer has stopped"),
             Err(_) => Ok(None),
         })

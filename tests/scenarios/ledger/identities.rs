@@ -71,13 +71,15 @@ async fn a_sign_up_that_a_kill_cuts_short_ends_as_an_account_or_as_nothing() -> 
     for round in 0..3 {
         let handle = format!("cut{round}.test");
         let body = wish(&handle);
+        let login = json!({ "identifier": handle, "password": "correct horse" });
         // Both have to agree, so without the other the sign-up is under way for as long as it is alone.
         two.kill(1)?;
         {
             let sign_up = two.call(0, SIGN_UP, None, &body);
             let taken = until("the account is written", PATIENCE, async || {
-                let path = format!("/xrpc/com.atproto.identity.resolveHandle?handle={handle}");
-                Ok(two.text(0, &path).await?.contains("did:plc:").then_some(()))
+                let (status, session) = two.call(0, "com.atproto.server.createSession", None, &login).await?;
+                ensure!(session["active"] != true, "it is on before anybody has decided: {session:#}");
+                Ok((status == 200).then_some(()))
             });
             tokio::select! {
                 answered = sign_up => anyhow::bail!("one of two decided: {answered:?}"),
@@ -87,7 +89,6 @@ async fn a_sign_up_that_a_kill_cuts_short_ends_as_an_account_or_as_nothing() -> 
         two.kill(0)?;
         two.start(0)?;
         two.start(1)?;
-        let login = json!({ "identifier": handle, "password": "correct horse" });
         let (did, _) = until("the account is on", PATIENCE, async || {
             let (status, session) = two.call(0, "com.atproto.server.createSession", None, &login).await?;
             let on = status == 200 && session["active"] == true;

@@ -1,0 +1,131 @@
+//! `co.kendev.network.subscribeLedger`: decided heights, to everybody who follows. The ledger itself is the log: whoever
+//! comes with a cursor reads it from there, so nobody is ever too slow.
+
+use std::sync::Arc;
+
+use angel_protocol::firehose::error_frame;
+use angel_protocol::ledger::stream::height_frame;
+use angel_storage::ledger::decided;
+use angel_storage::reader::ReadError;
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::error::XrpcError;
+use super::ledger::LedgerRoutes;
+use crate::blocking;
+use crate::firehose::{Begin, Firehose, Format, Goodbye, Next, NoPlace, Stream, follow};
+use crate::ledger::Ledger;
+use crate::rate_limits::ClientAddress;
+
+/// Heights read at a time for one follower, and about how many bytes of batches.
+const PAGE_HEIGHTS: u64 = 64;
+const PAGE_BYTES: usize = 2 << 20;
+
+/// Longest message taken from a follower, in bytes; what it says means nothing.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+#[derive(Deserialize)]
+pub(super) struct Parameters {
+    cursor: Option<u64>,
+}
+
+/// Makes the connection a follower's. Followers of the ledger and of the event stream share their places.
+pub(super) async fn subscribe(
+    State(routes): State<Arc<LedgerRoutes>>,
+    address: ClientAddress,
+    Query(Parameters { cursor }): Query<Parameters>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, XrpcError> {
+    let place = routes.firehose.place(address.ip()).map_err(|refused| {
+        let (status, name) = match refused {
+            NoPlace::Full => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            NoPlace::Address => (StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded"),
+        };
+        XrpcError::new(status, name, refused.to_string())
+    })?;
+    let tip = routes.ledger.shared.tip().height;
+    let begin = match cursor {
+        None => Begin::At(tip),
+        Some(cursor) if cursor > tip => Begin::Future,
+        Some(cursor) => Begin::At(cursor),
+    };
+    let heights = Heights { ledger: routes.ledger.clone(), firehose: routes.firehose.clone() };
+    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |socket| follow(socket, heights, begin, HeightFrames, place)))
+}
+
+/// The decided heights of this node.
+#[derive(Clone)]
+struct Heights {
+    ledger: Ledger,
+    firehose: Firehose,
+}
+
+/// The frame of a height.
+struct Frame(Bytes);
+
+impl Heights {
+    fn page(&self, position: u64) -> Result<Next<Frame>, ReadError> {
+        let reader = &self.ledger.shared.reader;
+        let last = self.ledger.shared.tip().height.min(position.saturating_add(PAGE_HEIGHTS));
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        for height in position + 1..=last {
+            let found = decided::decision(reader, height)?.zip(decided::batch(reader, height)?);
+            let Some((decision, batch)) = found else { break };
+            let frame = height_frame(&decision.header, &decision.certificate, &decision.proposer, &batch);
+            bytes += frame.len();
+            frames.push(Arc::new(Frame(frame.into())));
+            if bytes > PAGE_BYTES {
+                break;
+            }
+        }
+        let behind = position + frames.len() as u64;
+        Ok(if frames.is_empty() { Next::Nothing } else { Next::Entries(frames, behind) })
+    }
+}
+
+impl Stream for Heights {
+    type Entry = Frame;
+
+    async fn next(&self, position: u64, _current: bool) -> Result<Next<Frame>, ReadError> {
+        let this = self.clone();
+        blocking::run(move || this.page(position)).await
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.ledger.shared.watch_height()
+    }
+
+    async fn closing(&self) -> Goodbye {
+        self.firehose.closing().await
+    }
+
+    // The figures of the event stream are its own.
+
+    fn count_sent(&self, _messages: u64) {}
+
+    fn count_too_slow(&self) {}
+}
+
+/// Frames of DAG-CBOR.
+struct HeightFrames;
+
+impl Format<Frame> for HeightFrames {
+    fn messages(&mut self, entry: &Frame, out: &mut Vec<Message>) {
+        out.push(Message::Binary(entry.0.clone()));
+    }
+
+    fn error(&self, name: &str, message: &str) -> Option<Message> {
+        Some(Message::Binary(error_frame(name, message).into()))
+    }
+
+    /// Heights are kept for good.
+    fn outdated(&self) -> Option<Message> {
+        None
+    }
+}
