@@ -37,7 +37,6 @@ pub struct Validators {
     wallets: Vec<Arc<NodeKey>>,
     settings: Vec<(String, String)>,
     own_settings: BTreeMap<usize, Vec<(String, String)>>,
-    genesis: [u8; 32],
 }
 
 /// A payment on its way.
@@ -55,7 +54,7 @@ impl Validators {
     /// # Errors
     /// A key or the genesis cannot be made.
     pub fn found(deciding: usize, wallets: usize) -> Result<Self> {
-        Self::found_beside(deciding, wallets, &[])
+        Self::found_with(deciding, wallets, |_| {})
     }
 
     /// The same on a network where a node may become a validator at once.
@@ -63,23 +62,10 @@ impl Validators {
     /// # Errors
     /// A key or the genesis cannot be made.
     pub fn found_young(deciding: usize, wallets: usize) -> Result<Self> {
-        Self::found_with(deciding, wallets, &[], |parameters| parameters.candidate_age = 0)
+        Self::found_with(deciding, wallets, |parameters| parameters.candidate_age = 0)
     }
 
-    /// The same, with validators beside them that are no daemons of ours.
-    ///
-    /// # Errors
-    /// A key or the genesis cannot be made.
-    pub fn found_beside(deciding: usize, wallets: usize, others: &[Did]) -> Result<Self> {
-        Self::found_with(deciding, wallets, others, |_| {})
-    }
-
-    fn found_with(
-        deciding: usize,
-        wallets: usize,
-        others: &[Did],
-        change: impl FnOnce(&mut Parameters),
-    ) -> Result<Self> {
+    fn found_with(deciding: usize, wallets: usize, change: impl FnOnce(&mut Parameters)) -> Result<Self> {
         let root = tempfile::tempdir()?;
         let mut nodes = Vec::new();
         for index in 0..deciding {
@@ -93,16 +79,6 @@ impl Validators {
                 name: format!("validator-{index}").parse().context("a name")?,
                 region: Region::Europe,
                 hosts: true,
-                validator: true,
-            });
-        }
-        for (place, did) in others.iter().enumerate() {
-            nodes.push(GenesisNode {
-                operator: did.clone(),
-                did: did.clone(),
-                name: format!("stranger-{place}").parse().context("a name")?,
-                region: Region::Europe,
-                hosts: false,
                 validator: true,
             });
         }
@@ -141,7 +117,6 @@ impl Validators {
             wallets: keys,
             settings: Vec::new(),
             own_settings: BTreeMap::new(),
-            genesis: genesis.hash(),
         })
     }
 
@@ -165,18 +140,6 @@ impl Validators {
     /// Sets a variable for daemon `index`, from its next start on.
     pub fn set_for(&mut self, index: usize, name: &str, value: &str) {
         self.own_settings.entry(index).or_default().push((name.to_owned(), value.to_owned()));
-    }
-
-    /// What tells this ledger from others.
-    #[must_use]
-    pub const fn genesis(&self) -> &[u8; 32] {
-        &self.genesis
-    }
-
-    /// The network's id.
-    #[must_use]
-    pub fn network(&self) -> NetworkId {
-        network()
     }
 
     /// Runs daemon `index` under another command from now on, for example inside a network namespace.

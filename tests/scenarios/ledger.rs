@@ -1,6 +1,5 @@
 //! Validators as processes: they agree, one is killed again and again while payments flow, two are killed, one joins late.
 
-mod byzantine;
 mod clocks;
 mod cuts;
 mod identities;

@@ -1,4 +1,4 @@
-//! Identities of accounts: decided by all, told by each, and joined to their accounts again after a kill.
+//! Identities of accounts: decided by all, told by each.
 
 use angel_harness::binary::PATIENCE;
 use angel_harness::validators::Validators;
@@ -62,41 +62,5 @@ async fn every_node_tells_the_identities_of_all_accounts() -> Result<()> {
     }
     dids.dedup();
     ensure!(dids.len() == 4, "{dids:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_sign_up_that_a_kill_cuts_short_ends_as_an_account_or_as_nothing() -> Result<()> {
-    let mut two = Validators::start_all(2, 1)?;
-    for round in 0..3 {
-        let handle = format!("cut{round}.test");
-        let body = wish(&handle);
-        let login = json!({ "identifier": handle, "password": "correct horse" });
-        // Both have to agree, so without the other the sign-up is under way for as long as it is alone.
-        two.kill(1)?;
-        {
-            let sign_up = two.call(0, SIGN_UP, None, &body);
-            let taken = until("the account is written", PATIENCE, async || {
-                let (status, session) = two.call(0, "com.atproto.server.createSession", None, &login).await?;
-                ensure!(session["active"] != true, "it is on before anybody has decided: {session:#}");
-                Ok((status == 200).then_some(()))
-            });
-            tokio::select! {
-                answered = sign_up => anyhow::bail!("one of two decided: {answered:?}"),
-                taken = taken => drop(taken?),
-            }
-        }
-        two.kill(0)?;
-        two.start(0)?;
-        two.start(1)?;
-        let (did, _) = until("the account is on", PATIENCE, async || {
-            let (status, session) = two.call(0, "com.atproto.server.createSession", None, &login).await?;
-            let on = status == 200 && session["active"] == true;
-            Ok(on.then(|| session["did"].as_str().unwrap_or_default().to_owned()))
-        })
-        .await?;
-        let told = told_alike(&two, &format!("/{did}")).await?;
-        ensure!(told.contains(&handle), "{told}");
-    }
     Ok(())
 }
