@@ -210,7 +210,8 @@ impl Node {
     pub async fn run(self) -> Result<NodeHandle, StartError> {
         let span = info_span!("node", data_dir = %self.config.data_dir().display());
         let tasks = Tasks::new(span.clone());
-        match self.build(&tasks).instrument(span.clone()).await {
+        // On the heap: it holds everything that a node is made of.
+        match Box::pin(self.build(&tasks)).instrument(span.clone()).await {
             Ok(built) => Ok(NodeHandle::supervise(built, tasks, span)),
             Err(error) => {
                 tasks.stop(STOP_LIMIT).await;
