@@ -19,6 +19,9 @@ use crate::xrpc::auth::Operator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 
+/// How far private data without a copy is counted.
+const UNCOPIED_MAX: usize = 1_000;
+
 /// The routes.
 pub(super) fn routes(host: Arc<Host>) -> Router {
     Router::new()
@@ -45,7 +48,7 @@ struct Who {
 async fn show(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<Who>) -> Result<Json<Value>, XrpcError> {
     let account = account(&host, &who.account).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host.replication, tenant).await
+    report(&host, &account, tenant).await
 }
 
 #[derive(Deserialize)]
@@ -63,7 +66,7 @@ async fn place(
     let account = account(&host, &placing.account).await?;
     host.replication.place(&account, placing.wish).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host.replication, tenant).await
+    report(&host, &account, tenant).await
 }
 
 /// Makes this node the primary of a tenant of which it holds a copy, its present primary consenting.
@@ -79,7 +82,7 @@ async fn promote(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<W
     }
     host.replication.promote(&before).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host.replication, tenant).await
+    report(&host, &account, tenant).await
 }
 
 async fn account(host: &Host, who: &AtIdentifier) -> Result<Account, XrpcError> {
@@ -93,13 +96,17 @@ fn tenant(replication: &Replication, account: &Account) -> Result<Arc<Tenant>, X
     replication.placement().tenant(account.did()).ok_or_else(none)
 }
 
-async fn report(replication: &Replication, tenant: Arc<Tenant>) -> Result<Json<Value>, XrpcError> {
-    let replication = replication.clone();
+async fn report(host: &Host, account: &Account, tenant: Arc<Tenant>) -> Result<Json<Value>, XrpcError> {
+    // Private data is not copied. Whoever asks what would be lost must hear of it.
+    let spaces = host.permissioned.spaces_of(account, None, UNCOPIED_MAX).await?.len();
+    let repositories = host.permissioned.repos_of(account, None, UNCOPIED_MAX).await?.len();
+    let replication = host.replication.clone();
     let report = blocking::run(move || {
         let report = replication.report_blocking(&tenant)?;
         let successors = Replication::successors(&tenant);
         let mut view = json!(report);
         view["successors"] = successors.into_iter().map(|(did, copy)| json!({ "did": did, "copy": copy })).collect();
+        view["uncopied"] = json!({ "privateSpaces": spaces, "privateRepositories": repositories });
         Ok::<_, ReplicationError>(view)
     });
     Ok(Json(report.await?))

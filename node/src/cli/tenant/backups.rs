@@ -38,10 +38,18 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         lines.push(row(
             "if it dies",
             match lost {
-                0 => "nothing is lost".to_owned(),
+                0 => "nothing that is public is lost".to_owned(),
                 lost => format!("{lost} events that no failover is sure to find"),
             },
         ));
+        let uncopied = |name: &str| report["uncopied"][name].as_u64().unwrap_or(0);
+        let (spaces, repositories) = (uncopied("privateSpaces"), uncopied("privateRepositories"));
+        if spaces + repositories > 0 {
+            let what = format!(
+                "{spaces} private spaces and {repositories} private repositories have no copy; see tenant export"
+            );
+            lines.push(row("would be lost", what));
+        }
         let first = report.pointer("/successors/0/did").and_then(Value::as_str).unwrap_or("nobody");
         lines.push(row("takes over", first));
         if report["writable"] == false {
