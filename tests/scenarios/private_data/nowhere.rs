@@ -177,14 +177,14 @@ async fn what_is_private_shows_nowhere() -> Result<()> {
                 1 => json!({ "$type": kind, "customer": format!("Mrs {word}"), "total": 1250 }),
                 _ => json!({ "$type": kind, "email": format!("{word}@mail.test"), "notes": [word] }),
             };
-            if n.is_multiple_of(7) && n % 3 != 0 {
+            if n.is_multiple_of(7) && !n.is_multiple_of(3) {
                 let upload = host.client.post(format!("{}/xrpc/com.atproto.repo.uploadBlob", host.url));
                 let upload = upload.bearer_auth(&author.token).header("Content-Type", "text/plain");
                 let blob = host.answer(upload.body(format!("a picture of {word}"))).await?["blob"].clone();
                 blobs.push((host, author, blob["ref"]["$link"].as_str().context("a CID")?.to_owned(), word.clone()));
                 record["picture"] = blob;
             }
-            let body = if n % 3 == 0 {
+            let body = if n.is_multiple_of(3) {
                 json!({ "space": space, "repo": author.did, "collection": kind, "record": record })
             } else {
                 json!({ "space": space, "repo": author.did, "collection": kind, "record": record,
