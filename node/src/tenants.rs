@@ -1,7 +1,7 @@
 //! The tenants of this node: which accounts are businesses, who belongs to them and may do what, how much they used.
 //!
 //! All of them and their members lie in memory, so that asking costs a look into a map and never fails: every request
-//! asks. Every change goes through one door ([`change`]), which writes rows and audit log in one batch and brings memory
+//! asks. Every change goes through one door (`change`), which writes rows and audit log in one batch and brings memory
 //! up to date before it answers. What a role may do is for `angel_protocol::tenants` to say.
 //!
 //! Nothing here knows HTTP. What a tenant says of itself is in its repository; here is what the node must know.

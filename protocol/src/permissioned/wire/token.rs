@@ -3,7 +3,7 @@
 //!
 //! They are JWTs of one shape that differ in their `typ`, in who signs them and in whom they are for. A token is read
 //! first, then [`Token::check`] says whether it would count here and now, and only then is a key looked up for
-//! [`Token::verify`]. Whether a token was used before, or revoked, is for whoever remembers that.
+//! [`SignedToken::verify`]. Whether a token was used before, or revoked, is for whoever remembers that.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
