@@ -215,49 +215,6 @@ async fn a_tenant_outlives_its_machine() -> Result<()> {
     Ok(())
 }
 
-/// What a primary wrote while its standbys heard nothing is told when it comes back: in order, nothing dropped, and where
-/// both wrote one record, both are kept.
-#[tokio::test(flavor = "multi_thread")]
-async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
-    let mut world = World::start().await?;
-    world.place("local")?;
-    for index in [1, 2] {
-        world.until_reported("the copy is whole", index, |report| report["complete"].is_u64()).await?;
-    }
-    world.until_reported("the primary is confirmed", 0, |report| report["writable"] == true).await?;
-    let token = world.log_in(0).await?;
-    // Killed, for one that is merely stopped still hears what lies in its sockets. The lease goes on for a while, and
-    // what is written meanwhile is answered for this machine alone.
-    world.validators.kill(1)?;
-    world.validators.kill(2)?;
-    for rkey in ["unseen-1", "unseen-2", "both"] {
-        let (status, body) = write(&world.client, &world.url(0, ""), &world.did, &token, rkey).await?;
-        ensure!(status == StatusCode::OK, "{rkey}: {status} {body}");
-    }
-    world.validators.kill(0)?;
-    world.validators.start(1)?;
-    world.validators.start(2)?;
-    let new = world.until_taken_over().await?;
-    ensure!(!world.has(new, "unseen-1").await?, "the standbys did not hear of it");
-    let token = world.log_in(new).await?;
-    let body = json!({
-        "repo": world.did, "collection": COLLECTION, "rkey": "both",
-        "record": { "$type": COLLECTION, "text": "written by the new primary" },
-    });
-    let request = world.client.post(world.url(new, "/xrpc/com.atproto.repo.createRecord")).bearer_auth(&token);
-    request.json(&body).send().await?.error_for_status()?;
-
-    world.validators.start(0)?;
-    world.until_reported("the old primary is a standby", 0, |report| report["role"] == "standby").await?;
-    for rkey in ["unseen-1", "unseen-2"] {
-        ensure!(world.has(new, rkey).await?, "{rkey} was told");
-    }
-    let report = world.report(new).await?.context("a report")?;
-    ensure!(report["keptVersions"] == 1, "the other version of one record is kept: {report}");
-    world.until_equal(&[0, 1, 2]).await?;
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_nobody_confirms_refuses_writes() -> Result<()> {
     let mut world = World::start().await?;
