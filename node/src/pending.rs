@@ -40,7 +40,8 @@ impl Pending {
         Ok(())
     }
 
-    async fn finish_all(&self) -> Result<(), DirectoryError> {
+    /// Finishes what there is. Cut short, it leaves the rest to the next start.
+    pub(crate) async fn finish_all(&self) -> Result<(), DirectoryError> {
         let mut after: Option<Did> = None;
         loop {
             let (directory, from) = (self.lifecycle.identities.directory().clone(), after.clone());
