@@ -13,6 +13,7 @@
 //! | [`reader`] | how are rows read? |
 //! | [`batch`], [`writer`] | how are rows changed, and when is a change safe? |
 //! | [`events`], [`cursors`] | what happened, in which order, and who has dealt with it? |
+//! | [`belongings`] | which rows of which tables are an account's, and how are they read and written? |
 //! | [`blobs`] | which account has which blob, and which records name it? |
 //! | [`firehose`] | which events does the public event stream carry? |
 //! | [`accounts`] | the accounts that this node hosts, with all that is theirs but their repositories |
@@ -50,6 +51,7 @@
 
 pub mod accounts;
 pub mod batch;
+pub mod belongings;
 pub mod blobs;
 pub mod chunked;
 pub mod codec;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::codec::StoredValue;
 use crate::engine::{EngineError, EngineKind, KeyRange, PageLimit, Tuning};
@@ -79,6 +80,19 @@ impl Check {
             table.decode_value(value).map(|_| ()).map_err(|error| error.to_string())
         }
         Self { table: table.id(), decode: decode::<K, V> }
+    }
+
+    /// How the rows of a table of this crate are checked; `None` for a table of which it knows only bytes.
+    pub(crate) fn of_table(table: TableId) -> Option<Self> {
+        static CHECKS: LazyLock<BTreeMap<TableId, Check>> = LazyLock::new(|| {
+            Check::own().into_iter().chain(crate::repos::checks()).map(|check| (check.table, check)).collect()
+        });
+        CHECKS.get(&table).copied()
+    }
+
+    /// Whether a row is what its table says; the error never shows what is in it.
+    pub(crate) fn accepts(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        (self.decode)(key, value)
     }
 
     /// The tables that this crate owns.
