@@ -55,6 +55,7 @@ use crate::network::{self, NetworkCollector};
 use crate::pending::Pending;
 use crate::permissioned::credentials::Credentials;
 use crate::permissioned::notifier::Notifier;
+use crate::permissioned::puller::Puller;
 use crate::placement::{Placement, PlacementError, Submitter};
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
@@ -364,6 +365,9 @@ impl Node {
         let notifier = Notifier::new(permissioned.clone(), services.clone());
         spawner.spawn("space-notices", |stop| notifier.run(stop));
         let credentials = Credentials::new(permissioned.clone(), services);
+        let (scope, wanted) = (parts::scope(&config), spaces::rooms::WANTED);
+        let puller = Puller::new(permissioned.clone(), credentials.clone(), scope, wanted)?;
+        spawner.spawn("repositories-elsewhere", |stop| puller.run(stop));
         let domains = service.handle_domains.clone();
         let handles = Handles::new(accounts.clone(), identities.clone(), resolver.clone(), domains);
         let body_max = config.blobs.size_max.bytes();
@@ -386,12 +390,13 @@ impl Node {
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
-        let opening = parts::spaces(&store, (&accounts, &repos, &permissioned, &tenants), &firehose, &config);
+        let rulebook = Rulebook::new(accounts.clone(), repos.clone(), tenants.clone(), resolver.clone());
+        let (homes, rooms) = ((&accounts, &repos), (&permissioned, &tenants, &rulebook));
+        let opening = parts::spaces(&store, homes, rooms, &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
-        let rulebook = Rulebook::new(accounts.clone(), repos.clone(), tenants.clone(), resolver.clone());
         let lexicons = Lexicons::new(resolver.clone());
         let service_account = ServiceAccount {
             reader: store.reader().clone(),

@@ -9,11 +9,13 @@
 //! Nothing of what is here reaches the public repositories, the firehose, a log line or the text of an error.
 
 mod attestation;
+mod copies;
 pub(crate) mod credentials;
 mod error;
 pub(crate) mod export;
 pub(crate) mod notices;
 pub(crate) mod notifier;
+pub(crate) mod puller;
 mod read;
 pub(crate) mod services;
 mod slots;
@@ -65,6 +67,8 @@ struct Shared {
     hearing: [tokio::sync::Mutex<()>; HEARING_LOCKS],
     /// Told when there is something to deliver.
     outbox: Notify,
+    /// Repositories elsewhere that are to be looked at.
+    news: copies::News,
     exports: Arc<Semaphore>,
     /// Where exports put an index aside.
     spool_dir: PathBuf,
@@ -131,6 +135,7 @@ impl Permissioned {
             changing: RwLock::default(),
             hearing: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             outbox: Notify::new(),
+            news: copies::News::default(),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
             spool_dir,
         };

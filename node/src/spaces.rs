@@ -20,7 +20,7 @@ pub(crate) mod live;
 mod people;
 mod reconcile;
 mod records;
-mod rooms;
+pub(crate) mod rooms;
 mod told;
 pub(crate) mod view;
 mod write;
@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use crate::accounts::Accounts;
 use crate::permissioned::Permissioned;
 use crate::repos::Repos;
-use crate::tenants::Tenants;
+use crate::tenants::{Rulebook, Tenants};
 
 pub(crate) use error::SpaceError;
 pub(crate) use find::Asker;
@@ -61,6 +61,7 @@ struct Shared {
     repos: Repos,
     permissioned: Permissioned,
     tenants: Tenants,
+    rulebook: Rulebook,
     numbers: Numbers,
     live: Live,
     /// The newest event that is durable.
@@ -81,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) repos: Repos,
     pub(crate) permissioned: Permissioned,
     pub(crate) tenants: Tenants,
+    pub(crate) rulebook: Rulebook,
 }
 
 impl std::fmt::Debug for Spaces {
@@ -95,7 +97,7 @@ impl Spaces {
     /// # Errors
     /// The store cannot be read.
     pub(crate) fn open(parts: Parts, durable: watch::Receiver<u64>, followers_max: u32) -> Result<Self, ReadError> {
-        let Parts { reader, writer, accounts, repos, permissioned, tenants } = parts;
+        let Parts { reader, writer, accounts, repos, permissioned, tenants, rulebook } = parts;
         let numbers = Numbers::open(&reader, "space")?;
         let indexed = cursors::get(&reader, CURSOR.0, CURSOR.1)?;
         Ok(Self(Arc::new(Shared {
@@ -105,6 +107,7 @@ impl Spaces {
             repos,
             permissioned,
             tenants,
+            rulebook,
             numbers,
             live: Live::new(followers_max),
             durable,

@@ -337,6 +337,9 @@ pub const PERMISSIONED_WRITES_MAX: usize = 200;
 /// Records in one permissioned repository: the index of a repository of this size has a hundred megabytes.
 pub const PERMISSIONED_RECORDS_MAX: u64 = 1_000_000;
 
+/// Records in a permissioned repository elsewhere that is still copied: its index is held in memory once.
+pub const SPACE_COPY_RECORDS_MAX: u64 = 100_000;
+
 /// Bytes of one entry in the index of a serialised permissioned repository: the longest path and a link.
 pub const PERMISSIONED_ENTRY_BYTES_MAX: usize = 3 + NSID_BYTES_MAX + 1 + RECORD_KEY_BYTES_MAX + 5 + 36;
 

@@ -18,9 +18,10 @@ mod stage;
 mod tests;
 
 use angel_protocol::data::Cid;
-use angel_protocol::ids::Tid;
+use angel_protocol::ids::{Did, Tid};
 use angel_protocol::permissioned::{Head, SpaceUri};
 use angel_protocol::time::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use crate::codec::Raw;
 use crate::key::{AccountId, InvalidKey, Key};
@@ -29,8 +30,8 @@ use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
 pub use event::{
-    ADVANCED, Advanced, CHANGED, Change, Changed, WRITTEN, Written, advanced, advanced_event, changed, changed_event,
-    written, written_event,
+    ADVANCED, Advanced, CHANGED, COPIED, Change, Changed, WRITTEN, Written, advanced, advanced_event, changed,
+    changed_event, copied_event, written, written_event,
 };
 pub use notices::{
     Delivery, DeliveryKey, NoticeKey, NoticeRow, Registration, deliveries, delivery_key, is_spent, issued,
@@ -55,6 +56,18 @@ pub struct RepoKey {
     pub account: AccountId,
     /// The space.
     pub space: SpaceDigest,
+}
+
+/// The number under which copies lie. No account has it: accounts are numbered from the other end.
+const COPIES: AccountId = AccountId(u64::MAX);
+
+impl RepoKey {
+    /// Where the copy of a repository lies whose author has no account here. In the place of the space stands a digest
+    /// over space and author together.
+    #[must_use]
+    pub fn of_copy(space: &SpaceUri, author: &Did) -> Self {
+        Self { account: COPIES, space: Sha256::digest(format!("{space} {author}")).into() }
+    }
 }
 
 impl Key for RepoKey {
@@ -101,7 +114,7 @@ const RECORDS: Table<(RepoKey, String, u16), RecordRow> = Table::new(TableId::Pe
 const INDEX: Table<(RepoKey, u16, String), Raw> = Table::new(TableId::PermissionedIndex);
 const OPS: Table<(RepoKey, u64, u16), OpRow> = Table::new(TableId::PermissionedOps);
 const SPACES: Table<(AccountId, SpaceDigest), SpaceRow> = Table::new(TableId::PermissionedSpaces);
-const MEMBERS: Table<(SpaceDigest, angel_protocol::ids::Did), MemberRow> = Table::new(TableId::PermissionedMembers);
+const MEMBERS: Table<(SpaceDigest, Did), MemberRow> = Table::new(TableId::PermissionedMembers);
 const WRITERS: Table<(SpaceDigest, WriterKey), WriterRow> = Table::new(TableId::PermissionedWriters);
 const NOTICES: Table<NoticeKey, NoticeRow> = Table::new(TableId::PermissionedNotices);
 

@@ -44,7 +44,7 @@ use crate::resolver;
 use crate::sessions::Sessions;
 use crate::spaces::{self, Spaces};
 use crate::takedowns::Takedowns;
-use crate::tenants::Tenants;
+use crate::tenants::{Rulebook, Tenants};
 use crate::xrpc::host::Service;
 
 /// The network's part of the configuration.
@@ -323,7 +323,8 @@ pub(super) fn repos(store: &Store, layout: &Layout) -> impl FnOnce() -> Result<R
 /// How the spaces are opened, which blocks.
 pub(super) fn spaces(
     store: &Store,
-    (accounts, repos, permissioned, tenants): (&Accounts, &Repos, &Permissioned, &Tenants),
+    (accounts, repos): (&Accounts, &Repos),
+    (permissioned, tenants, rulebook): (&Permissioned, &Tenants, &Rulebook),
     firehose: &Firehose,
     config: &Config,
 ) -> impl FnOnce() -> Result<Spaces, ReadError> + use<> {
@@ -334,6 +335,7 @@ pub(super) fn spaces(
         repos: repos.clone(),
         permissioned: permissioned.clone(),
         tenants: tenants.clone(),
+        rulebook: rulebook.clone(),
     };
     let (durable, followers_max) = (firehose.happenings(), config.firehose.subscribers_max);
     move || Spaces::open(parts, durable, followers_max)

@@ -4,6 +4,7 @@
 //! What is checked is in the order of its cost, and nothing of it tells a stranger whether there is a space: that is
 //! looked up only for whoever has proved to be let in, and refused like a space that does not exist for everybody else.
 
+use angel_protocol::crypto::{P256Key, SigningKey};
 use angel_protocol::ids::Did;
 use angel_protocol::limits::{CREDENTIAL_LIFE, SPACE_CLOCK_SKEW};
 use angel_protocol::permissioned::SpaceUri;
@@ -145,6 +146,21 @@ impl Credentials {
         let row = self.admit(space, user, app.as_ref().map(|app| app.client_id.as_str())).await?;
         let spent = [Some(&signed.token), app.as_ref().map(|app| &app.token)];
         self.issue(&row, user, key, &spent.into_iter().flatten().cloned().collect::<Vec<_>>(), now).await
+    }
+
+    /// A credential by which this node reads in the name of the authority a space that it answers for, and the secret
+    /// of the key that it is bound to.
+    pub(super) async fn own(&self, space: &SpaceUri) -> Result<(String, [u8; 32]), CredentialError> {
+        let (this, at) = (self.permissioned.clone(), space.clone());
+        let (_, row) = blocking::run(move || this.hosted_blocking(&at)).await?;
+        let (secret, key) = loop {
+            let secret = rand::random();
+            if let Some(key) = P256Key::from_bytes(&secret) {
+                break (secret, SigningKey::from(key).did());
+            }
+        };
+        let _unchanged = self.permissioned.shared.changing.read().await;
+        Ok((self.issue(&row, &space.authority, key, &[], clock::now()).await?, secret))
     }
 
     /// The space, if `user` may read it with this app.

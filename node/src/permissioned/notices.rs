@@ -359,6 +359,7 @@ impl Permissioned {
             }
             let mut batch = Batch::new();
             let advanced = Advanced { space: notice.space.clone(), author: notice.repo.clone(), rev: notice.repo_rev };
+            let author = notice.repo.clone();
             batch.append_event(rows::advanced_event(authority.id(), &advanced, now)?)?;
             let (told, outcome) = std::sync::mpsc::sync_channel(1);
             {
@@ -371,6 +372,7 @@ impl Permissioned {
             }
             outcome.recv().unwrap_or(Err(angel_storage::CommitError::Closed))?;
             this.shared.outbox.notify_one();
+            this.shared.news.add(notice.space, author);
             Ok(())
         })
         .await

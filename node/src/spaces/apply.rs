@@ -99,7 +99,7 @@ impl<'r> Step<'r> {
                 }
                 Ok(())
             }
-            permissioned::WRITTEN => self.room_event(event),
+            permissioned::WRITTEN | permissioned::COPIED => self.room_event(event),
             _ => match SpaceEvent::read(event)? {
                 None => Ok(()),
                 Some(SpaceEvent::Foreign(foreign)) => self.foreign(&foreign, event),

@@ -14,6 +14,7 @@ use crate::accounts::AccountError;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
+use crate::tenants::RulebookError;
 
 /// Why something is not done in a space. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,12 @@ pub(crate) enum SpaceError {
     /// The tenant is not hosted here.
     #[error("that account is not hosted here; ask its own host")]
     HolderElsewhere,
+    /// Whether the space is public cannot be found out.
+    #[error("whether the space is public cannot be found out: its host does not answer; try again later")]
+    HolderSilent,
+    /// The rules cannot look up what they have to know.
+    #[error(transparent)]
+    Rulebook(#[from] RulebookError),
     /// More than there may be.
     #[error("{0}")]
     TooMany(&'static str),
@@ -135,6 +142,7 @@ impl From<SpaceError> for XrpcError {
             SpaceError::NotPublic(_) => named(bad, "PermissionedDataUnavailable"),
             SpaceError::AuthorElsewhere => named(bad, "AuthorElsewhere"),
             SpaceError::HolderElsewhere => named(bad, "HolderElsewhere"),
+            SpaceError::HolderSilent => Self::unavailable(error.to_string()),
             SpaceError::TooMany(_) => named(bad, "TooMany"),
             SpaceError::ShortCode
             | SpaceError::Invalid(_)
@@ -155,6 +163,7 @@ impl From<SpaceError> for XrpcError {
             | SpaceError::Row(_)
             | SpaceError::Commit(_)
             | SpaceError::Numbers(_)
+            | SpaceError::Rulebook(_)
             | SpaceError::Event(_) => Self::unexpected(&error),
         }
     }

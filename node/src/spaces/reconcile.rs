@@ -8,7 +8,7 @@ use angel_protocol::ids::{Did, Nsid, Tid};
 use angel_protocol::spaces::COLLECTIONS;
 use angel_storage::AccountId;
 use angel_storage::codec::Cbor;
-use angel_storage::permissioned::{self, Order, RepoKey};
+use angel_storage::permissioned::{self, Order};
 use angel_storage::spaces::{CHANNELS, MESSAGES, Place, RECORDS, SPACES};
 
 use super::apply::{Change, Step};
@@ -56,7 +56,8 @@ impl Spaces {
             let (accounts, more) = self.0.accounts.page_blocking(after, PAGE_ACCOUNTS)?;
             after = accounts.last().map(Account::id);
             for account in accounts {
-                rooms.extend(self.rooms_of(&account)?.into_iter().map(|room| (room, account.clone())));
+                rooms.extend(self.rooms_of(&account)?.into_iter().map(|room| (room, account.did().clone())));
+                rooms.extend(self.copies_under(&account)?);
             }
             if !more {
                 break;
@@ -64,22 +65,22 @@ impl Spaces {
         }
         for collection in COLLECTIONS {
             let mut all = vec![];
-            for (room, account) in &rooms {
-                let repo = RepoKey { account: account.id(), space: room.digest() };
+            for (room, did) in &rooms {
+                let repo = self.0.permissioned.repo_place_blocking(room, did)?;
                 let (first, end) = (format!("{collection}/"), format!("{collection}0"));
                 let mut scan = permissioned::records(&self.0.reader, repo, &first, Some(&end), Order::Ascending);
                 while let Some((path, record)) = scan.next(STEP_RECORDS)? {
-                    all.push((record.rev, path, room, account));
+                    all.push((record.rev, path, room, did));
                 }
             }
             all.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
             for part in all.chunks(STEP_RECORDS) {
                 let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
                 let mut step = Step::new(self);
-                for (rev, path, room, account) in part {
-                    let repo = RepoKey { account: account.id(), space: room.digest() };
+                for (rev, path, room, did) in part {
+                    let repo = self.0.permissioned.repo_place_blocking(room, did)?;
                     let Some(record) = permissioned::record(&self.0.reader, repo, path)? else { continue };
-                    let (did, at) = (account.did(), rev.timestamp().min(clock::now()));
+                    let at = rev.timestamp().min(clock::now());
                     if !self.is_known(&step, did, path, record.cid)? {
                         let (record, room) = (Some((record.cid, record.bytes.as_slice())), Some(*room));
                         step.change(&Change { did, path, record, room, at, sequence: 0 })?;

@@ -6,15 +6,16 @@
 use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri};
-use angel_protocol::spaces::{COLLECTIONS, Visibility};
+use angel_protocol::spaces::{COLLECTIONS, MESSAGE, REACTION, Visibility};
 use angel_storage::events::Event;
-use angel_storage::permissioned::{self as rows, RepoKey};
+use angel_storage::permissioned as rows;
 use angel_storage::spaces::SpaceRow;
 
 use super::apply::{Change, Step};
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::permissioned::PermissionedWrite;
+use crate::permissioned::puller::Wanted;
 use crate::repos::{Action, NewRecord};
 
 /// The type of a space's room.
@@ -41,11 +42,10 @@ impl Step<'_> {
     /// What somebody wrote into a room.
     pub(super) fn room_event(&mut self, event: &Event) -> Result<(), SpaceError> {
         if let Some(written) = rows::written(event)? {
-            if written.space.space_type.as_str() != ROOM {
+            if !is_room(&written.space) {
                 return Ok(());
             }
-            let Some(account) = self.spaces().0.accounts.by_did_blocking(&written.author)? else { return Ok(()) };
-            let repo = RepoKey { account: account.id(), space: written.space.digest() };
+            let repo = self.spaces().0.permissioned.repo_place_blocking(&written.space, &written.author)?;
             for op in &written.ops {
                 if !COLLECTIONS.contains(&op.path.collection.as_str()) {
                     continue;
@@ -104,15 +104,14 @@ impl Spaces {
         author: &Did,
         path: &str,
     ) -> Result<Option<(Cid, Map)>, SpaceError> {
-        let Some(account) = self.0.accounts.by_did_blocking(author)? else { return Ok(None) };
-        let record = rows::record(&self.0.reader, RepoKey { account: account.id(), space: room.digest() }, path)?;
+        let record = rows::record(&self.0.reader, self.0.permissioned.repo_place_blocking(room, author)?, path)?;
         Ok(record.and_then(|record| match cbor::decode(&record.bytes) {
             Ok(Value::Map(map)) => Some((record.cid, map)),
             _ => None,
         }))
     }
 
-    /// Takes the rooms of an account into the index: as the permissioned repositories have them. Blocks.
+    /// The rooms in which an account has a repository. Blocks.
     pub(super) fn rooms_of(&self, account: &Account) -> Result<Vec<SpaceUri>, SpaceError> {
         let mut found = vec![];
         let mut after = None;
@@ -120,7 +119,44 @@ impl Spaces {
             let repos = rows::repos_of(&self.0.reader, account.id(), after, PAGE)?;
             let Some(last) = repos.last() else { return Ok(found) };
             after = Some(last.space.digest());
-            found.extend(repos.into_iter().map(|repo| repo.space).filter(|space| space.space_type.as_str() == ROOM));
+            found.extend(repos.into_iter().map(|repo| repo.space).filter(is_room));
         }
     }
+
+    /// The copies of repositories elsewhere in the rooms under an account. Blocks.
+    pub(super) fn copies_under(&self, account: &Account) -> Result<Vec<(SpaceUri, Did)>, SpaceError> {
+        let mut found = vec![];
+        let mut after = None;
+        loop {
+            let rooms = rows::spaces_of(&self.0.reader, account.id(), after, PAGE)?;
+            let Some(last) = rooms.last() else { return Ok(found) };
+            after = Some(last.uri.digest());
+            for room in rooms.iter().filter(|row| row.deleted_at.is_none() && is_room(&row.uri)) {
+                let mut last = None;
+                loop {
+                    let writers = rows::writers(&self.0.reader, room.uri.digest(), last, PAGE)?;
+                    let Some(newest) = writers.last() else { break };
+                    last = Some(newest.space_rev);
+                    for writer in writers {
+                        if self.0.accounts.by_did_blocking(&writer.did)?.is_none() {
+                            found.push((room.uri.clone(), writer.did));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What of repositories elsewhere is copied to be indexed here.
+pub(crate) const WANTED: Wanted = Wanted { space: is_room, path: |path| is_said(path.collection.as_str()) };
+
+fn is_room(space: &SpaceUri) -> bool {
+    space.space_type.as_str() == ROOM
+}
+
+/// Whether records of a collection are what members say, wherever they live: spaces and channels are held where the
+/// space is.
+pub(super) fn is_said(collection: &str) -> bool {
+    matches!(collection, MESSAGE | REACTION)
 }

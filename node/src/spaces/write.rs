@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 
 use super::find::{Asker, Found};
 use super::records::{self, Address};
-use super::rooms::room_of;
+use super::rooms::{room as room_at, room_of};
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::blocking;
@@ -225,8 +225,11 @@ impl Spaces {
         let is_house = Address::of(&message.space, SPACE).is_some_and(|address| address.did == did) && kind != "user";
         check_message(&record, if is_house { Speaker::House } else { Speaker::Person })?;
         let (this, uri, checked) = (self.clone(), message.space, record.clone());
-        let asking = did.clone();
-        let found = blocking::run(move || this.check_posting(&uri, &asking, &checked)).await?;
+        let (asking, at) = (did.clone(), uri.clone());
+        let found = match blocking::run(move || this.check_posting(&at, &asking, &checked)).await {
+            Err(SpaceError::HolderElsewhere) => return self.send_elsewhere(asker, &uri, &record).await,
+            found => found?,
+        };
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
         let room = room_of(&found.row);
         if room.is_some() && found.membership.is_none() {
@@ -234,6 +237,25 @@ impl Spaces {
             self.let_in(&found.row, &did, true).await?;
         }
         self.store(room.as_ref(), account, MESSAGE, None, &record).await
+    }
+
+    /// Writes a message for a space of another host into the author's repository here: the public one when the space is
+    /// known to be public, else the one in its room. The host of the space hears of it, and judges who may write there.
+    async fn send_elsewhere(&self, asker: &Asker, space: &str, record: &Value) -> Result<Written, SpaceError> {
+        let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
+        let holder = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
+        let channel = record.get("channel").and_then(Value::as_str);
+        let mut places = vec![(space, holder)];
+        if let Some(uri) = channel {
+            places.push((uri, Address::of(uri, CHANNEL).ok_or(SpaceError::ChannelNotFound)?));
+        }
+        let mut room = None;
+        for (uri, address) in places {
+            if !self.0.rulebook.is_public(uri).await?.ok_or(SpaceError::HolderSilent)? {
+                room = Some(room_at(&address.did, address.rkey()).ok_or(SpaceError::SpaceNotFound)?);
+            }
+        }
+        self.store(room.as_ref(), account, MESSAGE, None, record).await
     }
 
     /// Whether somebody may write a message there. Blocks.
@@ -286,14 +308,28 @@ impl Spaces {
         Ok(())
     }
 
-    /// The room in which one's own message lies; a message that no space here knows of is public.
+    /// The room in which one's own message lies, `None` for a public one. That of a space elsewhere no index here knows;
+    /// it is looked for.
     async fn room_of_message(&self, uri: &str, account: &Account) -> Result<Option<SpaceUri>, SpaceError> {
-        let (this, uri, did) = (self.clone(), uri.to_owned(), account.did().clone());
-        match blocking::run(move || this.message(&uri, Some(&did))).await {
-            Ok((found, ..)) => Ok(room_of(&found.row)),
-            Err(SpaceError::MessageNotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let (this, uri, account) = (self.clone(), uri.to_owned(), account.clone());
+        blocking::run(move || {
+            let address = Address::of(&uri, MESSAGE).ok_or(SpaceError::MessageNotFound)?;
+            match this.message(&uri, Some(account.did())) {
+                Ok((found, ..)) => return Ok(room_of(&found.row)),
+                Err(SpaceError::MessageNotFound) => {}
+                Err(error) => return Err(error),
+            }
+            if this.0.repos.record_blocking(account.id(), &address.path)?.is_some() {
+                return Ok(None);
+            }
+            for room in this.rooms_of(&account)? {
+                if this.room_record(&room, account.did(), &address.path)?.is_some() {
+                    return Ok(Some(room));
+                }
+            }
+            Err(SpaceError::MessageNotFound)
+        })
+        .await
     }
 
     /// Reacts to a message, or takes the reaction back.

@@ -147,7 +147,10 @@ impl Rulebook {
     }
 
     /// Whether a record is in a public repository; `None` when that cannot be found out.
-    async fn is_public(&self, uri: &str) -> Result<Option<bool>, RulebookError> {
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn is_public(&self, uri: &str) -> Result<Option<bool>, RulebookError> {
         let parsed = uri.parse::<AtUri>().ok();
         let Some((AtIdentifier::Did(did), path)) = parsed.and_then(|uri| Some((uri.authority().clone(), uri.path()?)))
         else {

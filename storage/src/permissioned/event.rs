@@ -21,6 +21,9 @@ pub const CHANGED: EventKind = EventKind(49);
 /// A repository elsewhere has advanced in a space that this node answers for. The body is an [`Advanced`].
 pub const ADVANCED: EventKind = EventKind(50);
 
+/// What somebody wrote into a repository elsewhere was verified and copied. The body is a [`Written`].
+pub const COPIED: EventKind = EventKind(51);
+
 /// What a private write did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
@@ -110,12 +113,20 @@ fn event<T: Serialize + for<'a> Deserialize<'a> + Clone>(
     NewEvent::new(now, Some(account), kind, &body)
 }
 
-/// The write that an event tells of; `None` for events of other kinds.
+/// Tells of writes into a repository elsewhere, in the batch that copies them.
 ///
 /// # Errors
-/// The body is not what [`written_event`] wrote.
+/// The operations are more than an event holds.
+pub fn copied_event(authority: AccountId, written: &Written, now: Timestamp) -> Result<NewEvent, RowRefused> {
+    event(COPIED, authority, written, now)
+}
+
+/// The write that an event tells of, here or elsewhere; `None` for events of other kinds.
+///
+/// # Errors
+/// The body is not what [`written_event`] or [`copied_event`] wrote.
 pub fn written(event: &Event) -> Result<Option<Written>, CodecError> {
-    of(event, WRITTEN)
+    Ok(of(event, WRITTEN)?.or(of(event, COPIED)?))
 }
 
 /// The change of a space that an event tells of; `None` for events of other kinds.

@@ -13,7 +13,9 @@ use crate::crypto::{SigningKey, VerifyingKey};
 use crate::data::cbor::{CborError, Reader, Writer};
 use crate::data::{Block, Codec, Map, Value};
 use crate::ids::{Did, Tid};
+use crate::limits::NOTIFIED_REV_AHEAD_MAX;
 use crate::permissioned::SpaceUri;
+use crate::time::Timestamp;
 
 /// Stands in front of everything that is signed here.
 const TAG: &[u8] = b"atproto-space-v1";
@@ -102,6 +104,12 @@ impl SignedCommit {
         let context = context(space, author, self.rev, &self.ikm);
         mac(&self.ikm, &context, &self.hash).verify_slice(&self.mac).map_err(|_| CommitRefusal::Mac)?;
         key.verify(&context, &self.sig).map_err(|_| CommitRefusal::Signature)
+    }
+
+    /// Whether it claims to be from further in the future than clocks may differ.
+    #[must_use]
+    pub fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.rev.timestamp() > now + NOTIFIED_REV_AHEAD_MAX
     }
 
     /// Its block in a CAR file.

@@ -1,0 +1,143 @@
+//! Members whose accounts are on another node.
+
+use super::*;
+
+#[tokio::test]
+async fn an_author_on_another_node_takes_part() {
+    let home = World::new().await;
+    let directory = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
+    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
+    let (ada, bob) = (home.sign_up("ada").await, abroad.sign_up("bob").await);
+    let space = home.space(&ada, "abroad", "disabled").await;
+    let invite = json!({ "space": space, "user": bob.did });
+    home.post(&ada, "inviteMember", &invite).await.expect("the owner");
+    abroad.write(&bob, &space, "before joining").await;
+
+    let speaking = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    assert_eq!(home.join(&speaking, &space).await.expect("invited")["status"], "active");
+    let (status, answer) = home.raw(Some(&speaking), "co.kendev.spaces.leaveSpace", Some(&json!({}))).await;
+    assert_eq!((status, &answer["error"]), (401, &json!("BadJwtLexiconMethod")), "a token is for one method");
+    let sending = abroad.speaks_to(&bob, &home, "sendMessage").await;
+    assert_eq!(home.say(&sending, &space, "here").await, Err("AuthorElsewhere".to_owned()));
+    let query = format!("listMessages?space={}", enc(&space));
+    assert_eq!(home.said(None, &query, 1).await, ["before joining"], "what was written before is seen");
+
+    let mut follower = home.follow(None, &format!("space={}&format=json", enc(&space))).await;
+    let uri = abroad.write(&bob, &space, "from abroad").await;
+    let written = tokio::time::Instant::now();
+    let told = follower.next().await;
+    let took = written.elapsed();
+    assert_eq!((&told["uri"], &told["author"]), (&json!(uri), &json!(bob.did)));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    println!("seen on the other node after {took:?}");
+
+    // What is written while this node is away is seen when it comes back, and what is taken away is gone.
+    let home_dir = home.dir;
+    let addr = home.node.facts().http_addr;
+    home.node.shutdown().await.expect("stops");
+    abroad.write(&bob, &space, "meanwhile").await;
+    let mut config = config(&home_dir);
+    config.http.listen = addr;
+    let node = Node::start(config).await.expect("starts");
+    let home = World { url: node.facts().run_file().http_url, dir: home_dir, node, client: Client::new() };
+    assert_eq!(home.said(None, &query, 3).await, ["meanwhile", "from abroad", "before joining"]);
+    let rkey = uri.rsplit('/').next().expect("a key");
+    let body = json!({ "repo": bob.did, "collection": "co.kendev.spaces.message", "rkey": rkey });
+    abroad.raw(Some(&bob), "com.atproto.repo.deleteRecord", Some(&body)).await;
+    assert_eq!(home.said(None, &query, 2).await, ["meanwhile", "before joining"]);
+
+    home.post(&ada, "banMember", &json!({ "space": space, "user": bob.did })).await.expect("the owner");
+    abroad.write(&bob, &space, "turned out").await;
+    home.say(&ada, &space, "quiet now").await.expect("the owner");
+    assert_eq!(home.said(None, &query, 3).await, ["quiet now", "meanwhile", "before joining"]);
+    home.node.shutdown().await.expect("stops");
+    abroad.node.shutdown().await.expect("stops");
+}
+
+/// A private space, with a member who lives elsewhere: its URI, and the two nodes.
+async fn private_space_of_two_nodes() -> (World, World, Person, Person, String) {
+    let home = World::new().await;
+    let directory = home.url.parse().expect("a URL");
+    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
+    let (ada, bob) = (home.sign_up("ada").await, abroad.sign_up("bob").await);
+    let record = json!({
+        "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
+        "businessIdentity": { "type": "service", "industry": "general" },
+    });
+    let made = home.post(&ada, "createSpace", &json!({ "record": record })).await.expect("made");
+    let space = made["uri"].as_str().expect("a URI").to_owned();
+    let invite = json!({ "space": space, "user": bob.did });
+    let token = home.post(&ada, "inviteMember", &invite).await.expect("the owner")["token"].clone();
+    let joining = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    let join = json!({ "space": space, "token": token });
+    assert_eq!(home.post(&joining, "joinSpace", &join).await.expect("invited")["status"], "active");
+    (home, abroad, ada, bob, space)
+}
+
+#[tokio::test]
+async fn a_member_elsewhere_talks_in_a_private_space() {
+    let (home, abroad, ada, bob, space) = private_space_of_two_nodes().await;
+    let at = enc(&space);
+    let mut hears = home.follow(Some(&ada), &format!("space={at}&format=json")).await;
+    let text = |told: &Value| told["value"]["content"]["text"].as_str().unwrap_or_default().to_owned();
+
+    // Written where the author lives, heard where the space is.
+    let first = abroad.say(&bob, &space, "far and private").await.expect("a member writes at home");
+    let told = hears.next().await;
+    assert_eq!((text(&told).as_str(), &told["author"]), ("far and private", &json!(bob.did)));
+    let edit = json!({ "uri": first, "content": { "type": "text", "text": "far and changed" } });
+    abroad.post(&bob, "editMessage", &edit).await.expect("one's own");
+    assert_eq!(text(&hears.next().await), "far and changed");
+    for n in 0..5 {
+        abroad.say(&bob, &space, &format!("number {n}")).await.expect("a member");
+    }
+    for n in 0..5 {
+        assert_eq!(text(&hears.next().await), format!("number {n}"), "each once, in order");
+    }
+    abroad.post(&bob, "deleteMessage", &json!({ "uri": first })).await.expect("one's own");
+    assert_eq!(hears.next().await["uri"], first.as_str());
+
+    // Bob reads and follows at the space's node; of what he wrote nothing is public where he lives.
+    home.say(&ada, &space, "welcome").await.expect("the owner");
+    let reads = abroad.speaks_to(&bob, &home, "listMessages").await;
+    assert_eq!(home.said(Some(&reads), &format!("listMessages?space={at}"), 6).await[0], "welcome");
+    let follows = abroad.speaks_to(&bob, &home, "subscribeSpace").await;
+    let mut bobs = home.follow(Some(&follows), &format!("space={at}&format=json")).await;
+    let note = json!({ "repo": bob.did, "collection": "com.example.note", "record": { "text": "publicend" } });
+    abroad.raw(Some(&bob), "com.atproto.repo.createRecord", Some(&note)).await;
+    let shown = super::rooms::public_face(&abroad, &bob.did).await;
+    assert!(!shown.windows(6).any(|part| part == b"number"), "what is private is public");
+
+    // Turned out, Bob hears nothing more within a second, and what he writes counts for nothing.
+    home.post(&ada, "banMember", &json!({ "space": space, "user": bob.did })).await.expect("the owner");
+    let banned = tokio::time::Instant::now();
+    assert_eq!(bobs.next().await["error"], "AccessEnded");
+    assert!(banned.elapsed() < Duration::from_secs(1));
+    abroad.say(&bob, &space, "still here").await.expect("in his own repository");
+    home.say(&ada, &space, "gone he is").await.expect("the owner");
+    let all = home.said(Some(&ada), &format!("listMessages?space={at}"), 7).await;
+    assert_eq!(all[..2], ["gone he is", "welcome"]);
+    home.node.shutdown().await.expect("stops");
+    abroad.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn what_a_member_elsewhere_wrote_meanwhile_is_fetched_when_the_node_is_back() {
+    let (home, abroad, ada, bob, space) = private_space_of_two_nodes().await;
+    let list = format!("listMessages?space={}", enc(&space));
+    abroad.say(&bob, &space, "before").await.expect("a member");
+    assert_eq!(home.said(Some(&ada), &list, 1).await, ["before"]);
+    // The notice may come while the node is away: it is told again.
+    let url = format!("{}/xrpc/co.kendev.spaces.sendMessage", abroad.url);
+    let message = json!({ "space": space, "content": { "type": "text", "text": "meanwhile" } });
+    let (client, token) = (abroad.client.clone(), bob.token.clone());
+    let sending = tokio::spawn(async move { client.post(url).bearer_auth(token).json(&message).send().await });
+    let home = home.restarted(|_| ()).await;
+    let sent = sending.await.expect("runs").expect("answered");
+    assert_eq!(sent.status(), 200);
+    let mut all = home.said(Some(&ada), &list, 2).await;
+    all.sort();
+    assert_eq!(all, ["before", "meanwhile"]);
+    home.node.shutdown().await.expect("stops");
+    abroad.node.shutdown().await.expect("stops");
+}
