@@ -23,6 +23,7 @@ use crate::accounts::{Account, AccountError};
 use crate::secrets::SecretError;
 
 pub use self::codes::{CODE_LIFE, CodeRefused, Codes};
+pub(crate) use self::letters::Invitation;
 pub use self::outbox::{Smtp, SmtpError};
 
 /// Most mails that wait to be sent: more means that the mail server is gone, and that people ask again and again.
@@ -136,6 +137,27 @@ impl Mail {
         let mut batch = Batch::new();
         let letter = letters::from_operator(subject, text, &self.0.host);
         self.stage(&mut batch, to, letter, now, now + LETTER_LIFE)?;
+        self.0.writer.commit(batch).map_err(AccountError::from)?;
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    /// Sends somebody what they need to accept an invitation. Blocks until it is in the outbox.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub(crate) fn send_invitation_blocking(
+        &self,
+        to: &str,
+        invitation: &Invitation<'_>,
+        now: Timestamp,
+    ) -> Result<(), MailError> {
+        if !self.sends() {
+            return Err(MailError::NoServer);
+        }
+        let mut batch = Batch::new();
+        let letter = letters::invitation(invitation, &self.0.host);
+        self.stage(&mut batch, to, letter, now, invitation.until)?;
         self.0.writer.commit(batch).map_err(AccountError::from)?;
         self.0.wake.notify_one();
         Ok(())

@@ -395,6 +395,7 @@ impl Node {
         let opening = parts::spaces(&store, homes, rooms, &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
+        spawner.spawn("announcements", |stop| spaces::announcer::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
         let lexicons = Lexicons::new(resolver.clone());

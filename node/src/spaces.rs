@@ -9,18 +9,24 @@
 //!
 //! Who may do what is decided in `angel_protocol::spaces`; here it is looked up, asked and carried out.
 
-mod announce;
+pub(crate) mod announce;
+pub(crate) mod announcer;
 mod apply;
+pub(crate) mod direct;
 mod error;
 mod find;
 pub(crate) mod follow;
 pub(crate) mod index;
+mod keep;
 mod list;
 pub(crate) mod live;
+mod marks;
 mod people;
 mod reconcile;
 mod records;
+mod restore;
 pub(crate) mod rooms;
+mod streams;
 mod told;
 pub(crate) mod view;
 mod write;

@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows HTTP. What a tenant says of itself is in its repository; here is what the node must know.
 
+mod blueprint;
 mod change;
 mod counters;
 mod error;
@@ -34,6 +35,7 @@ use self::counters::Counters;
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
+pub use self::blueprint::Blueprint;
 pub use self::change::Actor;
 pub use self::error::TenantError;
 pub use self::members::{Accepted, Invited, Wish};

@@ -221,6 +221,23 @@ pub fn judge(write: &Write<'_>, record: &mut Value, before: Option<&Value>, fact
     computed::complete(write, rules, record, before, facts)
 }
 
+/// Judges a record of a repository that comes as a whole from elsewhere: what is for certain people stays out of public
+/// repositories, and secrets out of all. What it was written by, and what it refers to, was judged where it was written,
+/// and whether others' records are public there is not asked again.
+///
+/// # Errors
+/// [`Refused::NotPublic`] or [`Refused::Secret`].
+pub fn judge_import(collection: &Nsid, record: &Value, now: Timestamp) -> Result<(), Refused> {
+    let Some(rules) = Flags::builtin().collection(collection.as_str()) else { return Ok(()) };
+    if rules.visibility(record, now) == Visibility::Permissioned {
+        return Err(Refused::NotPublic { collection: collection.clone(), path: String::new() });
+    }
+    match secrets::find(record) {
+        Some((path, kind)) => Err(Refused::Secret { path, kind }),
+        None => Ok(()),
+    }
+}
+
 /// Whether records of the collection may be taken away this way.
 ///
 /// # Errors

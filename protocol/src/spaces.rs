@@ -6,6 +6,7 @@
 
 mod access;
 mod frame;
+mod happenings;
 mod markup;
 mod membership;
 mod message;
@@ -15,6 +16,7 @@ pub use access::{
     Access, Approval, ChannelRules, ChannelVisibility, JoinRefused, Joining, SpaceRules, Standing, Visibility,
 };
 pub use frame::{Told, event_frame, event_json};
+pub use happenings::{EVENTS, HAPPENINGS, Happening, When, happenings, makes_events};
 pub use markup::{UncleanMarkup, check_markup};
 pub use membership::{
     ChannelAccess, Invitation, Membership, MembershipError, Permission, Role, RoleRefused, Status, merge_versions,
@@ -36,35 +38,3 @@ pub const REACTION: &str = "co.kendev.spaces.reaction";
 
 /// The collections that make up what happens in a space, for whoever follows an author.
 pub const COLLECTIONS: [&str; 4] = [SPACE, CHANNEL, MESSAGE, REACTION];
-
-/// The names of events that are told as messages of type system (MSG-03).
-pub const EVENTS: [&str; 28] = [
-    "inventory.updated",
-    "inventory.low",
-    "payment.captured",
-    "payment.failed",
-    "payment.refunded",
-    "order.placed",
-    "order.shipped",
-    "order.completed",
-    "appointment.booked",
-    "appointment.cancelled",
-    "form.submitted",
-    "lead.created",
-    "lead.scored",
-    "opportunity.created",
-    "opportunity.won",
-    "opportunity.lost",
-    "member.joined",
-    "member.left",
-    "recognition.awarded",
-    "guardian_angel.assigned",
-    "token.confirmed",
-    "agent.decision",
-    "job.completed",
-    "job.failed",
-    "tenant.provisioned",
-    "tenant.migrated",
-    "node.degraded",
-    "node.recovered",
-];

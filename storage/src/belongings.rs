@@ -117,6 +117,7 @@ pub const fn of(table: TableId) -> Belongs {
             account(Found::BySpace, Nature::Private)
         }
         T::SpaceWords | T::SpaceLog | T::SpaceInvites => account(Found::BySpace, Nature::Private),
+        T::SpaceBlocks | T::SpaceFacts => account(Found::ByDid, Nature::Private),
 
         T::Replicas | T::ReplicaSealed | T::ReplicaPromises | T::ReplicaOperations | T::ReplicaVersions => {
             account(Found::ByDid, Nature::Local)

@@ -8,6 +8,7 @@
 //! Nothing here decides who may see what.
 
 mod events;
+mod facts;
 mod forget;
 mod overlay;
 mod read;
@@ -30,7 +31,8 @@ pub use events::{
     ChannelSettings, FOREIGN, Foreign, INVITED, Invited, MEMBER, MODERATED, MemberChange, Moderated, READ, ReadChange,
     SETTINGS, SpaceEvent, event,
 };
-pub use forget::{ForgetError, forget_messages};
+pub use facts::{FACTS, Fact, facts};
+pub use forget::{ForgetError, forget_index};
 pub use overlay::Overlay;
 pub use read::{Among, Reads, message_record, messages_back, old_version};
 pub use words::{SEGMENT_MESSAGES, Search, index_words, search, stage_word};
@@ -103,6 +105,9 @@ pub const HOSTS: Table<String, Cbor<HostRow>> = Table::new(TableId::SpaceHosts);
 
 /// Authors who live elsewhere.
 pub const AUTHORS: Table<Did, Cbor<AuthorRow>> = Table::new(TableId::SpaceAuthors);
+
+/// Who takes no direct messages from whom. No part of the index: what people asked for outlives it.
+pub const BLOCKS: Table<(Did, Did), Present> = Table::new(TableId::SpaceBlocks);
 
 /// A space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +192,9 @@ pub struct ChannelRow {
     pub indexed_at: Timestamp,
     /// When it was taken away, if it was.
     pub gone_at: Option<Timestamp>,
+    /// Whether it is in a room of its own, for some of those who may see the space.
+    #[serde(default)]
+    pub own_room: bool,
 }
 
 impl Row for ChannelRow {
@@ -393,6 +401,8 @@ pub fn checks() -> Vec<Check> {
         Check::of(&INVITES),
         Check::of(&HOSTS),
         Check::of(&AUTHORS),
+        Check::of(&BLOCKS),
+        Check::of(&FACTS),
     ]
 }
 

@@ -83,6 +83,8 @@ catalogue! {
     0x53 TenantInvitations "tenant_invitations": "account, digest of the token" => "that somebody may join the tenant", by "the tenants";
     0x54 TenantUsage "tenant_usage": "account, month" => "what the tenant used in it", by "the tenants";
     0x55 TenantAudit "tenant_audit": "account, number" => "what was done to the tenant, by whom", by "the batch of what was done";
+    0x56 SpaceBlocks "space_blocks": "DID, DID" => "that the first takes no messages from the second", by "whoever blocks";
+    0x57 SpaceFacts "space_facts": "DID, key of the space, what" => "what is known of a space and said by no record of it", by "the index of spaces, which is made anew from them";
     0x58 Spaces "spaces": "space" => "a space, as the index knows it", by "the index of spaces";
     0x59 SpaceRecords "space_records": "author, path" => "what the record is to which space", by "the index of spaces";
     0x5A SpaceChannels "space_channels": "space, channel" => "a channel", by "the index of spaces";

@@ -103,7 +103,7 @@ async fn begin(dir: &Path, people: usize) -> Result<(NodeHandle, String, Vec<Per
     let mut all = vec![];
     for number in 0..people {
         let wish = json!({
-            "handle": format!("p{number}.test"), "email": format!("p{number}@mail.test"), "password": "open sesame",
+            "handle": format!("person{number}.test"), "email": format!("person{number}@mail.test"), "password": "open sesame",
         });
         let made = post(&client, &node, None, "com.atproto.server.createAccount", &wish).await?;
         all.push(Person { token: made["accessJwt"].as_str().context("a token")?.to_owned() });

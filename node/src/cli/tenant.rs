@@ -58,8 +58,11 @@ pub(super) struct Which {
 pub(super) struct CreateArgs {
     /// What it begins as: basic-business, ecommerce-store, service-provider, creative-agency, saas-company, non-profit or
     /// custom.
-    #[arg(long, value_name = "NAME")]
-    template: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "blueprint")]
+    template: Option<String>,
+    /// A blueprint to make it by, in TOML or JSON; it names the template that it rests on.
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    blueprint: Option<PathBuf>,
     /// Its short name: lower-case letters, digits and hyphens. It becomes the first part of its handle.
     #[arg(value_name = "SLUG")]
     slug: String,
@@ -150,10 +153,16 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
 }
 
 async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
+    let blueprint = args.blueprint.as_deref().map(read_blueprint).transpose()?;
+    let template = match (&args.template, &blueprint) {
+        (Some(template), _) => template.clone(),
+        (None, blueprint) => blueprint.as_ref().map(|it| text(it, "baseTemplate").to_owned()).unwrap_or_default(),
+    };
     let owner = owner(daemon, &args).await?;
-    let mut wish = json!({
-        "template": args.template, "slug": args.slug, "owner": owner.did, "plan": args.plan,
-    });
+    let mut wish = json!({ "template": template, "slug": args.slug, "owner": owner.did, "plan": args.plan });
+    if let Some(blueprint) = blueprint {
+        wish["blueprint"] = blueprint;
+    }
     if let Some(name) = args.name {
         wish["name"] = name.into();
     }
@@ -177,6 +186,19 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
         words.extend(told);
     }
     Ok((answer, words))
+}
+
+/// A blueprint from a file: JSON if its name says so, else TOML.
+fn read_blueprint(path: &Path) -> Result<Value, Failure> {
+    let wrong = |why: String| Failure::new(Code::Usage, format!("the blueprint {}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let read: Result<Value, String> = if is_json {
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    } else {
+        toml::from_str(&text).map_err(|error| error.to_string())
+    };
+    read.map_err(wrong)
 }
 
 /// The owner of a tenant to be.

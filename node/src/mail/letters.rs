@@ -1,6 +1,7 @@
 //! What letters say.
 
 use angel_protocol::ids::Handle;
+use angel_protocol::time::Timestamp;
 use angel_storage::accounts::MailPurpose;
 
 /// A letter without its address.
@@ -44,6 +45,39 @@ pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str
         text: format!(
             "Hello @{handle},\n\nwith this code you can {deed}:\n\n    {code}\n\nIt is good for {minutes} minutes, once. \
              {otherwise}\n\n{host}\n"
+        ),
+    }
+}
+
+/// An invitation into a tenant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Invitation<'a> {
+    /// What the tenant is called.
+    pub(crate) tenant: &'a str,
+    /// Its short name.
+    pub(crate) slug: &'a str,
+    /// As what.
+    pub(crate) role: &'a str,
+    /// What opens it.
+    pub(crate) token: &'a str,
+    /// A few words of whoever invites.
+    pub(crate) message: Option<&'a str>,
+    /// Until when it can be accepted.
+    pub(crate) until: Timestamp,
+}
+
+/// A letter with an invitation.
+pub(super) fn invitation(invitation: &Invitation<'_>, host: &str) -> Letter {
+    let Invitation { tenant, slug, role, token, message, until } = invitation;
+    let words = message.map(|message| format!("They write:\n\n    {}\n\n", message.replace('\n', "\n    ")));
+    Letter {
+        // A name may hold anything; a header line does not.
+        subject: format!("Invitation to {} ({host})", tenant.replace(char::is_control, " ")),
+        text: format!(
+            "Hello,\n\nyou are invited to {tenant} on {host}, as {role}.\n\n{}To accept, log in there with an account that \
+             has this e-mail address and give this token for the tenant {slug}:\n\n    {token}\n\nIt is good until {until}, \
+             once. If you know nothing of this, do nothing.\n\n{host}\n",
+            words.unwrap_or_default()
         ),
     }
 }

@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use angel_protocol::crypto::{BadSignature, VerifyingKey};
 use angel_protocol::data::{BlobRef, Block, CborError, Codec, blob_refs, cbor};
-use angel_protocol::ids::Tid;
+use angel_protocol::ids::{Nsid, Tid};
+use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::limits::{NSID_BYTES_MAX, RECORD_KEY_BYTES_MAX};
 use angel_protocol::repo::car::{CarError, CarLimits, CarReader};
 use angel_protocol::repo::mst::MstKey;
 use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit, verify_repository};
+use angel_protocol::rules::{Refused, judge_import};
 use angel_storage::batch::RowRefused;
 use angel_storage::blobs::{Absent, Naming, stage_refs};
 use angel_storage::repos::{self, Contents, Head, Totals};
@@ -87,6 +89,14 @@ pub enum ImportRefused {
         path: MstKey,
         /// What is wrong with it.
         reason: CborError,
+    },
+    /// A record breaks the rules of its collection.
+    #[error("the record at {path}: {refused}")]
+    Rules {
+        /// Where.
+        path: MstKey,
+        /// Which rule.
+        refused: Refused,
     },
     /// A record is no map.
     #[error("the record at {0} is no object")]
@@ -320,6 +330,15 @@ impl<'a> Taking<'a> {
             }
             self.collections.push(collection.to_owned());
             repos::put_collection(&mut self.batch, self.contents, collection, false)?;
+        }
+        let nsid = collection.parse::<Nsid>().ok();
+        // A copy is what its host has, whatever that is.
+        if let Some(collection) =
+            nsid.filter(|nsid| !self.is_copy && Flags::builtin().collection(nsid.as_str()).is_some())
+        {
+            let value = cbor::decode(record.bytes()).map_err(refused)?;
+            let judged = judge_import(&collection, &value, clock::now());
+            judged.map_err(|refused| ImportRefused::Rules { path: key.clone(), refused })?;
         }
         if outline.may_name_blobs {
             let value = cbor::decode(record.bytes()).map_err(refused)?;

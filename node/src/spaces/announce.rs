@@ -8,9 +8,9 @@ use angel_protocol::spaces::{Context, EVENTS, SPACE, Visibility};
 use angel_storage::spaces::{SPACES, SPACES_OF, SpaceId, SpaceRow};
 use serde_json::{Value as Json, json};
 
+use super::keep::finished;
 use super::rooms::room_of;
 use super::told::space_uri;
-use super::write::finished;
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::blocking;
@@ -57,6 +57,7 @@ impl Spaces {
         let space = self.system_space(&account).await?;
         let Some(room) = room_of(&space) else { return Ok(()) };
         let record = finished(angel_protocol::spaces::MESSAGE, message(&space, announcement))?;
+        let record = self.judged(Some(&room), &account, angel_protocol::spaces::MESSAGE, record, None).await?;
         self.store(Some(&room), &account, angel_protocol::spaces::MESSAGE, None, &record).await?;
         Ok(())
     }
@@ -78,6 +79,7 @@ impl Spaces {
                 });
                 let record = self.space_record(account, record, None)?;
                 let room = self.open_room(account).await?;
+                let record = self.judged(Some(&room), account, SPACE, record, None).await?;
                 self.store(Some(&room), account, SPACE, Some(room.key.as_str()), &record).await?;
                 self.caught_up().await;
             }
@@ -88,18 +90,18 @@ impl Spaces {
     fn find_system_space(&self, did: &Did) -> Result<Option<SpaceRow>, SpaceError> {
         let spaces = self.0.reader.scan(&SPACES_OF).prefix(did).page(LOOKED_AT_MAX)?;
         for ((_, id), _) in spaces.rows {
-            let is_it = |row: &SpaceRow| {
-                row.holder == *did
-                    && row.slug == SLUG
-                    && row.gone_at.is_none()
-                    && row.rules.visibility == Visibility::Private
-            };
+            let is_it = |row: &SpaceRow| row.holder == *did && row.gone_at.is_none() && is_system(row);
             if let Some(row) = self.0.reader.get(&SPACES, &id)?.filter(is_it) {
                 return Ok(Some(row));
             }
         }
         Ok(None)
     }
+}
+
+/// Whether a space is the one in which its holder is told what happens.
+pub(super) fn is_system(row: &SpaceRow) -> bool {
+    row.slug == SLUG && row.rules.visibility == Visibility::Private
 }
 
 /// The record of a message that tells of an event.

@@ -11,22 +11,22 @@ use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::spaces::{
-    Access, CHANNEL, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, Role, Speaker, Status, Visibility,
-    check_message, text_of, words,
+    Access, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, Role, Speaker, Status, Visibility, check_message,
+    text_of, words,
 };
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::{Cbor, Present};
 use angel_storage::events::Event;
 use angel_storage::spaces::{
-    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelNumber, ChannelRow, Foreign, Happening, Hidden, INVITES, Invited, LOG,
-    MEMBERS, MESSAGES, MemberChange, MemberRow, MessageRow, Moderated, OWN_STREAM, Overlay, Place, REACTIONS,
-    READ_MARKS, RECORDS, ReadChange, ReadMark, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What, message_record,
-    stage_word,
+    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelRow, Fact, Foreign, Happening, LOG, MEMBERS, MESSAGES, MemberChange,
+    MemberRow, MessageRow, Overlay, Place, REACTIONS, RECORDS, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What,
+    message_record, stage_word,
 };
 use angel_storage::{firehose as stored, permissioned};
 
 use super::records::{Address, ChannelSaid, MessageSaid, ReactionSaid, Said, SpaceSaid, new_rules, read};
-use super::rooms::room_of;
+use super::rooms::{room, room_of};
+use super::streams::Stream;
 use super::told::{Notice, channel_uri, notice_of_message, notice_of_what};
 use super::{SpaceError, Spaces};
 
@@ -52,7 +52,9 @@ pub(super) struct Step<'r> {
     pub(super) reconcile: Vec<Did>,
     spaces: &'r Spaces,
     /// Memberships as they are needed again and again within one step.
-    known: HashMap<(SpaceId, Did), Option<Membership>>,
+    known: HashMap<(SpaceId, Did), Option<MemberRow>>,
+    /// Whether the index is being made anew.
+    pub(super) again: bool,
 }
 
 /// A record that came, changed or went.
@@ -81,6 +83,7 @@ impl<'r> Step<'r> {
             reconcile: vec![],
             spaces,
             known: HashMap::new(),
+            again: false,
         }
     }
 
@@ -106,23 +109,8 @@ impl<'r> Step<'r> {
                 Some(SpaceEvent::Member(change)) => self.member(change, event),
                 Some(SpaceEvent::Moderated(moderated)) => self.moderated(moderated, event),
                 Some(SpaceEvent::Read(read)) => self.read(read, event),
-                Some(SpaceEvent::Invited(Invited { space, hash, invite })) => {
-                    let key = (space, hash.into_array());
-                    match invite {
-                        Some(invite) => self.overlay.put(&INVITES, &key, &Cbor(invite))?,
-                        None => self.overlay.delete(&INVITES, &key),
-                    }
-                    Ok(())
-                }
-                Some(SpaceEvent::Settings(settings)) => {
-                    let key = (settings.space, settings.channel);
-                    let Some(mut channel) = self.overlay.get(&CHANNELS, &key)? else { return Ok(()) };
-                    channel.rules = ChannelRules { visibility: channel.rules.visibility, ..settings.rules };
-                    channel.department = settings.department;
-                    self.overlay.put(&CHANNELS, &key, &channel)?;
-                    self.changed.push(settings.space);
-                    self.happened(settings.space, event, What::Channel { channel: settings.channel, gone: false })
-                }
+                Some(SpaceEvent::Invited(invited)) => self.invited(invited),
+                Some(SpaceEvent::Settings(settings)) => self.settings(settings, event),
             },
         }
     }
@@ -195,7 +183,7 @@ impl<'r> Step<'r> {
             let Some(row) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
             // What was private stays so, and what was public was seen.
             let stays = (row.rules.visibility == Visibility::Public) == (said.rules.visibility == Visibility::Public);
-            if !stays || !fits(&row, change.room) {
+            if !stays || room_of(&row).as_ref() != change.room {
                 return Ok(());
             }
             let row = SpaceRow { cid, name: said.name, slug: said.slug, rules: said.rules, gone_at: None, ..row };
@@ -244,7 +232,10 @@ impl<'r> Step<'r> {
         let Some((cid, _)) = change.record else { return Ok(()) };
         if let Some(Place::Channel(id, number)) = place {
             let Some(row) = self.overlay.get(&CHANNELS, &(id, number))? else { return Ok(()) };
-            if !self.overlay.get(&SPACES, &id)?.is_some_and(|space| fits(&space, change.room)) {
+            // What some could read is not for all of a sudden.
+            let opens = row.own_room && said.visibility == ChannelVisibility::Public;
+            let hides = change.room.is_none() && said.visibility != ChannelVisibility::Public;
+            if opens || hides || !self.lies_in(&Place::Channel(id, number), change.room)? {
                 return Ok(());
             }
             let rules = ChannelRules { visibility: said.visibility, ..row.rules.clone() };
@@ -257,8 +248,11 @@ impl<'r> Step<'r> {
         let Some((id, mut space)) = self.space_at(&address)? else { return Ok(()) };
         // A channel is held by whoever holds its space, and what others may not see is not in a public repository.
         let is_full = space.channels as usize >= SPACE_CHANNELS_MAX;
-        let is_open = said.visibility == ChannelVisibility::Public || change.room.is_some();
-        if space.holder != *change.did || !is_open || is_full || !fits(&space, change.room) {
+        let own = room(&space.holder, change.path.rsplit('/').next().unwrap_or_default());
+        let own_room = said.visibility != ChannelVisibility::Public && own.is_some() && own.as_ref() == change.room;
+        let beside = room_of(&space).as_ref() == change.room
+            && (said.visibility == ChannelVisibility::Public || change.room.is_some());
+        if space.holder != *change.did || is_full || !(own_room || beside) {
             return Ok(());
         }
         space.channels += 1;
@@ -274,6 +268,7 @@ impl<'r> Step<'r> {
             department: None,
             indexed_at: change.at,
             gone_at: None,
+            own_room,
         };
         self.overlay.put(&SPACES, &id, &space)?;
         self.overlay.put(&CHANNELS, &(id, number), &row)?;
@@ -289,20 +284,18 @@ impl<'r> Step<'r> {
         value: &Value,
     ) -> Result<(), SpaceError> {
         let Some((id, mut space)) = self.space_at(&said.space)? else { return Ok(()) };
-        if !fits(&space, change.room) {
+        let Some(stream) = self.stream_at(id, &space, said.channel.as_ref())? else { return Ok(()) };
+        if stream.room(&space).as_ref() != change.room {
             return Ok(());
         }
-        let Some((number, rules, rkey, department)) = self.channel_of(id, &space, said.channel.as_ref())? else {
-            return Ok(());
-        };
         let speaker = self.speaker(&space, change.did, &said.kind);
-        let allowed = self.may_post(id, &space, change.did, &rules, rkey.as_deref())?;
+        let allowed = self.may_post(id, &space, change.did, &stream, self.again.then_some(change.at))?;
         if !allowed || check_message(value, speaker).is_err() {
             return Ok(());
         }
         let Some((cid, bytes)) = change.record else { return Ok(()) };
         if let Some(Place::Message(in_space, position)) = place {
-            return if in_space == id { self.edited(change, id, position, said, value) } else { Ok(()) };
+            return if in_space == id { self.edited(change, id, position, &stream, said, value) } else { Ok(()) };
         }
         let position = space.next(change.sequence);
         space.messages += 1;
@@ -320,10 +313,10 @@ impl<'r> Step<'r> {
             author: change.did.clone(),
             rkey: own.rkey().to_owned(),
             cid,
-            channel: number,
+            channel: stream.number,
             kind: said.kind.clone(),
             priority: said.priority.clone(),
-            department: said.context.department.clone().or(department),
+            department: said.context.department.clone().or(stream.department),
             workflow: said.context.workflow.clone(),
             journey: said.context.journey.clone(),
             root,
@@ -336,13 +329,13 @@ impl<'r> Step<'r> {
         self.overlay.put(&SPACES, &id, &space)?;
         self.overlay.put_message(id, position, &row, bytes)?;
         self.overlay.put(&RECORDS, &own.key(), &Cbor(Place::Message(id, position)))?;
-        self.overlay.put(&BY_CHANNEL, &(id, number, position), &Present)?;
+        self.overlay.put(&BY_CHANNEL, &(id, row.channel, position), &Present)?;
         if let Some(root) = root {
             self.overlay.put(&BY_THREAD, &(id, root, position), &Present)?;
         }
         self.fresh.entry(id).or_default().push(position);
         if self.spaces.0.live.is_followed(id) {
-            let channel = channel_uri(&self.overlay, id, number)?;
+            let channel = channel_uri(&self.overlay, id, row.channel)?;
             self.notices.push(notice_of_message(id, &space, position, &row, value.clone(), channel));
         }
         Ok(())
@@ -353,16 +346,25 @@ impl<'r> Step<'r> {
         change: &Change<'_>,
         id: SpaceId,
         position: u64,
+        stream: &Stream,
         said: &MessageSaid,
         value: &Value,
     ) -> Result<(), SpaceError> {
         let Some((cid, bytes)) = change.record else { return Ok(()) };
         let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
-        if row.cid == cid {
+        // A message stays where it was said: who could read it there may not elsewhere.
+        if row.cid == cid || row.channel != stream.number {
             return Ok(());
         }
         let before = message_record(&self.overlay, id, position, &row)?;
         self.overlay.put_version(id, position, row.version, &before)?;
+        let space = self.overlay.get(&SPACES, &id)?;
+        if let Some(space) = &space {
+            let address = (change.did, change.path);
+            self.overlay.put_superseded(space, address, row.version, change.at, &before)?;
+            let gone = (row.version + 1).saturating_sub(VERSIONS_KEPT);
+            self.overlay.forget_superseded(space, address, gone.saturating_sub(1)..gone)?;
+        }
         let row = MessageRow {
             cid,
             version: row.version + 1,
@@ -377,7 +379,6 @@ impl<'r> Step<'r> {
             self.overlay.delete_version(id, position, oldest)?;
         }
         self.overlay.put_message(id, position, &row, bytes)?;
-        let space = self.overlay.get(&SPACES, &id)?;
         if space.is_some_and(|space| position <= space.words_upto) {
             for word in words(&text_of(value)) {
                 stage_word(&mut self.overlay, id, &word, position)?;
@@ -390,12 +391,12 @@ impl<'r> Step<'r> {
         let Some(Cbor(Place::Message(id, position))) = self.overlay.get(&RECORDS, &said.subject.key())? else {
             return Ok(());
         };
-        let Some(space) = self.overlay.get(&SPACES, &id)?.filter(|space| fits(space, change.room)) else {
-            return Ok(());
-        };
+        let Some(space) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
         let Some(message) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
-        let Some((rules, rkey)) = self.rules_of(id, message.channel)? else { return Ok(()) };
-        if !self.may_post(id, &space, change.did, &rules, rkey.as_deref())? {
+        let Some(stream) = self.stream(id, message.channel)? else { return Ok(()) };
+        if stream.room(&space).as_ref() != change.room
+            || !self.may_post(id, &space, change.did, &stream, self.again.then_some(change.at))?
+        {
             return Ok(());
         }
         // One of a kind by each person: a second record with the same emoji counts for nothing.
@@ -418,9 +419,8 @@ impl<'r> Step<'r> {
 
     /// A record that was indexed is gone.
     fn gone(&mut self, change: &Change<'_>, place: Place) -> Result<(), SpaceError> {
-        let (Place::Space(id) | Place::Channel(id, _) | Place::Message(id, _) | Place::Reaction(id, ..)) = &place;
-        // A public record of the same name is another record.
-        if !self.overlay.get(&SPACES, id)?.is_some_and(|space| fits(&space, change.room)) {
+        // A record of the same name elsewhere is another record.
+        if !self.lies_in(&place, change.room)? {
             return Ok(());
         }
         self.overlay.delete(&RECORDS, &(change.did.clone(), change.path.to_owned()));
@@ -450,6 +450,10 @@ impl<'r> Step<'r> {
                 if let Some(mut space) = self.overlay.get(&SPACES, &id)? {
                     space.messages = space.messages.saturating_sub(1);
                     self.overlay.put(&SPACES, &id, &space)?;
+                    let address = (change.did, change.path);
+                    self.overlay.put_fact(&space, Fact::hidden(change.did, change.path), None)?;
+                    let oldest = row.version.saturating_sub(VERSIONS_KEPT);
+                    self.overlay.forget_superseded(&space, address, oldest..row.version)?;
                 }
                 let MessageRow { channel, author, rkey, .. } = row;
                 let what = What::Gone { channel, author, rkey, hidden: false };
@@ -487,38 +491,22 @@ impl<'r> Step<'r> {
         let row = MemberRow { membership, joined_at, created_at, changed_at: at };
         self.overlay.put(&SPACES, &id, &space)?;
         self.overlay.put(&MEMBERS, &key, &row)?;
+        if !self.again {
+            // What an index that is made anew finds out is less than what was known.
+            self.overlay.put_fact(&space, Fact::member(&did), Some(Fact::Member(did.clone(), row)))?;
+        }
         match status {
             Status::Left | Status::Banned => self.overlay.delete(&SPACES_OF, &(did.clone(), id)),
             _ => self.overlay.put(&SPACES_OF, &(did.clone(), id), &Present)?,
         }
         self.known.remove(&key);
+        // Who lives elsewhere is looked through among all members: not for everybody who comes and goes here.
+        self.strangers |= self.spaces.0.accounts.by_did_blocking(&did)?.is_none();
         self.members.push(key);
-        self.strangers = true;
         self.happened_at(id, at, sequence, What::Member { did, role, status })
     }
 
-    fn moderated(&mut self, moderated: Moderated, event: &Event) -> Result<(), SpaceError> {
-        let Moderated { space: id, position, by, hidden, reason } = moderated;
-        let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
-        let record = message_record(&self.overlay, id, position, &row)?;
-        let row = MessageRow { hidden: hidden.then_some(Hidden { by, reason, at: event.at }), ..row };
-        self.overlay.put_message(id, position, &row, &record)?;
-        let MessageRow { channel, author, rkey, .. } = row;
-        let what = if hidden { What::Gone { channel, author, rkey, hidden: true } } else { What::Edited { position } };
-        self.happened(id, event, what)
-    }
-
-    fn read(&mut self, read: ReadChange, event: &Event) -> Result<(), SpaceError> {
-        let key = (read.space, read.channel, read.did);
-        let before = self.overlay.get(&READ_MARKS, &key)?.map_or(0, |Cbor(mark)| mark.position);
-        // Marks only move forward.
-        if read.position > before {
-            self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position: read.position, at: event.at }))?;
-        }
-        Ok(())
-    }
-
-    fn happened(&mut self, id: SpaceId, event: &Event, what: What) -> Result<(), SpaceError> {
+    pub(super) fn happened(&mut self, id: SpaceId, event: &Event, what: What) -> Result<(), SpaceError> {
         self.happened_at(id, event.at, event.sequence, what)
     }
 
@@ -539,42 +527,9 @@ impl<'r> Step<'r> {
         self.spaces
     }
 
-    fn space_at(&self, address: &Address) -> Result<Option<(SpaceId, SpaceRow)>, SpaceError> {
+    pub(super) fn space_at(&self, address: &Address) -> Result<Option<(SpaceId, SpaceRow)>, SpaceError> {
         let Some(Cbor(Place::Space(id))) = self.overlay.get(&RECORDS, &address.key())? else { return Ok(None) };
         Ok(self.overlay.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none()).map(|row| (id, row)))
-    }
-
-    /// The channel that a message names: its number, its rules, its key, its department.
-    #[expect(clippy::type_complexity, reason = "four facts of one row, used at once")]
-    fn channel_of(
-        &self,
-        id: SpaceId,
-        space: &SpaceRow,
-        address: Option<&Address>,
-    ) -> Result<Option<(ChannelNumber, ChannelRules, Option<String>, Option<String>)>, SpaceError> {
-        let Some(address) = address else { return Ok(Some((OWN_STREAM, ChannelRules::of_the_space(), None, None))) };
-        if address.did != space.holder || !address.path.starts_with(CHANNEL) {
-            return Ok(None);
-        }
-        let Some(Cbor(Place::Channel(in_space, number))) = self.overlay.get(&RECORDS, &address.key())? else {
-            return Ok(None);
-        };
-        if in_space != id {
-            return Ok(None);
-        }
-        let row = self.overlay.get(&CHANNELS, &(id, number))?.filter(|row| row.gone_at.is_none());
-        Ok(row.map(|row| (number, row.rules, Some(row.rkey), row.department)))
-    }
-
-    fn rules_of(
-        &self,
-        id: SpaceId,
-        number: ChannelNumber,
-    ) -> Result<Option<(ChannelRules, Option<String>)>, SpaceError> {
-        if number == OWN_STREAM {
-            return Ok(Some((ChannelRules::of_the_space(), None)));
-        }
-        Ok(self.overlay.get(&CHANNELS, &(id, number))?.map(|row| (row.rules, Some(row.rkey))))
     }
 
     /// As what an author speaks: the holder of a space speaks for the house where it says that it does.
@@ -587,21 +542,25 @@ impl<'r> Step<'r> {
         id: SpaceId,
         space: &SpaceRow,
         did: &Did,
-        rules: &ChannelRules,
-        rkey: Option<&str>,
+        stream: &Stream,
+        again: Option<Timestamp>,
     ) -> Result<bool, SpaceError> {
         let key = (id, did.clone());
         if !self.known.contains_key(&key) {
             let row = self.overlay.get(&MEMBERS, &key)?;
-            self.known.insert(key.clone(), row.map(|row| row.membership));
+            self.known.insert(key.clone(), row);
         }
-        let membership = self.known.get(&key).and_then(Option::as_ref);
+        let row = self.known.get(&key).and_then(Option::as_ref);
+        let mut membership = row.map(|row| row.membership.clone());
+        // What was said by somebody who is no member any more was said while they were one.
+        if let (Some(at), Some(row), Some(membership)) = (again, row, &mut membership)
+            && row.joined_at.is_some()
+            && at <= row.changed_at
+        {
+            membership.status = Status::Active;
+        }
+        let membership = membership.as_ref();
         let standing = self.spaces.standing(&space.holder, did);
-        Ok(Access { space: space.rules, membership, standing }.may_post(rules, rkey))
+        Ok(Access { space: space.rules, membership, standing }.may_post(&stream.rules, stream.rkey.as_deref()))
     }
-}
-
-/// Whether a record lies where records of the space lie: in its room, or in a public repository.
-fn fits(space: &SpaceRow, room: Option<&SpaceUri>) -> bool {
-    room_of(space).as_ref() == room
 }

@@ -1,6 +1,7 @@
 //! Why something is not done in a space.
 
 use angel_protocol::lexicon::Violation;
+use angel_protocol::rules::Refused;
 use angel_protocol::spaces::{JoinRefused, MessageRefused, RoleRefused};
 use angel_storage::CommitError;
 use angel_storage::accounts::NumbersError;
@@ -14,7 +15,7 @@ use crate::accounts::AccountError;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
-use crate::tenants::RulebookError;
+use crate::tenants::{LimitReached, RulebookError};
 
 /// Why something is not done in a space. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +53,18 @@ pub(crate) enum SpaceError {
     /// The code is too short to be one.
     #[error("a code has at least {min} characters", min = angel_protocol::limits::INVITE_CODE_CHARS_MIN)]
     ShortCode,
-    /// What is not public cannot be kept here yet.
-    #[error("{0} needs permissioned storage, which this node does not offer yet; only public ones can be made")]
-    NotPublic(&'static str),
     /// The record does not fit its lexicon.
     #[error("the record does not fit its lexicon: {0}")]
     Invalid(#[from] Box<Violation>),
     /// The record is no record.
     #[error("{0}")]
     Malformed(String),
-    /// Only the node writes this field.
-    #[error("the node writes the field {0} itself")]
-    Computed(String),
+    /// The record breaks the rules of its collection.
+    #[error(transparent)]
+    Rules(#[from] Refused),
+    /// The plan of the tenant has no room for more.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
     /// The message is not as it has to be.
     #[error(transparent)]
     Message(#[from] MessageRefused),
@@ -139,7 +140,6 @@ impl From<SpaceError> for XrpcError {
             SpaceError::Join(JoinRefused::CodeNeeded) => named(StatusCode::FORBIDDEN, "CodeNeeded"),
             SpaceError::InvalidInvitation => named(bad, "InvalidInvitation"),
             SpaceError::ExpiredInvitation => named(StatusCode::GONE, "ExpiredInvitation"),
-            SpaceError::NotPublic(_) => named(bad, "PermissionedDataUnavailable"),
             SpaceError::AuthorElsewhere => named(bad, "AuthorElsewhere"),
             SpaceError::HolderElsewhere => named(bad, "HolderElsewhere"),
             SpaceError::HolderSilent => Self::unavailable(error.to_string()),
@@ -147,8 +147,9 @@ impl From<SpaceError> for XrpcError {
             SpaceError::ShortCode
             | SpaceError::Invalid(_)
             | SpaceError::Malformed(_)
-            | SpaceError::Computed(_)
+            | SpaceError::Rules(_)
             | SpaceError::Message(_) => named(bad, "InvalidRequest"),
+            SpaceError::Limit(reached) => reached.into(),
             SpaceError::Repo(error) => error.into(),
             SpaceError::Permissioned(PermissionedError::SpaceNotFound | PermissionedError::SpaceDeleted) => {
                 Self::new(bad, "SpaceNotFound", SpaceError::SpaceNotFound.to_string())

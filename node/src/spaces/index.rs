@@ -11,7 +11,7 @@ use angel_protocol::spaces::text_of;
 use angel_storage::Batch;
 use angel_storage::cursors::{self, CursorRow};
 use angel_storage::events;
-use angel_storage::spaces::{MESSAGES, Overlay, SEGMENT_MESSAGES, SPACES, SpaceId, index_words};
+use angel_storage::spaces::{FACTS, MESSAGES, Overlay, SEGMENT_MESSAGES, SPACES, SpaceId, index_words};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::Step;
@@ -69,13 +69,18 @@ impl Spaces {
         let cursor = cursors::get(reader, CURSOR.0, CURSOR.1)?;
         let oldest = events::oldest(reader)?.unwrap_or(0);
         if cursor == 0 || oldest > cursor + 1 {
-            // What happens from here on is read from the log, again if it has to be.
+            // What happens from here on is read from the log, again if it has to be. An index that was there before and is
+            // lost is made from the repositories and from what was kept besides, and goes on behind them.
             let newest = reader.durable_sequence();
-            self.reconcile_all()?;
+            let is_lost =
+                reader.scan(&MESSAGES).page(1)?.rows.is_empty() && !reader.scan(&FACTS).page(1)?.rows.is_empty();
+            self.reconcile_all(is_lost)?;
+            let from = if is_lost { newest } else { cursor.max(oldest.saturating_sub(1)) };
             let mut batch = Batch::new();
-            let row = CursorRow { sequence: cursor.max(oldest.saturating_sub(1)), at: clock::now() };
+            let row = CursorRow { sequence: from, at: clock::now() };
             cursors::set(&mut batch, CURSOR.0, CURSOR.1, row)?;
             self.0.writer.commit(batch)?;
+            self.0.indexed.send_replace(from);
             tracing::debug!(newest, "the index of spaces was made from the repositories");
         }
         Ok(())

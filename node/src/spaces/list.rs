@@ -13,6 +13,7 @@ use angel_storage::spaces::{
 };
 use serde_json::Value as Json;
 
+use super::announce::is_system;
 use super::find::{Found, may_see_message};
 use super::{SpaceError, Spaces};
 
@@ -296,6 +297,27 @@ impl Spaces {
             }
             if !more {
                 return Ok(Page { items, cursor: None });
+            }
+        }
+    }
+
+    /// How many spaces an account holds, without its system space. Blocks.
+    pub(super) fn spaces_held(&self, holder: &Did) -> Result<u64, SpaceError> {
+        let (mut held, mut last) = (0, None);
+        loop {
+            let mut scan = self.0.reader.scan(&SPACES_OF).prefix(holder);
+            if let Some(last) = &last {
+                scan = scan.after(last);
+            }
+            let page = scan.page(256)?;
+            for ((_, id), _) in &page.rows {
+                let row = self.0.reader.get(&SPACES, id)?;
+                let counts = row.is_some_and(|row| row.holder == *holder && row.gone_at.is_none() && !is_system(&row));
+                held += u64::from(counts);
+            }
+            last = page.rows.into_iter().next_back().map(|(key, _)| key);
+            if !page.more {
+                return Ok(held);
             }
         }
     }

@@ -2,8 +2,8 @@
 //! space, and returns when the index has it: whoever is told that they are in, is in.
 
 use angel_protocol::ids::Did;
-use angel_protocol::limits::{INVITE_CODE_CHARS_MIN, SPACE_MEMBERS_MAX};
-use angel_protocol::spaces::{Invitation, Joining, Membership, Permission, Role, RoleRefused, Status};
+use angel_protocol::limits::{CHANNEL_PERMISSIONS_MAX, INVITE_CODE_CHARS_MIN, SPACE_MEMBERS_MAX};
+use angel_protocol::spaces::{ChannelAccess, Invitation, Joining, Membership, Permission, Role, RoleRefused, Status};
 use angel_protocol::time::Timestamp;
 use angel_storage::Batch;
 use angel_storage::codec::Cbor;
@@ -57,6 +57,8 @@ pub(crate) enum Change {
     Suspend(bool),
     /// Turned out for good, or forgiven.
     Ban(bool),
+    /// Something else in one channel than the role allows, or again just that.
+    Channel(String, Option<ChannelAccess>),
 }
 
 impl Spaces {
@@ -156,7 +158,7 @@ impl Spaces {
             invited_by,
             ..found.membership.clone().unwrap_or_else(|| Membership::new(role, status))
         };
-        self.let_in(&found.row, did, membership.is_active()).await?;
+        self.let_in(id, &found.row, did, Some(&membership)).await?;
         events.push(SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership }));
         self.say(events).await?;
         drop(turn);
@@ -185,7 +187,7 @@ impl Spaces {
         let declined = membership.invitation == Some(Invitation::Pending);
         let invitation = if declined { Some(Invitation::Declined) } else { membership.invitation };
         let membership = Membership { status: Status::Left, invitation, ..membership };
-        self.let_in(&found.row, did, false).await?;
+        self.let_in(id, &found.row, did, Some(&membership)).await?;
         self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership })]).await?;
         drop(turn);
         self.tell_of_member("member.left", &found.row, did).await;
@@ -213,6 +215,9 @@ impl Spaces {
         let id = self.find_visible(uri, by).await?.id;
         let _turn = self.lock(id).await;
         let found = self.find_visible(uri, by).await?;
+        if found.row.rules.direct {
+            return Err(SpaceError::Forbidden("a direct conversation is between two; make a space for more"));
+        }
         if !found.access().allows(Permission::InviteUsers) {
             return Err(SpaceError::Forbidden("you may not invite into this space"));
         }
@@ -300,10 +305,26 @@ impl Spaces {
             return Err(RoleRefused::NotAllowed.into());
         }
         let membership = changed(&acting, before, change)?;
-        self.let_in(&found.row, user, membership.is_active()).await?;
+        self.let_in(id, &found.row, user, Some(&membership)).await?;
         let change = MemberChange { space: id, did: user.clone(), membership: membership.clone() };
         self.say(vec![SpaceEvent::Member(change)]).await?;
         Ok(membership)
+    }
+
+    /// Sets what a member may do in one channel; `None` for what their role allows.
+    ///
+    /// # Errors
+    /// [`SpaceError`], by what stands in the way.
+    pub(crate) async fn set_channel_access(
+        &self,
+        channel: &str,
+        by: &Did,
+        user: &Did,
+        access: Option<ChannelAccess>,
+    ) -> Result<Membership, SpaceError> {
+        let (this, uri, did) = (self.clone(), channel.to_owned(), by.clone());
+        let (found, _, row) = blocking::run(move || this.channel_alone(&uri, &did)).await?;
+        self.change_member(&space_uri(&found.row), by, user, Change::Channel(row.rkey, access)).await
     }
 
     /// Hides a message, or shows it again.
@@ -385,6 +406,20 @@ fn changed(acting: &Membership, before: Option<Membership>, change: Change) -> R
                 return Err(SpaceError::Forbidden("nobody gives a permission that they do not have"));
             }
             Ok(Membership { role: to, permissions: given, ..before })
+        }
+        Change::Channel(rkey, access) => {
+            let mut before = before.ok_or(SpaceError::MemberNotFound)?;
+            acting.may_change(role, None)?;
+            match access {
+                Some(_) if before.channels.len() >= CHANNEL_PERMISSIONS_MAX && !before.channels.contains_key(&rkey) => {
+                    return Err(SpaceError::TooMany(
+                        "the member has access of their own to as many channels as can be",
+                    ));
+                }
+                Some(access) => drop(before.channels.insert(rkey, access)),
+                None => drop(before.channels.remove(&rkey)),
+            }
+            Ok(before)
         }
         Change::Suspend(suspend) => {
             let from = if suspend { Status::Active } else { Status::Suspended };

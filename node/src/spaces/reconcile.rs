@@ -4,15 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
+use angel_protocol::data::Cid;
 use angel_protocol::ids::{Did, Nsid, Tid};
-use angel_protocol::spaces::COLLECTIONS;
+use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::spaces::{CHANNEL, COLLECTIONS, MESSAGE, SPACE};
 use angel_storage::AccountId;
 use angel_storage::codec::Cbor;
 use angel_storage::permissioned::{self, Order};
 use angel_storage::spaces::{CHANNELS, MESSAGES, Place, RECORDS, SPACES};
 
 use super::apply::{Change, Step};
-use super::rooms::room_of;
+use super::restore::Part;
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::clock;
@@ -23,11 +25,24 @@ const STEP_RECORDS: usize = 200;
 /// Accounts that are read per page.
 const PAGE_ACCOUNTS: usize = 500;
 
+/// Where a record lies.
+#[derive(Clone, Copy)]
+enum Source<'r> {
+    /// In the public repository of an account.
+    Public(AccountId),
+    /// In the repository of somebody in a room.
+    Room(&'r SpaceUri, &'r Did),
+}
+
+/// A record with its author and its room.
+type Located<'r> = (Did, Option<&'r SpaceUri>, Cid, Vec<u8>);
+
 impl Spaces {
-    /// Goes through every account that has records of spaces: first what spaces and channels there are, then what was
-    /// said in them, in the order in which it was written whoever wrote it. Holds a few dozen bytes for each record.
-    /// Blocks.
-    pub(super) fn reconcile_all(&self) -> Result<(), SpaceError> {
+    /// Goes through everything that is of spaces: first what spaces and channels there are, then what was said in them, in
+    /// the order in which it was written whoever wrote it and wherever it lies. Holds about a hundred bytes for each
+    /// record. `again` when an index was lost: then it gets back what no record says. Blocks.
+    pub(super) fn reconcile_all(&self, again: bool) -> Result<(), SpaceError> {
+        let rooms = self.all_rooms()?;
         for collection in COLLECTIONS {
             let nsid: Nsid = collection.parse().expect("collections of ours are NSIDs");
             let mut all = vec![];
@@ -40,16 +55,24 @@ impl Spaces {
                     self.keys_of(*id, &nsid, &mut all)?;
                 }
             }
-            all.sort_unstable();
-            for part in all.chunks(STEP_RECORDS) {
-                self.take_in(part, &nsid)?;
+            for (room, did) in &rooms {
+                self.keys_in(room, did, collection, &mut all)?;
+            }
+            self.take_in(all, again)?;
+            if again {
+                match collection {
+                    SPACE => self.restore(Part::People)?,
+                    CHANNEL => self.restore(Part::Channels)?,
+                    MESSAGE => self.restore(Part::Messages)?,
+                    _ => {}
+                }
             }
         }
-        self.reconcile_rooms()
+        Ok(())
     }
 
-    /// The same for rooms: what their members wrote into permissioned repositories here. Blocks.
-    fn reconcile_rooms(&self) -> Result<(), SpaceError> {
+    /// The permissioned repositories in rooms that are here: those of hosted accounts, and copies. Blocks.
+    fn all_rooms(&self) -> Result<Vec<(SpaceUri, Did)>, SpaceError> {
         let mut rooms = vec![];
         let mut after = None;
         loop {
@@ -60,52 +83,45 @@ impl Spaces {
                 rooms.extend(self.copies_under(&account)?);
             }
             if !more {
-                break;
+                return Ok(rooms);
             }
         }
-        for collection in COLLECTIONS {
-            let mut all = vec![];
-            for (room, did) in &rooms {
-                let repo = self.0.permissioned.repo_place_blocking(room, did)?;
-                let (first, end) = (format!("{collection}/"), format!("{collection}0"));
-                let mut scan = permissioned::records(&self.0.reader, repo, &first, Some(&end), Order::Ascending);
-                while let Some((path, record)) = scan.next(STEP_RECORDS)? {
-                    all.push((record.rev, path, room, did));
-                }
-            }
-            all.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-            for part in all.chunks(STEP_RECORDS) {
-                let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
-                let mut step = Step::new(self);
-                for (rev, path, room, did) in part {
-                    let repo = self.0.permissioned.repo_place_blocking(room, did)?;
-                    let Some(record) = permissioned::record(&self.0.reader, repo, path)? else { continue };
-                    let at = rev.timestamp().min(clock::now());
-                    if !self.is_known(&step, did, path, record.cid)? {
-                        let (record, room) = (Some((record.cid, record.bytes.as_slice())), Some(*room));
-                        step.change(&Change { did, path, record, room, at, sequence: 0 })?;
-                    }
-                }
-                self.finish(step, None)?;
-            }
-        }
-        Ok(())
     }
 
-    /// The records of a collection of one account, by the revision that wrote each.
+    /// The public records of a collection of one account, by the revision that wrote each.
     fn keys_of(
         &self,
         account: AccountId,
         collection: &Nsid,
-        out: &mut Vec<(Tid, AccountId, String)>,
+        out: &mut Vec<(Tid, String, Source<'_>)>,
     ) -> Result<(), SpaceError> {
         let mut cursor: Option<String> = None;
         loop {
             let page = self.0.repos.list_blocking(account, collection, STEP_RECORDS, cursor.as_deref(), true)?;
             let Some((last, _)) = page.records.last() else { return Ok(()) };
             cursor = Some(last.clone());
-            out.extend(page.records.into_iter().map(|(rkey, record)| (record.rev, account, rkey)));
+            let of = |(rkey, record): (String, angel_storage::repos::Record)| {
+                (record.rev, format!("{collection}/{rkey}"), Source::Public(account))
+            };
+            out.extend(page.records.into_iter().map(of));
         }
+    }
+
+    /// The same for what somebody wrote into a room.
+    fn keys_in<'r>(
+        &self,
+        room: &'r SpaceUri,
+        did: &'r Did,
+        collection: &str,
+        out: &mut Vec<(Tid, String, Source<'r>)>,
+    ) -> Result<(), SpaceError> {
+        let repo = self.0.permissioned.repo_place_blocking(room, did)?;
+        let (first, end) = (format!("{collection}/"), format!("{collection}0"));
+        let mut scan = permissioned::records(&self.0.reader, repo, &first, Some(&end), Order::Ascending);
+        while let Some((path, record)) = scan.next(STEP_RECORDS)? {
+            out.push((record.rev, path, Source::Room(room, did)));
+        }
+        Ok(())
     }
 
     /// Goes through the records of one account. Blocks.
@@ -115,32 +131,51 @@ impl Spaces {
                 let nsid = collection.parse().expect("collections of ours are NSIDs");
                 let mut all = vec![];
                 self.keys_of(account.id(), &nsid, &mut all)?;
-                all.sort_unstable();
-                for part in all.chunks(STEP_RECORDS) {
-                    self.take_in(part, &nsid)?;
-                }
+                self.take_in(all, false)?;
             }
         }
         self.forget_the_gone(did)
     }
 
-    /// Takes in what is new or other than the index has it, in one step.
-    fn take_in(&self, records: &[(Tid, AccountId, String)], collection: &Nsid) -> Result<(), SpaceError> {
-        let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
-        let mut step = Step::new(self);
-        for (rev, id, rkey) in records {
-            let path = format!("{collection}/{rkey}");
-            let Some(account) = self.0.accounts.by_id_blocking(*id)? else { continue };
-            let Some(record) = self.0.repos.record_blocking(*id, &path)? else { continue };
-            if self.is_known(&step, account.did(), &path, record.cid)? {
-                continue;
+    /// Takes in what is new or other than the index has it, in the order of the revisions; when an index is made anew, each
+    /// record where it first was, as far as its key says.
+    fn take_in(&self, mut all: Vec<(Tid, String, Source<'_>)>, again: bool) -> Result<(), SpaceError> {
+        all.sort_by_cached_key(|(rev, path, _)| {
+            let key = path.rsplit('/').next().and_then(|key| key.parse::<Tid>().ok());
+            (key.filter(|key| again && key < rev).unwrap_or(*rev), path.clone())
+        });
+        for part in all.chunks(STEP_RECORDS) {
+            let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
+            let mut step = Step::new(self);
+            step.again = again;
+            for (rev, path, source) in part {
+                let Some((did, room, cid, bytes)) = self.found_at(path, *source)? else { continue };
+                if !self.is_known(&step, &did, path, cid)? {
+                    // Signed by this node's key, verified or imported: in either case no moment to come.
+                    let at = rev.timestamp().min(clock::now());
+                    let record = Some((cid, bytes.as_slice()));
+                    step.change(&Change { did: &did, path, record, room, at, sequence: 0 })?;
+                }
             }
-            // Signed by this node's key, or imported: in either case no moment to come.
-            let at = rev.timestamp().min(clock::now());
-            let (record, room) = (Some((record.cid, record.bytes.as_slice())), None);
-            step.change(&Change { did: account.did(), path: &path, record, room, at, sequence: 0 })?;
+            self.finish(step, None)?;
         }
-        self.finish(step, None)
+        Ok(())
+    }
+
+    /// A record as it is now, with whose it is and in which room.
+    fn found_at<'r>(&self, path: &str, source: Source<'r>) -> Result<Option<Located<'r>>, SpaceError> {
+        match source {
+            Source::Public(id) => {
+                let Some(account) = self.0.accounts.by_id_blocking(id)? else { return Ok(None) };
+                let record = self.0.repos.record_blocking(id, path)?;
+                Ok(record.map(|record| (account.did().clone(), None, record.cid, record.bytes)))
+            }
+            Source::Room(room, did) => {
+                let repo = self.0.permissioned.repo_place_blocking(room, did)?;
+                let record = permissioned::record(&self.0.reader, repo, path)?;
+                Ok(record.map(|record| (did.clone(), Some(room), record.cid, record.bytes)))
+            }
+        }
     }
 
     /// Takes out of the index what the repository has no longer.
@@ -158,11 +193,8 @@ impl Spaces {
             let mut step = Step::new(self);
             let mut paths = BTreeSet::new();
             for ((_, path), Cbor(place)) in page.rows {
-                let (Place::Space(id) | Place::Channel(id, _) | Place::Message(id, _) | Place::Reaction(id, ..)) =
-                    place;
-                let space = self.0.reader.get(&SPACES, &id)?;
                 // What lies in a room is told of by that room.
-                if space.is_some_and(|space| room_of(&space).is_none()) || account.is_none() {
+                if self.room_of_place(&place)?.is_some_and(|room| room.is_none()) || account.is_none() {
                     paths.insert(path);
                 }
             }
@@ -183,13 +215,7 @@ impl Spaces {
     }
 
     /// Whether the index has the record just so.
-    fn is_known(
-        &self,
-        step: &Step<'_>,
-        did: &Did,
-        path: &str,
-        cid: angel_protocol::data::Cid,
-    ) -> Result<bool, SpaceError> {
+    fn is_known(&self, step: &Step<'_>, did: &Did, path: &str, cid: Cid) -> Result<bool, SpaceError> {
         let Some(Cbor(place)) = step.overlay.get(&RECORDS, &(did.clone(), path.to_owned()))? else { return Ok(false) };
         let found = match place {
             Place::Space(id) => step.overlay.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none()).map(|row| row.cid),

@@ -11,6 +11,9 @@ use angel_protocol::spaces::{
     context_of,
 };
 
+/// The kind of a space that is a conversation between two people.
+pub(super) const DIRECT: &str = "direct";
+
 /// The address of a record: whose, and `collection/key`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Address {
@@ -120,6 +123,7 @@ pub(super) fn space(record: &Value) -> Option<SpaceSaid> {
             approval,
             members_can_invite: flag(record, &["inviteSettings", "membersCanInvite"]),
             requires_code: flag(record, &["inviteSettings", "requireInviteCode"]),
+            direct: text(record, &["businessIdentity", "type"]) == Some(DIRECT),
         },
     })
 }

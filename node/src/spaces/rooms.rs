@@ -5,7 +5,7 @@
 
 use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
-use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri};
+use angel_protocol::permissioned::{SpaceConfig, SpaceUri};
 use angel_protocol::spaces::{COLLECTIONS, MESSAGE, REACTION, Visibility};
 use angel_storage::events::Event;
 use angel_storage::permissioned as rows;
@@ -88,13 +88,6 @@ impl Spaces {
         };
         self.0.permissioned.write(author, room, vec![PermissionedWrite { path, action, swap: None }]).await?;
         Ok(())
-    }
-
-    /// Lets somebody into a room, or out of it: out first, before anything tells of it.
-    pub(super) async fn let_in(&self, space: &SpaceRow, did: &Did, is_in: bool) -> Result<(), SpaceError> {
-        let Some(room) = room_of(space).filter(|room| room.authority != *did) else { return Ok(()) };
-        let member = is_in.then_some(Member { read: true, write: true });
-        Ok(self.0.permissioned.set_member(&room, did, member).await?)
     }
 
     /// A record of a room, its type with it. Blocks.

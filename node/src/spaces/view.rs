@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use angel_protocol::data::{Value, cbor, to_json};
 use angel_protocol::ids::Did;
+use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{CHANNEL, MESSAGE};
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
@@ -13,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::find::Found;
 use super::rooms::room_of;
+use super::streams::Stream;
 use super::told::{channel_uri, message_uri, space_uri};
 use super::{SpaceError, Spaces};
 
@@ -26,7 +28,8 @@ impl Spaces {
     /// A space. Blocks.
     pub(crate) fn space_view(&self, found: &Found) -> Result<Json, SpaceError> {
         let SpaceRow { rkey, cid, .. } = &found.row;
-        let value = self.held_record(&found.row, &format!("{}/{rkey}", angel_protocol::spaces::SPACE))?;
+        let value =
+            self.held_record(&found.row, room_of(&found.row), &format!("{}/{rkey}", angel_protocol::spaces::SPACE))?;
         let mut view = json!({
             "uri": space_uri(&found.row),
             "cid": cid.to_string(),
@@ -45,13 +48,19 @@ impl Spaces {
     }
 
     /// A channel. Blocks.
-    pub(crate) fn channel_view(&self, found: &Found, row: &ChannelRow) -> Result<Json, SpaceError> {
+    pub(crate) fn channel_view(
+        &self,
+        found: &Found,
+        number: ChannelNumber,
+        row: &ChannelRow,
+    ) -> Result<Json, SpaceError> {
+        let room = Stream::of(number, row.clone()).room(&found.row);
         let ChannelRow { holder, rkey, cid, .. } = row;
         let path = format!("{CHANNEL}/{rkey}");
         let mut view = json!({
             "uri": format!("at://{holder}/{path}"),
             "cid": cid.to_string(),
-            "value": self.held_record(&found.row, &path)?,
+            "value": self.held_record(&found.row, room, &path)?,
             "indexedAt": row.indexed_at.to_string(),
             "guestAccess": row.rules.guest_access,
         });
@@ -154,8 +163,8 @@ impl Spaces {
     }
 
     /// A record of whoever holds a space, from where the records of that space lie.
-    fn held_record(&self, space: &SpaceRow, path: &str) -> Result<Json, SpaceError> {
-        if let Some(room) = room_of(space) {
+    fn held_record(&self, space: &SpaceRow, room: Option<SpaceUri>, path: &str) -> Result<Json, SpaceError> {
+        if let Some(room) = room {
             let record = self.room_record(&room, &space.holder, path)?;
             return Ok(record.map_or(Json::Null, |(_, map)| to_json(&Value::Map(map))));
         }

@@ -3,28 +3,26 @@
 
 use std::collections::BTreeSet;
 
-use angel_protocol::data::{Cid, Map, Value, cbor, record_from_json};
-use angel_protocol::ids::{Did, RecordKey, RepoPath};
-use angel_protocol::lexicon::Schemas;
-use angel_protocol::lexicon::flags::Flags;
+use angel_protocol::data::{Cid, Map, Value};
+use angel_protocol::ids::Did;
 use angel_protocol::limits::SPACE_CHANNELS_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{
-    CHANNEL, ChannelRules, ChannelVisibility, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing,
-    Visibility, check_message,
+    CHANNEL, ChannelRules, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing, Visibility, check_message,
 };
 use angel_storage::codec::Cbor;
-use angel_storage::spaces::{ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent};
+use angel_storage::spaces::{CHANNELS, ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent};
 use serde_json::Value as Json;
 
 use super::find::{Asker, Found};
+use super::keep::{as_map, finished};
 use super::records::{self, Address};
 use super::rooms::{room as room_at, room_of};
+use super::streams::Stream;
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::blocking;
-use crate::clock;
-use crate::repos::{Action, NewRecord, Owner, RepoWrite};
+use crate::repos::NewRecord;
 
 /// A record that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +60,14 @@ impl Spaces {
         }
         let record = self.space_record(&account, record, None)?;
         let written = if visibility_of(&record)? == Visibility::Public {
+            let record = self.judged(None, &account, SPACE, record, None).await?;
+            self.room_for_a_space(account.did()).await?;
             self.store(None, &account, SPACE, None, &record).await?
         } else {
+            // Judged before there is a room to put it into.
+            let somewhere = room_at(account.did(), "new").ok_or(SpaceError::SpaceNotFound)?;
+            let record = self.judged(Some(&somewhere), &account, SPACE, record, None).await?;
+            self.room_for_a_space(account.did()).await?;
             let room = self.open_room(&account).await?;
             self.store(Some(&room), &account, SPACE, Some(room.key.as_str()), &record).await?
         };
@@ -87,6 +91,8 @@ impl Spaces {
         if (visibility_of(&record)? == Visibility::Public) != room.is_none() {
             return Err(SpaceError::Forbidden("a space does not change between public and private; make another one"));
         }
+        let record = self.judged(room.as_ref(), &account, SPACE, record, before.as_ref()).await?;
+        self.count_call(&found.row.holder)?;
         let written = self.store(room.as_ref(), &account, SPACE, Some(&found.row.rkey), &record).await?;
         self.caught_up().await;
         Ok(written)
@@ -105,14 +111,17 @@ impl Spaces {
         let this = self.clone();
         let (id, asking) = (found.id, found.did.clone());
         let channels = blocking::run(move || this.channels_of(id, asking.as_ref())).await?;
-        let mut paths: Vec<String> = channels.iter().map(|(_, row)| format!("{CHANNEL}/{}", row.rkey)).collect();
-        paths.push(format!("{SPACE}/{}", found.row.rkey));
-        let room = room_of(&found.row);
-        for path in paths {
+        let mut rooms = vec![];
+        for (number, row) in channels {
+            let path = format!("{CHANNEL}/{}", row.rkey);
+            let (own, room) = (row.own_room, Stream::of(number, row).room(&found.row));
             self.take_away(room.as_ref(), &account, &path).await?;
+            rooms.extend(room.filter(|_| own));
         }
+        let room = room_of(&found.row);
+        self.take_away(room.as_ref(), &account, &format!("{SPACE}/{}", found.row.rkey)).await?;
         self.caught_up().await;
-        if let Some(room) = room {
+        for room in rooms.into_iter().chain(room) {
             self.0.permissioned.delete_space(&room).await?;
         }
         Ok(())
@@ -136,14 +145,23 @@ impl Spaces {
         if found.row.channels as usize >= SPACE_CHANNELS_MAX {
             return Err(SpaceError::TooMany("the space has as many channels as it takes"));
         }
+        if found.row.rules.direct {
+            return Err(SpaceError::Forbidden("a direct conversation has no channels"));
+        }
         let account = self.holder(&found.row.holder).await?;
         let mut record = as_map(record)?;
         record.insert("tenant".to_owned(), Value::String(found.row.holder.to_string()));
         record.insert("space".to_owned(), Value::String(uri.to_owned()));
         let record = finished(CHANNEL, record)?;
-        let room = room_of(&found.row);
-        check_channel(&record, room.is_some())?;
-        let written = self.store(room.as_ref(), &account, CHANNEL, None, &record).await?;
+        let room = if is_public(&record) { room_of(&found.row) } else { room_at(account.did(), "new") };
+        let record = self.judged(room.as_ref(), &account, CHANNEL, record, None).await?;
+        self.count_call(&found.row.holder)?;
+        let written = if is_public(&record) {
+            self.store(room.as_ref(), &account, CHANNEL, None, &record).await?
+        } else {
+            let room = self.open_room(&account).await?;
+            self.store(Some(&room), &account, CHANNEL, Some(room.key.as_str()), &record).await?
+        };
         self.caught_up().await;
         self.set_settings(&found, &written.uri, settings).await?;
         Ok(written)
@@ -161,19 +179,25 @@ impl Spaces {
         settings: NewSettings,
     ) -> Result<Written, SpaceError> {
         let (this, at, did) = (self.clone(), uri.to_owned(), asker.somebody()?.clone());
-        let (found, _, row) = blocking::run(move || this.channel_alone(&at, &did)).await?;
+        let (found, number, row) = blocking::run(move || this.channel_alone(&at, &did)).await?;
         let explicit = found.membership.as_ref().and_then(|membership| membership.channels.get(&row.rkey));
         let is_admin = explicit == Some(&angel_protocol::spaces::ChannelAccess::Admin);
         if !is_admin && !found.access().allows(Permission::CreateChannels) {
             return Err(SpaceError::Forbidden("you may not change this channel"));
         }
         let account = self.holder(&found.row.holder).await?;
-        let room = room_of(&found.row);
+        let room = Stream::of(number, row.clone()).room(&found.row);
         let mut record =
             self.record_of(room.as_ref(), &account, CHANNEL, &row.rkey).await?.ok_or(SpaceError::ChannelNotFound)?;
+        let before = record.clone();
+        let was_public = is_public(&Value::Map(record.clone()));
         record.extend(as_map(changes)?);
         let record = finished(CHANNEL, record)?;
-        check_channel(&record, room.is_some())?;
+        if is_public(&record) != was_public {
+            return Err(SpaceError::Forbidden("a channel does not change between public and not; make another one"));
+        }
+        let record = self.judged(room.as_ref(), &account, CHANNEL, record, Some(&before)).await?;
+        self.count_call(&found.row.holder)?;
         let written = self.store(room.as_ref(), &account, CHANNEL, Some(&row.rkey), &record).await?;
         self.caught_up().await;
         let settings = NewSettings {
@@ -186,25 +210,26 @@ impl Spaces {
     }
 
     async fn set_settings(&self, found: &Found, uri: &str, settings: NewSettings) -> Result<(), SpaceError> {
-        if settings == NewSettings::default() {
-            return Ok(());
-        }
-        let (this, found, uri) = (self.clone(), found.clone(), uri.to_owned());
-        let id = found.id;
-        let number = blocking::run(move || {
+        let (this, uri, id) = (self.clone(), uri.to_owned(), found.id);
+        let (number, row) = blocking::run(move || {
             let address = Address::of(&uri, CHANNEL).ok_or(SpaceError::ChannelNotFound)?;
-            match this.0.reader.get(&RECORDS, &address.key())? {
-                Some(Cbor(Place::Channel(_, number))) => Ok(number),
-                _ => Err(SpaceError::ChannelNotFound),
-            }
+            let place = this.0.reader.get(&RECORDS, &address.key())?;
+            let Some(Cbor(Place::Channel(_, number))) = place else { return Err(SpaceError::ChannelNotFound) };
+            let row = this.0.reader.get(&CHANNELS, &(id, number))?.ok_or(SpaceError::ChannelNotFound)?;
+            Ok((number, row))
         })
         .await?;
         let rules = ChannelRules {
             // The record's to say; ignored.
-            visibility: ChannelVisibility::Public,
-            allowed_roles: settings.allowed_roles.unwrap_or_default(),
+            visibility: row.rules.visibility,
+            allowed_roles: settings.allowed_roles.clone().unwrap_or_default(),
             guest_access: settings.guest_access.unwrap_or_default(),
         };
+        // Whoever has to go is out before anything tells of it.
+        self.fill_room(found, number, rules.clone()).await?;
+        if settings == NewSettings::default() {
+            return Ok(());
+        }
         let settings = ChannelSettings { space: id, channel: number, rules, department: settings.department };
         self.say(vec![SpaceEvent::Settings(settings)]).await
     }
@@ -226,16 +251,18 @@ impl Spaces {
         check_message(&record, if is_house { Speaker::House } else { Speaker::Person })?;
         let (this, uri, checked) = (self.clone(), message.space, record.clone());
         let (asking, at) = (did.clone(), uri.clone());
-        let found = match blocking::run(move || this.check_posting(&at, &asking, &checked)).await {
+        let (found, stream) = match blocking::run(move || this.check_posting(&at, &asking, &checked)).await {
             Err(SpaceError::HolderElsewhere) => return self.send_elsewhere(asker, &uri, &record).await,
             found => found?,
         };
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
-        let room = room_of(&found.row);
+        let room = stream.room(&found.row);
         if room.is_some() && found.membership.is_none() {
             // Staff of the tenant may write without being members; the room has to know them.
-            self.let_in(&found.row, &did, true).await?;
+            self.let_in(found.id, &found.row, &did, None).await?;
         }
+        let record = self.judged(room.as_ref(), account, MESSAGE, record, None).await?;
+        self.count_call(&found.row.holder)?;
         self.store(room.as_ref(), account, MESSAGE, None, &record).await
     }
 
@@ -255,11 +282,12 @@ impl Spaces {
                 room = Some(room_at(&address.did, address.rkey()).ok_or(SpaceError::SpaceNotFound)?);
             }
         }
-        self.store(room.as_ref(), account, MESSAGE, None, record).await
+        let record = self.judged(room.as_ref(), account, MESSAGE, record.clone(), None).await?;
+        self.store(room.as_ref(), account, MESSAGE, None, &record).await
     }
 
     /// Whether somebody may write a message there. Blocks.
-    fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<Found, SpaceError> {
+    fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<(Found, Stream), SpaceError> {
         let address = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
         let found = match self.find(space, Some(did)) {
             // Whether it is public, and a message in it may be, another host would have to be asked.
@@ -269,13 +297,10 @@ impl Spaces {
             found => found?,
         };
         let channel = record.get("channel").and_then(Value::as_str);
-        let (_, row) = self.channel(&found, channel)?;
-        let (rules, rkey) = match &row {
-            Some(row) => (row.rules.clone(), Some(row.rkey.as_str())),
-            None => (ChannelRules::of_the_space(), None),
-        };
-        if found.access().may_post(&rules, rkey) {
-            Ok(found)
+        let (number, row) = self.channel(&found, channel)?;
+        let stream = row.map_or_else(Stream::own, |row| Stream::of(number, row));
+        if found.access().may_post(&stream.rules, stream.rkey.as_deref()) {
+            Ok((found, stream))
         } else {
             Err(SpaceError::Forbidden("you may not write there; join the space first"))
         }
@@ -289,10 +314,12 @@ impl Spaces {
         let (account, rkey) = own_message(asker, uri)?;
         let room = self.room_of_message(uri, account).await?;
         let before = self.record_of(room.as_ref(), account, MESSAGE, &rkey).await?;
-        let mut record = before.ok_or(SpaceError::MessageNotFound)?;
+        let before = before.ok_or(SpaceError::MessageNotFound)?;
+        let mut record = before.clone();
         record.insert("content".to_owned(), Value::Map(as_map(content)?));
         let record = finished(MESSAGE, record)?;
         check_message(&record, Speaker::Person)?;
+        let record = self.judged(room.as_ref(), account, MESSAGE, record, Some(&before)).await?;
         self.store(room.as_ref(), account, MESSAGE, Some(&rkey), &record).await
     }
 
@@ -315,7 +342,7 @@ impl Spaces {
         blocking::run(move || {
             let address = Address::of(&uri, MESSAGE).ok_or(SpaceError::MessageNotFound)?;
             match this.message(&uri, Some(account.did())) {
-                Ok((found, ..)) => return Ok(room_of(&found.row)),
+                Ok((found, _, message)) => return this.room_of_number(&found, message.channel),
                 Err(SpaceError::MessageNotFound) => {}
                 Err(error) => return Err(error),
             }
@@ -348,7 +375,8 @@ impl Spaces {
         let (room, message, before) = blocking::run(move || {
             let (found, position, message) = this.message(&at, Some(&asking))?;
             let before = this.0.reader.get(&REACTIONS, &(found.id, position, word, asking))?;
-            Ok::<_, SpaceError>((room_of(&found.row), message, before.map(|Cbor(rkey)| rkey)))
+            let room = this.room_of_number(&found, message.channel)?;
+            Ok::<_, SpaceError>((room, message, before.map(|Cbor(rkey)| rkey)))
         })
         .await?;
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
@@ -371,6 +399,7 @@ impl Spaces {
                     ("emoji".to_owned(), Value::String(emoji.to_owned())),
                 ]);
                 let record = finished(REACTION, record)?;
+                let record = self.judged(room.as_ref(), account, REACTION, record, None).await?;
                 let written = self.store(room.as_ref(), account, REACTION, None, &record).await?;
                 self.caught_up().await;
                 Ok(Some(written))
@@ -382,106 +411,6 @@ impl Spaces {
             }
             (false, None) => Ok(None),
         }
-    }
-
-    /// Stores a record for its author where records of that space lie: in its room, or in their public repository.
-    pub(super) async fn store(
-        &self,
-        room: Option<&SpaceUri>,
-        author: &Account,
-        collection: &str,
-        rkey: Option<&str>,
-        record: &Value,
-    ) -> Result<Written, SpaceError> {
-        let rkey: RecordKey = match rkey {
-            Some(rkey) => rkey.parse().map_err(|_| SpaceError::Malformed("the record key is none".to_owned()))?,
-            None => self.0.repos.next_tid()?.into(),
-        };
-        let path = RepoPath::new(collection.parse().expect("collections of ours are NSIDs"), rkey);
-        let uri = format!("at://{}/{path}", author.did());
-        let new = NewRecord::new(record);
-        let cid = new.cid();
-        match room {
-            Some(room) => self.write_room(author, room, path, Some(record)).await?,
-            None => {
-                let owner = self.owner(author).await?;
-                let write = RepoWrite { path, action: Action::Put(new), swap: None };
-                self.0.repos.write(&owner, vec![write], None).await?;
-            }
-        }
-        Ok(Written { uri, cid })
-    }
-
-    /// Takes a record away, wherever it lies.
-    async fn take_away(&self, room: Option<&SpaceUri>, author: &Account, path: &str) -> Result<(), SpaceError> {
-        let write = removal(path)?;
-        match room {
-            Some(room) => self.write_room(author, room, write.path, None).await,
-            None => {
-                let owner = self.owner(author).await?;
-                self.0.repos.write(&owner, vec![write], None).await?;
-                Ok(())
-            }
-        }
-    }
-
-    async fn owner(&self, account: &Account) -> Result<Owner, SpaceError> {
-        let key = self.0.accounts.signing_key(account.id()).await?;
-        Ok(Owner { id: account.id(), did: account.did().clone(), key })
-    }
-
-    /// The account that holds spaces, if it lives here and may write.
-    async fn holder(&self, did: &Did) -> Result<Account, SpaceError> {
-        let account = self.0.accounts.by_did(did).await?;
-        if !self.0.tenants.takes_writes(did) {
-            return Err(SpaceError::Forbidden("the tenant is not active: nothing is written for it"));
-        }
-        account.filter(Account::is_active).ok_or(SpaceError::HolderElsewhere)
-    }
-
-    async fn found_by(&self, asker: &Asker, uri: &str) -> Result<Found, SpaceError> {
-        let (this, uri, did) = (self.clone(), uri.to_owned(), asker.somebody()?.clone());
-        blocking::run(move || this.find(&uri, Some(&did))).await
-    }
-
-    /// A record as it is where it lies.
-    async fn record_of(
-        &self,
-        room: Option<&SpaceUri>,
-        account: &Account,
-        collection: &str,
-        rkey: &str,
-    ) -> Result<Option<Map>, SpaceError> {
-        let (this, account, path) = (self.clone(), account.clone(), format!("{collection}/{rkey}"));
-        let room = room.cloned();
-        blocking::run(move || {
-            if let Some(room) = room {
-                return Ok(this.room_record(&room, account.did(), &path)?.map(|(_, map)| map));
-            }
-            let record = this.0.repos.record_blocking(account.id(), &path)?;
-            Ok(match record.and_then(|record| cbor::decode(&record.bytes).ok()) {
-                Some(Value::Map(map)) => Some(map),
-                _ => None,
-            })
-        })
-        .await
-    }
-
-    /// The record of a space, complete and checked.
-    pub(super) fn space_record(
-        &self,
-        holder: &Account,
-        record: Json,
-        before: Option<&Map>,
-    ) -> Result<Value, SpaceError> {
-        let mut record = as_map(record)?;
-        if let Some(before) = before {
-            let mut merged = before.clone();
-            merged.extend(record);
-            record = merged;
-        }
-        record.insert("tenant".to_owned(), Value::String(holder.did().to_string()));
-        finished(SPACE, record)
     }
 }
 
@@ -502,15 +431,10 @@ pub(crate) struct NewSettings {
     pub(crate) guest_access: Option<bool>,
 }
 
-/// In a public space a channel is public; in a room it is for all of its members, for a room has one list of them.
-fn check_channel(record: &Value, in_room: bool) -> Result<(), SpaceError> {
-    let visibility = record.get("accessControl").and_then(|access| access.get("visibility")).and_then(Value::as_str);
-    match visibility {
-        Some("public") => Ok(()),
-        Some("private") if in_room => Ok(()),
-        _ if in_room => Err(SpaceError::NotPublic("a channel for some of the members")),
-        _ => Err(SpaceError::NotPublic("a channel of a public space that is not public itself")),
-    }
+/// Whether a channel is for whoever may see its space.
+fn is_public(channel: &Value) -> bool {
+    let access = channel.get("accessControl").and_then(|access| access.get("visibility"));
+    access.and_then(Value::as_str) == Some("public")
 }
 
 /// One's own message: the account and the key of the record.
@@ -522,32 +446,4 @@ fn own_message<'a>(asker: &'a Asker, uri: &str) -> Result<(&'a Account, String),
     }
     let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
     Ok((account, address.rkey().to_owned()))
-}
-
-fn as_map(record: Json) -> Result<Map, SpaceError> {
-    match record_from_json(&record).map_err(|error| SpaceError::Malformed(error.to_string()))? {
-        Value::Map(map) => Ok(map),
-        _ => Err(SpaceError::Malformed("the record is no object".to_owned())),
-    }
-}
-
-/// A record with its type and the time it was made, as its lexicon has it and with nothing that only the node writes.
-pub(super) fn finished(collection: &str, mut record: Map) -> Result<Value, SpaceError> {
-    let flags = Flags::builtin().collection(collection).expect("collections of ours have flags");
-    // What the node wrote before is not the client's to give, and is written anew.
-    record.remove("updatedAt");
-    record.insert("$type".to_owned(), Value::String(collection.to_owned()));
-    let now = clock::now().to_string();
-    record.entry("createdAt".to_owned()).or_insert(Value::String(now));
-    let record = Value::Map(record);
-    Schemas::builtin().record(collection).expect("collections of ours have lexicons").validate(&record)?;
-    if let Some(field) = flags.computed_in(&record).next() {
-        return Err(SpaceError::Computed(field.to_string()));
-    }
-    Ok(record)
-}
-
-fn removal(path: &str) -> Result<RepoWrite, SpaceError> {
-    let path = path.parse().map_err(|_| SpaceError::Malformed("the path is none".to_owned()))?;
-    Ok(RepoWrite { path, action: Action::Remove, swap: None })
 }

@@ -19,7 +19,7 @@ use angel_storage::tenants::{StepRow, StepStatus, TenantRow};
 use angel_storage::{CommitError, TableId};
 
 use super::transfer::workspace;
-use super::{Actor, Rulebook, RulebookError, Tenant, TenantError, Tenants};
+use super::{Actor, Blueprint, Rulebook, RulebookError, Tenant, TenantError, Tenants};
 use crate::accounts::{Account, AccountError, Accounts};
 use crate::blocking;
 use crate::handles::{HandleError, Handles};
@@ -44,6 +44,8 @@ pub struct NewTenant {
     pub plan: Plan,
     /// The owner's recovery key for the tenant's identity.
     pub recovery_key: Option<Did>,
+    /// By which it is made, if it is by one.
+    pub blueprint: Option<Blueprint>,
 }
 
 /// Makes tenants. Cheap to clone.
@@ -99,6 +101,9 @@ pub enum ProvisionError {
     /// A record of the template is refused.
     #[error("a record of the template is refused: {0}")]
     Record(#[from] Refused),
+    /// The blueprint is none.
+    #[error("the blueprint cannot be used: {0}")]
+    Blueprint(String),
     /// What it is to be called has no place in a record.
     #[error("the {0} has no place in the tenant's profile")]
     Name(String),
@@ -125,13 +130,21 @@ impl Provisioner {
     /// # Errors
     /// [`ProvisionError`]. Before the account is made nothing has changed then; after, asking again goes on.
     pub async fn provision(&self, wish: NewTenant, by: &Actor, now: Timestamp) -> Result<Tenant, ProvisionError> {
+        let blueprint = wish.blueprint.clone();
         let begun = match self.tenants.by_slug(&wish.slug) {
             Some(tenant) if is_begun(&tenant, &wish) => tenant,
+            Some(tenant) if tenant.row().owner == wish.owner => match &blueprint {
+                Some(blueprint) if self.is_made_by(&tenant, blueprint).await? => return Ok(tenant),
+                _ => return Err(ProvisionError::Taken(wish.slug)),
+            },
             Some(_) => return Err(ProvisionError::Taken(wish.slug)),
             None => self.begin(wish, by, now).await?,
         };
         let account = self.accounts.by_id(begun.id()).await?.ok_or(AccountError::NotFound)?;
         let mut tenant = begun;
+        if let Some(blueprint) = &blueprint {
+            self.keep_blueprint(&tenant, &account, blueprint).await?;
+        }
         for step in [PROFILE, CONTENT, AGENTS, FRONT_END, WEBHOOKS, ROLES, BACKUPS, PUBLISH] {
             if is_done(&tenant, step) {
                 continue;

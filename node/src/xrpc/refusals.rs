@@ -236,7 +236,9 @@ impl From<ProvisionError> for XrpcError {
             ProvisionError::Handle(error) => error.into(),
             ProvisionError::Account(error) => error.into(),
             ProvisionError::Repo(error) => error.into(),
-            ProvisionError::Form(_) | ProvisionError::Name(_) => Self::invalid_request(error.to_string()),
+            ProvisionError::Form(_) | ProvisionError::Name(_) | ProvisionError::Blueprint(_) => {
+                Self::invalid_request(error.to_string())
+            }
             ProvisionError::Refused(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidHandle", error.to_string()),
             ProvisionError::Taken(_) => Self::new(StatusCode::BAD_REQUEST, "SlugNotAvailable", error.to_string()),
             ProvisionError::Permissioned(_) | ProvisionError::Rulebook(_) | ProvisionError::Record(_) => {

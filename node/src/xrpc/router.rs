@@ -170,6 +170,9 @@ fn space_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.spaces.reportMessage", post(spaces::report_message::handler))
         .route("/xrpc/co.kendev.spaces.searchMessages", get(spaces::search_messages::handler))
         .route("/xrpc/co.kendev.spaces.sendMessage", post(spaces::send_message::handler))
+        .route("/xrpc/co.kendev.spaces.blockPerson", post(spaces::block_person::handler))
+        .route("/xrpc/co.kendev.spaces.openDirect", post(spaces::open_direct::handler))
+        .route("/xrpc/co.kendev.spaces.setChannelAccess", post(spaces::set_channel_access::handler))
         .route("/xrpc/co.kendev.spaces.setMemberRole", post(spaces::set_member_role::handler))
         .route("/xrpc/co.kendev.spaces.setTyping", post(spaces::set_typing::handler))
         .route("/xrpc/co.kendev.spaces.subscribeSpace", get(spaces::subscribe_space::handler))
@@ -197,4 +200,5 @@ fn tenant_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.tenants.setRole", post(tenants::set_role::handler))
         .route("/xrpc/co.kendev.tenants.suspend", post(tenants::suspend::handler))
         .route("/xrpc/co.kendev.tenants.updateTenant", post(tenants::update_tenant::handler))
+        .route("/xrpc/co.kendev.tenants.uploadBlob", post(tenants::upload_blob::handler))
 }

@@ -43,6 +43,9 @@ pub struct SpaceRules {
     pub members_can_invite: bool,
     /// Whether joining takes the code of the space.
     pub requires_code: bool,
+    /// Whether it is a conversation between two people, which nobody else joins.
+    #[serde(default)]
+    pub direct: bool,
 }
 
 /// Who may know of a channel.
@@ -288,6 +291,7 @@ mod tests {
         approval: Approval::Automatic,
         members_can_invite: false,
         requires_code: false,
+        direct: false,
     };
 
     const VISIBILITIES: [Visibility; 3] = [Visibility::Public, Visibility::InviteOnly, Visibility::Private];

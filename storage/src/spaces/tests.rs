@@ -27,6 +27,7 @@ fn space_row() -> SpaceRow {
             approval: Approval::Automatic,
             members_can_invite: false,
             requires_code: false,
+            direct: false,
         },
         indexed_at: Timestamp::EPOCH,
         gone_at: None,

@@ -4,6 +4,7 @@
 pub(crate) mod approve_member;
 mod asker;
 pub(crate) mod ban_member;
+pub(crate) mod block_person;
 pub(crate) mod create_channel;
 pub(crate) mod create_space;
 pub(crate) mod delete_message;
@@ -22,10 +23,13 @@ pub(crate) mod list_message_versions;
 pub(crate) mod list_messages;
 pub(crate) mod list_spaces;
 pub(crate) mod mark_read;
+mod messages;
+pub(crate) mod open_direct;
 pub(crate) mod react;
 pub(crate) mod report_message;
 pub(crate) mod search_messages;
 pub(crate) mod send_message;
+pub(crate) mod set_channel_access;
 pub(crate) mod set_member_role;
 pub(crate) mod set_typing;
 pub(crate) mod subscribe_space;
@@ -38,13 +42,15 @@ pub(crate) mod update_space;
 use std::sync::Arc;
 
 use angel_protocol::ids::Did;
+use angel_protocol::spaces::Membership;
 use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::blocking;
 use crate::http::XrpcError;
-use crate::spaces::{Page, SpaceError, Written};
+use crate::spaces::{Asker, Change, Page, SpaceError, Written};
 use crate::xrpc::host::Host;
 
 /// Things on a page when the client does not say.
@@ -54,6 +60,27 @@ const LIMIT: usize = 50;
 const REASON_BYTES_MAX: usize = 4000;
 
 type Shared = Arc<Host>;
+
+/// A sanction against a member, or the end of one.
+#[derive(Deserialize)]
+pub(crate) struct Sanction {
+    space: String,
+    user: Did,
+    #[serde(default)]
+    lift: bool,
+}
+
+impl Sanction {
+    async fn change(&self, host: &Host, asker: &Asker, change: Change) -> Result<Json<Value>, XrpcError> {
+        let did = asker.somebody()?;
+        Ok(membership(&host.spaces.change_member(&self.space, did, &self.user, change).await?))
+    }
+}
+
+/// Where a membership stands.
+fn membership(membership: &Membership) -> Json<Value> {
+    Json(json!({ "role": membership.role, "status": membership.status }))
+}
 
 /// Work that reads, and its answer.
 async fn reading(work: impl FnOnce() -> Result<Value, SpaceError> + Send + 'static) -> Result<Json<Value>, XrpcError> {

@@ -19,6 +19,7 @@ pub(crate) mod provision;
 pub(crate) mod set_role;
 pub(crate) mod suspend;
 pub(crate) mod update_tenant;
+pub(crate) mod upload_blob;
 mod view;
 
 pub(crate) use self::asker::Asker;

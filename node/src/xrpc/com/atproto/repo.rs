@@ -49,7 +49,7 @@ impl From<Made> for CommitView {
 
 /// The account that is named, if the caller may write records of these collections for it: it is their own, or that of
 /// a tenant where their role opens each of them.
-async fn writable<'c>(
+pub(crate) async fn writable<'c>(
     host: &Host,
     access: &ActiveAccess,
     repo: &AtIdentifier,
@@ -77,13 +77,20 @@ async fn writable<'c>(
     Ok(tenant)
 }
 
-/// Refuses writes for a tenant that is suspended or archived, and for one that has used up its calls.
+/// Refuses writes for a tenant that is suspended or archived.
 fn open_for_writes(host: &Host, account: &Did) -> Result<(), XrpcError> {
     if !host.tenants.takes_writes(account) {
         let text = "the tenant is suspended or archived: nothing is written for it";
         return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", text));
     }
-    Ok(host.tenants.check_limit(account, Use::one(Resource::ApiCalls))?)
+    Ok(())
+}
+
+/// Whether the plan of a tenant has room for a write that everything else lets through, which creates records of
+/// `created`. Asked last, so that what is refused for another reason is answered by that reason and counts for nothing.
+async fn within_plan(host: &Host, account: &Account, created: &[&Nsid]) -> Result<(), XrpcError> {
+    room_for(host, account, created).await?;
+    Ok(host.tenants.check_limit(account.did(), Use::one(Resource::ApiCalls))?)
 }
 
 /// The collections of which a plan allows so many records.

@@ -43,6 +43,7 @@ use crate::accounts::Account;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedWrite;
 use crate::xrpc::auth::{self, ActiveAccess};
+use crate::xrpc::com::atproto::repo;
 use crate::xrpc::host::Host;
 
 pub(super) use reader::{Reading, signed_headers};
@@ -52,15 +53,15 @@ pub(crate) const WRITE_BYTES_MAX: usize = BLOCK_BYTES_MAX * 3;
 
 type Shared = Arc<Host>;
 
-/// The account that is named, if it is the caller's own: nobody writes into another's repository.
-fn own(host: &Host, ActiveAccess(access): &ActiveAccess, repo: &Did) -> Result<Account, XrpcError> {
-    if access.account.did() != repo {
-        return Err(XrpcError::authentication_required("the repository is somebody else's"));
-    }
-    if !host.tenants.takes_writes(repo) {
-        return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", "the tenant is suspended or archived"));
-    }
-    Ok(access.account.clone())
+/// The account that is named, if the caller may write records of these collections for it: their own, or that of a tenant
+/// where their role opens each of them.
+async fn writable<'c>(
+    host: &Host,
+    access: &ActiveAccess,
+    repo: &Did,
+    collections: impl IntoIterator<Item = &'c Nsid>,
+) -> Result<Account, XrpcError> {
+    repo::writable(host, access, &repo.clone().into(), collections).await
 }
 
 /// A record that was written, as answers tell it.

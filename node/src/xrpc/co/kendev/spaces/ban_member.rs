@@ -2,31 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Shared;
+use super::{Sanction, Shared};
 use crate::http::XrpcError;
 use crate::spaces::{Asker, Change};
 use crate::xrpc::input::Input;
-use angel_protocol::ids::Did;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    space: String,
-    user: Did,
-    /// Forgiven.
-    #[serde(default)]
-    lift: bool,
-}
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<Sanction>,
 ) -> Result<Json<Value>, XrpcError> {
     let change = Change::Ban(!request.lift);
-    let membership = host.spaces.change_member(&request.space, asker.somebody()?, &request.user, change).await?;
-    Ok(Json(json!({ "role": membership.role, "status": membership.status })))
+    request.change(&host, &asker, change).await
 }

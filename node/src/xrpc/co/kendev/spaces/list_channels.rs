@@ -25,7 +25,10 @@ pub(crate) async fn handler(
     reading(move || {
         let found = spaces.find(&query.space, asker.did.as_ref())?;
         let channels = spaces.channels_of(found.id, asker.did.as_ref())?;
-        let views = channels.iter().map(|(_, row)| spaces.channel_view(&found, row)).collect::<Result<Vec<_>, _>>()?;
+        let views = channels
+            .iter()
+            .map(|(number, row)| spaces.channel_view(&found, *number, row))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "channels": views }))
     })
     .await

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Asker, get_provisioning, view};
 use crate::clock;
 use crate::http::XrpcError;
-use crate::tenants::{Actor, NewTenant};
+use crate::tenants::{Actor, Blueprint, NewTenant};
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 
@@ -27,6 +27,7 @@ pub(crate) struct Request {
     business_type: Option<String>,
     plan: Option<String>,
     recovery_key: Option<Did>,
+    blueprint: Option<Value>,
 }
 
 pub(crate) async fn handler(
@@ -54,16 +55,25 @@ pub(crate) async fn handler(
     }
     let wish = NewTenant {
         template,
-        name: request.name.unwrap_or_else(|| slug.to_string()),
+        name: request.name.unwrap_or_else(|| named(request.blueprint.as_ref()).unwrap_or_else(|| slug.to_string())),
         slug,
         owner: request.owner,
         business_type: request.business_type,
         plan,
         recovery_key: request.recovery_key,
+        blueprint: request.blueprint.map(|json| Blueprint::read(&json, template)).transpose()?,
     };
     let tenant = host.provisioner.provision(wish, &Actor::Operator, clock::now()).await?;
+    if tenant.row().provisioned_at.is_some() {
+        host.spaces.announce_once(tenant.did(), "tenant.provisioned").await?;
+    }
     Ok(Json(json!({
         "tenant": view::tenant(&host, &tenant, &asker).await?,
         "log": get_provisioning::log(&tenant),
     })))
+}
+
+/// What a blueprint calls the tenant.
+fn named(blueprint: Option<&Value>) -> Option<String> {
+    Some(blueprint?.get("identity")?.get("name")?.as_str()?.to_owned())
 }

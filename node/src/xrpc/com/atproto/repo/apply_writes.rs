@@ -87,11 +87,11 @@ pub(crate) async fn handler(
     for path in writes.iter().filter_map(Write::written_path) {
         judges.court.together_with(AtUri::record(owner.did.clone(), path).to_string());
     }
-    let created: Vec<_> = writes.iter().filter_map(Write::created).collect();
-    super::room_for(&host, &account, &created).await?;
+    let created: Vec<Nsid> = writes.iter().filter_map(Write::created).cloned().collect();
     let (at, repos) = ((owner.id, owner.did.clone()), host.repos.clone());
     // Two hundred records take more time than a worker has for one request.
     let (writes, results) = blocking::run(move || all(&repos, &judges, &at, writes, validate)).await?;
+    super::within_plan(&host, &account, &created.iter().collect::<Vec<_>>()).await?;
     let made = host.repos.write(&owner, writes, swap_commit).await?;
     Ok(Json(Answer { commit: made.map(CommitView::from), results }))
 }

@@ -60,8 +60,8 @@ pub(crate) async fn handler(
     };
     let records = [(&request.collection, &request.record)];
     let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
-    super::room_for(&host, &account, &[&request.collection]).await?;
     let prepared = prepare(&judges, &request.collection, &rkey, &request.record, None, request.validate)?;
+    super::within_plan(&host, &account, &[&request.collection]).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, rkey));
     let write = RepoWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
     let owner = super::owner(&host, &account).await?;

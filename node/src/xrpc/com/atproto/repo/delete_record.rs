@@ -37,6 +37,7 @@ pub(crate) async fn handler(
     let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 1)?;
     check_delete(&request.collection)?;
+    super::within_plan(&host, &account, &[]).await?;
     let path = RepoPath::new(request.collection, request.rkey);
     let write = RepoWrite { path, action: Action::Remove, swap: request.swap_record.map(Swap::Record) };
     let owner = super::owner(&host, &account).await?;

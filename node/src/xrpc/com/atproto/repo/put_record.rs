@@ -47,11 +47,10 @@ pub(crate) async fn handler(
         }
         false => None,
     };
-    if before.is_none() {
-        super::room_for(&host, &account, &[&request.collection]).await?;
-    }
     let (collection, rkey, validate) = (&request.collection, &request.rkey, request.validate);
     let prepared = prepare(&judges, collection, rkey, &request.record, before.as_ref(), validate)?;
+    let created: &[&Nsid] = if before.is_none() { &[collection] } else { &[] };
+    super::within_plan(&host, &account, created).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, request.rkey));
     let swap = request.swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = RepoWrite { path: path.clone(), action: Action::Put(prepared.record), swap };

@@ -34,6 +34,16 @@ enum Write {
     Delete { collection: Nsid, rkey: RecordKey },
 }
 
+impl Write {
+    const fn collection(&self) -> &Nsid {
+        match self {
+            Self::Create { collection, .. } | Self::Update { collection, .. } | Self::Delete { collection, .. } => {
+                collection
+            }
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(crate) struct Answer {
     results: Vec<Outcome>,
@@ -56,7 +66,7 @@ pub(crate) async fn handler(
     Input(request): Input<Request>,
 ) -> Result<Json<Answer>, XrpcError> {
     let Request { space, repo, validate, writes } = request;
-    let account = super::own(&host, &access, &repo)?;
+    let account = super::writable(&host, &access, &repo, writes.iter().map(Write::collection)).await?;
     if writes.len() > PERMISSIONED_WRITES_MAX {
         return Err(PermissionedError::TooManyWrites.into());
     }

@@ -30,7 +30,7 @@ pub(crate) async fn handler(
     Input(request): Input<Request>,
 ) -> Result<Json<Written>, XrpcError> {
     let Request { space, repo, collection, rkey, validate, record } = request;
-    let account = super::own(&host, &access, &repo)?;
+    let account = super::writable(&host, &access, &repo, [&collection]).await?;
     host.limits.writes(account.did(), 3)?;
     let rkey = match rkey {
         Some(rkey) => rkey,

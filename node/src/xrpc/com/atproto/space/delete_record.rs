@@ -31,7 +31,7 @@ pub(crate) async fn handler(
     Input(request): Input<Request>,
 ) -> Result<Json<Value>, XrpcError> {
     let Request { space, repo, collection, rkey, swap_record } = request;
-    let account = super::own(&host, &access, &repo)?;
+    let account = super::writable(&host, &access, &repo, [&collection]).await?;
     host.limits.writes(account.did(), 1)?;
     check_delete(&collection)?;
     let (path, swap) = (RepoPath::new(collection, rkey), swap_record.map(Swap::Record));

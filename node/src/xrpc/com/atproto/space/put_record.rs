@@ -40,7 +40,7 @@ pub(crate) async fn handler(
     Input(request): Input<Request>,
 ) -> Result<Json<Written>, XrpcError> {
     let Request { space, repo, collection, rkey, validate, record, swap_record } = request;
-    let account = super::own(&host, &access, &repo)?;
+    let account = super::writable(&host, &access, &repo, [&collection]).await?;
     host.limits.writes(account.did(), 2)?;
     let target = Target { space: &space, account: &account, collection: &collection, rkey: &rkey };
     let prepared = prepare(&host, target, &record, validate).await?;

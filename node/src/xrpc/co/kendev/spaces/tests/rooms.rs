@@ -125,3 +125,147 @@ async fn a_private_space_is_for_its_members_alone() {
     }
     world.node.shutdown().await.expect("stops");
 }
+
+#[tokio::test]
+async fn a_channel_for_some_is_for_those_alone() {
+    let world = World::new().await;
+    let (ada, bob, eve) = (world.sign_up("ada").await, world.sign_up("bob").await, world.sign_up("eve").await);
+    let space = world.space(&ada, "market", "automatic").await;
+    let at = enc(&space);
+    world.join(&bob, &space).await.expect("open");
+    world.join(&eve, &space).await.expect("open");
+    let channel = json!({
+        "space": space, "name": "Backroom", "channelType": "chat", "visibility": "restricted",
+        "allowedRoles": ["viewer"],
+    });
+    let made = world.post(&ada, "createChannel", &channel).await.expect("the owner")["uri"].clone();
+    let backroom = made.as_str().expect("a URI").to_owned();
+    let listed = async |who| {
+        let channels = world.get(who, &format!("listChannels?space={at}")).await.expect("reads");
+        channels["channels"].as_array().expect("a list").len()
+    };
+    let into = |text: &str| json!({ "space": space, "channel": backroom, "content": { "type": "text", "text": text } });
+    assert_eq!((listed(Some(&ada)).await, listed(Some(&bob)).await, listed(None).await), (1, 0, 0));
+    assert_eq!(world.post(&bob, "sendMessage", &into("x")).await, Err("ChannelNotFound".to_owned()));
+
+    // One is let in by name, one by role.
+    let access = |access: Option<&str>| {
+        let mut body = json!({ "channel": backroom, "user": bob.did });
+        if let Some(access) = access {
+            body["access"] = access.into();
+        }
+        body
+    };
+    assert_eq!(world.post(&bob, "setChannelAccess", &access(Some("write"))).await, Err("ChannelNotFound".to_owned()));
+    world.post(&ada, "setChannelAccess", &access(Some("write"))).await.expect("the owner");
+    assert_eq!((listed(Some(&bob)).await, listed(Some(&eve)).await), (1, 0));
+    let mut bobs = world.follow(Some(&bob), &format!("space={at}&format=json")).await;
+    let mut eves = world.follow(Some(&eve), &format!("space={at}&format=json")).await;
+    let mut anybodys = world.follow(None, &format!("space={at}&format=json")).await;
+    let said = world.post(&bob, "sendMessage", &into("backroomtalk one")).await.expect("let in")["uri"].clone();
+    assert_eq!(bobs.next().await["value"]["content"]["text"], "backroomtalk one");
+    let edit = json!({ "uri": said, "content": { "type": "text", "text": "backroomtalk two" } });
+    world.post(&bob, "editMessage", &edit).await.expect("one's own");
+    assert_eq!(bobs.next().await["edited"], true);
+    world.post(&ada, "react", &json!({ "uri": said, "emoji": "👍" })).await.expect("the owner");
+    assert_eq!(bobs.next().await["emoji"], "👍");
+    let said = enc(said.as_str().expect("a URI"));
+    for who in [None, Some(&eve)] {
+        assert_eq!(world.get(who, &format!("getMessage?uri={said}")).await, Err("MessageNotFound".to_owned()));
+        assert_eq!(world.said(who, &format!("listMessages?space={at}"), 0).await, Vec::<String>::new());
+        assert_eq!(world.said(who, &format!("searchMessages?space={at}&q=backroomtalk"), 0).await.len(), 0);
+    }
+    assert_eq!(world.said(Some(&bob), &format!("searchMessages?space={at}&q=backroomtalk"), 1).await.len(), 1);
+
+    // What was said there is in nobody's public repository, and those who are not let in heard none of it.
+    world.say(&ada, &space, "publicend").await.expect("the owner");
+    for did in [&ada.did, &bob.did] {
+        let shown = public_face(&world, did).await;
+        for secret in ["backroomtalk", "Backroom"] {
+            assert!(!shown.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret} is public");
+        }
+    }
+    for follower in [&mut eves, &mut anybodys] {
+        let told = loop {
+            let told = follower.next().await;
+            if told["$type"] != "co.kendev.spaces.subscribeSpace#channel" {
+                break told;
+            }
+        };
+        assert_eq!(told["value"]["content"]["text"], "publicend");
+    }
+
+    // Taken back, it is closed at once.
+    world.post(&ada, "setChannelAccess", &access(None)).await.expect("the owner");
+    assert_eq!(listed(Some(&bob)).await, 0);
+    assert_eq!(world.post(&bob, "sendMessage", &into("x")).await, Err("ChannelNotFound".to_owned()));
+    let role = json!({ "space": space, "user": eve.did, "role": "viewer" });
+    world.post(&ada, "setMemberRole", &role).await.expect("the owner");
+    assert_eq!(listed(Some(&eve)).await, 1, "let in by role");
+    assert_eq!(world.said(Some(&eve), &format!("listMessages?space={at}"), 2).await[1], "backroomtalk two");
+    assert_eq!(world.post(&eve, "sendMessage", &into("x")).await, Err("NotAllowed".to_owned()));
+    let nobody = json!({ "channel": backroom, "allowedRoles": [] });
+    world.post(&ada, "updateChannel", &nobody).await.expect("the owner");
+    assert_eq!(listed(Some(&eve)).await, 0, "and no longer");
+    let opened = json!({ "channel": backroom, "visibility": "public" });
+    assert_eq!(world.post(&ada, "updateChannel", &opened).await, Err("NotAllowed".to_owned()));
+    world.post(&ada, "deleteSpace", &json!({ "space": space })).await.expect("the owner");
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn two_people_talk_alone() {
+    let world = World::new().await;
+    let (ada, bob, eve) = (world.sign_up("ada").await, world.sign_up("bob").await, world.sign_up("eve").await);
+    let open = |user: &Person| json!({ "user": user.did });
+    assert_eq!(world.post(&ada, "openDirect", &open(&ada)).await, Err("NotAllowed".to_owned()));
+    let opened = world.post(&ada, "openDirect", &open(&bob)).await.expect("opened");
+    assert_eq!(opened["status"], "pending");
+    let space = opened["uri"].as_str().expect("a URI").to_owned();
+    let at = enc(&space);
+    assert_eq!(world.post(&ada, "openDirect", &open(&bob)).await.expect("again")["uri"], opened["uri"], "one for two");
+    world.say(&ada, &space, "are you there").await.expect("whoever began");
+
+    // Asked, one sees that somebody wants to talk, and not what they say.
+    let mine = world.get(Some(&bob), "listSpaces?member=true").await.expect("reads");
+    assert_eq!(
+        (&mine["spaces"][0]["uri"], &mine["spaces"][0]["viewer"]["status"]),
+        (&opened["uri"], &json!("pending"))
+    );
+    assert_eq!(world.said(Some(&bob), &format!("listMessages?space={at}"), 0).await, Vec::<String>::new());
+    assert_eq!(world.say(&bob, &space, "x").await, Err("NotAllowed".to_owned()));
+    world.join(&bob, &space).await.expect("asked");
+    let mut hears = world.follow(Some(&bob), &format!("space={at}&format=json")).await;
+    world.say(&ada, &space, "good").await.expect("one of the two");
+    assert_eq!(hears.next().await["value"]["content"]["text"], "good");
+    world.say(&bob, &space, "I am").await.expect("one of the two");
+    let all = world.said(Some(&ada), &format!("listMessages?space={at}"), 3).await;
+    assert_eq!(all, ["I am", "good", "are you there"]);
+    assert_eq!(hears.next().await["value"]["content"]["text"], "I am");
+
+    // A third person learns nothing, and is let in by nobody.
+    for query in ["getSpace", "listMessages", "listMembers"] {
+        let told = world.get(Some(&eve), &format!("{query}?space={at}")).await;
+        assert_eq!(told, Err("SpaceNotFound".to_owned()));
+    }
+    assert_eq!(world.join(&eve, &space).await, Err("SpaceNotFound".to_owned()));
+    let invite = json!({ "space": space, "user": eve.did });
+    assert_eq!(world.post(&ada, "inviteMember", &invite).await, Err("NotAllowed".to_owned()));
+
+    // Blocked, it ends at once, and nothing new begins until that is lifted.
+    world.post(&bob, "blockPerson", &open(&ada)).await.expect("one's own affair");
+    let blocked = tokio::time::Instant::now();
+    assert_eq!(hears.next().await["error"], "AccessEnded");
+    assert!(blocked.elapsed() < Duration::from_secs(1));
+    assert_eq!(world.get(Some(&bob), &format!("listMessages?space={at}")).await, Err("SpaceNotFound".to_owned()));
+    assert_eq!(world.post(&ada, "openDirect", &open(&bob)).await, Err("NotAllowed".to_owned()));
+    world.post(&bob, "blockPerson", &json!({ "user": ada.did, "lift": true })).await.expect("lifted");
+    assert_eq!(world.post(&ada, "openDirect", &open(&bob)).await.expect("asked again")["status"], "pending");
+
+    // Whoever began can block as well.
+    world.join(&bob, &space).await.expect("asked again");
+    world.post(&ada, "blockPerson", &open(&bob)).await.expect("one's own affair");
+    assert_eq!(world.say(&bob, &space, "x").await, Err("SpaceNotFound".to_owned()));
+    world.post(&ada, "blockPerson", &json!({ "user": bob.did, "lift": true })).await.expect("lifted");
+    world.node.shutdown().await.expect("stops");
+}

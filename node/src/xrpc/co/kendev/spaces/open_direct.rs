@@ -1,0 +1,30 @@
+//! `co.kendev.spaces.openDirect`: a conversation with one other person.
+
+use angel_protocol::ids::Did;
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::http::XrpcError;
+use crate::rate_limits::Limit;
+use crate::spaces::Asker;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    user: Did,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    asker: Asker,
+    Input(Request { user }): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    let did = asker.somebody()?;
+    host.limits.spend(Limit::SpaceMessages, did.as_str(), 1)?;
+    host.limits.writes(did, 3)?;
+    let opened = host.spaces.open_direct(&asker, &user).await?;
+    Ok(Json(json!({ "uri": opened.uri, "status": opened.status })))
+}
