@@ -16,6 +16,7 @@
 //! | `gossip` | mesh, message ids, scores |
 //! | `requests` | questions and answers, their bounds |
 //! | `dial`, `relays` | whom to dial, and reservations: when and how often |
+//! | `seek` | getting a connection to one particular peer, wherever it is by now |
 //! | `admission`, `address`, `reachability` | who may connect, which addresses count, where we are reachable |
 //! | `outbox`, `stats`, `metrics` | events for a reader that lags; counters |
 
@@ -33,6 +34,7 @@ mod outbox;
 mod reachability;
 mod relays;
 mod requests;
+mod seek;
 mod stats;
 mod swarm;
 mod transport;
@@ -56,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 pub use address::{Scope, peer_of, with_real_port};
 pub use config::{Config, Limits, RelayLimits, Topic};
 pub use event::{Acceptance, Event, Gossip, Reachability, RefusalReason, Reply, Request};
-pub use handle::{ConnectedPeer, Handle, PublishError, Published, Stopped, StreamError, View};
+pub use handle::{ConnectedPeer, Handle, PublishError, Published, Stopped, StreamError, Unreachable, View};
 pub use identity::{did_of, peer_id, peer_id_of};
 pub use libp2p::gossipsub::MessageId;
 pub use libp2p::multiaddr::Protocol as AddressPart;
@@ -73,7 +75,11 @@ use dial::{Found, Targets};
 use outbox::Outbox;
 use relays::Relays;
 use requests::Waiting;
+use seek::Seeks;
 use stats::Counters;
+
+/// Peers that are kept whatever the number of connections ([`Handle::keep`]): half of what a node may have at all.
+pub const KEPT_MAX: usize = 64;
 
 /// The network task, started but not yet running.
 #[must_use = "nothing happens until it runs"]
@@ -189,7 +195,8 @@ pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>, Task), St
         found: Found::new(config.backoff),
         relays: Relays::new(&configured_relays, config.relays_learned_max, config.backoff),
         peers: HashMap::new(),
-        protected: BTreeSet::new(),
+        seeks: Seeks::new(),
+        kept: BTreeSet::new(),
         bans: BTreeMap::new(),
         blocked: config.block.clone(),
         penalties: HashMap::new(),

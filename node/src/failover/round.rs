@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::next_epoch;
-use crate::blocking;
 use crate::placement::Tenant;
 use crate::replication::{Replication, ReplicationError};
 use crate::tasks::TaskResult;
+use crate::{blocking, network};
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -70,8 +70,21 @@ impl Replication {
     }
 
     async fn follow_placements(&self) -> Result<(), ReplicationError> {
+        self.stay_connected().await;
         let failover = self.0.failover.clone();
         blocking::run(move || failover.follow_placements_blocking()).await
+    }
+
+    /// Who hosts a tenant together must hear each other, on a network of any size.
+    async fn stay_connected(&self) {
+        let mut peers = BTreeSet::new();
+        for tenant in self.placement().tenants() {
+            let hosts = tenant.hosts();
+            let together = hosts.backups().chain([&hosts.primary]).chain(&hosts.witness);
+            peers.extend(together.filter_map(|host| network::peer_id_of(host).ok()));
+        }
+        // A network that has stopped stops this task as well.
+        let _stopped = self.0.parts.network.keep(peers).await;
     }
 
     async fn perform_round(&self, did: &Did, effects: Vec<Effect>) -> Result<(), ReplicationError> {

@@ -210,7 +210,7 @@ impl Driver {
                 Effect::Event(event) => {
                     tracing::info!(peer = %event.did, kind = event.kind.word(), "{}", describe(&event));
                     self.recount = true;
-                    if event.kind == NodeEventKind::Created {
+                    if matches!(event.kind, NodeEventKind::Created | NodeEventKind::Updated) {
                         self.meet(&event.did).await;
                     }
                     self.saver.event(event);
@@ -536,7 +536,7 @@ impl Driver {
         }
     }
 
-    /// Tells the network where a node seen for the first time may be found.
+    /// Tells the network where a node may be found that is seen for the first time, or says something new of itself.
     async fn meet(&mut self, did: &Did) {
         let addresses = self.state.heartbeat_of(did).map(|heartbeat| heartbeat.body().listen_addresses.clone());
         self.discovered(did, &addresses.unwrap_or_default()).await;
@@ -560,7 +560,7 @@ impl Driver {
         if isolated {
             tracing::warn!(
                 "most of the nodes known ten minutes ago are gone: this node must assume that it is itself cut off, and \
-                 takes nothing over. If they are gone for good: angel peers accept-absence"
+                 takes nothing over. If they are gone for good: angel peer accept-absence"
             );
         } else {
             tracing::info!("no longer cut off");

@@ -15,8 +15,11 @@ use super::address;
 /// Peers told by others whose addresses are kept; a further one takes the place of an arbitrary one.
 const KNOWN_MAX: usize = 1024;
 
-/// Addresses kept per peer.
+/// Addresses kept per peer that it told itself.
 pub(super) const ADDRESSES_PER_PEER_MAX: usize = 8;
+
+/// Addresses kept per peer that only others told. They never take the place of its own word.
+const HEARSAY_PER_PEER_MAX: usize = 4;
 
 /// A place the operator named.
 #[derive(Debug)]
@@ -140,32 +143,35 @@ impl Targets {
 pub(super) struct Found {
     policy: Policy,
     known: HashMap<PeerId, Vec<Multiaddr>>,
+    hearsay: HashMap<PeerId, Vec<Multiaddr>>,
     tried: HashMap<PeerId, (Backoff, Timestamp)>,
     dialing: HashMap<ConnectionId, PeerId>,
 }
 
 impl Found {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, known: HashMap::new(), tried: HashMap::new(), dialing: HashMap::new() }
+        Self { policy, known: HashMap::new(), hearsay: HashMap::new(), tried: HashMap::new(), dialing: HashMap::new() }
     }
 
-    /// Remembers addresses, the newest first.
+    /// Remembers addresses that a peer told of itself, the newest first. New ones are a reason to dial it soon.
     pub(super) fn add(&mut self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
-        let mut addresses = addresses.into_iter().peekable();
-        if addresses.peek().is_none() {
-            return;
+        if remember(&mut self.known, peer, addresses, ADDRESSES_PER_PEER_MAX) {
+            self.tried.remove(&peer);
         }
-        make_room(&mut self.known, &peer);
-        let known = self.known.entry(peer).or_default();
-        for address in addresses {
-            known.retain(|old| *old != address);
-            known.insert(0, address);
-        }
-        known.truncate(ADDRESSES_PER_PEER_MAX);
     }
 
+    /// Remembers where others say that a peer is.
+    pub(super) fn hear(&mut self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) {
+        remember(&mut self.hearsay, peer, addresses, HEARSAY_PER_PEER_MAX);
+    }
+
+    /// Where a peer may be, what it told itself first.
     pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.known.get(peer).cloned().unwrap_or_default()
+        let mut addresses = self.known.get(peer).cloned().unwrap_or_default();
+        let hearsay = self.hearsay.get(peer).into_iter().flatten();
+        let more: Vec<_> = hearsay.filter(|address| !addresses.contains(address)).cloned().collect();
+        addresses.extend(more);
+        addresses
     }
 
     pub(super) fn known(&self) -> impl Iterator<Item = PeerId> + '_ {
@@ -196,6 +202,29 @@ impl Found {
         let (backoff, due) = self.tried.entry(peer).or_insert((Backoff::new(self.policy), now));
         *due = now + backoff.failed(now, random);
     }
+}
+
+/// Puts addresses first, and says whether any was new.
+fn remember(
+    map: &mut HashMap<PeerId, Vec<Multiaddr>>,
+    peer: PeerId,
+    addresses: impl IntoIterator<Item = Multiaddr>,
+    max: usize,
+) -> bool {
+    let mut addresses = addresses.into_iter().peekable();
+    if addresses.peek().is_none() {
+        return false;
+    }
+    make_room(map, &peer);
+    let known = map.entry(peer).or_default();
+    let mut news = false;
+    for address in addresses {
+        news |= !known.contains(&address);
+        known.retain(|old| *old != address);
+        known.insert(0, address);
+    }
+    known.truncate(max);
+    news
 }
 
 /// Lets an arbitrary entry go when a new one would exceed [`KNOWN_MAX`]: hash order is random per process, so nobody can
@@ -294,5 +323,31 @@ mod tests {
         let peer = found.known().next().expect("some");
         assert_eq!(found.addresses(&peer).len(), ADDRESSES_PER_PEER_MAX);
         assert_eq!(found.addresses(&peer)[0], address(19), "the newest first");
+    }
+
+    #[test]
+    fn hearsay_never_takes_the_place_of_a_peers_own_word() {
+        let mut found = Found::new(Policy::default());
+        let peer = PeerId::random();
+        found.add(peer, [address(1)]);
+        found.hear(peer, (1..100).map(address));
+        let addresses = found.addresses(&peer);
+        assert_eq!(addresses[0], address(1));
+        assert_eq!(addresses.len(), 1 + HEARSAY_PER_PEER_MAX);
+        assert!(addresses.contains(&address(99)), "the newest");
+    }
+
+    #[test]
+    fn a_peer_that_tells_a_new_address_is_dialed_whatever_failed_before() {
+        let mut found = Found::new(Policy::default());
+        let (peer, dial) = (PeerId::random(), ConnectionId::new_unchecked(1));
+        found.add(peer, [address(1)]);
+        found.dialing(dial, peer);
+        found.failed(dial, START, u64::MAX);
+        found.add(peer, [address(1)]);
+        found.hear(peer, [address(2)]);
+        assert!(!found.may_dial(&peer, START));
+        found.add(peer, [address(3)]);
+        assert!(found.may_dial(&peer, START));
     }
 }

@@ -1,6 +1,6 @@
 //! The only way to reach the network task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +111,10 @@ pub enum StreamError {
         /// The full name of the protocol.
         protocol: String,
     },
-    /// The peer cannot be reached, or the connection broke.
+    /// The peer is not where it was, and nobody asked knows where it is.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The connection broke.
     #[error("no stream to the peer")]
     Broken(#[source] std::io::Error),
     /// Somebody else in this node accepts streams of this protocol.
@@ -120,6 +123,23 @@ pub enum StreamError {
         /// The full name of the protocol.
         protocol: String,
     },
+}
+
+/// Why there is no connection to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// This node is stopping.
+    #[error("the network of this node has stopped")]
+    Stopped,
+    /// It is not where it was, and nobody asked knows where it is.
+    #[error("the peer is not reached where it was, and nobody asked knows where it is")]
+    NotFound,
+    /// It is refused: blocked, banned, or this node itself.
+    #[error("this node does not connect to the peer")]
+    Refused,
+    /// Too many peers are sought already.
+    #[error("too many peers are sought already")]
+    Busy,
 }
 
 /// What a handle asks of the task.
@@ -131,7 +151,8 @@ pub(super) enum Command {
     Dial { peer: PeerId, addresses: Vec<Multiaddr> },
     AddKnown { peer: PeerId, addresses: Vec<Multiaddr> },
     Penalise { peer: PeerId, weight: u32 },
-    Protect { peer: PeerId, protect: bool },
+    Reach { peer: PeerId, done: oneshot::Sender<Result<(), Unreachable>> },
+    Keep { peers: BTreeSet<PeerId> },
     Block { peer: PeerId },
     Unblock { peer: PeerId },
     Allow { peer: PeerId },
@@ -175,7 +196,7 @@ impl Handle {
         self.command(Command::Report { message, propagation_source, acceptance }).await
     }
 
-    /// Asks a peer, dialing it if need be, and waits for the answer, at most for the protocol's time.
+    /// Asks a peer, once it is [reached](Self::reach), and waits for the answer, at most for the protocol's time.
     ///
     /// # Errors
     /// [`RequestError`], by what went wrong.
@@ -190,12 +211,28 @@ impl Handle {
         outcome.await.map_err(|_| RequestError::Stopped)?
     }
 
-    /// Opens a stream for bulk data, in the protocol `/angel/NETWORK/name`, dialing the peer if need be. Prefer peers
-    /// that are not relayed: a relay ends a connection after so many bytes. The caller bounds what it reads and how long.
+    /// Sees to it that a peer is connected: dials it where it was last known to be, and asks the network where it is by
+    /// now. At most eight seconds.
+    ///
+    /// # Errors
+    /// [`Unreachable`], by what went wrong.
+    pub async fn reach(&self, peer: PeerId) -> Result<(), Unreachable> {
+        if self.view.borrow().peers.contains_key(&peer) {
+            return Ok(());
+        }
+        let (done, outcome) = oneshot::channel();
+        self.command(Command::Reach { peer, done }).await.map_err(|Stopped| Unreachable::Stopped)?;
+        outcome.await.map_err(|_| Unreachable::Stopped)?
+    }
+
+    /// Opens a stream for bulk data, in the protocol `/angel/NETWORK/name`, once the peer is [reached](Self::reach).
+    /// Prefer peers that are not relayed: a relay ends a connection after so many bytes. The caller bounds what it reads
+    /// and how long.
     ///
     /// # Errors
     /// [`StreamError`], by what went wrong.
     pub async fn open_stream(&self, peer: PeerId, name: &str) -> Result<Stream, StreamError> {
+        self.reach(peer).await?;
         let protocol = self.stream_protocol(name);
         self.streams.clone().open_stream(peer, protocol).await.map_err(|error| match error {
             OpenStreamError::UnsupportedProtocol(protocol) => {
@@ -245,12 +282,14 @@ impl Handle {
         self.command(Command::Penalise { peer, weight }).await
     }
 
-    /// Exempts a peer from the connection limits and from being closed to make room, or ends that.
+    /// From now on these peers are kept: sought while they are not connected, exempt from the connection limits, and never
+    /// closed to make room. Those kept before and not among them are ordinary peers again. Of more than
+    /// [`KEPT_MAX`](super::KEPT_MAX) the first are kept.
     ///
     /// # Errors
     /// [`Stopped`] when the task has ended.
-    pub async fn protect(&self, peer: PeerId, protect: bool) -> Result<(), Stopped> {
-        self.command(Command::Protect { peer, protect }).await
+    pub async fn keep(&self, peers: BTreeSet<PeerId>) -> Result<(), Stopped> {
+        self.command(Command::Keep { peers }).await
     }
 
     /// Disconnects a peer and refuses it until [`Self::unblock`].

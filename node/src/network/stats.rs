@@ -100,6 +100,8 @@ counters! {
     relay_reservations_given,
     /// Circuits that we carried as a relay.
     relay_circuits_carried,
+    /// Times the network was asked where one peer is.
+    peers_looked_up,
     /// Direct connections made through two routers.
     holes_punched,
     /// Attempts at that which failed.

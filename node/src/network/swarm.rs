@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `peers` | connections, identification, bans, making room |
 //! | `discovery` | whom to dial, Kademlia, multicast |
+//! | `seeking` | getting a connection to one particular peer |
 //! | `addresses` | where we listen and are reachable, relays, hole punching |
 //! | `messages` | gossip, requests and answers |
 
@@ -14,6 +15,7 @@ mod addresses;
 mod discovery;
 mod messages;
 mod peers;
+mod seeking;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -42,11 +44,13 @@ use super::config::{Limits, Topic};
 use super::dial::{Found, Targets};
 use super::event::{Event, Reachability, RefusalReason};
 use super::gossip;
-use super::handle::{Command, ConnectedPeer, PublishError, Published, View};
+use super::handle::{Command, ConnectedPeer, PublishError, Published, Unreachable, View};
 use super::outbox::Outbox;
 use super::relays::Relays;
 use super::requests::{Protocol, Refusal, RequestError, Waiting};
+use super::seek::Seeks;
 use super::stats::Counters;
+use super::walks;
 
 /// How often timed duties are looked at. The waits of the dialer are no finer than this.
 const TICK: Duration = Duration::from_millis(250);
@@ -87,7 +91,8 @@ pub(super) struct Network {
     pub(super) found: Found,
     pub(super) relays: Relays,
     pub(super) peers: HashMap<PeerId, Peer>,
-    pub(super) protected: std::collections::BTreeSet<PeerId>,
+    pub(super) seeks: Seeks<Waiter>,
+    pub(super) kept: std::collections::BTreeSet<PeerId>,
     pub(super) bans: BTreeMap<PeerId, Timestamp>,
     pub(super) blocked: std::collections::BTreeSet<PeerId>,
     pub(super) penalties: HashMap<PeerId, u32>,
@@ -99,6 +104,13 @@ pub(super) struct Network {
     pub(super) next_walk: Timestamp,
     pub(super) next_forgiving: Timestamp,
     pub(super) next_dial_back: Timestamp,
+}
+
+/// Who waits for a connection to a peer.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Connection(oneshot::Sender<Result<(), Unreachable>>),
+    Request { protocol: Protocol, bytes: Vec<u8>, answer: super::requests::Asker },
 }
 
 /// A peer with at least one connection.
@@ -209,7 +221,8 @@ impl Network {
         match event {
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Kademlia(event) => self.on_kademlia(event),
+            BehaviourEvent::Kademlia(walks::Event::Kademlia(event)) => self.on_kademlia(*event),
+            BehaviourEvent::Kademlia(walks::Event::Met { peer, addresses }) => self.hear(peer, addresses),
             BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
             BehaviourEvent::Registry(event) => self.on_exchange(Protocol::Registry, event),
@@ -234,16 +247,8 @@ impl Network {
             Command::Dial { peer, addresses } => self.dial_named(peer, addresses),
             Command::AddKnown { peer, addresses } => self.learn(peer, addresses),
             Command::Penalise { peer, weight } => self.penalise(peer, weight),
-            Command::Protect { peer, protect: true } => {
-                self.protected.insert(peer);
-                self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
-            }
-            Command::Protect { peer, protect: false } => {
-                self.protected.remove(&peer);
-                if !self.targets.is_persistent(&peer) {
-                    self.swarm.behaviour_mut().limits.remove_peer_id(&peer);
-                }
-            }
+            Command::Reach { peer, done } => self.seek(peer, Some(Waiter::Connection(done))),
+            Command::Keep { peers } => self.keep(peers),
             Command::Block { peer } => {
                 self.blocked.insert(peer);
                 self.swarm.behaviour_mut().blocked.block_peer(peer);
@@ -273,6 +278,8 @@ impl Network {
         let now = self.now();
         self.dial_targets(now);
         self.dial_found(now);
+        self.seek_kept(now);
+        self.look_around(now);
         self.restrain_walks();
         self.keep_reservations(now);
         self.spare_relays(now);

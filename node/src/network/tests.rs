@@ -5,6 +5,7 @@ mod discovery;
 mod gossip;
 mod relays;
 mod requests;
+mod seeking;
 
 use std::time::Duration;
 

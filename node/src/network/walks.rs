@@ -3,7 +3,11 @@
 //! A walk asks whoever is nearest to its aim, and dials whom it is not connected to. On a network of some dozens of
 //! nodes the walks of all of them would connect everybody to everybody, which costs each node its handshakes at once and
 //! gossip for good. A node that has enough peers asks only those; to the walk the others are out of reach.
+//!
+//! Kademlia keeps to itself where a peer is that it was told of, unless it gets to speak with it. Here whoever listens
+//! hears of everybody a walk meets.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 
@@ -11,6 +15,7 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{self, store::MemoryStore};
 use libp2p::swarm::behaviour::DialFailure;
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
@@ -22,6 +27,16 @@ type Kademlia = kad::Behaviour<MemoryStore>;
 pub(super) struct Behaviour {
     kademlia: Kademlia,
     may_dial: bool,
+    met: VecDeque<Event>,
+}
+
+/// What a walk brings.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// What Kademlia says itself.
+    Kademlia(Box<kad::Event>),
+    /// Others say that a peer is there, or it was there once.
+    Met { peer: PeerId, addresses: Vec<Multiaddr> },
 }
 
 /// What a walk is told instead of a connection.
@@ -31,12 +46,24 @@ struct EnoughPeers;
 
 impl Behaviour {
     pub(super) const fn new(kademlia: Kademlia) -> Self {
-        Self { kademlia, may_dial: true }
+        Self { kademlia, may_dial: true, met: VecDeque::new() }
     }
 
     /// Whether this node looks for more peers.
     pub(super) const fn let_dial(&mut self, may_dial: bool) {
         self.may_dial = may_dial;
+    }
+
+    /// Whom Kademlia wants to dial it has just met: where would it dial?
+    fn met(&mut self, opts: &DialOpts) {
+        let Some(peer) = opts.get_peer_id() else { return };
+        let addresses =
+            self.kademlia.handle_pending_outbound_connection(opts.connection_id(), Some(peer), &[], Endpoint::Dialer);
+        if let Ok(addresses) = addresses
+            && !addresses.is_empty()
+        {
+            self.met.push_back(Event::Met { peer, addresses });
+        }
     }
 }
 
@@ -56,7 +83,7 @@ impl DerefMut for Behaviour {
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = <Kademlia as NetworkBehaviour>::ConnectionHandler;
-    type ToSwarm = kad::Event;
+    type ToSwarm = Event;
 
     fn handle_pending_inbound_connection(
         &mut self,
@@ -108,8 +135,16 @@ impl NetworkBehaviour for Behaviour {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         loop {
+            // One at a time: what was met before it is dialed is told before Kademlia goes on.
+            if let Some(met) = self.met.pop_front() {
+                return Poll::Ready(ToSwarm::GenerateEvent(met));
+            }
             match self.kademlia.poll(context) {
-                Poll::Ready(ToSwarm::Dial { opts }) if !self.may_dial => {
+                Poll::Ready(ToSwarm::Dial { opts }) => {
+                    self.met(&opts);
+                    if self.may_dial {
+                        return Poll::Ready(ToSwarm::Dial { opts });
+                    }
                     let error = DialError::Denied { cause: ConnectionDenied::new(EnoughPeers) };
                     self.kademlia.on_swarm_event(FromSwarm::DialFailure(DialFailure {
                         peer_id: opts.get_peer_id(),
@@ -117,7 +152,7 @@ impl NetworkBehaviour for Behaviour {
                         connection_id: opts.connection_id(),
                     }));
                 }
-                other => return other,
+                other => return other.map(|event| event.map_out(|event| Event::Kademlia(Box::new(event)))),
             }
         }
     }
@@ -139,14 +174,20 @@ mod tests {
         (walks, other)
     }
 
-    fn next(walks: &mut Behaviour) -> Option<ToSwarm<kad::Event, THandlerInEvent<Behaviour>>> {
+    fn next(walks: &mut Behaviour) -> Option<ToSwarm<Event, THandlerInEvent<Behaviour>>> {
         loop {
             match walks.poll(&mut Context::from_waker(&noop_waker())) {
-                Poll::Ready(ToSwarm::GenerateEvent(kad::Event::RoutingUpdated { .. })) => {}
+                Poll::Ready(ToSwarm::GenerateEvent(Event::Kademlia(event)))
+                    if matches!(*event, kad::Event::RoutingUpdated { .. }) => {}
                 Poll::Ready(event) => return Some(event),
                 Poll::Pending => return None,
             }
         }
+    }
+
+    fn expect_met(walks: &mut Behaviour, other: PeerId) {
+        let Some(ToSwarm::GenerateEvent(Event::Met { peer, addresses })) = next(walks) else { panic!("whom it met") };
+        assert_eq!((peer, addresses.len()), (other, 1));
     }
 
     #[test]
@@ -154,15 +195,17 @@ mod tests {
         let (mut walks, other) = walking(true);
         let Some(ToSwarm::Dial { opts }) = next(&mut walks) else { panic!("a dial") };
         assert_eq!(opts.get_peer_id(), Some(other));
+        expect_met(&mut walks, other);
     }
 
     #[test]
     fn a_walk_without_dials_ends_like_one_among_the_unreachable() {
-        let (mut walks, _) = walking(false);
-        let Some(ToSwarm::GenerateEvent(kad::Event::OutboundQueryProgressed { result, step, .. })) = next(&mut walks)
-        else {
+        let (mut walks, other) = walking(false);
+        expect_met(&mut walks, other);
+        let Some(ToSwarm::GenerateEvent(Event::Kademlia(event))) = next(&mut walks) else {
             panic!("the end of the walk");
         };
+        let kad::Event::OutboundQueryProgressed { result, step, .. } = *event else { panic!("the end of the walk") };
         assert!(step.last);
         assert!(matches!(result, kad::QueryResult::GetClosestPeers(Ok(found)) if found.peers.is_empty()));
         assert!(next(&mut walks).is_none(), "and nothing goes on in secret");

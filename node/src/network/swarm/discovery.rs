@@ -54,10 +54,12 @@ impl Network {
         }
     }
 
-    /// Walks may dial whom they meet while peers are missing that no dial under way brings.
+    /// Walks may dial whom they meet while peers are missing that no dial under way brings, and while they look for
+    /// somebody in particular.
     pub(super) fn restrain_walks(&mut self) {
         let enough = self.reported() + self.found.dials_under_way() >= self.limits.peers_wanted;
-        self.swarm.behaviour_mut().kademlia.let_dial(!enough);
+        let may_dial = !enough || self.seeks.is_looking();
+        self.swarm.behaviour_mut().kademlia.let_dial(may_dial);
     }
 
     pub(super) fn dial_named(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -78,6 +80,7 @@ impl Network {
     pub(super) fn on_dial_failed(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         let now = self.now();
         self.found.failed(connection, now, rand::random());
+        self.seeks.dial_failed(connection, now);
         if matches!(error, DialError::DialPeerConditionFalse(_)) {
             // It is connected or being dialed already; the outcome of that one counts.
             self.targets.failed(connection, now, rand::random());
@@ -100,10 +103,19 @@ impl Network {
         }
     }
 
-    /// Others told us where a peer is.
+    /// A peer told us where it is, by its signed word that others passed on.
     pub(super) fn learn(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let addresses = self.admissible(peer, addresses);
         self.found.add(peer, addresses);
+        self.seeks.told(&peer);
+        self.dial_sought(peer);
+    }
+
+    /// Others say where a peer is.
+    pub(super) fn hear(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let addresses = self.admissible(peer, addresses);
+        self.found.hear(peer, addresses);
+        self.dial_sought(peer);
     }
 
     /// A peer told us where it is and what it speaks.
@@ -151,7 +163,7 @@ impl Network {
     }
 
     /// The addresses worth keeping, without the peer's id at their end.
-    fn admissible(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    pub(super) fn admissible(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
         addresses
             .into_iter()
             .filter_map(|address| match address::split_peer(&address) {
@@ -164,14 +176,32 @@ impl Network {
     }
 
     pub(super) fn on_kademlia(&mut self, event: kad::Event) {
-        if let kad::Event::RoutingUpdated { peer, addresses, .. } = event {
+        match event {
             // Kademlia also learns from connections that are open, for example inside a home: such addresses would be
             // handed to strangers.
-            let private: Vec<Multiaddr> =
-                addresses.iter().filter(|address| !self.scope.admits(address)).cloned().collect();
-            for address in private {
-                self.swarm.behaviour_mut().kademlia.remove_address(&peer, &address);
+            kad::Event::RoutingUpdated { peer, addresses, .. } => {
+                let private: Vec<Multiaddr> =
+                    addresses.iter().filter(|address| !self.scope.admits(address)).cloned().collect();
+                for address in private {
+                    self.swarm.behaviour_mut().kademlia.remove_address(&peer, &address);
+                }
             }
+            kad::Event::OutboundQueryProgressed {
+                id, result: kad::QueryResult::GetClosestPeers(result), step, ..
+            } => {
+                let found = match result {
+                    Ok(found) => found.peers,
+                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                for peer in found {
+                    self.hear(peer.peer_id, peer.addrs);
+                }
+                if step.last {
+                    self.seeks.looked(id);
+                    self.look_around(self.now());
+                }
+            }
+            _ => {}
         }
     }
 

@@ -94,9 +94,13 @@ impl Network {
             let _ = answer.send(Err(RequestError::Busy { max: self.limits.requests_outbound_max }));
             return;
         }
+        self.seek(peer, Some(Waiter::Request { protocol, bytes, answer }));
+    }
+
+    /// Asks a peer that is connected.
+    pub(super) fn send_request(&mut self, peer: PeerId, protocol: Protocol, bytes: Vec<u8>, answer: requests::Asker) {
         self.counters.requests_sent.one();
-        let addresses = self.found.addresses(&peer);
-        let id = self.swarm.behaviour_mut().exchange(protocol).send_request_with_addresses(&peer, bytes, addresses);
+        let id = self.swarm.behaviour_mut().exchange(protocol).send_request(&peer, bytes);
         self.waiting.asked(protocol, id, answer);
     }
 

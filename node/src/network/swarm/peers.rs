@@ -33,6 +33,7 @@ impl Network {
         let was_relayed = entry.agent.is_some() && entry.connections.values().all(|connection| connection.relayed);
         let dialed = endpoint.is_dialer();
         entry.connections.insert(connection, Connection { address: address.clone(), relayed, dialed, since: now });
+        self.sought_connected(peer);
         if was_relayed && !relayed {
             self.show(peer);
             self.outbox.notice(Event::PeerDirect { peer, address });
@@ -230,7 +231,7 @@ impl Network {
             .filter(|(id, peer)| {
                 now.since(peer.since) >= self.limits.grace
                     && !mesh.contains(id)
-                    && !self.protected.contains(id)
+                    && !self.kept.contains(id)
                     && !self.targets.is_persistent(id)
                     && !self.relays.contains(id)
             })
