@@ -9,7 +9,7 @@ mod submit;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use angel_protocol::failover::quorum::contacts_needed;
 use angel_protocol::failover::{Hosts, Lease};
@@ -22,6 +22,7 @@ use angel_storage::ledger::decided;
 use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
 use angel_storage::{AccountId, Reader};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -38,15 +39,30 @@ const FREEZE_MAX: Duration = Duration::from_secs(8);
 /// Rows of the ledger that are looked at in one step when a node starts.
 const SCAN: usize = 2_000;
 
-/// A clock that never goes back, in milliseconds since it was made. What leases and silences are measured with.
+/// A clock that never goes back, in milliseconds since it was made. What leases and silences are measured with. It runs
+/// while the machine is suspended: a lease does not last longer for a laptop that was closed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Uptime(Instant);
+pub(crate) struct Uptime(Duration);
 
 impl Uptime {
+    fn start() -> Self {
+        Self(since_boot())
+    }
+
     /// Now; a minute in, so that there is a time before.
     pub(crate) fn now(self) -> Timestamp {
-        Timestamp::EPOCH + Duration::from_mins(1) + self.0.elapsed()
+        Timestamp::EPOCH + Duration::from_mins(1) + since_boot().saturating_sub(self.0)
     }
+}
+
+fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    // The clock counts from the start of the machine: neither part is below zero.
+    let at = clock_gettime(CLOCK);
+    Duration::new(at.tv_sec.unsigned_abs(), u32::try_from(at.tv_nsec).unwrap_or(0))
 }
 
 /// Why a write is not taken.
@@ -185,15 +201,18 @@ fn safe_up_to(copies: &BTreeMap<Did, u64>, needed: usize) -> u64 {
 pub(crate) struct WriteGuard {
     tenant: Option<Arc<Tenant>>,
     limit: Duration,
+    uptime: Uptime,
     _under_way: Option<OwnedRwLockReadGuard<()>>,
 }
 
 impl WriteGuard {
-    /// Waits until the event `sequence` is safe, if the tenant asks for that.
+    /// Waits until the event `sequence` is safe, if the tenant asks for that. Otherwise this node must still be primary
+    /// for sure: a machine may stand still between leave and flush, and others write meanwhile.
     pub(crate) async fn replicated(self, sequence: Option<u64>) -> Result<(), NotWritable> {
         let (Some(tenant), Some(sequence)) = (&self.tenant, sequence) else { return Ok(()) };
         if !tenant.waits_for_standby() {
-            return Ok(());
+            let holds = tenant.lease().holds(self.uptime.now());
+            return holds.then_some(()).ok_or(NotWritable::ReplicationUnavailable);
         }
         let needed = contacts_needed(tenant.placed.hosts().count());
         let mut copies = tenant.copies.subscribe();
@@ -211,7 +230,7 @@ impl Placement {
         let own = ledger.own().clone();
         let silence = Mutex::new(Parameters::new(own.clone()));
         let (changed, _) = watch::channel(0);
-        let (uptime, tenants) = (Uptime(Instant::now()), RwLock::default());
+        let (uptime, tenants) = (Uptime::start(), RwLock::default());
         Self(Arc::new(Shared { own, uptime, reader, ledger, accounts, ack_limit, silence, tenants, changed }))
     }
 
@@ -263,9 +282,9 @@ impl Placement {
 
     /// Leave to write into an account. Waits while the tenant is handed over.
     pub(crate) async fn may_write(&self, account: AccountId) -> Result<WriteGuard, NotWritable> {
-        let limit = self.0.ack_limit;
+        let (limit, uptime) = (self.0.ack_limit, self.0.uptime);
         let Some(tenant) = self.of_account(account) else {
-            return Ok(WriteGuard { tenant: None, limit, _under_way: None });
+            return Ok(WriteGuard { tenant: None, limit, uptime, _under_way: None });
         };
         let waiting = tokio::time::timeout(FREEZE_MAX, Arc::clone(&tenant.freeze).read_owned());
         let under_way = waiting.await.map_err(|_| NotWritable::HandingOver)?;
@@ -280,7 +299,7 @@ impl Placement {
         if !tenant.lease().holds(self.0.uptime.now()) {
             return Err(NotWritable::Unconfirmed);
         }
-        Ok(WriteGuard { tenant: Some(tenant), limit, _under_way: Some(under_way) })
+        Ok(WriteGuard { tenant: Some(tenant), limit, uptime, _under_way: Some(under_way) })
     }
 
     /// Reads all placements that concern this node. Blocks.
