@@ -15,8 +15,8 @@ const SAMPLES: u32 = 10;
 /// The rule's memory.
 #[derive(Clone, Debug)]
 pub(super) struct Isolation {
-    /// How many nodes were seen, oldest first: at most [`SAMPLES`] and the current one.
-    seen: VecDeque<usize>,
+    /// How many nodes were seen and when, oldest first: at most [`SAMPLES`] and the current one.
+    seen: VecDeque<(Timestamp, usize)>,
     next_sample: Timestamp,
     every: std::time::Duration,
     isolated: bool,
@@ -26,7 +26,7 @@ impl Isolation {
     /// Starts with what was seen when this observer last ran.
     pub(super) fn starting(now: Timestamp, window: std::time::Duration, seen_before: usize) -> Self {
         let every = window / SAMPLES;
-        Self { seen: VecDeque::from([seen_before]), next_sample: now + every, every, isolated: false }
+        Self { seen: VecDeque::from([(now, seen_before)]), next_sample: now + every, every, isolated: false }
     }
 
     pub(super) const fn is_isolated(&self) -> bool {
@@ -44,7 +44,7 @@ impl Isolation {
         }
         self.next_sample = now + self.every;
         if !self.isolated {
-            self.seen.push_back(seen);
+            self.seen.push_back((now, seen));
             while self.seen.len() > SAMPLES as usize + 1 {
                 self.seen.pop_front();
             }
@@ -56,16 +56,22 @@ impl Isolation {
         self.next_sample = self.next_sample.min(now + self.every);
     }
 
-    /// Judges anew, given how many of the nodes known for the whole window are seen now. True when the verdict changed.
+    /// When the nodes were counted that the present ones are compared with: whoever is younger does not count now. The
+    /// start, for as long as the count is that of an earlier run.
+    pub(super) fn compared_with(&self) -> Option<Timestamp> {
+        self.seen.front().map(|(at, _)| *at)
+    }
+
+    /// Judges anew, given how many of the nodes known back then are seen now. True when the verdict changed.
     pub(super) fn judge(&mut self, seen: usize) -> bool {
-        let known = self.seen.front().copied().unwrap_or(0);
+        let known = self.seen.front().map_or(0, |(_, seen)| *seen);
         let isolated = seen.saturating_mul(3) < known;
         std::mem::replace(&mut self.isolated, isolated) != isolated
     }
 
     /// Takes what is seen now for all there is.
-    pub(super) fn accept(&mut self, seen: usize) {
-        self.seen = VecDeque::from([seen]);
+    pub(super) fn accept(&mut self, now: Timestamp, seen: usize) {
+        self.seen = VecDeque::from([(now, seen)]);
     }
 }
 
@@ -118,7 +124,7 @@ mod tests {
     fn an_operator_may_accept_the_absence() {
         let mut isolation = Isolation::starting(Timestamp::EPOCH, WINDOW, 5);
         isolation.judge(0);
-        isolation.accept(0);
+        isolation.accept(Timestamp::EPOCH, 0);
         assert!(isolation.judge(0) && !isolation.is_isolated());
     }
 }

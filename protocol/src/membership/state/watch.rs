@@ -110,7 +110,7 @@ impl State {
     }
 
     pub(super) fn absence_accepted(&mut self) {
-        self.isolation.accept(self.registry.online());
+        self.isolation.accept(self.now, self.registry.online());
         self.verdicts_changed = true;
     }
 
@@ -125,7 +125,9 @@ impl State {
         if !std::mem::take(&mut self.verdicts_changed) {
             return;
         }
-        let known_since = self.now - self.config.isolation_window;
+        let window = self.now - self.config.isolation_window;
+        // After a start, and after the operator's word, the count to compare with includes young nodes.
+        let known_since = self.isolation.compared_with().map_or(window, |at| at.max(window));
         let seen = self.registry.iter().filter(|entry| entry.observed == Observed::Online);
         let seen = seen.filter(|entry| entry.rest.created_at <= known_since).count();
         if self.isolation.judge(seen) {

@@ -138,6 +138,24 @@ fn an_operator_may_accept_that_the_others_are_gone() {
     assert!(isolation(&node.hear_regularly(&mut others[..1], secs(3_600))).is_empty());
 }
 
+/// Nodes that met minutes ago count after a restart as they counted before it.
+#[test]
+fn a_restart_on_a_young_network_does_not_isolate_for_longer_than_until_some_are_heard() {
+    let mut node = Node::new();
+    let mut others: Vec<Other> = (1..=3).map(Other::new).collect();
+    node.hear_regularly(&mut others, secs(60));
+    let (now, stored) = (node.now + secs(5), node.stored.clone());
+    let config = Config { admission: Admission::Open, ..Config::default() };
+    let mut node = Node::start(config, local(), now, node.reserved, stored);
+    assert!(node.state.is_isolated());
+    let mut again = node.state.clone();
+    others[0].sequence += 200;
+    node.hear(others[0].beat(now));
+    assert!(!node.state.is_isolated());
+    again.handle(now, Input::AbsenceAccepted, &mut Vec::new());
+    assert!(!again.is_isolated(), "and an operator's word counts");
+}
+
 #[test]
 fn after_a_restart_the_known_are_unheard_and_isolation_holds_until_some_are_heard() {
     let mut node = Node::new();
