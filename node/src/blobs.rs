@@ -15,6 +15,8 @@ mod tests;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -245,13 +247,26 @@ impl Blobs {
 impl Blob {
     /// The bytes, as an answer sends them. A large file is read piece by piece, as fast as the client takes it.
     pub fn into_body(self) -> Body {
+        let all = 0..self.size;
+        self.into_range(all)
+    }
+
+    /// Some of the bytes, all of which there have to be.
+    pub fn into_range(self, range: Range<u64>) -> Body {
+        fn at(place: u64) -> usize {
+            usize::try_from(place).unwrap_or(usize::MAX)
+        }
         match self.content {
-            Content::Whole(bytes) => Body::from(bytes),
-            Content::File(file) => Body::from_stream(stream::try_unfold(file, |mut file| async {
+            Content::Whole(bytes) => {
+                let end = at(range.end).min(bytes.len());
+                Body::from(bytes.slice(at(range.start).min(end)..end))
+            }
+            Content::File(file) => Body::from_stream(stream::try_unfold((file, range), |(file, mut range)| async {
                 blocking::run(move || {
-                    let mut piece = Vec::with_capacity(READ_BYTES);
-                    (&mut file).take(READ_BYTES as u64).read_to_end(&mut piece)?;
-                    Ok::<_, io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
+                    let mut piece = vec![0; at(range.end - range.start).min(READ_BYTES)];
+                    file.read_exact_at(&mut piece, range.start)?;
+                    range.start += piece.len() as u64;
+                    Ok::<_, io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), (file, range))))
                 })
                 .await
             })),

@@ -85,6 +85,7 @@ pub mod resolver;
 pub mod secrets;
 pub mod service_account;
 pub mod sessions;
+mod slots;
 mod spaces;
 mod storage;
 pub mod takedowns;

@@ -22,8 +22,9 @@ use crate::secrets::{SecretError, random_bytes};
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 
-/// Hashes made at the same time: together they take 38 MiB and leave other requests a processor.
-const RUNNING_MAX: usize = 2;
+/// Hashes made at the same time, at most: each takes its memory, and on a small machine one of them leaves other requests
+/// a processor.
+const RUNNING_MAX: usize = 4;
 
 /// Requests that may wait for one. The last of them waits about two seconds.
 const WAITING_MAX: usize = 64;
@@ -94,7 +95,9 @@ impl Passwords {
     /// There is no randomness.
     pub fn new() -> Result<Self, SecretError> {
         let nobody = nobodys_hash()?;
-        let (running, waiting) = (Semaphore::new(RUNNING_MAX), Semaphore::new(WAITING_MAX));
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let running = Semaphore::new((processors / 2).clamp(1, RUNNING_MAX));
+        let waiting = Semaphore::new(WAITING_MAX);
         Ok(Self(Arc::new(Shared { running, waiting, nobody })))
     }
 

@@ -12,7 +12,7 @@ mod value;
 
 pub use blob::{BlobRef, blob_refs};
 pub use cbor::CborError;
-pub use cid::{Block, Cid, Codec, InvalidCid};
+pub use cid::{Block, Cid, CidText, Codec, InvalidCid};
 pub use json::{JsonError, from_json, json_of, record_from_json, to_json};
 pub use transcode::write_json;
 pub use value::{Map, Value};

@@ -283,10 +283,9 @@ impl Owned {
             }
             let found =
                 reader.rows(&range, false, PageLimit { rows: limit - page.rows.len(), bytes: bytes - taken })?;
-            for (mut key, value) in found.rows {
+            for (key, value) in found.rows() {
                 taken += key.len() + value.len();
-                key.drain(..hidden);
-                page.rows.push(OwnRow { key, value });
+                page.rows.push(OwnRow { key: key[hidden..].to_vec(), value: value.to_vec() });
             }
             if found.more {
                 page.more = true;
@@ -304,7 +303,7 @@ impl Owned {
         let Ok(stored) = self.stored_key(table, key) else { return Ok(None) };
         let range = KeyRange { end: Some([stored.as_slice(), &[0]].concat()), start: stored };
         let page = reader.rows(&range, false, PageLimit { rows: 1, bytes: 1 })?;
-        Ok(page.rows.into_iter().next().map(|(_, value)| value))
+        Ok(page.row(0).map(|(_, value)| value.to_vec()))
     }
 
     /// Sets a row that came from elsewhere. It is checked: that it is the account's, and what its table says.

@@ -185,31 +185,64 @@ impl PageLimit {
     }
 }
 
-/// One page of rows.
+/// One page of rows, all of them in one piece of memory: whoever reads many looks at them where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Keys and values, in reading order.
-    pub rows: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: Vec<u8>,
+    /// Where the key of each row ends, and its value. The key begins where the value before it ends.
+    ends: Vec<(usize, usize)>,
     /// Whether the limit ended the page; the range may hold more.
     pub more: bool,
 }
 
 impl Page {
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Key and value of a row, counted in reading order.
+    #[must_use]
+    pub fn row(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        let (key_end, value_end) = *self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        Some((&self.bytes[start..key_end], &self.bytes[key_end..value_end]))
+    }
+
+    /// Keys and values, in reading order.
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (0..self.len()).map_while(|index| self.row(index))
+    }
+
+    /// The key read last.
+    #[must_use]
+    pub fn last_key(&self) -> Option<&[u8]> {
+        self.row(self.len().checked_sub(1)?).map(|(key, _)| key)
+    }
+
     /// Fills a page from an engine's own iterator.
-    fn collect<I>(rows: I, limit: PageLimit) -> Result<Self, EngineError>
-    where
-        I: Iterator<Item = Result<(Vec<u8>, Vec<u8>), EngineError>>,
-    {
+    fn collect<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        rows: impl Iterator<Item = Result<(K, V), EngineError>>,
+        limit: PageLimit,
+    ) -> Result<Self, EngineError> {
         let mut page = Self::default();
-        let mut bytes = 0;
         for row in rows {
-            if page.rows.len() >= limit.rows || bytes >= limit.bytes {
+            if page.len() >= limit.rows || page.bytes.len() >= limit.bytes {
                 page.more = true;
                 break;
             }
             let (key, value) = row?;
-            bytes += key.len() + value.len();
-            page.rows.push((key, value));
+            page.bytes.extend_from_slice(key.as_ref());
+            let key_end = page.bytes.len();
+            page.bytes.extend_from_slice(value.as_ref());
+            page.ends.push((key_end, page.bytes.len()));
         }
         Ok(page)
     }

@@ -70,6 +70,7 @@ pub mod permissioned;
 pub mod plc;
 pub mod reader;
 pub mod rebuild;
+mod records;
 pub mod replicas;
 pub mod repos;
 pub mod spaces;

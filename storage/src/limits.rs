@@ -39,13 +39,13 @@ pub const CHUNKED_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const FLUSH_BATCHES_MAX: usize = 512;
 
 /// Bytes that share one flush, unless one batch alone is larger.
-pub const FLUSH_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const FLUSH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Batches that may wait for the writer before a submitter hears `Busy` or has to wait.
 pub const QUEUE_BATCHES_MAX: usize = 4096;
 
 /// Bytes that may wait for the writer before a submitter hears `Busy` or has to wait.
-pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Most rows of one page.
 pub const PAGE_ROWS_MAX: usize = 10_000;

@@ -86,7 +86,7 @@ fn step(engine: &dyn Engine, row: &mut FormatRow, migration: &Migration, softwar
         }
         let page = engine.page(&range, false, PageLimit { rows: BULK_ROWS, bytes: BATCH_BYTES })?;
         let mut group = Group::default();
-        for (key, value) in &page.rows {
+        for (key, value) in page.rows() {
             let edit = (migration.edit)(key, value).map_err(|detail| MigrateError::Row {
                 migration: migration.name,
                 key: crate::reader::hex(key),
@@ -94,17 +94,17 @@ fn step(engine: &dyn Engine, row: &mut FormatRow, migration: &Migration, softwar
             })?;
             match edit {
                 Edit::Keep => {}
-                Edit::Replace(value) => group.put(key.clone(), value),
+                Edit::Replace(value) => group.put(key.to_vec(), value),
                 Edit::Move(new_key, value) => {
-                    group.delete(key.clone());
+                    group.delete(key.to_vec());
                     group.put(new_key, value);
                 }
-                Edit::Remove => group.delete(key.clone()),
+                Edit::Remove => group.delete(key.to_vec()),
             }
         }
-        seen += u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
-        match page.rows.last() {
-            Some((last, _)) if page.more => row.migrating = Some(Migrating { to, after: last.clone() }),
+        seen += u64::try_from(page.len()).unwrap_or(u64::MAX);
+        match page.last_key() {
+            Some(last) if page.more => row.migrating = Some(Migrating { to, after: last.to_vec() }),
             _ => {
                 row.migrating = None;
                 row.format = to;
@@ -235,7 +235,7 @@ mod tests {
 
     fn check_migrated(engine: &dyn Engine) {
         assert_eq!(stored_format(engine), FormatRow { format: 3, software: "angel 0.3.0".to_owned(), migrating: None });
-        assert!(engine.page(&TableId::Peers.range(), false, PageLimit::rows(1)).expect("reads").rows.is_empty());
+        assert!(engine.page(&TableId::Peers.range(), false, PageLimit::rows(1)).expect("reads").is_empty());
         for n in 0..ROWS {
             let expected = match n % 4 {
                 0 => None,

@@ -17,7 +17,6 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use angel_protocol::data::Cid;
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::permissioned::{Head, SpaceUri};
 use angel_protocol::time::Timestamp;
@@ -38,7 +37,7 @@ pub use notices::{
     put_delivery, put_issued, put_registration, put_spent, registration, registrations, remove_delivery, remove_issued,
     remove_registration, replace_delivery, sweep_tokens, token_digest,
 };
-pub use read::{IndexEntry, Order, RecordScan, index, ops, record, records, repo, repos_of};
+pub use read::{IndexEntry, Order, Record, RecordScan, index, ops, record, records, repo, repos_of};
 pub use rows::{OpRow, RepoRow};
 pub use spaces::{
     MemberRow, SpaceRow, WriterKey, WriterRow, member, members, newest_space_rev, put_member, put_space, put_writer,
@@ -96,17 +95,6 @@ pub struct Repo {
     pub log_ops: u64,
     /// When the space's authority deleted the space; the author's records stay until the author is done with them.
     pub space_deleted_at: Option<Timestamp>,
-}
-
-/// A private record as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its CID.
-    pub cid: Cid,
-    /// The revision that wrote it.
-    pub rev: Tid,
-    /// Its canonical DAG-CBOR.
-    pub bytes: Vec<u8>,
 }
 
 const REPOS: Table<RepoKey, RepoRow> = Table::new(TableId::PermissionedRepos);

@@ -141,14 +141,12 @@ impl<K: Key, V: StoredValue> Scan<'_, K, V> {
             None => self.range,
         };
         let page = self.reader.rows(&range, self.reverse, PageLimit::rows(limit))?;
-        let mut rows = Vec::with_capacity(page.rows.len());
-        for (key, stored) in page.rows {
-            let failed = |source| ReadError::Row { table: self.table.id(), key: hex(&key), source };
-            let decoded = self
-                .table
-                .decode_key(&key)
-                .map_err(|error| failed(CodecError::Decode { detail: error.to_string() }))?;
-            rows.push((decoded, self.table.decode_value(&stored).map_err(failed)?));
+        let mut rows = Vec::with_capacity(page.len());
+        for (key, stored) in page.rows() {
+            let failed = |source| ReadError::Row { table: self.table.id(), key: hex(key), source };
+            let decoded =
+                self.table.decode_key(key).map_err(|error| failed(CodecError::Decode { detail: error.to_string() }))?;
+            rows.push((decoded, self.table.decode_value(stored).map_err(failed)?));
         }
         Ok(Rows { rows, more: page.more })
     }

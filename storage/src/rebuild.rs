@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{self, Engine, EngineError, EngineKind, EngineSettings, Group, KeyRange, PageLimit, Tuning};
+use crate::engine::{self, Engine, EngineError, EngineKind, EngineSettings, Group, KeyRange, Page, PageLimit, Tuning};
 use crate::limits::BULK_ROWS;
 use crate::manifest::{ManifestError, State};
 use crate::node_meta::{CLOSED, MetaRow};
@@ -133,9 +133,9 @@ fn fill(
 ) -> Result<(Sum, u64, u64), RebuildError> {
     let path = opened.dir.join(fresh);
     let target = engine::open(kind, &path, settings, tuning)?;
-    let copied = walk(opened.engine.as_ref(), Phase::Copying, None, progress, &mut |rows| {
+    let copied = walk(opened.engine.as_ref(), Phase::Copying, None, progress, &mut |page| {
         let mut group = Group::default();
-        rows.into_iter().for_each(|(key, value)| group.put(key, value));
+        page.rows().for_each(|(key, value)| group.put(key.to_vec(), value.to_vec()));
         target.apply(&[group])
     })?;
     // Read back what is on disk, not what a cache remembers.
@@ -189,22 +189,20 @@ struct Sum {
     hash: [u8; 32],
 }
 
-type Rows = Vec<(Vec<u8>, Vec<u8>)>;
-
 /// Reads every row in order, hands them on in steps, and sums them up.
 fn walk(
     engine: &dyn Engine,
     phase: Phase,
     rows_total: Option<u64>,
     progress: &mut dyn FnMut(Progress),
-    handle: &mut dyn FnMut(Rows) -> Result<(), EngineError>,
+    handle: &mut dyn FnMut(Page) -> Result<(), EngineError>,
 ) -> Result<Sum, RebuildError> {
     let mut hash = Sha256::new();
     let (mut rows, mut bytes) = (0_u64, 0_u64);
     let mut range = KeyRange::all();
     loop {
         let page = engine.page(&range, false, PageLimit { rows: BULK_ROWS, bytes: STEP_BYTES })?;
-        for (key, value) in &page.rows {
+        for (key, value) in page.rows() {
             for part in [key, value] {
                 let len = u64::try_from(part.len()).unwrap_or(u64::MAX);
                 hash.update(len.to_be_bytes());
@@ -213,11 +211,11 @@ fn walk(
             }
             rows += 1;
         }
-        if let Some((last, _)) = page.rows.last() {
+        if let Some(last) = page.last_key() {
             range = range.beyond(last, false);
         }
         let more = page.more;
-        handle(page.rows)?;
+        handle(page)?;
         progress(Progress { phase, rows, bytes, rows_total });
         if !more {
             return Ok(Sum { rows, bytes, hash: hash.finalize().into() });

@@ -10,13 +10,13 @@
 
 mod read;
 mod rows;
+mod shelf;
 mod stage;
 mod sweep;
 
 #[cfg(test)]
 mod tests;
 
-use angel_protocol::data::Cid;
 use angel_protocol::ids::Tid;
 use angel_protocol::repo::SignedCommit;
 
@@ -25,12 +25,14 @@ use crate::key::{AccountId, InvalidKey, Key};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
+pub use crate::records::{Order, Record, RecordRef, RecordScan};
 pub use read::{
-    Order, RecordScan, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation,
-    node, nodes, record, records, retained,
+    NodeRef, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation, node,
+    nodes, record, records, retained,
 };
-pub(crate) use rows::pieces;
 pub use rows::{HeadRow, NodeRow, PART_BYTES, RecordRow};
+pub(crate) use rows::{RecordView, pieces};
+pub use shelf::NodeShelf;
 pub use stage::{
     delete_node, delete_record, put_collection, put_head, put_leftover, put_node, put_record, remove_collection,
     remove_head, remove_leftover, retain, unlist_collection,
@@ -77,17 +79,6 @@ pub struct Totals {
     pub nodes: u64,
     /// Those of the nodes that did not fit into one row. Honest trees have none, so most writers need not look.
     pub nodes_in_parts: u64,
-}
-
-/// A record as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its CID, of codec DAG-CBOR.
-    pub cid: Cid,
-    /// The revision that wrote it.
-    pub rev: Tid,
-    /// Its canonical DAG-CBOR.
-    pub bytes: Vec<u8>,
 }
 
 /// A tree node as it is stored.

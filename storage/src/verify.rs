@@ -135,12 +135,12 @@ pub fn verify(
     loop {
         let page = opened.engine.page(&range, false, PageLimit::rows(BULK_ROWS));
         let page = page.map_err(|source| VerifyError::Unreadable { rows: report.rows_total(), source })?;
-        for (key, value) in &page.rows {
+        for (key, value) in page.rows() {
             inspect(&mut report, &checks, key, value);
         }
         progress(report.rows_total());
-        match page.rows.last() {
-            Some((last, _)) if page.more => range = range.beyond(last, false),
+        match page.last_key() {
+            Some(last) if page.more => range = range.beyond(last, false),
             _ => break,
         }
     }

@@ -23,6 +23,14 @@ const PORTS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits between two tries.
 const PORTS_PAUSE: Duration = Duration::from_millis(100);
 
+/// Threads for work that blocks, for each processor, and how many there may be at least. One flush serves all who wait
+/// for it, so these are enough; each more would keep memory of its own that others have freed.
+const BLOCKING_PER_PROCESSOR: usize = 4;
+const BLOCKING_MIN: usize = 16;
+
+/// How long such a thread waits for more to do. What a thread that ends has freed is of use to others only slowly.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_mins(10);
+
 /// How long threads that block may go on after everything else has ended.
 const BLOCKING_LIMIT: Duration = Duration::from_millis(500);
 
@@ -69,12 +77,23 @@ pub(super) fn run(common: &Common, args: RunArgs) -> Result<(), Failure> {
         tracing::warn!("the environment variable {} sets nothing{meant}", unused.name);
     }
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("angel").enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("angel")
+        .max_blocking_threads(blocking_threads())
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
     let done = runtime.block_on(serve(&loaded, &args, &log));
     // Whatever still blocks a thread has been named by now and must not keep the process.
     runtime.shutdown_timeout(BLOCKING_LIMIT);
     done
+}
+
+/// Threads for work that blocks: several for each processor, for some of them wait for a flush.
+fn blocking_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (BLOCKING_PER_PROCESSOR * processors).max(BLOCKING_MIN)
 }
 
 /// Lets the process open as many files as it may: each connection is one.

@@ -1,14 +1,22 @@
-//! Clearing away what a deleted account leaves: its repositories and its files, which are too much for one batch.
+//! Clearing away what a deleted account leaves: its repositories and its files, which are too much for one batch. And
+//! deleting accounts whose owners switched them off until a day that has come.
 
+use std::time::Duration;
+
+use angel_protocol::time::Timestamp;
 use angel_storage::AccountId;
 use tokio_util::sync::CancellationToken;
 
 use super::{Lifecycle, LifecycleError};
-use crate::blocking;
+use crate::accounts::Account;
 use crate::tasks::TaskResult;
+use crate::{blocking, clock};
 
-/// Repositories looked at together.
+/// Repositories, and accounts, looked at together.
 const PAGE: usize = 500;
+
+/// How often it is looked whether an account is to be deleted. Owners name a day, not a minute.
+const DUE_EVERY: Duration = Duration::from_mins(10);
 
 impl Lifecycle {
     /// Clears away what is left of an account that is no more.
@@ -47,11 +55,54 @@ impl Lifecycle {
             }
             match last {
                 Some(last) => after = Some(last),
-                None => {
-                    stop.cancelled().await;
-                    return Ok(());
-                }
+                None => return self.run_deletions(stop).await,
             }
         }
     }
+
+    /// Deletes accounts whose day has come, until stopped.
+    async fn run_deletions(self, stop: CancellationToken) -> TaskResult {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                deleted = self.delete_due(clock::now()) => drop(deleted?),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(DUE_EVERY) => {}
+            }
+        }
+    }
+
+    /// Deletes the accounts that are switched off and were to be deleted by `now`, and answers how many they were. One
+    /// that another node writes by now is left to that node.
+    ///
+    /// # Errors
+    /// The accounts cannot be read. What becomes of one of them is no error of the others.
+    pub(super) async fn delete_due(&self, now: Timestamp) -> Result<usize, LifecycleError> {
+        let mut deleted = 0;
+        let mut after = None;
+        loop {
+            let accounts = self.accounts.clone();
+            let (page, more) = blocking::run(move || accounts.page_blocking(after, PAGE)).await?;
+            after = page.last().map(Account::id);
+            for account in page.iter().filter(|account| is_due(account, now)) {
+                let id = account.id();
+                let Ok(_leave) = self.repos.may_write(id).await else { continue };
+                tracing::info!(did = %account.did(), "an account is deleted, as its owner asked when switching it off");
+                match self.delete(id).await {
+                    Ok(()) => deleted += 1,
+                    Err(error) => tracing::error!(did = %account.did(), %error, "an account could not be deleted"),
+                }
+            }
+            if !more || after.is_none() {
+                return Ok(deleted);
+            }
+        }
+    }
+}
+
+fn is_due(account: &Account, now: Timestamp) -> bool {
+    let Some(deactivated) = &account.row().deactivated else { return false };
+    deactivated.delete_after.is_some_and(|due| due <= now)
 }

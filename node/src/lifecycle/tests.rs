@@ -269,6 +269,35 @@ async fn switching_off_and_on_tells_followers_each_time() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_switched_off_until_a_day_is_deleted_on_it_and_others_stay() {
+    let world = World::new().await;
+    let sign_up = |name: &str| {
+        let (handle, email) = (format!("{name}.test").parse().expect("a handle"), format!("{name}@mail.test"));
+        world.sign_up(|wish| (wish.handle, wish.email) = (handle, Some(email)))
+    };
+    let (due, later, never, active) = (
+        sign_up("due").await.expect("made"),
+        sign_up("later").await.expect("made"),
+        sign_up("never").await.expect("made"),
+        sign_up("active").await.expect("made"),
+    );
+    let in_seconds = |seconds: u64| Timestamp::from_millis(NOW.as_millis() + seconds * 1000);
+    let off = |account: &Account, day| world.lifecycle.deactivate_blocking(account.id(), day).expect("switched off");
+    off(&due, Some(in_seconds(60)));
+    off(&later, Some(in_seconds(3600)));
+    off(&never, None);
+    off(&active, Some(in_seconds(60)));
+    world.lifecycle.activate(&active).await.expect("its owner is back in time");
+    assert_eq!(world.lifecycle.delete_due(in_seconds(59)).await.expect("reads"), 0);
+    assert_eq!(world.lifecycle.delete_due(in_seconds(60)).await.expect("reads"), 1);
+    let there = async |account: &Account| world.lifecycle.accounts.by_id(account.id()).await.expect("reads").is_some();
+    assert!(!there(&due).await);
+    assert!(there(&later).await && there(&never).await && there(&active).await);
+    assert!(world.lifecycle.repos.head_blocking(due.id()).expect("reads").is_none());
+    assert_eq!(world.told().last(), Some(&firehose::ACCOUNT), "followers are told");
+}
+
+#[tokio::test]
 async fn a_deleted_account_is_gone_and_what_a_crash_left_is_cleared_at_the_next_start() {
     let world = World::new().await;
     let alice = world.sign_up(|_| {}).await.expect("made");

@@ -86,7 +86,7 @@ impl Permissioned {
         let slot = self.shared.slots.slot(repo_key(account.id(), space));
         let key = self.key_of(account).await?;
         let open = Arc::clone(&slot.open).lock_owned().await;
-        slot.until_durable(slot.handed_over()).await?;
+        slot.flight.until_durable(slot.flight.handed_over()).await?;
         slot.begin_export();
         let turn = Turn(Arc::clone(&slot));
         let (this, space, author) = (self.clone(), space.clone(), account.did().clone());

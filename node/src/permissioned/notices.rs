@@ -386,7 +386,7 @@ impl Permissioned {
     pub(crate) async fn heard_deletion(&self, account: &Account, space: &SpaceUri) -> Result<(), PermissionedError> {
         let slot = self.shared.slots.slot(repo_key(account.id(), space));
         let mut open = std::sync::Arc::clone(&slot.open).lock_owned().await;
-        slot.until_durable(slot.handed_over()).await?;
+        slot.flight.until_durable(slot.flight.handed_over()).await?;
         let this = self.clone();
         blocking::run(move || {
             let Some(mut repo) = rows::repo(&this.shared.reader, slot.key)? else { return Ok(()) };

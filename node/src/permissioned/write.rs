@@ -71,7 +71,7 @@ impl Permissioned {
                 Ok(Some(made))
             }
             Submitted::Unchanged { after } => {
-                slot.until_durable(after).await?;
+                slot.flight.until_durable(after).await?;
                 Ok(None)
             }
         }
@@ -87,7 +87,7 @@ impl Permissioned {
         writes: Vec<PermissionedWrite>,
         answer: Answer,
     ) -> Result<Submitted, PermissionedError> {
-        if slot.has_failed() {
+        if slot.flight.has_failed() {
             // The store has stopped, or is about to: what is in memory was never written.
             return Err(CommitError::Closed.into());
         }
@@ -101,7 +101,7 @@ impl Permissioned {
         }
         let changes = self.resolve(slot, writes)?;
         if changes.is_empty() {
-            return Ok(Submitted::Unchanged { after: slot.handed_over() });
+            return Ok(Submitted::Unchanged { after: slot.flight.handed_over() });
         }
 
         let now = clock::now();
@@ -131,10 +131,10 @@ impl Permissioned {
         // From here on nothing fails: the batch is on its way, and what is held open follows it.
         changes.iter().filter_map(|change| change.before.as_ref()).for_each(|before| slot.retain(before));
         *open = Open { repo, space_rev };
-        slot.hand_over(changes.into_iter().map(|change| (change.path, change.after)).collect());
+        slot.flight.hand_over(changes.into_iter().map(|change| (change.path, change.after)).collect());
         let (landing, telling) = (Arc::clone(slot), self.clone());
         self.shared.writer.submit_blocking(batch, move |outcome| {
-            landing.land(outcome.is_ok());
+            landing.flight.land(outcome.is_ok());
             telling.shared.outbox.notify_one();
             // Whoever asked may have gone; the write stands.
             let _ = answer.send(outcome);
@@ -172,7 +172,7 @@ impl Permissioned {
 
     /// What the writes come to, given what is there: those that change something.
     fn resolve(&self, slot: &Slot, writes: Vec<PermissionedWrite>) -> Result<Vec<Change>, PermissionedError> {
-        let pending = slot.pending();
+        let pending = slot.flight.pending();
         let mut changes: BTreeMap<String, (usize, Change)> = BTreeMap::new();
         for (n, PermissionedWrite { path, action, swap }) in writes.into_iter().enumerate() {
             let name = path.to_string();
@@ -246,7 +246,7 @@ impl Permissioned {
         }
         repo.log_ops += changes.len() as u64;
         if repo.log_ops > LOG_OPS_MAX + LOG_TRIM as u64
-            && slot.pending().is_empty()
+            && slot.flight.pending().is_empty()
             && let Some((log_from, gone)) = rows::trim_ops(reader, batch, key, LOG_TRIM)?
         {
             repo.log_from = log_from;

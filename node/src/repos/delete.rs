@@ -20,7 +20,7 @@ impl Repos {
     pub async fn delete_all(&self, account: AccountId) -> Result<(), RepoError> {
         let slot = self.shared.cache.slot(account);
         let mut open = Arc::clone(&slot.open).lock_owned().await;
-        slot.until_durable(slot.handed_over()).await?;
+        slot.settled().await?;
         let repos = self.clone();
         blocking::run(move || {
             *open = None;

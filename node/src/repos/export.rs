@@ -5,7 +5,7 @@
 //! one before, so an export holds no thread while it waits, and its memory does not depend on the repository's size:
 //! small trees are read at once, which is far cheaper than node by node, larger ones are not, and few are at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use angel_protocol::data::Cid;
@@ -13,8 +13,7 @@ use angel_protocol::ids::Tid;
 use angel_protocol::repo::car;
 use angel_protocol::repo::mst::{MstError, Step, Steps};
 use angel_storage::AccountId;
-use angel_storage::reader::ReadError;
-use angel_storage::repos::{self, Head, Node, Order, RecordScan};
+use angel_storage::repos::{self, Head, NodeShelf, Order, RecordScan};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::cache::Slot;
@@ -47,23 +46,18 @@ pub struct Export {
     since: Option<Tid>,
     steps: Steps,
     nodes: Option<Nodes>,
-    records: Option<Records>,
+    /// Records in the order of the tree.
+    records: Option<RecordScan>,
     sent: HashSet<Cid>,
     has_begun: bool,
     /// Blocks are kept as long as this lives.
     _turn: Turn,
 }
 
-/// The tree nodes that were read at once and not sent yet.
+/// The tree nodes that were read at once.
 struct Nodes {
-    by_cid: HashMap<Cid, Vec<u8>>,
+    shelf: NodeShelf,
     _room: OwnedSemaphorePermit,
-}
-
-/// Records in the order of the tree, the next one looked at.
-struct Records {
-    scan: RecordScan,
-    next: Option<(String, repos::Record)>,
 }
 
 /// An export's place: ends with it.
@@ -91,10 +85,10 @@ impl Repos {
         let slot = self.shared.cache.slot(account);
         let open = slot.open.lock().await;
         slot.begin_export();
-        let handed_over = slot.handed_over();
+        let handed_over = slot.flight.handed_over();
         drop(open);
         let ending = EndOnDrop(Some(Arc::clone(&slot)));
-        slot.until_durable(handed_over).await?;
+        slot.flight.until_durable(handed_over).await?;
         let repos = self.clone();
         blocking::run(move || {
             let head = repos.head_blocking(account)?.ok_or(RepoError::NoRepository)?;
@@ -174,24 +168,21 @@ impl Export {
     }
 
     fn node(&mut self, out: &mut Vec<u8>, cid: Cid) -> Result<(), RepoError> {
-        let read = self.nodes.as_mut().and_then(|nodes| nodes.by_cid.remove(&cid));
-        let bytes = match read {
-            Some(bytes) => bytes,
-            None => {
-                let node = self.stored_node(cid)?;
-                // What lies under a node is never newer than the node.
-                if !self.wants(node.rev) {
-                    return Ok(());
-                }
-                node.bytes
-            }
-        };
-        self.steps.enter(&bytes)?;
-        car::write_stored_block(out, cid, &bytes);
+        if let Some(bytes) = self.nodes.as_ref().and_then(|nodes| nodes.shelf.get(&cid)) {
+            self.steps.enter(bytes)?;
+            car::write_stored_block(out, cid, bytes);
+            return Ok(());
+        }
+        let node = self.stored_node(cid)?;
+        // What lies under a node is never newer than the node.
+        if self.wants(node.rev) {
+            self.steps.enter(&node.bytes)?;
+            car::write_stored_block(out, cid, &node.bytes);
+        }
         Ok(())
     }
 
-    fn stored_node(&self, cid: Cid) -> Result<Node, RepoError> {
+    fn stored_node(&self, cid: Cid) -> Result<repos::Node, RepoError> {
         let reader = &self.repos.shared.reader;
         let contents = self.head.contents;
         // Looked for again in its first place: between the two looks it may have come back.
@@ -205,19 +196,18 @@ impl Export {
     }
 
     fn record(&mut self, out: &mut Vec<u8>, path: &str, cid: Cid) -> Result<(), RepoError> {
-        let reader = &self.repos.shared.reader;
-        let contents = self.head.contents;
-        let found = match &mut self.records {
-            Some(records) => records.at(path)?,
-            None => repos::record(reader, contents, path)?,
-        };
-        if self.sent.contains(&cid) {
+        let is_new = if self.sent.len() < SENT_MAX { self.sent.insert(cid) } else { !self.sent.contains(&cid) };
+        if !is_new {
             return Ok(());
         }
-        if self.sent.len() < SENT_MAX {
-            self.sent.insert(cid);
-        }
-        if let Some(record) = found.filter(|record| record.cid == cid) {
+        let reader = &self.repos.shared.reader;
+        let contents = self.head.contents;
+        if let Some(records) = &mut self.records {
+            if let Some(record) = records.at(path, PAGE_RECORDS)?.filter(|record| record.cid == cid) {
+                car::write_stored_block(out, cid, &record.bytes);
+                return Ok(());
+            }
+        } else if let Some(record) = repos::record(reader, contents, path)?.filter(|record| record.cid == cid) {
             if self.wants(record.rev) {
                 car::write_stored_block(out, cid, &record.bytes);
             }
@@ -240,51 +230,13 @@ impl Export {
     fn read_ahead(&mut self) -> Result<(), RepoError> {
         let reader = &self.repos.shared.reader;
         let contents = self.head.contents;
-        self.records = Some(Records { scan: repos::records(reader, contents, "", None, Order::Ascending), next: None });
+        self.records = Some(repos::records(reader, contents, "", None, Order::Ascending));
         if self.head.totals.nodes > NODES_MAX {
             return Ok(());
         }
         let Ok(room) = Arc::clone(&self.repos.shared.roomy_exports).try_acquire_owned() else { return Ok(()) };
-        let expected = usize::try_from(self.head.totals.nodes).unwrap_or_default();
-        let mut by_cid = HashMap::with_capacity(expected);
-        let mut bytes = 0;
-        let read = repos::nodes::<Stop>(reader, contents, |cid, node| {
-            bytes += node.bytes.len();
-            by_cid.insert(cid, node.bytes);
-            if bytes > NODES_BYTES_MAX { Err(Stop::Full) } else { Ok(()) }
-        });
-        match read {
-            Ok(()) | Err(Stop::Full) => self.nodes = Some(Nodes { by_cid, _room: room }),
-            Err(Stop::Read(error)) => return Err(error.into()),
-        }
+        let shelf = NodeShelf::read(reader, contents, NODES_BYTES_MAX).map_err(RepoError::from)?;
+        self.nodes = Some(Nodes { shelf, _room: room });
         Ok(())
-    }
-}
-
-/// Why reading ahead ends early.
-enum Stop {
-    Full,
-    Read(ReadError),
-}
-
-impl From<ReadError> for Stop {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl Records {
-    /// The record at `path`, which lies behind every path asked for before.
-    fn at(&mut self, path: &str) -> Result<Option<repos::Record>, RepoError> {
-        loop {
-            if self.next.is_none() {
-                self.next = self.scan.next(PAGE_RECORDS)?;
-            }
-            match &self.next {
-                Some((next, _)) if next.as_str() < path => self.next = None,
-                Some((next, _)) if next == path => return Ok(self.next.take().map(|(_, record)| record)),
-                Some(_) | None => return Ok(None),
-            }
-        }
     }
 }

@@ -50,14 +50,14 @@ impl Repos {
         let (answer, answered) = oneshot::channel();
         let this = self.clone();
         blocking::run(move || {
-            if slot.has_failed() {
+            if slot.flight.has_failed() {
                 return Err(RepoError::from(CommitError::Closed).into());
             }
             let open = match &mut *place {
                 Some(open) => open,
                 none => none.insert(Open::load(&this.shared.reader, account)?),
             };
-            let pending = slot.pending();
+            let pending = slot.flight.pending();
             let blocks = Blocks::new(&this.shared.reader, open.contents, &pending);
             let new = open.repository.follow(&blocks, verified)?;
             let (contents, rev) = (open.contents, new.repository.head().rev());
@@ -72,10 +72,10 @@ impl Repos {
             let fetched = blocks.fetched.get() + new.nodes.iter().map(|node| node.bytes().len()).sum::<usize>();
             open.advance(&slot, new.repository.clone(), totals, fetched);
             open.follow(collections);
-            slot.hand_over(pending_of(new));
+            slot.flight.hand_over(pending_of(new));
             let landing = Arc::clone(&slot);
             this.shared.writer.submit_blocking(batch, move |outcome| {
-                landing.land(outcome.is_ok());
+                landing.flight.land(outcome.is_ok());
                 let _ = answer.send(outcome);
             });
             Ok(())
@@ -91,7 +91,7 @@ impl Repos {
     pub(crate) async fn adopt(&self, account: AccountId, commit: SignedCommit) -> Result<bool, RepoError> {
         let slot = self.shared.cache.slot(account);
         let mut place = Arc::clone(&slot.open).lock_owned().await;
-        slot.until_durable(slot.handed_over()).await?;
+        slot.settled().await?;
         let this = self.clone();
         blocking::run(move || {
             let before = repos::head(&this.shared.reader, account)?.ok_or(RepoError::NoRepository)?;
@@ -102,8 +102,8 @@ impl Repos {
             let mut batch = Batch::new();
             repos::put_head(&mut batch, &head)?;
             this.shared.writer.commit(batch)?;
-            slot.hand_over(Pending::default());
-            slot.land(true);
+            slot.flight.hand_over(Pending::default());
+            slot.flight.land(true);
             *place = Some(Open::at(head));
             Ok(true)
         })

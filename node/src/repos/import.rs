@@ -9,8 +9,7 @@
 //! account, so that what follows continues from a signature that others can check.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use angel_protocol::crypto::{BadSignature, VerifyingKey};
 use angel_protocol::data::{BlobRef, Block, CborError, Codec, blob_refs, cbor};
@@ -53,7 +52,11 @@ const COLLECTIONS_MAX: usize = 2_000;
 const PATH_BYTES_MAX: usize = NSID_BYTES_MAX + 1 + RECORD_KEY_BYTES_MAX;
 
 /// Bytes after which a batch is handed to the store. With the largest block on top it stays within the bounds.
-const STAGE_BYTES: usize = 2 * 1024 * 1024;
+const STAGE_BYTES: usize = 1024 * 1024;
+
+/// Batches of one import that may be on their way to the disk: while the store writes one, the next is made. More would
+/// only fill the memory.
+const BATCHES_IN_FLIGHT: usize = 2;
 
 /// Rows after which a batch is handed to the store.
 const STAGE_ROWS: usize = 8_000;
@@ -218,14 +221,14 @@ impl Import {
         }
         let commit = commit.ok_or(ImportRefused::NoCommit)?;
         let mut open = Arc::clone(&slot.open).lock_owned().await;
-        slot.until_durable(slot.handed_over()).await?;
+        slot.settled().await?;
         blocking::run(move || {
             spool.close();
             let key = keys.iter().find(|key| commit.verify(**key).is_ok()).copied().ok_or(BadSignature)?;
             let taking = Taking::begin(&repos, &owner, &commit, is_copy)?;
             let (made, head) = taking.run(&spool, &commit, key, announce)?;
-            slot.hand_over(Pending::default());
-            slot.land(true);
+            slot.flight.hand_over(Pending::default());
+            slot.flight.land(true);
             *open = Some(Open::at(head));
             Ok(made)
         })
@@ -243,7 +246,7 @@ struct Taking<'a> {
     batch: Batch,
     nodes_in_parts: u64,
     collections: Vec<String>,
-    has_failed: Arc<AtomicBool>,
+    in_flight: Arc<BatchesInFlight>,
     is_in_force: bool,
     is_copy: bool,
 }
@@ -262,7 +265,7 @@ impl<'a> Taking<'a> {
         let contents = Contents { account: owner.id, generation };
         let mut batch = Batch::new();
         repos::put_leftover(&mut batch, contents)?;
-        let has_failed = Arc::default();
+        let in_flight = Arc::default();
         let (nodes_in_parts, collections, is_in_force) = (0, Vec::new(), false);
         Ok(Self {
             repos,
@@ -273,7 +276,7 @@ impl<'a> Taking<'a> {
             batch,
             nodes_in_parts,
             collections,
-            has_failed,
+            in_flight,
             is_in_force,
             is_copy,
         })
@@ -307,7 +310,7 @@ impl<'a> Taking<'a> {
         if self.batch.bytes() >= STAGE_BYTES || self.batch.rows() >= STAGE_ROWS {
             self.hand_over();
         }
-        if self.has_failed.load(Ordering::Relaxed) {
+        if self.in_flight.count().failed {
             return Err(RepoError::Store(angel_storage::CommitError::Closed).into());
         }
         Ok(())
@@ -361,15 +364,12 @@ impl<'a> Taking<'a> {
         Ok(staged.map_err(RepoError::from)?)
     }
 
-    /// Hands over what was staged; the store keeps the order of batches.
+    /// Hands over what was staged, as soon as few enough batches are on their way; the store keeps their order.
     fn hand_over(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        let has_failed = Arc::clone(&self.has_failed);
-        self.repos.shared.writer.submit_blocking(batch, move |outcome| {
-            if outcome.is_err() {
-                has_failed.store(true, Ordering::Relaxed);
-            }
-        });
+        self.in_flight.take_off();
+        let in_flight = Arc::clone(&self.in_flight);
+        self.repos.shared.writer.submit_blocking(batch, move |outcome| in_flight.land(outcome.is_ok()));
     }
 
     /// One batch, after which the new contents are in force and the old ones a leftover.
@@ -392,6 +392,40 @@ impl<'a> Taking<'a> {
             self.repos.shared.leftovers.leftover(before.contents);
         }
         Ok(())
+    }
+}
+
+/// How many batches of an import are on their way, and whether one was not written.
+#[derive(Default)]
+struct BatchesInFlight {
+    count: Mutex<InFlightCount>,
+    landed: Condvar,
+}
+
+#[derive(Default)]
+struct InFlightCount {
+    batches: usize,
+    failed: bool,
+}
+
+impl BatchesInFlight {
+    fn count(&self) -> MutexGuard<'_, InFlightCount> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more, once there is room for it. Blocks.
+    fn take_off(&self) {
+        let is_full = |count: &mut InFlightCount| count.batches >= BATCHES_IN_FLIGHT;
+        let mut count = self.landed.wait_while(self.count(), is_full).unwrap_or_else(PoisonError::into_inner);
+        count.batches += 1;
+    }
+
+    fn land(&self, is_durable: bool) {
+        let mut count = self.count();
+        count.batches -= 1;
+        count.failed |= !is_durable;
+        drop(count);
+        self.landed.notify_one();
     }
 }
 

@@ -9,7 +9,7 @@ use angel_protocol::repo::car;
 use angel_protocol::repo::mst::{self, MstError, MstKey};
 use angel_storage::AccountId;
 use angel_storage::accounts::{TAKEDOWNS, takedown_of_record};
-use angel_storage::repos::{self, Head, Order, Record};
+use angel_storage::repos::{self, Head, Order, Record, RecordRef};
 
 use super::write::Blocks;
 use super::{RepoError, Repos};
@@ -68,9 +68,27 @@ impl Repos {
         cursor: Option<&str>,
         reverse: bool,
     ) -> Result<Listed, RepoError> {
+        let mut records = Vec::with_capacity(limit);
+        self.visit_blocking(account, collection, limit, cursor, reverse, |rkey, record| {
+            let RecordRef { cid, rev, bytes, .. } = record;
+            records.push((rkey.to_owned(), Record { cid: *cid, rev: *rev, bytes: bytes.to_vec() }));
+            Ok::<_, RepoError>(())
+        })?;
+        Ok(Listed { records })
+    }
+
+    /// The same for whoever looks at the records where they were read to: `visit` sees record keys and records.
+    pub fn visit_blocking<E: From<RepoError>>(
+        &self,
+        account: AccountId,
+        collection: &Nsid,
+        limit: usize,
+        cursor: Option<&str>,
+        reverse: bool,
+        mut visit: impl FnMut(&str, &RecordRef<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let reader = &self.shared.reader;
-        let mut listed = Listed { records: Vec::with_capacity(limit) };
-        let Some(contents) = repos::contents(reader, account)? else { return Ok(listed) };
+        let Some(contents) = repos::contents(reader, account).map_err(RepoError::from)? else { return Ok(()) };
         let prefix = format!("{collection}/");
         // The character behind the slash: every path of the collection is less.
         let behind = format!("{collection}0");
@@ -87,16 +105,18 @@ impl Repos {
                 repos::records(reader, contents, &prefix, Some(&end), Order::Descending)
             }
         };
-        let any_taken_down = !self.shared.reader.scan(&TAKEDOWNS).prefix(&account).page(1)?.rows.is_empty();
-        while listed.records.len() < limit
-            && let Some((mut path, record)) = scan.next(limit)?
+        let taken_down = reader.scan(&TAKEDOWNS).prefix(&account).page(1).map_err(RepoError::from)?;
+        let mut seen = 0;
+        while seen < limit
+            && let Some(record) = scan.next_ref(limit).map_err(RepoError::from)?
         {
-            if any_taken_down && self.is_taken_down(account, &path)? {
+            if !taken_down.rows.is_empty() && self.is_taken_down(account, &record.path)? {
                 continue;
             }
-            listed.records.push((path.split_off(prefix.len()), record));
+            visit(record.path.get(prefix.len()..).unwrap_or_default(), &record)?;
+            seen += 1;
         }
-        Ok(listed)
+        Ok(())
     }
 
     /// How many records a collection has, counting no further than `enough`.
@@ -195,7 +215,7 @@ impl Repos {
         {
             let _turn = self.shared.searches.lock().unwrap_or_else(PoisonError::into_inner);
             repos::nodes::<RepoError>(reader, head.contents, |cid, node| {
-                let records = mst::records_of(&node.bytes).map_err(|reason| MstError::Node { cid, reason })?;
+                let records = mst::records_of(node.bytes).map_err(|reason| MstError::Node { cid, reason })?;
                 found.extend(records.into_iter().filter(|(_, value)| wanted.remove(value)));
                 Ok(())
             })?;

@@ -160,7 +160,7 @@ impl Repos {
         let mut next = Some(String::new());
         while let Some(first) = next {
             let _open = Arc::clone(&slot.open).lock_owned().await;
-            slot.until_durable(slot.handed_over()).await?;
+            slot.settled().await?;
             let repos = self.clone();
             let batch;
             (batch, next) = blocking::run(move || repos.stage_references(contents, &first)).await?;
@@ -204,7 +204,7 @@ impl Repos {
             // The last of them comes here again.
             return Ok(());
         }
-        slot.until_durable(slot.handed_over()).await?;
+        slot.settled().await?;
         slot.set_retained(false);
         loop {
             let repos = self.clone();

@@ -125,7 +125,7 @@ impl Repos {
                 Ok((Some(made), committed.last_sequence))
             }
             Submitted::Unchanged { after } => {
-                slot.until_durable(after).await?;
+                slot.flight.until_durable(after).await?;
                 Ok((None, None))
             }
         }
@@ -144,7 +144,7 @@ impl Repos {
         swap: Option<Cid>,
         answer: Answer,
     ) -> Result<Submitted, RepoError> {
-        if slot.has_failed() {
+        if slot.flight.has_failed() {
             // The store has stopped, or is about to: what is in memory was never written.
             return Err(CommitError::Closed.into());
         }
@@ -156,11 +156,11 @@ impl Repos {
         if swap.is_some_and(|swap| swap != head.cid()) {
             return Err(RepoError::HeadSwapped(head.cid()));
         }
-        let pending = slot.pending();
+        let pending = slot.flight.pending();
         let blocks = Blocks::new(&self.shared.reader, open.contents, &pending);
         let (writes, blobs) = resolve(&open.repository, &blocks, writes)?;
         if writes.is_empty() && matches!(told, Told::Commit) {
-            return Ok(Submitted::Unchanged { after: slot.handed_over() });
+            return Ok(Submitted::Unchanged { after: slot.flight.handed_over() });
         }
 
         let now = clock::now();
@@ -184,10 +184,10 @@ impl Repos {
         let fetched = blocks.fetched.get() + new.nodes.iter().map(|node| node.bytes().len()).sum::<usize>();
         open.advance(slot, new.repository.clone(), totals, fetched);
         open.follow(collections);
-        slot.hand_over(pending_of(new));
+        slot.flight.hand_over(pending_of(new));
         let landing = Arc::clone(slot);
         self.shared.writer.submit_blocking(batch, move |outcome| {
-            landing.land(outcome.is_ok());
+            landing.flight.land(outcome.is_ok());
             // Whoever asked may have gone; the commit stands.
             let _ = answer.send(outcome);
         });

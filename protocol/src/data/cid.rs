@@ -1,10 +1,11 @@
 //! Content identifiers, of the one kind AT Protocol uses for links ("Data Model", section "Link and CID Formats").
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use multibase::Base;
+use data_encoding::{Encoding, Specification};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
@@ -92,6 +93,14 @@ impl Cid {
         bytes
     }
 
+    /// The text form.
+    #[must_use]
+    pub fn text(self) -> CidText {
+        let mut text = [b'b'; Self::TEXT_BYTES];
+        BASE32.encode_mut(&self.to_bytes(), &mut text[1..]);
+        CidText(text)
+    }
+
     /// Reads the binary form.
     ///
     /// # Errors
@@ -126,8 +135,11 @@ impl FromStr for Cid {
         if text.len() != Self::TEXT_BYTES {
             return Err(InvalidCid::Text);
         }
-        match multibase::decode(text) {
-            Ok((Base::Base32Lower, bytes)) => Self::from_bytes(&bytes),
+        let digits = text.strip_prefix('b').ok_or(InvalidCid::Text)?;
+        // 58 digits are 36 bytes and 2 bits, which have to be zero.
+        let mut bytes = [0; Self::BYTES];
+        match BASE32.decode_mut(digits.as_bytes(), &mut bytes) {
+            Ok(Self::BYTES) => Self::from_bytes(&bytes),
             _ => Err(InvalidCid::Text),
         }
     }
@@ -148,9 +160,28 @@ impl From<Cid> for cid::Cid {
     }
 }
 
+/// Base 32 in lower case without padding (RFC 4648 section 6), as multibase prefix `b` means it.
+static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = Specification::new();
+    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification.encoding().expect("32 symbols, none of them twice")
+});
+
+/// The text form of a CID, made without memory of its own: long listings are full of them.
+#[derive(Clone, Copy)]
+pub struct CidText([u8; Cid::TEXT_BYTES]);
+
+impl Deref for CidText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("b and base 32 are ASCII")
+    }
+}
+
 impl fmt::Display for Cid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&multibase::encode(Base::Base32Lower, self.to_bytes()))
+        f.write_str(&self.text())
     }
 }
 

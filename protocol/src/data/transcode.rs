@@ -23,7 +23,7 @@ fn write(reader: &mut Reader<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(),
         Item::Null => out.extend_from_slice(b"null"),
         Item::Bool(true) => out.extend_from_slice(b"true"),
         Item::Bool(false) => out.extend_from_slice(b"false"),
-        Item::Integer(integer) => out.extend_from_slice(integer.to_string().as_bytes()),
+        Item::Integer(integer) => serde_json::to_writer(out, &integer).expect("an integer goes into memory"),
         Item::Text(text) => write_text(text, out),
         Item::Bytes(bytes) => {
             out.extend_from_slice(b"{\"$bytes\":\"");
@@ -32,7 +32,7 @@ fn write(reader: &mut Reader<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(),
         }
         Item::Link(cid) => {
             out.extend_from_slice(b"{\"$link\":\"");
-            out.extend_from_slice(cid.to_string().as_bytes());
+            out.extend_from_slice(cid.text().as_bytes());
             out.extend_from_slice(b"\"}");
         }
         Item::List(count) => {

@@ -187,6 +187,15 @@ impl CarReader {
         while !input.is_empty() {
             match &mut self.stage {
                 Stage::Length { .. } => self.read_length(input)?,
+                Stage::Section { length, so_far } if so_far.is_empty() && input.len() >= *length => {
+                    // Most sections arrive whole, and are looked at where they are.
+                    let section = input.split_off(..*length).unwrap_or_default();
+                    self.stage = Stage::START;
+                    self.count(section.len())?;
+                    if let Some(block) = self.section(section)? {
+                        return Ok(Some(block));
+                    }
+                }
                 Stage::Section { length, so_far } => {
                     let taken = input.split_off(..input.len().min(*length - so_far.len())).unwrap_or_default();
                     so_far.extend_from_slice(taken);
@@ -245,8 +254,8 @@ impl CarReader {
             // Nothing would follow that could end the section.
             return Err(if self.roots.is_none() { CborError::Truncated.into() } else { InvalidCid::Length.into() });
         }
-        // What has arrived decides how much memory is used, not what was announced.
-        self.stage = Stage::Section { length, so_far: Vec::with_capacity(length.min(input.len())) };
+        // What has arrived decides how much memory is used, not what was announced: it grows with that.
+        self.stage = Stage::Section { length, so_far: Vec::new() };
         Ok(())
     }
 

@@ -111,7 +111,7 @@ fn a_removed_account_leaves_no_row() {
     store.writer().commit(batch).expect("commits");
     let tables = [TableId::Accounts, TableId::AccountsByDid, TableId::AccountsByHandle, TableId::Sessions];
     for table in tables.into_iter().chain([TableId::Takedowns]) {
-        let rows = store.reader().rows(&table.range(), false, crate::engine::PageLimit::rows(10)).expect("reads").rows;
+        let rows = store.reader().rows(&table.range(), false, crate::engine::PageLimit::rows(10)).expect("reads");
         assert_eq!(rows.len(), 1, "{table} keeps the other account's row alone");
     }
     assert_eq!(PREFERENCES.get(store.reader(), &AccountId(1)).expect("reads"), None);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 
-use super::{Engine, EngineError, EngineKind, EngineSettings, Group, KeyRange, MemoryEngine, PageLimit, Tuning};
+use super::{Engine, EngineError, EngineKind, EngineSettings, Group, KeyRange, MemoryEngine, Page, PageLimit, Tuning};
 use crate::limits::{BATCH_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// An engine and the place where its rows outlive it.
@@ -55,9 +55,13 @@ fn group(writes: &[(&[u8], Option<&[u8]>)]) -> Group {
     group
 }
 
+fn owned(page: &Page) -> Vec<(Vec<u8>, Vec<u8>)> {
+    page.rows().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+}
+
 fn keys(engine: &dyn Engine, range: &KeyRange, reverse: bool, limit: PageLimit) -> (Vec<Vec<u8>>, bool) {
     let page = engine.page(range, reverse, limit).expect("reads");
-    (page.rows.into_iter().map(|(key, _)| key).collect(), page.more)
+    (page.rows().map(|(key, _)| key.to_vec()).collect(), page.more)
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn readers_go_on_while_groups_are_applied() {
                 while !done.load(Ordering::Acquire) || reads == 0 {
                     let page =
                         engine.page(&KeyRange::all(), reads.is_multiple_of(2), PageLimit::rows(20)).expect("reads");
-                    for (key, value) in page.rows {
+                    for (key, value) in page.rows() {
                         assert_eq!(key[0], value[0], "a row is never half written");
                     }
                     reads += 1;
@@ -270,7 +274,7 @@ fn compare(place: &Place, steps: &[Step]) -> Result<(), TestCaseError> {
                 }
                 prop_assert_eq!(page.more, expected.len() > *rows, "{}", place.name());
                 expected.truncate(*rows);
-                prop_assert_eq!(page.rows, expected, "{}", place.name());
+                prop_assert_eq!(owned(&page), expected, "{}", place.name());
             }
             Step::Reopen => {
                 engine.close().expect("closes");
@@ -278,7 +282,7 @@ fn compare(place: &Place, steps: &[Step]) -> Result<(), TestCaseError> {
             }
         }
     }
-    let rows = engine.page(&KeyRange::all(), false, PageLimit::rows(10_000)).expect("reads").rows;
+    let rows = owned(&engine.page(&KeyRange::all(), false, PageLimit::rows(10_000)).expect("reads"));
     prop_assert_eq!(rows, model.into_iter().collect::<Vec<_>>(), "{}", place.name());
     Ok(())
 }

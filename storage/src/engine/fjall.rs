@@ -118,11 +118,8 @@ impl Engine for FjallEngine {
                 return Ok(Page::default());
             }
             let rows = open.rows.range::<&[u8], _>(range.bounds());
-            let owned = |row: fjall::Guard| {
-                let (key, value) = row.into_inner().map_err(|error| self.error(error))?;
-                Ok((key.to_vec(), value.to_vec()))
-            };
-            if reverse { Page::collect(rows.rev().map(owned), limit) } else { Page::collect(rows.map(owned), limit) }
+            let read = |row: fjall::Guard| row.into_inner().map_err(|error| self.error(error));
+            if reverse { Page::collect(rows.rev().map(read), limit) } else { Page::collect(rows.map(read), limit) }
         })
     }
 

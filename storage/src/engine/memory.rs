@@ -70,7 +70,7 @@ impl Engine for MemoryEngine {
             return Ok(Page::default());
         }
         self.read(|rows| {
-            let rows = rows.range::<[u8], _>(range.bounds()).map(|(key, value)| Ok((key.clone(), value.clone())));
+            let rows = rows.range::<[u8], _>(range.bounds()).map(Ok);
             if reverse { Page::collect(rows.rev(), limit) } else { Page::collect(rows, limit) }
         })?
     }

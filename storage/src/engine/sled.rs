@@ -135,10 +135,8 @@ impl Engine for SledEngine {
                 return Ok(Page::default());
             }
             let rows = open.db.range::<&[u8], _>(range.bounds());
-            let owned = |row: sled::Result<(sled::IVec, sled::IVec)>| {
-                row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.error(error))
-            };
-            if reverse { Page::collect(rows.rev().map(owned), limit) } else { Page::collect(rows.map(owned), limit) }
+            let read = |row: sled::Result<_>| row.map_err(|error| self.error(error));
+            if reverse { Page::collect(rows.rev().map(read), limit) } else { Page::collect(rows.map(read), limit) }
         })
     }
 

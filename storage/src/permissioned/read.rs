@@ -4,15 +4,14 @@ use angel_protocol::data::{Cid, Codec};
 use angel_protocol::ids::Tid;
 use angel_protocol::permissioned::{Head, Op, SetHash};
 
-use super::{INDEX, OPS, RECORDS, REPOS, Record, Repo, RepoKey, RepoRow, SpaceDigest, number, revision};
+use super::{INDEX, OPS, RECORDS, REPOS, Repo, RepoKey, RepoRow, SpaceDigest, number, revision};
 use crate::codec::{CodecError, StoredValue};
 use crate::key::{AccountId, Key};
 use crate::limits::PAGE_ROWS_MAX;
 use crate::reader::{ReadError, Reader};
-use crate::repos::RecordRow;
 use crate::tables::Table;
 
-pub use crate::repos::Order;
+pub use crate::records::{Order, Record, RecordScan};
 
 /// A repository, if the account has one in the space.
 ///
@@ -55,116 +54,13 @@ fn repo_of(key: RepoKey, row: RepoRow) -> Result<Repo, ReadError> {
 /// # Errors
 /// The engine fails, or a row cannot be read or is missing.
 pub fn record(reader: &Reader, repo: RepoKey, path: &str) -> Result<Option<Record>, ReadError> {
-    let first = (repo, path.to_owned(), 0);
-    match reader.get(&RECORDS, &first)? {
-        None => Ok(None),
-        Some(RecordRow::Further(_)) => Err(out_of_place(&first)),
-        Some(RecordRow::First { rev, cid, parts, mut bytes }) => {
-            for part in 1..parts {
-                let key = (repo, path.to_owned(), part);
-                match reader.get(&RECORDS, &key)? {
-                    Some(RecordRow::Further(more)) => bytes.extend_from_slice(&more),
-                    Some(RecordRow::First { .. }) => return Err(out_of_place(&key)),
-                    None => return Err(ReadError::missing(&RECORDS, &key)),
-                }
-            }
-            Ok(Some(Record { cid, rev, bytes }))
-        }
-    }
+    crate::records::record(reader, &RECORDS, repo, path)
 }
-
-type RecordKey = (RepoKey, String, u16);
 
 /// Records in the order of their paths, from `first` on, before `end`. Both are paths or the beginnings of such.
 #[must_use]
 pub fn records(reader: &Reader, repo: RepoKey, first: &str, end: Option<&str>, order: Order) -> RecordScan {
-    RecordScan {
-        reader: reader.clone(),
-        repo,
-        first: (repo, first.to_owned(), 0),
-        end: end.map(|end| (repo, end.to_owned(), 0)),
-        order,
-        last: None,
-        waiting: Vec::new().into_iter(),
-        more: true,
-    }
-}
-
-/// Goes through records page by page: see [`records`].
-#[derive(Debug)]
-pub struct RecordScan {
-    reader: Reader,
-    repo: RepoKey,
-    first: RecordKey,
-    end: Option<RecordKey>,
-    order: Order,
-    last: Option<RecordKey>,
-    waiting: std::vec::IntoIter<(RecordKey, RecordRow)>,
-    more: bool,
-}
-
-impl RecordScan {
-    /// The next record with its path. `expected` is how many rows the caller reckons to take in all: pages are not
-    /// made longer than that.
-    ///
-    /// # Errors
-    /// The engine fails, or a row cannot be read or is missing.
-    pub fn next(&mut self, expected: usize) -> Result<Option<(String, Record)>, ReadError> {
-        let mut further: Vec<(RecordKey, Vec<u8>)> = Vec::new();
-        loop {
-            let Some((key, row)) = self.row(expected)? else {
-                return further.first().map_or(Ok(None), |(key, _)| Err(ReadError::missing(&RECORDS, key)));
-            };
-            match (row, self.order) {
-                (RecordRow::Further(more), Order::Descending) => further.push((key, more)),
-                (RecordRow::Further(_), Order::Ascending) => return Err(out_of_place(&key)),
-                (RecordRow::First { rev, cid, parts, mut bytes }, order) => {
-                    if order == Order::Ascending {
-                        for _ in 1..parts {
-                            match self.row(expected)? {
-                                Some((key, RecordRow::Further(more))) => further.push((key, more)),
-                                Some((key, RecordRow::First { .. })) => return Err(out_of_place(&key)),
-                                None => return Err(ReadError::missing(&RECORDS, &key)),
-                            }
-                        }
-                    } else {
-                        further.reverse();
-                    }
-                    if further.len() + 1 != usize::from(parts) || further.iter().any(|(other, _)| other.1 != key.1) {
-                        return Err(out_of_place(&key));
-                    }
-                    further.iter().for_each(|(_, more)| bytes.extend_from_slice(more));
-                    return Ok(Some((key.1, Record { cid, rev, bytes })));
-                }
-            }
-        }
-    }
-
-    fn row(&mut self, expected: usize) -> Result<Option<(RecordKey, RecordRow)>, ReadError> {
-        if let Some((key, row)) = self.waiting.next() {
-            if self.waiting.len() == 0 {
-                self.last = Some(key.clone());
-            }
-            return Ok(Some((key, row)));
-        }
-        if !self.more {
-            return Ok(None);
-        }
-        let mut scan = self.reader.scan(&RECORDS).prefix(&self.repo).from(&self.first);
-        if let Some(end) = &self.end {
-            scan = scan.until(end);
-        }
-        if self.order == Order::Descending {
-            scan = scan.reverse();
-        }
-        if let Some(last) = &self.last {
-            scan = scan.after(last);
-        }
-        let page = scan.page(expected.clamp(1, PAGE_ROWS_MAX))?;
-        self.more = page.more;
-        self.waiting = page.rows.into_iter();
-        if self.waiting.len() == 0 { Ok(None) } else { self.row(expected) }
-    }
+    RecordScan::new(reader, &RECORDS, repo, first, end, order)
 }
 
 /// An entry of the index: where a record is, and which one.
@@ -222,10 +118,6 @@ pub fn ops(reader: &Reader, repo: RepoKey, since: Option<Tid>, limit: usize) -> 
             return Ok(found);
         }
     }
-}
-
-fn out_of_place(key: &RecordKey) -> ReadError {
-    broken(&RECORDS, key, "not the part of a record that belongs here")
 }
 
 fn broken<K: Key, V: StoredValue>(table: &Table<K, V>, key: &K, detail: &str) -> ReadError {

@@ -10,7 +10,7 @@ use crate::codec::Raw;
 use crate::events::TrimError;
 use crate::key::AccountId;
 use crate::reader::Reader;
-use crate::repos::{PART_BYTES, RecordRow, pieces};
+use crate::records;
 
 /// Sets where a repository stands.
 ///
@@ -41,18 +41,7 @@ pub fn put_record(
     record: &Block,
     before: Option<usize>,
 ) -> Result<(), RowRefused> {
-    let (parts, first, further) = pieces(record.bytes());
-    let key = |part: u16| (repo, path.to_owned(), part);
-    let row = RecordRow::First { rev, cid: record.cid(), parts, bytes: first.to_vec() };
-    batch.put(&RECORDS, &key(0), &row)?;
-    for (part, bytes) in further {
-        batch.put(&RECORDS, &key(part), &RecordRow::Further(bytes.to_vec()))?;
-    }
-    if let Some(before) = before {
-        for part in parts..=last_part(before) {
-            batch.delete(&RECORDS, &key(part))?;
-        }
-    }
+    records::stage_put(batch, &RECORDS, repo, path, rev, record, before)?;
     batch.put(&INDEX, &(repo, length(path), path.to_owned()), &Raw(record.cid().digest().to_vec()))
 }
 
@@ -61,9 +50,7 @@ pub fn put_record(
 /// # Errors
 /// The batch is full. It may then remove a part of the record: drop it.
 pub fn delete_record(batch: &mut Batch, repo: RepoKey, path: &str, bytes: usize) -> Result<(), RowRefused> {
-    for part in 0..=last_part(bytes) {
-        batch.delete(&RECORDS, &(repo, path.to_owned(), part))?;
-    }
+    records::stage_delete(batch, &RECORDS, repo, path, bytes)?;
     batch.delete(&INDEX, &(repo, length(path), path.to_owned()))
 }
 
@@ -146,9 +133,4 @@ fn stage_range_removal(
 /// The length of a path, ahead of it in the index.
 pub(super) fn length(path: &str) -> u16 {
     u16::try_from(path.len()).unwrap_or(u16::MAX)
-}
-
-/// The number of the last row of a record.
-fn last_part(bytes: usize) -> u16 {
-    u16::try_from(bytes.saturating_sub(1) / PART_BYTES).unwrap_or(u16::MAX)
 }

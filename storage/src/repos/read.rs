@@ -1,17 +1,21 @@
 //! Reading, one thing or page by page.
 
 use angel_protocol::data::{Block, Cid, Codec};
+use angel_protocol::ids::Tid;
 use angel_protocol::repo::SignedCommit;
 
-use super::rows::{HeadRow, NodeRow, RecordRow};
-use super::{
-    COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, Node, RECORDS, RETAINED, Record, Totals,
-};
+use super::rows::{HeadRow, NodeRow, NodeView};
+use super::{COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, Node, RECORDS, RETAINED, Totals};
 use crate::codec::CodecError;
+use crate::engine::PageLimit;
 use crate::key::{AccountId, Key};
 use crate::limits::PAGE_ROWS_MAX;
-use crate::reader::{ReadError, Reader};
+use crate::reader::{ReadError, Reader, hex};
+use crate::records::{Order, Record, RecordScan};
 use crate::tables::Table;
+
+/// Tree nodes read at a time where all are wanted.
+const NODES_PAGE: usize = 512;
 
 /// The head of an account's repository, if it has one.
 ///
@@ -102,6 +106,15 @@ fn block(
     }
 }
 
+/// A tree node where it was read to.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeRef<'a> {
+    /// The revision that wrote it.
+    pub rev: Tid,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
 /// Every tree node of `contents` in the order of digests, for whoever needs them all: one scan is far cheaper than a
 /// read for each. `visit` sees them one by one; an error of its own ends the scan.
 ///
@@ -110,33 +123,36 @@ fn block(
 pub fn nodes<E: From<ReadError>>(
     reader: &Reader,
     contents: Contents,
-    mut visit: impl FnMut(Cid, Node) -> Result<(), E>,
+    mut visit: impl FnMut(Cid, NodeRef<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut last: Option<(Contents, [u8; 32], u16)> = None;
+    let mut range = NODES.prefix(&contents);
     let mut unfinished: Option<(Cid, Node, u16)> = None;
     loop {
-        let mut scan = reader.scan(&NODES).prefix(&contents);
-        if let Some(last) = &last {
-            scan = scan.after(last);
-        }
-        let page = scan.page(PAGE_ROWS_MAX)?;
-        for (key, row) in page.rows {
-            match row {
-                NodeRow::First { rev, parts, bytes } => {
-                    unfinished = Some((Cid::from_digest(Codec::DagCbor, key.1), Node { rev, bytes }, parts));
+        let page = reader.rows(&range, false, PageLimit::rows(NODES_PAGE)).map_err(ReadError::from)?;
+        for (key, stored) in page.rows() {
+            let failed = |source| ReadError::Row { table: NODES.id(), key: hex(key), source };
+            let place = NODES.decode_key(key).map_err(|error| CodecError::Decode { detail: error.to_string() });
+            let (_, digest, part) = place.map_err(failed)?;
+            match NodeRow::view(stored).map_err(failed)? {
+                NodeView::First { rev, parts: 1, bytes } => {
+                    visit(Cid::from_digest(Codec::DagCbor, digest), NodeRef { rev, bytes })?;
                 }
-                NodeRow::Further(more) => match &mut unfinished {
-                    Some((_, node, _)) => node.bytes.extend_from_slice(&more),
-                    None => return Err(out_of_place(&NODES, &key).into()),
+                NodeView::First { rev, parts, bytes } => {
+                    let node = Node { rev, bytes: bytes.to_vec() };
+                    unfinished = Some((Cid::from_digest(Codec::DagCbor, digest), node, parts));
+                }
+                NodeView::Further(more) => match &mut unfinished {
+                    Some((cid, node, _)) if *cid.digest() == digest => node.bytes.extend_from_slice(more),
+                    _ => return Err(out_of_place(&NODES, &(contents, digest, part)).into()),
                 },
             }
-            if let Some((cid, node, _)) = unfinished.take_if(|(_, _, parts)| key.2 + 1 == *parts) {
-                visit(cid, node)?;
+            if let Some((cid, node, _)) = unfinished.take_if(|(_, _, parts)| part + 1 == *parts) {
+                visit(cid, NodeRef { rev: node.rev, bytes: &node.bytes })?;
             }
-            last = Some(key);
         }
-        if !page.more {
-            return Ok(());
+        match page.last_key() {
+            Some(last) if page.more => range = range.beyond(last, false),
+            _ => return Ok(()),
         }
     }
 }
@@ -146,31 +162,7 @@ pub fn nodes<E: From<ReadError>>(
 /// # Errors
 /// The engine fails, or a row cannot be read or is missing.
 pub fn record(reader: &Reader, contents: Contents, path: &str) -> Result<Option<Record>, ReadError> {
-    let first = (contents, path.to_owned(), 0);
-    match reader.get(&RECORDS, &first)? {
-        None => Ok(None),
-        Some(RecordRow::Further(_)) => Err(out_of_place(&RECORDS, &first)),
-        Some(RecordRow::First { rev, cid, parts, mut bytes }) => {
-            for part in 1..parts {
-                let key = (contents, path.to_owned(), part);
-                match reader.get(&RECORDS, &key)? {
-                    Some(RecordRow::Further(more)) => bytes.extend_from_slice(&more),
-                    Some(RecordRow::First { .. }) => return Err(out_of_place(&RECORDS, &key)),
-                    None => return Err(ReadError::missing(&RECORDS, &key)),
-                }
-            }
-            Ok(Some(Record { cid, rev, bytes }))
-        }
-    }
-}
-
-/// Which end to begin at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// From the least path up: the order of the tree.
-    Ascending,
-    /// From the greatest path down.
-    Descending,
+    crate::records::record(reader, &RECORDS, contents, path)
 }
 
 /// Records in the order of their paths, from `first` on, before `end`.
@@ -178,110 +170,7 @@ pub enum Order {
 /// Both bounds are paths or the beginnings of such; a path is within them as texts compare.
 #[must_use]
 pub fn records(reader: &Reader, contents: Contents, first: &str, end: Option<&str>, order: Order) -> RecordScan {
-    let first = (contents, first.to_owned(), 0);
-    let end = end.map(|end| (contents, end.to_owned(), 0));
-    RecordScan {
-        reader: reader.clone(),
-        contents,
-        first,
-        end,
-        order,
-        last: None,
-        waiting: Vec::new().into_iter(),
-        more: true,
-    }
-}
-
-type RecordKey = (Contents, String, u16);
-
-/// Goes through records page by page: see [`records`].
-#[derive(Debug)]
-pub struct RecordScan {
-    reader: Reader,
-    contents: Contents,
-    first: RecordKey,
-    end: Option<RecordKey>,
-    order: Order,
-    last: Option<RecordKey>,
-    waiting: std::vec::IntoIter<(RecordKey, RecordRow)>,
-    more: bool,
-}
-
-impl RecordScan {
-    /// The next record with its path. `expected` is how many rows the caller reckons to take in all: pages are not
-    /// made longer than that.
-    ///
-    /// # Errors
-    /// The engine fails, or a row cannot be read or is missing.
-    pub fn next(&mut self, expected: usize) -> Result<Option<(String, Record)>, ReadError> {
-        match self.order {
-            Order::Ascending => self.next_ascending(expected),
-            Order::Descending => self.next_descending(expected),
-        }
-    }
-
-    fn next_ascending(&mut self, expected: usize) -> Result<Option<(String, Record)>, ReadError> {
-        let Some((key, row)) = self.row(expected)? else { return Ok(None) };
-        let RecordRow::First { rev, cid, parts, mut bytes } = row else {
-            return Err(out_of_place(&RECORDS, &key));
-        };
-        for part in 1..parts {
-            let expected_key = (key.0, key.1.clone(), part);
-            match self.row(expected)? {
-                Some((key, RecordRow::Further(more))) if key == expected_key => bytes.extend_from_slice(&more),
-                _ => return Err(ReadError::missing(&RECORDS, &expected_key)),
-            }
-        }
-        Ok(Some((key.1, Record { cid, rev, bytes })))
-    }
-
-    fn next_descending(&mut self, expected: usize) -> Result<Option<(String, Record)>, ReadError> {
-        let mut further = Vec::new();
-        loop {
-            match self.row(expected)? {
-                None if further.is_empty() => return Ok(None),
-                None => return Err(ReadError::missing(&RECORDS, &self.first)),
-                Some((_, RecordRow::Further(more))) => further.push(more),
-                Some((key, RecordRow::First { rev, cid, parts, mut bytes })) => {
-                    if further.len() + 1 != usize::from(parts) {
-                        return Err(out_of_place(&RECORDS, &key));
-                    }
-                    further.iter().rev().for_each(|more| bytes.extend_from_slice(more));
-                    return Ok(Some((key.1, Record { cid, rev, bytes })));
-                }
-            }
-        }
-    }
-
-    fn row(&mut self, expected: usize) -> Result<Option<(RecordKey, RecordRow)>, ReadError> {
-        loop {
-            if let Some((key, row)) = self.waiting.next() {
-                if self.waiting.len() == 0 {
-                    self.last = Some(key.clone());
-                }
-                return Ok(Some((key, row)));
-            }
-            if !self.more {
-                return Ok(None);
-            }
-            let mut scan = self.reader.scan(&RECORDS).prefix(&self.contents).from(&self.first);
-            if let Some(end) = &self.end {
-                scan = scan.until(end);
-            }
-            if self.order == Order::Descending {
-                scan = scan.reverse();
-            }
-            if let Some(last) = &self.last {
-                scan = scan.after(last);
-            }
-            let page = scan.page(expected.clamp(1, PAGE_ROWS_MAX))?;
-            self.more = page.more;
-            self.waiting = page.rows.into_iter();
-            if self.waiting.len() == 0 {
-                return Ok(None);
-            }
-        }
-    }
+    RecordScan::new(reader, &RECORDS, contents, first, end, order)
 }
 
 /// The collections that hold a record, in order.

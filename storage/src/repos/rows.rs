@@ -68,13 +68,36 @@ impl StoredValue for NodeRow {
     }
 
     fn decode_body(body: &[u8]) -> Result<Self, CodecError> {
+        Ok(match NodeView::of(body)? {
+            NodeView::First { rev, parts, bytes } => Self::First { rev, parts, bytes: bytes.to_vec() },
+            NodeView::Further(bytes) => Self::Further(bytes.to_vec()),
+        })
+    }
+}
+
+impl NodeRow {
+    /// What a stored row says, without a copy.
+    pub(super) fn view(stored: &[u8]) -> Result<NodeView<'_>, CodecError> {
+        body_of::<Self>(stored).and_then(NodeView::of)
+    }
+}
+
+/// What a [`NodeRow`] says, its bytes where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NodeView<'a> {
+    First { rev: Tid, parts: u16, bytes: &'a [u8] },
+    Further(&'a [u8]),
+}
+
+impl<'a> NodeView<'a> {
+    pub(crate) fn of(body: &'a [u8]) -> Result<Self, CodecError> {
         match body.split_first().ok_or_else(too_short)? {
             (&FIRST, rest) => {
                 let (rev, rest) = decode_rev(rest)?;
                 let (parts, bytes) = rest.split_first_chunk().ok_or_else(too_short)?;
-                Ok(Self::First { rev, parts: u16::from_be_bytes(*parts), bytes: bytes.to_vec() })
+                Ok(Self::First { rev, parts: u16::from_be_bytes(*parts), bytes })
             }
-            (&FURTHER, rest) => Ok(Self::Further(rest.to_vec())),
+            (&FURTHER, rest) => Ok(Self::Further(rest)),
             _ => Err(unknown_mark()),
         }
     }
@@ -120,17 +143,50 @@ impl StoredValue for RecordRow {
     }
 
     fn decode_body(body: &[u8]) -> Result<Self, CodecError> {
+        Ok(match RecordView::of(body)? {
+            RecordView::First { rev, cid, parts, bytes } => Self::First { rev, cid, parts, bytes: bytes.to_vec() },
+            RecordView::Further(bytes) => Self::Further(bytes.to_vec()),
+        })
+    }
+}
+
+impl RecordRow {
+    /// What a stored row says, without a copy.
+    pub(crate) fn view(stored: &[u8]) -> Result<RecordView<'_>, CodecError> {
+        body_of::<Self>(stored).and_then(RecordView::of)
+    }
+}
+
+/// What a [`RecordRow`] says, its bytes where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RecordView<'a> {
+    First { rev: Tid, cid: Cid, parts: u16, bytes: &'a [u8] },
+    Further(&'a [u8]),
+}
+
+impl<'a> RecordView<'a> {
+    pub(crate) fn of(body: &'a [u8]) -> Result<Self, CodecError> {
         match body.split_first().ok_or_else(too_short)? {
             (&FIRST, rest) => {
                 let (rev, rest) = decode_rev(rest)?;
                 let (digest, rest) = rest.split_first_chunk().ok_or_else(too_short)?;
                 let (parts, bytes) = rest.split_first_chunk().ok_or_else(too_short)?;
                 let cid = Cid::from_digest(Codec::DagCbor, *digest);
-                Ok(Self::First { rev, cid, parts: u16::from_be_bytes(*parts), bytes: bytes.to_vec() })
+                Ok(Self::First { rev, cid, parts: u16::from_be_bytes(*parts), bytes })
             }
-            (&FURTHER, rest) => Ok(Self::Further(rest.to_vec())),
+            (&FURTHER, rest) => Ok(Self::Further(rest)),
             _ => Err(unknown_mark()),
         }
+    }
+}
+
+/// The body of a stored row of the one version that there has been.
+fn body_of<V: StoredValue>(stored: &[u8]) -> Result<&[u8], CodecError> {
+    match stored.split_first() {
+        Some((version, body)) if *version == V::VERSION => Ok(body),
+        Some((&version, _)) if version > V::VERSION => Err(CodecError::Newer { version, known: V::VERSION }),
+        Some((&version, _)) => Err(CodecError::UnknownVersion { version }),
+        None => Err(CodecError::Empty),
     }
 }
 

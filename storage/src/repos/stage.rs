@@ -3,11 +3,12 @@
 use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
 
-use super::rows::{HeadRow, NodeRow, PART_BYTES, RecordRow, pieces};
+use super::rows::{HeadRow, NodeRow, pieces};
 use super::{COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, RECORDS, RETAINED, Record};
 use crate::batch::{Batch, RowRefused};
 use crate::codec::Present;
 use crate::key::AccountId;
+use crate::records::{self, last_part};
 
 /// Sets the head of an account's repository.
 ///
@@ -69,19 +70,8 @@ pub fn put_record(
     record: &Block,
     before: Option<&Record>,
 ) -> Result<(), RowRefused> {
-    let (parts, first, further) = pieces(record.bytes());
-    let key = |part: u16| (contents, path.to_owned(), part);
-    let row = RecordRow::First { rev, cid: record.cid(), parts, bytes: first.to_vec() };
-    batch.put(&RECORDS, &key(0), &row)?;
-    for (part, bytes) in further {
-        batch.put(&RECORDS, &key(part), &RecordRow::Further(bytes.to_vec()))?;
-    }
-    if let Some(before) = before {
-        for part in parts..=last_part(before.bytes.len()) {
-            batch.delete(&RECORDS, &key(part))?;
-        }
-    }
-    Ok(())
+    let before = before.map(|before| before.bytes.len());
+    records::stage_put(batch, &RECORDS, contents, path, rev, record, before)
 }
 
 /// Removes the record at `path`, which is `record`.
@@ -89,10 +79,7 @@ pub fn put_record(
 /// # Errors
 /// The batch is full. It may then remove a part of the record: drop it.
 pub fn delete_record(batch: &mut Batch, contents: Contents, path: &str, record: &Record) -> Result<(), RowRefused> {
-    for part in 0..=last_part(record.bytes.len()) {
-        batch.delete(&RECORDS, &(contents, path.to_owned(), part))?;
-    }
-    Ok(())
+    records::stage_delete(batch, &RECORDS, contents, path, record.bytes.len())
 }
 
 /// Notes that a collection holds a record; `listed` also tells those who look for accounts by collection, which only
@@ -160,9 +147,4 @@ pub fn put_leftover(batch: &mut Batch, contents: Contents) -> Result<(), RowRefu
 /// The batch is full.
 pub fn remove_leftover(batch: &mut Batch, contents: Contents) -> Result<(), RowRefused> {
     batch.delete(&LEFTOVERS, &contents)
-}
-
-/// The number of the last row of a block.
-fn last_part(bytes: usize) -> u16 {
-    u16::try_from(bytes.saturating_sub(1) / PART_BYTES).unwrap_or(u16::MAX)
 }

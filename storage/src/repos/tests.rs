@@ -82,7 +82,7 @@ fn nodes_of_any_size_come_back_one_by_one_and_all_together() {
     }
     let mut found = BTreeMap::new();
     nodes::<crate::reader::ReadError>(reader, CONTENTS, |cid, node| {
-        assert!(found.insert(cid, node.bytes).is_none());
+        assert!(found.insert(cid, node.bytes.to_vec()).is_none());
         Ok(())
     })
     .expect("reads");

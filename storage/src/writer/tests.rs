@@ -274,7 +274,7 @@ fn numbers_rise_over_clean_and_unclean_stops_and_over_floors() {
     let crashed = MemoryEngine::new();
     let all = rows.page(&KeyRange::all(), false, PageLimit::rows(1000)).expect("reads");
     let mut group = Group::default();
-    all.rows.into_iter().for_each(|(key, value)| group.put(key, value));
+    all.rows().for_each(|(key, value)| group.put(key.to_vec(), value.to_vec()));
     crashed.apply(&[group]).expect("applies");
     drop(store);
     let store = Store::on(Arc::new(crashed), Box::new(|_| {})).expect("starts");

@@ -143,14 +143,12 @@ fn json(body: Vec<u8>) -> Response {
 }
 
 /// Appends `"uri":…,"cid":…,"value":…` of a record.
-fn write_record(
-    out: &mut Vec<u8>,
-    did: &Did,
-    path: impl std::fmt::Display,
-    record: &angel_storage::repos::Record,
-) -> Result<(), XrpcError> {
-    out.extend_from_slice(format!("{{\"uri\":\"at://{did}/{path}\",\"cid\":\"{}\",\"value\":", record.cid).as_bytes());
-    angel_protocol::data::write_json(&record.bytes, out).map_err(|error| XrpcError::unexpected(&error))?;
+fn write_record(out: &mut Vec<u8>, did: &Did, path: &str, cid: Cid, record: &[u8]) -> Result<(), XrpcError> {
+    // Neither DIDs nor paths nor CIDs hold anything that JSON would escape.
+    for part in ["{\"uri\":\"at://", did.as_str(), "/", path, "\",\"cid\":\"", &*cid.text(), "\",\"value\":"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    angel_protocol::data::write_json(record, out).map_err(|error| XrpcError::unexpected(&error))?;
     out.push(b'}');
     Ok(())
 }

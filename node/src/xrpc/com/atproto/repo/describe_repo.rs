@@ -3,6 +3,7 @@
 use angel_protocol::ids::{AtIdentifier, Did, Handle};
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,30 +22,31 @@ pub(crate) struct Query {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Answer {
+struct Answer<'a> {
     handle: Handle,
-    did: Did,
-    did_doc: Value,
-    collections: Vec<String>,
+    did: &'a Did,
+    did_doc: &'a Value,
+    collections: &'a [String],
     handle_is_correct: bool,
 }
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     Params(Query { repo }): Params<Query>,
-) -> Result<Json<Answer>, XrpcError> {
+) -> Result<Response, XrpcError> {
     let account = host.accounts.find(&repo).await?;
     let account = sync::seen(account, &repo, &Caller::Anyone)?;
     let resolved = host.resolver.did(account.did()).await;
     let resolved = resolved.map_err(|error| XrpcError::invalid_request(format!("the identity of {repo}: {error}")))?;
     let (repos, id) = (host.repos.clone(), account.id());
     let description = blocking::run(move || repos.describe_blocking(id)).await?.ok_or(RepoError::NoRepository)?;
-    Ok(Json(Answer {
+    let answer = Answer {
         handle_is_correct: account.handle().is_some()
             && resolved.document.claimed_handle().as_ref() == account.handle(),
         handle: account.handle_or_invalid(),
-        did: account.did().clone(),
-        did_doc: resolved.json.clone(),
-        collections: description.collections,
-    }))
+        did: account.did(),
+        did_doc: &resolved.json,
+        collections: &description.collections,
+    };
+    Ok(Json(answer).into_response())
 }

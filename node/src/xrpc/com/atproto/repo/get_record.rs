@@ -32,7 +32,7 @@ pub(crate) async fn handler(State(host): State<Shared>, Params(query): Params<Qu
         let record = repos.record_blocking(account.id(), &path)?;
         let Some(record) = record.filter(|record| cid.is_none_or(|cid| cid == record.cid)) else { return Ok(None) };
         let mut body = Vec::with_capacity(256 + record.bytes.len() * 2);
-        super::write_record(&mut body, &did, &path, &record)?;
+        super::write_record(&mut body, &did, &path, record.cid, &record.bytes)?;
         Ok::<_, XrpcError>(Some(body))
     })
     .await?;

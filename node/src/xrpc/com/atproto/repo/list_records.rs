@@ -32,19 +32,22 @@ pub(crate) async fn handler(State(host): State<Shared>, Params(query): Params<Qu
     let account = account.ok_or_else(|| XrpcError::invalid_request(format!("there is no repository {repo} here")))?;
     let repos = host.repos.clone();
     blocking::run(move || {
-        let listed = repos.list_blocking(account.id(), &collection, limit, cursor.as_deref(), reverse)?;
         let mut body = Vec::with_capacity(64 * 1024);
+        let mut last = String::new();
         body.extend_from_slice(b"{\"records\":[");
-        for (index, (rkey, record)) in listed.records.iter().enumerate() {
-            if index > 0 {
+        repos.visit_blocking(account.id(), &collection, limit, cursor.as_deref(), reverse, |rkey, record| {
+            if !last.is_empty() {
                 body.push(b',');
             }
-            super::write_record(&mut body, account.did(), format_args!("{collection}/{rkey}"), record)?;
-        }
+            rkey.clone_into(&mut last);
+            super::write_record(&mut body, account.did(), &record.path, record.cid, &record.bytes)
+        })?;
         body.push(b']');
-        if let Some((last, _)) = listed.records.last() {
+        if !last.is_empty() {
             // Record keys hold nothing that JSON would escape.
-            body.extend_from_slice(format!(",\"cursor\":\"{last}\"").as_bytes());
+            body.extend_from_slice(b",\"cursor\":\"");
+            body.extend_from_slice(last.as_bytes());
+            body.push(b'"');
         }
         body.push(b'}');
         Ok(super::json(body))

@@ -4,7 +4,7 @@ use angel_protocol::data::Cid;
 use angel_protocol::ids::Did;
 use angel_protocol::permissioned::SpaceUri;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -23,10 +23,11 @@ pub(crate) struct Query {
 pub(crate) async fn handler(
     State(host): State<Shared>,
     reading: Reading,
+    headers: HeaderMap,
     Params(Query { space, repo, cid }): Params<Query>,
 ) -> Result<Response, XrpcError> {
     let (account, _) = reading.repo(&host, &space, &repo).await?;
     let blob = host.blobs.get_in_space(account.id(), space.digest(), cid).await?;
     let absent = || XrpcError::new(StatusCode::BAD_REQUEST, "BlobNotFound", "there is no such blob");
-    Ok(sync::get_blob::answer(blob.ok_or_else(absent)?, cid))
+    Ok(sync::get_blob::answer(blob.ok_or_else(absent)?, cid, &headers))
 }

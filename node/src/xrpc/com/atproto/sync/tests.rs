@@ -130,7 +130,31 @@ async fn a_blob_is_served_while_a_record_names_it() {
     ] {
         assert_eq!(served.headers()[name], value, "{name}");
     }
+    assert_eq!(served.headers()["accept-ranges"], "bytes");
+    let tag = served.headers()["etag"].clone();
     assert_eq!(served.bytes().await.expect("whole"), bytes);
+    // Ranges of a blob that is read piece by piece.
+    let last = bytes.len() - 1;
+    for (range, first, end) in [
+        ("bytes=0-9".to_owned(), 0, 10),
+        (format!("bytes=300000-{}", last + 5), 300_000, last + 1),
+        ("bytes=5-600000".to_owned(), 5, 600_001),
+        ("bytes=-7".to_owned(), last - 6, last + 1),
+    ] {
+        let part = &bytes[first..end];
+        let served =
+            get_blob().header(header::RANGE, &range).header(header::IF_RANGE, &tag).send().await.expect("sent");
+        assert_eq!((served.status().as_u16(), served.content_length()), (206, Some(part.len() as u64)), "{range}");
+        let told = format!("bytes {first}-{}/{}", first + part.len() - 1, bytes.len());
+        assert_eq!(served.headers()["content-range"], told.as_str());
+        assert_eq!(served.headers()["content-security-policy"], "default-src 'none'; sandbox");
+        assert_eq!(served.bytes().await.expect("whole"), part, "{range}");
+    }
+    let beyond = get_blob().header(header::RANGE, format!("bytes={}-", bytes.len())).send().await.expect("sent");
+    assert_eq!(beyond.status().as_u16(), 416);
+    assert_eq!(beyond.headers()["content-range"], format!("bytes */{}", bytes.len()).as_str());
+    let other = get_blob().header(header::RANGE, "bytes=0-9").header(header::IF_RANGE, "\"other\"").send().await;
+    assert_eq!(other.expect("sent").status().as_u16(), 200, "of another version the whole is sent");
     let listed = async || answer(world.get(&format!("com.atproto.sync.listBlobs?did={DID}"))).await.1;
     assert_eq!(listed().await["cids"], json!([cid]));
 
