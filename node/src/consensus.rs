@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `engine` | the engine's actors, put together and stopped |
 //! | `app` | the engine's questions, one short answer each; when a height waits for work |
+//! | `app/proposals` | what may be decided at a height: made here, come from others |
 //! | `proposer` | making a batch, and handing it out in parts |
 //! | `decide` | judging a batch, and writing a decided height |
 //! | `network` | votes and parts by gossip, heights by streams, over the daemon's swarm |

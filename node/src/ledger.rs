@@ -30,9 +30,10 @@ use angel_protocol::ledger::proof::Subject;
 use angel_protocol::ledger::rows::{self, Node, Receipt, Supply, Wallet};
 use angel_protocol::ledger::view::ViewError;
 use angel_protocol::ledger::{
-    ApplyError, Balance, Batch, LedgerProof, Outcome, Parameters, Rates, Signed, Transaction, TransactionId,
+    Action, ApplyError, Balance, Batch, LedgerProof, Outcome, Parameters, Rates, Signed, Transaction, TransactionId,
     ValidatorSet,
 };
+use angel_protocol::mempool::Slot;
 use angel_protocol::time::Timestamp;
 use angel_storage::ledger::decided::{self, Place};
 use angel_storage::ledger::undecided::{self, Evidence};
@@ -247,6 +248,17 @@ impl Ledger {
         let outcome = self.mempool.ask_outcome(signed.id()).await?;
         self.mempool.submit_kept(signed).await?;
         Ok(outcome.await.ok())
+    }
+
+    /// Where another transaction of a wallet of this node has its place.
+    pub(crate) async fn slot(
+        &self,
+        wallet: Did,
+        next: u64,
+        nonce: Option<[u8; 16]>,
+        action: Action,
+    ) -> Result<Slot, mempool::SubmitError> {
+        self.mempool.slot(wallet, next, nonce, action).await
     }
 
     /// Whether a transaction could be posted as things stand now, and why not.

@@ -40,6 +40,7 @@
 pub mod accounts;
 pub mod blobs;
 mod blocking;
+mod checkpoints;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use angel_protocol::ledger::{Admission, ApplyError, Batch, Entry, Outcome, Signed, TransactionId, admit};
+use angel_protocol::ids::Did;
+use angel_protocol::ledger::{Action, Admission, ApplyError, Batch, Entry, Outcome, Signed, TransactionId, admit_each};
 use angel_protocol::limits::{BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX, ENVELOPE_BYTES_MAX};
-use angel_protocol::mempool::{Config, Effect, Input, Origin, Refusal, State};
+use angel_protocol::mempool::{Config, Effect, Input, Origin, Refusal, Slot, State};
 use angel_storage::ledger::LedgerView;
 use angel_storage::ledger::waiting::{self, Waiting};
 use angel_storage::reader::ReadError;
@@ -82,6 +83,7 @@ pub enum SubmitError {
 enum Command {
     Submit { signed: Signed, origin: Origin, answer: oneshot::Sender<Result<TransactionId, SubmitError>> },
     Waiting { id: TransactionId, answer: oneshot::Sender<Option<Signed>> },
+    Slot { wallet: Did, next: u64, nonce: Option<[u8; 16]>, action: Box<Action>, answer: oneshot::Sender<Slot> },
     Outcome { id: TransactionId, answer: oneshot::Sender<Outcome> },
     Select { answer: oneshot::Sender<Vec<Signed>> },
     Decided { batch: Arc<Batch>, entries: Vec<Entry>, done: oneshot::Sender<()> },
@@ -119,6 +121,20 @@ impl Handle {
         let (answer, found) = oneshot::channel();
         self.inbox.send(Command::Waiting { id, answer }).await.ok()?;
         found.await.ok().flatten()
+    }
+
+    /// Where another transaction of `wallet` has its place: see [`State::slot`].
+    pub(crate) async fn slot(
+        &self,
+        wallet: Did,
+        next: u64,
+        nonce: Option<[u8; 16]>,
+        action: Action,
+    ) -> Result<Slot, SubmitError> {
+        let (answer, slot) = oneshot::channel();
+        let command = Command::Slot { wallet, next, nonce, action: Box::new(action), answer };
+        self.inbox.send(command).await.map_err(|_| SubmitError::Stopped)?;
+        slot.await.map_err(|_| SubmitError::Stopped)
     }
 
     /// The outcome of a transaction that is decided from now on; nothing if the node stops before. Asking has begun when
@@ -193,11 +209,11 @@ pub(crate) enum DriverError {
 }
 
 type Answer = oneshot::Sender<Result<TransactionId, SubmitError>>;
-type Verdict = Result<Result<Admission, Outcome>, ApplyError>;
+type Verdict = Result<Admission, Outcome>;
+type Judged = (Vec<(Signed, Candidate)>, Result<Vec<Verdict>, ApplyError>);
 
-/// One to be judged.
+/// What is known of one to be judged.
 struct Candidate {
-    signed: Signed,
     origin: Origin,
     answer: Option<Answer>,
     /// It waits already, and is looked at again.
@@ -212,8 +228,8 @@ pub(crate) struct Driver {
     network: network::Handle,
     topic: String,
     gossip: mpsc::Receiver<Gossip>,
-    candidates: Vec<Candidate>,
-    judging: FuturesUnordered<BoxFuture<'static, Vec<(Candidate, Verdict)>>>,
+    candidates: Vec<(Signed, Candidate)>,
+    judging: FuturesUnordered<BoxFuture<'static, Judged>>,
     storing: FuturesUnordered<BoxFuture<'static, Result<(), CommitError>>>,
     answers: HashMap<TransactionId, Vec<Answer>>,
     outcomes: BTreeMap<TransactionId, Vec<oneshot::Sender<Outcome>>>,
@@ -286,12 +302,8 @@ impl Driver {
             // What an older version wrote and this one cannot read is lost to nobody: its sender has it.
             if let Ok(signed) = Signed::decode(&bytes) {
                 self.stored.insert(signed.id());
-                self.candidates.push(Candidate {
-                    signed,
-                    origin: Origin::Stored { local: true },
-                    answer: None,
-                    again: false,
-                });
+                let origin = Origin::Stored { local: true };
+                self.candidates.push((signed, Candidate { origin, answer: None, again: false }));
             }
         }
         Ok(())
@@ -301,6 +313,9 @@ impl Driver {
         match command {
             Command::Submit { signed, origin, answer } => self.submit(signed, origin, answer),
             Command::Waiting { id, answer } => drop(answer.send(self.state.get(&id).cloned())),
+            Command::Slot { wallet, next, nonce, action, answer } => {
+                drop(answer.send(self.state.slot(&wallet, next, nonce, &action)));
+            }
             Command::Outcome { id, answer } => self.wait(id, answer),
             Command::Select { answer } => {
                 drop(answer.send(self.state.select(BATCH_TRANSACTIONS_MAX, BATCH_BYTES_MAX)));
@@ -319,7 +334,7 @@ impl Driver {
 
     fn submit(&mut self, signed: Signed, origin: Origin, answer: Answer) {
         match self.state.precheck(clock::now(), &signed) {
-            Ok(()) => self.candidates.push(Candidate { signed, origin, answer: Some(answer), again: false }),
+            Ok(()) => self.candidates.push((signed, Candidate { origin, answer: Some(answer), again: false })),
             Err(refusal) => drop(answer.send(Err(refusal.into()))),
         }
     }
@@ -350,12 +365,8 @@ impl Driver {
         for signed in transactions.unwrap_or_default() {
             let known = self.state.get(&signed.id()).is_some();
             if !known && self.state.precheck(now, &signed).is_ok() {
-                self.candidates.push(Candidate {
-                    signed,
-                    origin: Origin::Peer(peer.clone()),
-                    answer: None,
-                    again: false,
-                });
+                let origin = Origin::Peer(peer.clone());
+                self.candidates.push((signed, Candidate { origin, answer: None, again: false }));
             }
         }
     }
@@ -368,32 +379,41 @@ impl Driver {
             let shared = Arc::clone(&self.shared);
             let work = move || {
                 let view = Cached::new(LedgerView(&shared.reader));
-                let now = clock::now();
-                let judged = group.into_iter().map(|candidate| {
-                    let verdict = admit(&view, now, &candidate.signed, &shared.verified);
-                    (candidate, verdict)
-                });
-                judged.collect()
+                let (transactions, candidates): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+                let verdicts = shared.verified.learn(&view, &transactions).map_err(ApplyError::from);
+                let verdicts = verdicts.and_then(|()| admit_each(&view, clock::now(), &transactions, &shared.verified));
+                (transactions.into_iter().zip(candidates).collect(), verdicts)
             };
             self.judging.push(Box::pin(blocking::run(work)));
         }
     }
 
-    async fn judged(&mut self, judged: Vec<(Candidate, Verdict)>) {
+    async fn judged(&mut self, (group, verdicts): Judged) {
+        let verdicts = match verdicts {
+            Ok(verdicts) => verdicts,
+            Err(error) => {
+                let error = SubmitError::Storage(error.to_string());
+                for answer in group.into_iter().filter_map(|(_, candidate)| candidate.answer) {
+                    // A submitter that has gone away is no error of ours.
+                    let _ = answer.send(Err(error.clone()));
+                }
+                return;
+            }
+        };
         let mut effects = Vec::new();
         let now = clock::now();
-        for (Candidate { signed, origin, answer, again }, verdict) in judged {
+        for ((signed, Candidate { origin, answer, again }), verdict) in group.into_iter().zip(verdicts) {
             let id = signed.id();
             match verdict {
-                Ok(Err(outcome)) if again => self.state.handle(now, Input::Unfit { id, outcome }, &mut effects),
+                Err(outcome) if again => self.state.handle(now, Input::Unfit { id, outcome }, &mut effects),
                 _ if again => {}
-                Ok(Ok(admission)) => {
+                Ok(admission) => {
                     if let Some(answer) = answer {
                         self.answers.entry(id).or_default().push(answer);
                     }
                     self.state.handle(now, Input::Submitted { signed, admission, origin }, &mut effects);
                 }
-                Ok(Err(outcome)) => {
+                Err(outcome) => {
                     if self.stored.remove(&id) {
                         self.forgotten.push(id);
                     }
@@ -402,9 +422,6 @@ impl Driver {
                         outcome => SubmitError::Outcome(outcome),
                     };
                     answer.map(|answer| answer.send(Err(error)));
-                }
-                Err(error) => {
-                    answer.map(|answer| answer.send(Err(SubmitError::Storage(error.to_string()))));
                 }
             }
         }
@@ -439,7 +456,7 @@ impl Driver {
                 Effect::Resolved { id, outcome } => self.resolved(id, outcome),
                 Effect::Recheck(signed) => {
                     let origin = Origin::Stored { local: false };
-                    self.candidates.push(Candidate { signed, origin, answer: None, again: true });
+                    self.candidates.push((signed, Candidate { origin, answer: None, again: true }));
                 }
                 Effect::Ready => {}
                 Effect::DoubleSpend { wallet, waiting, refused } => tracing::warn!(

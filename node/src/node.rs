@@ -20,6 +20,7 @@ use tracing::{Instrument, Span, info_span};
 
 use crate::accounts::AccountsOpenError;
 use crate::blobs::{self, BlobError};
+use crate::checkpoints::Checkpoints;
 use crate::clock;
 use crate::config::Config;
 use crate::consensus;
@@ -409,6 +410,9 @@ impl Node {
         };
         let finding = service_account.clone();
         tokio::task::spawn_blocking(move || finding.find_blocking()).await??;
+        let key = Arc::new(NodeKey::from_seed(&identity.key().seed()));
+        let checkpoints = Checkpoints { ledger: ledger.clone(), key, account: service_account.clone() };
+        spawner.spawn("checkpoints", |stop| checkpoints.run(stop));
         let provisioner = Provisioner {
             tenants: tenants.clone(),
             accounts: accounts.clone(),

@@ -84,6 +84,12 @@ impl ServiceAccount {
         Ok(account)
     }
 
+    /// Whether there is one yet.
+    pub(crate) async fn exists(&self) -> Result<bool, ServiceAccountError> {
+        let this = self.clone();
+        Ok(blocking::run(move || this.find_blocking()).await?.is_some())
+    }
+
     /// The account, made if there is none.
     async fn ensure(&self, now: Timestamp) -> Result<Account, ServiceAccountError> {
         let this = self.clone();
@@ -103,20 +109,28 @@ impl ServiceAccount {
 
     /// Publishes the documents of this network that this release ships; what is there already stays as it is.
     pub(crate) async fn publish_lexicons(&self, now: Timestamp) -> Result<Published, ServiceAccountError> {
+        self.publish(schema_records(), now).await
+    }
+
+    /// Publishes records; one that is there already, and the same, stays as it is.
+    pub(crate) async fn publish(
+        &self,
+        records: Vec<(RepoPath, Value)>,
+        now: Timestamp,
+    ) -> Result<Published, ServiceAccountError> {
         let account = self.ensure(now).await?;
         let owner = self.lifecycle.owner(&account).await?;
         let (repos, id) = (self.repos.clone(), account.id());
         let (documents, changed) = blocking::run(move || {
-            let documents = schema_records();
             let mut changed = Vec::new();
-            for (path, record) in &documents {
+            for (path, record) in &records {
                 let there = repos.record_blocking(id, &path.to_string())?.map(|record| record.cid);
                 if there != Some(Block::new(Codec::DagCbor, cbor::encode(record)).cid()) {
                     let action = Action::Put(NewRecord::new(record));
                     changed.push(RepoWrite { path: path.clone(), action, swap: None });
                 }
             }
-            Ok::<_, RepoError>((documents.len(), changed))
+            Ok::<_, RepoError>((records.len(), changed))
         })
         .await?;
         let count = changed.len();

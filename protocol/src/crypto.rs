@@ -12,6 +12,7 @@ mod ecdsa;
 mod ed25519;
 mod p256;
 mod secp256k1;
+pub mod together;
 
 pub use did_key::{DidKeyError, KeyKind, decode_did_key, encode_did_key};
 pub use ecdsa::{SigningKey, VerifyingKey};

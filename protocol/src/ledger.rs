@@ -58,7 +58,7 @@ pub mod view;
 
 pub use action::Action;
 pub use amount::Amount;
-pub use apply::{Admission, Applied, ApplyError, Entry, admit, apply, assemble};
+pub use apply::{Admission, Applied, ApplyError, Entry, admit, admit_each, apply, assemble, signing_key};
 pub use batch::{Batch, Header};
 pub use certificate::Certificate;
 pub use checkpoint::Checkpoint;
@@ -66,7 +66,7 @@ pub use genesis::Genesis;
 pub use outcome::Outcome;
 pub use parameters::{Parameters, Rates};
 pub use proof::LedgerProof;
-pub use signatures::{Recording, Remembered, Signatures, Strict};
+pub use signatures::{Recording, Remembered, Signatures, Strict, transactions_hold};
 pub use token::{Balance, TokenType};
 pub use transaction::{Signed, Transaction, TransactionId};
 pub use validators::ValidatorSet;

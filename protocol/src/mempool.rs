@@ -43,7 +43,7 @@ pub use config::Config;
 pub use effect::Effect;
 pub use input::{Input, Origin};
 pub use refusal::Refusal;
-pub use state::State;
+pub use state::{Slot, State};
 
 #[cfg(test)]
 mod tests;

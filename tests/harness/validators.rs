@@ -31,6 +31,7 @@ const NETWORK: &str = "ledger-dev";
 /// Daemons on loopback that decide one ledger.
 pub struct Validators {
     root: TempDir,
+    genesis: [u8; 32],
     wrapper: Vec<Vec<String>>,
     client: Client,
     daemons: BTreeMap<usize, Daemon>,
@@ -65,7 +66,24 @@ impl Validators {
         Self::found_with(deciding, wallets, |parameters| parameters.candidate_age = 0)
     }
 
+    /// The same with more validators, which are not started here: whoever has their keys may do with them as he likes.
+    ///
+    /// # Errors
+    /// A key or the genesis cannot be made.
+    pub fn found_beside(deciding: usize, wallets: usize, others: &[Did]) -> Result<Self> {
+        Self::found_among(deciding, wallets, others, |_| {})
+    }
+
     fn found_with(deciding: usize, wallets: usize, change: impl FnOnce(&mut Parameters)) -> Result<Self> {
+        Self::found_among(deciding, wallets, &[], change)
+    }
+
+    fn found_among(
+        deciding: usize,
+        wallets: usize,
+        others: &[Did],
+        change: impl FnOnce(&mut Parameters),
+    ) -> Result<Self> {
         let root = tempfile::tempdir()?;
         let mut nodes = Vec::new();
         for index in 0..deciding {
@@ -79,6 +97,16 @@ impl Validators {
                 name: format!("validator-{index}").parse().context("a name")?,
                 region: Region::Europe,
                 hosts: true,
+                validator: true,
+            });
+        }
+        for (index, did) in others.iter().enumerate() {
+            nodes.push(GenesisNode {
+                operator: did.clone(),
+                did: did.clone(),
+                name: format!("other-{index}").parse().context("a name")?,
+                region: Region::Europe,
+                hosts: false,
                 validator: true,
             });
         }
@@ -109,8 +137,10 @@ impl Validators {
             nodes,
         };
         std::fs::write(root.path().join("genesis.json"), serde_json::to_vec(&genesis)?)?;
+        let hash = genesis.hash();
         Ok(Self {
             root,
+            genesis: hash,
             wrapper: Vec::new(),
             client: Client::new(),
             daemons: BTreeMap::new(),
@@ -148,6 +178,18 @@ impl Validators {
             self.wrapper.resize(index + 1, Vec::new());
         }
         self.wrapper[index] = wrapper.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        network()
+    }
+
+    /// The hash of the genesis.
+    #[must_use]
+    pub fn genesis(&self) -> &[u8; 32] {
+        &self.genesis
     }
 
     /// Where the data of a daemon lies.
@@ -211,25 +253,42 @@ impl Validators {
     /// Signs payment number `sequence` of wallet `from` to wallet `to`.
     #[must_use]
     pub fn payment(&self, from: usize, to: usize, sequence: u64, micro: u64) -> Payment {
+        self.sign(from, &self.draft(from, sequence, self.exchange(to, micro)))
+    }
+
+    /// What a payment asks for.
+    #[must_use]
+    pub fn exchange(&self, to: usize, micro: u64) -> Exchange {
+        Exchange {
+            to: self.wallet(to),
+            from_tenant: None,
+            to_tenant: None,
+            amount: Amount::new(micro).expect("within the supply"),
+            currency: Currency::AngelTokens,
+            quote: None,
+            reason: String::new(),
+        }
+    }
+
+    /// Transaction number `sequence` of wallet `from`, whose nonce is its number.
+    #[must_use]
+    pub fn draft(&self, from: usize, sequence: u64, exchange: Exchange) -> Transaction {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&sequence.to_be_bytes());
-        let transaction = Transaction {
+        Transaction {
             network: network(),
             wallet: self.wallet(from),
             sequence,
             nonce,
             expires: angel_node::clock::now() + Duration::from_hours(20),
-            action: Action::CrossTenantExchange(Exchange {
-                to: self.wallet(to),
-                from_tenant: None,
-                to_tenant: None,
-                amount: Amount::new(micro).expect("within the supply"),
-                currency: Currency::AngelTokens,
-                quote: None,
-                reason: String::new(),
-            }),
-        };
-        let signed = Signed::sign(&transaction, &self.wallets[from]).expect("within bounds");
+            action: Action::CrossTenantExchange(exchange),
+        }
+    }
+
+    /// Signs a transaction with the key of wallet `by`.
+    #[must_use]
+    pub fn sign(&self, by: usize, transaction: &Transaction) -> Payment {
+        let signed = Signed::sign(transaction, &self.wallets[by]).expect("within bounds");
         let body = json!({ "transaction": { "$bytes": STANDARD_NO_PAD.encode(signed.bytes()) } });
         Payment { signed, body }
     }

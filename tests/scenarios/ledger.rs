@@ -5,6 +5,7 @@ mod cuts;
 mod identities;
 mod losses;
 mod membership;
+mod refusals;
 
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use futures::StreamExt as _;
-use serde_json::Value;
 
 #[tokio::test]
 async fn a_node_alone_decides_at_once_and_keeps_it_through_a_kill() -> Result<()> {
@@ -39,30 +39,6 @@ async fn a_node_alone_decides_at_once_and_keeps_it_through_a_kill() -> Result<()
     alone.hand_in(0, &second).await?;
     alone.decided(0, &second).await?;
     ensure!(alone.balance(0, 1).await? == GRANT + 6_000_000);
-    Ok(())
-}
-
-#[tokio::test]
-async fn bad_transactions_are_refused_by_name() -> Result<()> {
-    let alone = Validators::start_all(1, 2)?;
-    let overdraft = alone.payment(0, 1, 0, GRANT + 1);
-    let (status, answer) = alone.hand_in(0, &overdraft).await?;
-    ensure!((status, &answer["error"]) == (402, &Value::from("InsufficientBalance")), "{answer:#}");
-    let to_self = alone.payment(0, 0, 0, 5);
-    let (status, answer) = alone.hand_in(0, &to_self).await?;
-    ensure!((status, &answer["error"]) == (400, &Value::from("InvalidTransaction")), "{answer:#}");
-    let far = alone.payment(0, 1, 5000, 5);
-    let (status, answer) = alone.hand_in(0, &far).await?;
-    ensure!((status, &answer["error"]) == (409, &Value::from("BadSequence")), "{answer:#}");
-    let mut forged = alone.payment(0, 1, 0, 5);
-    let mut bytes = forged.signed.bytes().to_vec();
-    let signature = forged.signed.signature().context("a wallet signed it")?.to_vec();
-    let place = bytes.windows(64).position(|window| window == signature).context("it is in there")?;
-    bytes[place] ^= 1;
-    forged.body["transaction"]["$bytes"] = STANDARD_NO_PAD.encode(bytes).into();
-    let (status, answer) = alone.hand_in(0, &forged).await?;
-    ensure!((status, &answer["error"]) == (401, &Value::from("BadSignature")), "{answer:#}");
-    ensure!(alone.height(0).await? == 0, "nothing was decided");
     Ok(())
 }
 
@@ -173,6 +149,40 @@ async fn below_a_quorum_everything_waits_and_nothing_fails() -> Result<()> {
     four.start(3)?;
     four.agree().await?;
     ensure!(four.balance(3, 1).await? == GRANT + 2_000);
+    Ok(())
+}
+
+/// What waited for a quorum makes a batch of several parts, each as long as gossip carries: it travels, and is decided.
+#[tokio::test]
+async fn what_waited_is_decided_in_batches_of_many_parts() -> Result<()> {
+    const WALLETS: usize = 24;
+    const EACH: u64 = 30;
+    let mut four = Validators::found(4, WALLETS)?;
+    four.start(0)?;
+    four.start(1)?;
+    let mut last = Vec::new();
+    for sequence in 0..EACH {
+        let payments: Vec<_> =
+            (0..WALLETS).map(|wallet| four.payment(wallet, (wallet + 1) % WALLETS, sequence, 1_000)).collect();
+        let handed = payments.iter().map(|payment| four.hand_in(0, payment));
+        for answer in futures::future::join_all(handed).await {
+            let (status, answer) = answer?;
+            ensure!(status == 202, "{answer:#}");
+        }
+        last = payments;
+    }
+    four.start(2)?;
+    four.start(3)?;
+    for payment in &last {
+        ensure!(four.decided(3, payment).await?["status"] == "confirmed");
+    }
+    let height = four.agree().await?;
+    let mut largest = 0;
+    for at in 1..=height {
+        let told = four.get(0, &format!("/api/federation/ledger/{at}")).await?;
+        largest = largest.max(told["transactions"].as_array().map_or(0, Vec::len));
+    }
+    ensure!(largest > 300, "{largest} transactions are the largest batch");
     Ok(())
 }
 

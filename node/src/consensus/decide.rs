@@ -61,11 +61,7 @@ pub(super) fn judge(
     proposer: Did,
     clock: Option<Timestamp>,
 ) -> Result<Candidate, Unacceptable> {
-    let batch = Batch::decode(&encoded)?;
-    if let Some(now) = clock {
-        check_time(shared.tip().time, batch.time, now, true)?;
-    }
-    let applied = apply(&Cached::new(LedgerView(&shared.reader)), &batch, &shared.verified)?;
+    let (batch, applied) = read(shared, &encoded, clock)?;
     let found = ValueId::of(&applied.header);
     if found != value {
         return Err(Unacceptable::Value { found, claimed: value });
@@ -74,6 +70,27 @@ pub(super) fn judge(
         return Err(Unacceptable::Unfit(format!("{}: {}", entry.id, entry.outcome)));
     }
     Ok(Candidate { value, batch: Arc::new(batch), encoded, applied, proposer })
+}
+
+/// Applies an encoded batch that others have decided, as their certificate, which the engine checks, will show.
+///
+/// # Errors
+/// [`Unacceptable`], by what is wrong.
+pub(super) fn follow(shared: &Shared, encoded: Vec<u8>, proposer: Did) -> Result<Candidate, Unacceptable> {
+    let (batch, applied) = read(shared, &encoded, None)?;
+    Ok(Candidate { value: ValueId::of(&applied.header), batch: Arc::new(batch), encoded, applied, proposer })
+}
+
+/// What an encoded batch leads to. What is not known of its signatures is checked together.
+fn read(shared: &Shared, encoded: &[u8], clock: Option<Timestamp>) -> Result<(Batch, Applied), Unacceptable> {
+    let batch = Batch::decode_with(encoded, |digest| shared.verified.transaction(digest))?;
+    if let Some(now) = clock {
+        check_time(shared.tip().time, batch.time, now, true)?;
+    }
+    let view = Cached::new(LedgerView(&shared.reader));
+    shared.verified.learn(&view, &batch.transactions).map_err(ApplyError::from)?;
+    let applied = apply(&view, &batch, &shared.verified)?;
+    Ok((batch, applied))
 }
 
 /// The ledger's certificate in the engine's: the same signatures, in the order of their validators.
@@ -115,6 +132,7 @@ pub(super) fn write(
     };
     let rows = ledger::decide(&shared.reader, decision, &candidate.applied, &candidate.encoded)?;
     shared.writer.commit(rows)?;
+    shared.verified.forget(&candidate.batch.transactions);
     shared.advance(tip);
     Ok(())
 }

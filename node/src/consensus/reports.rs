@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
+use angel_protocol::consensus::LedgerContext;
+use angel_protocol::ids::{Did, NetworkId};
 use angel_protocol::ledger::Action;
 use angel_protocol::ledger::action::{ReportDoubleVote, SignedVote};
 use angel_protocol::ledger::certificate::Vote;
 use angel_storage::ledger::decided;
 use angel_storage::ledger::undecided::{self, Evidence};
+use malachitebft_core_consensus::MisbehaviorEvidence;
 use tokio::sync::mpsc;
 
 use crate::blocking;
@@ -16,6 +18,52 @@ use crate::ledger::{LedgerError, NodeWallet, Shared};
 
 /// Proofs that are looked at after a restart.
 const KEPT_MAX: usize = 256;
+
+/// The engine's proofs as they are kept: what each signature covers, and the signatures.
+pub(super) fn evidence(network: &NetworkId, found: &MisbehaviorEvidence<LedgerContext>) -> Vec<Evidence> {
+    let votes = found.votes.iter().flat_map(|(address, pairs)| {
+        pairs.iter().filter_map(move |(first, second)| {
+            Some(Evidence {
+                validator: address.0.clone(),
+                kind: "vote".to_owned(),
+                first: first.message.in_ledger(network)?.sign_bytes(),
+                first_signature: first.signature.to_vec(),
+                second: second.message.in_ledger(network)?.sign_bytes(),
+                second_signature: second.signature.to_vec(),
+            })
+        })
+    });
+    let proposals = found.proposals.iter().flat_map(|(address, pairs)| {
+        pairs.iter().map(move |(first, second)| Evidence {
+            validator: address.0.clone(),
+            kind: "proposal".to_owned(),
+            first: first.message.sign_bytes(network),
+            first_signature: first.signature.to_vec(),
+            second: second.message.sign_bytes(network),
+            second_signature: second.signature.to_vec(),
+        })
+    });
+    votes.chain(proposals).collect()
+}
+
+/// Keeps proofs that were found while `height` was decided; durable when it returns.
+///
+/// # Errors
+/// The store fails.
+pub(super) async fn keep(shared: &Arc<Shared>, height: u64, evidence: Vec<Evidence>) -> Result<(), LedgerError> {
+    let shared = Arc::clone(shared);
+    let kept = blocking::run(move || {
+        let mut batch = angel_storage::Batch::new();
+        match undecided::keep_evidence(&mut batch, height, evidence) {
+            Ok(()) => shared.writer.commit(batch).map(drop),
+            Err(error) => {
+                tracing::error!(%error, "the proof does not fit a batch of rows");
+                Ok(())
+            }
+        }
+    });
+    Ok(kept.await?)
+}
 
 /// Reports what is found until nobody looks any more.
 pub(super) async fn run(shared: Arc<Shared>, wallet: NodeWallet, mut found: mpsc::Receiver<Evidence>) {

@@ -12,7 +12,7 @@ use angel_protocol::ledger::checkpoint::CHECKPOINT;
 use angel_protocol::ledger::parameters::Currency;
 use angel_protocol::ledger::proof::Subject;
 use angel_protocol::ledger::rows::Receipt;
-use angel_protocol::ledger::{Balance, Checkpoint, Outcome, Signed, TokenType, Transaction, TransactionId, statement};
+use angel_protocol::ledger::{Balance, Outcome, Signed, TokenType, Transaction, TransactionId, statement};
 use angel_protocol::limits::TRANSACTION_BYTES_MAX;
 use angel_protocol::mempool::Refusal;
 use angel_storage::ledger::Decision;
@@ -27,6 +27,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::XrpcError;
+use crate::checkpoints::statement as statement_of;
 use crate::clock;
 use crate::firehose::Firehose;
 use crate::ledger::{DecidedTransaction, Known, Ledger, LedgerError};
@@ -365,14 +366,7 @@ pub(super) async fn get_latest_checkpoint(State(routes): Routes) -> Result<Json<
     let (checkpoint, decision) = latest.ok_or_else(|| {
         XrpcError::new(StatusCode::NOT_FOUND, "NoCheckpoint", "no checkpoint was due yet on this ledger")
     })?;
-    let statement = Checkpoint {
-        network: decision.header.network.clone(),
-        height: decision.header.height,
-        root: checkpoint.root,
-        transactions: checkpoint.transactions,
-        previous: checkpoint.previous,
-    };
-    let signature = routes.key.sign(CHECKPOINT, &statement.sign_bytes());
+    let signature = routes.key.sign(CHECKPOINT, &statement_of(&checkpoint, &decision).sign_bytes());
     let proof = serde_ipld_dagcbor::to_vec(&(&decision.header, &decision.certificate))
         .expect("header and certificate have only integers, texts and hashes");
     let bytes = |bytes: &[u8]| json!({ "$bytes": STANDARD.encode(bytes).trim_end_matches('=') });

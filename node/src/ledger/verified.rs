@@ -1,23 +1,47 @@
-//! Signatures that were found good, so that a transaction is verified once: when it arrives, when it is proposed or when
-//! it is voted on, whichever comes first.
+//! Transactions that were read and whose signature was found good, so that each is read and verified once: when it
+//! arrives, when it is proposed or when it is voted on, whichever comes first.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use angel_protocol::crypto::{Domain, Signature};
-use angel_protocol::ledger::{Signatures, Signed, Strict};
+use angel_protocol::ledger::{Signatures, Signed, Strict, View, ViewError, signing_key, transactions_hold};
 
-/// Transactions remembered in one generation; two generations are kept. Twice what may wait, with room for what other
+/// Bytes of transactions remembered in one generation; two generations are kept. As much as may wait, and what other
 /// nodes propose.
-const GENERATION: usize = 32_768;
+const GENERATION_BYTES: usize = 16 << 20;
 
-/// A transaction's digest and the key it was checked with.
-type Fact = ([u8; 32], [u8; 32]);
+/// What a transaction takes beside its bytes: its fields once more, and its place.
+const OVERHEAD_BYTES: usize = 512;
 
+/// A transaction with the key that has signed it.
+#[derive(Debug)]
+struct Good {
+    key: [u8; 32],
+    signed: Signed,
+}
+
+/// By the digest of their bytes.
 #[derive(Debug, Default)]
 struct Known {
-    young: HashSet<Fact>,
-    old: HashSet<Fact>,
+    young: HashMap<[u8; 32], Good>,
+    young_bytes: usize,
+    old: HashMap<[u8; 32], Good>,
+}
+
+impl Known {
+    fn get(&self, digest: &[u8; 32]) -> Option<&Good> {
+        self.young.get(digest).or_else(|| self.old.get(digest))
+    }
+
+    fn insert(&mut self, key: [u8; 32], signed: Signed) {
+        if self.young_bytes >= GENERATION_BYTES {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        self.young_bytes += signed.bytes().len() + OVERHEAD_BYTES;
+        self.young.insert(*signed.digest(), Good { key, signed });
+    }
 }
 
 /// Remembers by key and bytes: whether a signature holds never changes. Bounded; what was forgotten is checked again.
@@ -25,17 +49,46 @@ struct Known {
 pub(crate) struct Verified(Mutex<Known>);
 
 impl Verified {
-    fn contains(&self, fact: &Fact) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.young.contains(fact) || known.old.contains(fact)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, fact: Fact) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.young.len() >= GENERATION {
-            known.old = std::mem::take(&mut known.young);
+    /// A transaction that was read before.
+    pub(crate) fn transaction(&self, digest: &[u8; 32]) -> Option<Signed> {
+        self.known().get(digest).map(|good| good.signed.clone())
+    }
+
+    /// Checks together what is about to be judged one by one, and remembers what is good.
+    ///
+    /// # Errors
+    /// [`ViewError`] when the signers cannot be read.
+    pub(crate) fn learn<V: View>(&self, view: &V, transactions: &[Signed]) -> Result<(), ViewError> {
+        let unknown: Vec<_> = {
+            let known = self.known();
+            transactions.iter().filter(|signed| known.get(signed.digest()).is_none()).collect()
+        };
+        let mut claimed = Vec::with_capacity(unknown.len());
+        for signed in unknown {
+            claimed.extend(signing_key(view, signed)?.map(|key| (key, signed)));
         }
-        known.young.insert(fact);
+        let good = transactions_hold(&claimed);
+        let mut known = self.known();
+        for ((key, signed), _) in claimed.into_iter().zip(good).filter(|(_, holds)| *holds) {
+            known.insert(key, signed.clone());
+        }
+        Ok(())
+    }
+
+    /// Forgets transactions that are decided: nobody asks for them again.
+    pub(crate) fn forget(&self, transactions: &[Signed]) {
+        let mut known = self.known();
+        for signed in transactions {
+            if known.young.remove(signed.digest()).is_some() {
+                known.young_bytes -= signed.bytes().len() + OVERHEAD_BYTES;
+            } else {
+                known.old.remove(signed.digest());
+            }
+        }
     }
 }
 
@@ -45,14 +98,62 @@ impl Signatures for Verified {
     }
 
     fn transaction_holds(&self, key: &[u8; 32], signed: &Signed) -> bool {
-        let fact = (*signed.digest(), *key);
-        if self.contains(&fact) {
+        if self.known().get(signed.digest()).is_some_and(|good| good.key == *key) {
             return true;
         }
         let holds = Strict.transaction_holds(key, signed);
         if holds {
-            self.insert(fact);
+            self.known().insert(*key, signed.clone());
         }
         holds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use angel_protocol::crypto::NodeKey;
+    use angel_protocol::ledger::action::{Holder, RegisterWallet};
+    use angel_protocol::ledger::{Action, MemoryView, Transaction};
+    use angel_protocol::time::Timestamp;
+
+    use super::*;
+
+    fn registration(key: &NodeKey, claimed: &NodeKey, nonce: u8) -> Signed {
+        let action = Action::RegisterWallet(RegisterWallet {
+            key: claimed.public().to_bytes(),
+            holder: Holder::Person,
+            home: key.did(),
+            binding: [0; 64],
+        });
+        let transaction = Transaction {
+            network: "verified-dev".parse().expect("a network id"),
+            wallet: key.did(),
+            sequence: 0,
+            nonce: [nonce; 16],
+            expires: Timestamp::from_millis(1),
+            action,
+        };
+        Signed::sign(&transaction, key).expect("within bounds")
+    }
+
+    #[test]
+    fn what_holds_is_remembered_with_its_key_until_it_is_decided() {
+        let (key, other) = (NodeKey::from_seed(&[1; 32]), NodeKey::from_seed(&[2; 32]));
+        let good: Vec<_> = (0..20).map(|nonce| registration(&key, &key, nonce)).collect();
+        let forged = registration(&key, &other, 99);
+        let verified = Verified::default();
+        let all = [good.as_slice(), std::slice::from_ref(&forged)].concat();
+        verified.learn(&MemoryView::new(), &all).expect("memory reads");
+        for signed in &good {
+            assert_eq!(verified.transaction(signed.digest()).as_ref(), Some(signed));
+            assert!(verified.transaction_holds(&key.public().to_bytes(), signed));
+            assert!(!verified.transaction_holds(&other.public().to_bytes(), signed), "another key");
+        }
+        assert_eq!(verified.transaction(forged.digest()), None);
+        assert!(!verified.transaction_holds(&other.public().to_bytes(), &forged));
+        verified.forget(&good[..10]);
+        assert_eq!(verified.transaction(good[9].digest()), None);
+        assert_eq!(verified.transaction(good[10].digest()).as_ref(), Some(&good[10]));
+        assert_eq!(verified.known().young_bytes, good[10..].iter().map(|it| it.bytes().len() + OVERHEAD_BYTES).sum());
     }
 }

@@ -1,5 +1,5 @@
-//! The node's own wallet: what the node itself asks of the ledger, under its own key. One transaction at a time, so that
-//! each finds its number free.
+//! The node's own wallet: what the node itself asks of the ledger, under its own key. One after another, so that each finds
+//! its number free; one that nobody has decided yet keeps its number and holds up nobody behind it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::transaction::InvalidTransaction;
 use angel_protocol::ledger::{Action, Outcome, Signed, Transaction, TransactionId};
-use angel_protocol::mempool::Refusal;
+use angel_protocol::mempool::{Refusal, Slot};
 use tokio::sync::Semaphore;
 
 use super::{Ledger, LedgerError};
@@ -82,7 +82,7 @@ impl NodeWallet {
     /// # Errors
     /// [`WalletError`], by name: [`WalletError::Outcome`] where it was refused.
     pub async fn act(&self, action: Action) -> Result<TransactionId, WalletError> {
-        self.act_as(rand::random(), action).await
+        self.settle(None, action).await
     }
 
     /// As [`Self::act`], under the id that follows from `nonce`: others may have signed something that names it. Asking
@@ -91,21 +91,31 @@ impl NodeWallet {
     /// # Errors
     /// As [`Self::act`].
     pub async fn act_as(&self, nonce: [u8; 16], action: Action) -> Result<TransactionId, WalletError> {
+        self.settle(Some(nonce), action).await
+    }
+
+    /// Asking again for what waits already waits for that one.
+    async fn settle(&self, nonce: Option<[u8; 16]>, action: Action) -> Result<TransactionId, WalletError> {
         // The permit is given back by the next line of whoever waits, and the semaphore is never closed.
         let _turn = self.turn.acquire().await.expect("nobody closes the queue of the node's wallet");
         let mut tries = 0;
         loop {
             tries += 1;
-            let wallet = self.ledger.wallet(self.did()).await?;
-            let transaction = Transaction {
-                network: self.ledger.network().clone(),
-                wallet: self.did(),
-                sequence: wallet.map_or(0, |wallet| wallet.sequence),
-                nonce,
-                expires: clock::now() + LIFE,
-                action: action.clone(),
+            let next = self.ledger.wallet(self.did()).await?.map_or(0, |wallet| wallet.sequence);
+            let signed = match self.ledger.slot(self.did(), next, nonce, action.clone()).await? {
+                Slot::Waits(signed) => signed,
+                Slot::Free(sequence) => {
+                    let transaction = Transaction {
+                        network: self.ledger.network().clone(),
+                        wallet: self.did(),
+                        sequence,
+                        nonce: nonce.unwrap_or_else(rand::random),
+                        expires: clock::now() + LIFE,
+                        action: action.clone(),
+                    };
+                    Signed::sign(&transaction, &self.key)?
+                }
             };
-            let signed = Signed::sign(&transaction, &self.key)?;
             let id = signed.id();
             match self.ledger.submit_and_wait(signed, WAIT).await {
                 Ok(Some(Outcome::Posted)) => return Ok(id),

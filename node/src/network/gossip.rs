@@ -23,6 +23,11 @@ pub(super) type Behaviour =
 /// What signature, key, topic and framing add to a message, generously.
 const ENVELOPE_BYTES_MAX: usize = 1024;
 
+/// What may have been read of the next message when one is judged: the codec measures its whole buffer against the
+/// largest message, and reads 8 KiB at a time. Without this room, messages near the bound that follow each other closely
+/// are taken for too large, and after five of them the peer hears no more gossip from us.
+const READ_AHEAD_BYTES: usize = 16 * 1024;
+
 /// Messages waiting for one slow peer. With the largest message that is 8 MiB per peer and kind.
 const QUEUE_MAX: usize = 128;
 
@@ -53,7 +58,9 @@ pub(super) fn build(network: &NetworkId, keys: &Keypair, topics: &[Topic]) -> Re
         .gossip_lazy(6)
         .history_length(12)
         .history_gossip(3)
-        .max_transmit_size(topics.iter().map(|topic| topic.bytes_max).max().unwrap_or(0) + ENVELOPE_BYTES_MAX)
+        .max_transmit_size(
+            topics.iter().map(|topic| topic.bytes_max).max().unwrap_or(0) + ENVELOPE_BYTES_MAX + READ_AHEAD_BYTES,
+        )
         .connection_handler_queue_len(QUEUE_MAX)
         .max_ihave_messages_heartbeat(10);
     for topic in topics {

@@ -23,6 +23,12 @@ impl Domain {
     fn frame(self, message: &[u8]) -> Vec<u8> {
         [self.0.as_bytes(), &[0], message].concat()
     }
+
+    /// What is signed ahead of the message, into a hash.
+    pub(super) fn feed(self, hash: &mut impl sha2::digest::Update) {
+        hash.update(self.0.as_bytes());
+        hash.update(&[0]);
+    }
 }
 
 /// A detached Ed25519 signature.
@@ -105,6 +111,11 @@ impl NodePublicKey {
     #[must_use]
     pub fn to_bytes(self) -> [u8; 32] {
         self.0.to_bytes()
+    }
+
+    /// The point on the curve.
+    pub(super) fn point(self) -> curve25519_dalek::EdwardsPoint {
+        self.0.to_edwards()
     }
 
     /// The `did:key` of this key.

@@ -3,6 +3,8 @@
 //! Pure. The same rows and the same batch give the same changes, outcomes and root, on every node, forever. Time is
 //! the batch's. A transaction's checks come first, in the order of [`Outcome`]; after them nothing can fail.
 
+use std::sync::Arc;
+
 use super::action::{Action, Anomaly};
 use super::batch::{Batch, Header};
 use super::checkpoint::Checkpoint;
@@ -155,16 +157,61 @@ pub fn admit<V: View>(
     signed: &Signed,
     signatures: &dyn Signatures,
 ) -> Result<Result<Admission, Outcome>, ApplyError> {
+    let mut verdicts = admit_each(view, now, std::slice::from_ref(signed), signatures)?;
+    Ok(verdicts.pop().expect("one verdict for one transaction"))
+}
+
+/// The same for many, each as if it came alone: what all have in common is read once.
+///
+/// # Errors
+/// A failure to read.
+pub fn admit_each<V: View>(
+    view: &V,
+    now: Timestamp,
+    transactions: &[Signed],
+    signatures: &dyn Signatures,
+) -> Result<Vec<Result<Admission, Outcome>>, ApplyError> {
     let head = rows::head(view)?.ok_or(ApplyError::NoGenesis)?;
-    let mut run = Run::start(view, head.height + 1, now.max(Timestamp::from_millis(head.time + 1)))?;
-    let entry = run.transact(signed, signatures)?;
-    let next_sequence = match signed.operation() {
-        Some(_) => 0,
-        None => rows::wallet(view, &signed.transaction().wallet)?.map_or(0, |wallet| wallet.sequence),
+    let base = Run::start(view, head.height + 1, now.max(Timestamp::from_millis(head.time + 1)))?;
+    let admit = |signed: &Signed| {
+        let mut run = Run {
+            state: base.state.again(),
+            head: base.head.clone(),
+            checkpoint: base.checkpoint.clone(),
+            entries: Vec::new(),
+            postings: Vec::new(),
+            index: 0,
+        };
+        let entry = run.transact(signed, signatures)?;
+        let next_sequence = match signed.operation() {
+            Some(_) => 0,
+            None => rows::wallet(view, &signed.transaction().wallet)?.map_or(0, |wallet| wallet.sequence),
+        };
+        Ok(match entry.outcome {
+            Outcome::Posted | Outcome::SequenceAhead => Ok(Admission { next_sequence }),
+            outcome => Err(outcome),
+        })
     };
-    Ok(match entry.outcome {
-        Outcome::Posted | Outcome::SequenceAhead => Ok(Admission { next_sequence }),
-        outcome => Err(outcome),
+    transactions.iter().map(admit).collect()
+}
+
+/// The key that has to have signed `signed` on top of `view`, for checking many together beforehand. Nothing where no
+/// wallet signs, where the wallet is unknown, or where the transaction would be refused before its signature is looked at.
+///
+/// # Errors
+/// [`ViewError`] when a row cannot be read.
+pub fn signing_key<V: View>(view: &V, signed: &Signed) -> Result<Option<[u8; 32]>, ViewError> {
+    let signer = &signed.transaction().wallet;
+    if signed.operation().is_some() || rows::receipt(view, signed.id())?.is_some() {
+        return Ok(None);
+    }
+    Ok(match &signed.transaction().action {
+        Action::RegisterWallet(it) => Some(it.key),
+        action => match (rows::wallet(view, signer)?, action) {
+            (Some(wallet), _) => Some(wallet.key),
+            (None, Action::RegisterNode(_)) => node_key(signer),
+            (None, _) => None,
+        },
     })
 }
 
@@ -260,7 +307,7 @@ impl<'v, V: View> Run<'v, V> {
         if due {
             self.checkpoint = CheckpointState { height: self.head.height, time: self.head.time, root: None, posted: 0 };
         }
-        self.state.validators.advance(self.head.height + 1);
+        Arc::make_mut(&mut self.state.validators).advance(self.head.height + 1);
         let validators = self.state.validators.current().clone();
         let network = self.state.network.clone();
         self.state.put(&[], &self.head);

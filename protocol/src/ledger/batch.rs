@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 
 use super::transaction::{InvalidTransaction, Signed, encode};
@@ -22,12 +22,20 @@ pub struct Batch {
     pub transactions: Vec<Signed>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
     height: u64,
     time: Timestamp,
     transactions: Vec<ByteBuf>,
+}
+
+/// The same for writing, without copying the transactions.
+#[derive(Serialize)]
+struct Written<'a> {
+    height: u64,
+    time: Timestamp,
+    transactions: Vec<&'a Bytes>,
 }
 
 /// Why bytes are no batch.
@@ -64,8 +72,8 @@ impl Batch {
     /// As it travels and is stored: canonical DAG-CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let transactions = self.transactions.iter().map(|signed| ByteBuf::from(signed.bytes())).collect();
-        encode(&Wire { height: self.height, time: self.time, transactions }).expect("only integers and bytes")
+        let transactions = self.transactions.iter().map(|signed| Bytes::new(signed.bytes())).collect();
+        encode(&Written { height: self.height, time: self.time, transactions }).expect("only integers and bytes")
     }
 
     /// Reads a batch from untrusted bytes.
@@ -73,6 +81,14 @@ impl Batch {
     /// # Errors
     /// [`InvalidBatch`], by what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidBatch> {
+        Self::decode_with(bytes, |_| None)
+    }
+
+    /// The same where some of its transactions may have been read before: `known` finds one by [`Signed::digest`].
+    ///
+    /// # Errors
+    /// [`InvalidBatch`], by what is wrong.
+    pub fn decode_with(bytes: &[u8], known: impl Fn(&[u8; 32]) -> Option<Signed>) -> Result<Self, InvalidBatch> {
         // Each transaction brings up to five bytes of its own length, the batch itself fewer than a hundred.
         if bytes.len() > BATCH_BYTES_MAX + 5 * BATCH_TRANSACTIONS_MAX + 100 {
             return Err(InvalidBatch::TooLarge);
@@ -89,7 +105,10 @@ impl Batch {
             .transactions
             .iter()
             .enumerate()
-            .map(|(index, bytes)| Signed::decode(bytes).map_err(|error| InvalidBatch::Transaction(index, error)))
+            .map(|(index, bytes)| match known(&Sha256::digest(bytes).into()) {
+                Some(signed) => Ok(signed),
+                None => Signed::decode(bytes).map_err(|error| InvalidBatch::Transaction(index, error)),
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { height: wire.height, time: wire.time, transactions })
     }

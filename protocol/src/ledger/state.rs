@@ -1,6 +1,7 @@
 //! The ledger while a batch is applied: rows read once, changed in memory, handed out at the end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -31,9 +32,9 @@ pub(crate) struct State<'v, V> {
     pub(crate) network: NetworkId,
     pub(crate) height: u64,
     pub(crate) now: Timestamp,
-    pub(crate) parameters: Parameters,
-    pub(crate) rates: Rates,
-    pub(crate) validators: Validators,
+    pub(crate) parameters: Arc<Parameters>,
+    pub(crate) rates: Arc<Rates>,
+    pub(crate) validators: Arc<Validators>,
     pub(crate) supply: Supply,
 }
 
@@ -53,11 +54,29 @@ impl<'v, V: View> State<'v, V> {
             network: chain.network.parse().map_err(|_| ViewError::Damaged { table: Chain::TABLE })?,
             height,
             now,
-            parameters: singleton(view)?,
-            rates: singleton(view)?,
-            validators: singleton(view)?,
+            parameters: Arc::new(singleton(view)?),
+            rates: Arc::new(singleton(view)?),
+            validators: Arc::new(singleton(view)?),
             supply: singleton(view)?,
         })
+    }
+
+    /// The same state again. Nothing may have been changed in this one.
+    pub(crate) fn again(&self) -> Self {
+        debug_assert_eq!(self.writes, 0, "nothing was changed");
+        Self {
+            view: self.view,
+            rows: HashMap::new(),
+            wallets: HashMap::new(),
+            writes: 0,
+            network: self.network.clone(),
+            height: self.height,
+            now: self.now,
+            parameters: Arc::clone(&self.parameters),
+            rates: Arc::clone(&self.rates),
+            validators: Arc::clone(&self.validators),
+            supply: self.supply.clone(),
+        }
     }
 
     pub(crate) fn get<R: Row>(&mut self, parts: &[&[u8]]) -> Result<Option<R>, ViewError> {
@@ -156,11 +175,11 @@ impl<'v, V: View> State<'v, V> {
 
     /// The rows that changed with the tree's pages, and the new root.
     pub(crate) fn finish(mut self) -> Result<(Changes, tree::Hash), ViewError> {
-        let (parameters, rates) = (self.parameters.clone(), self.rates.clone());
-        let (validators, supply) = (self.validators.clone(), self.supply.clone());
-        self.put_if_changed(&parameters)?;
-        self.put_if_changed(&rates)?;
-        self.put_if_changed(&validators)?;
+        let (parameters, rates) = (Arc::clone(&self.parameters), Arc::clone(&self.rates));
+        let (validators, supply) = (Arc::clone(&self.validators), self.supply.clone());
+        self.put_if_changed(&*parameters)?;
+        self.put_if_changed(&*rates)?;
+        self.put_if_changed(&*validators)?;
         self.put_if_changed(&supply)?;
         let rows = self.rows.into_iter().filter(|(_, row)| row.written).map(|(key, row)| (key, row.value));
         let wallets = self.wallets.into_iter().filter(|(_, row)| row.written).map(|(account, row)| {

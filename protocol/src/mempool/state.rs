@@ -7,6 +7,7 @@ use super::effect::Effect;
 use super::input::{Input, Origin};
 use super::pool::{Lane, Pool, Waiting};
 use super::refusal::Refusal;
+use crate::ids::Did;
 use crate::ledger::{Action, Admission, Batch, Entry, Outcome, Signed, TransactionId};
 use crate::limits::{MEMPOOL_IDENTITY_MAX, TRANSACTION_LIFE_MAX};
 use crate::time::Timestamp;
@@ -15,6 +16,15 @@ use crate::time::Timestamp;
 const LIVELY: Duration = Duration::from_secs(10);
 const RETRY_SOON: Duration = Duration::from_secs(1);
 const RETRY_LATER: Duration = Duration::from_secs(30);
+
+/// Where a wallet's next transaction has its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// The same waits already.
+    Waits(Signed),
+    /// At this sequence number.
+    Free(u64),
+}
 
 /// The transactions that wait at this node.
 #[derive(Clone, Debug)]
@@ -108,6 +118,23 @@ impl State {
     #[must_use]
     pub fn get(&self, id: &TransactionId) -> Option<&Signed> {
         self.pool.get(id).map(|waiting| &waiting.signed)
+    }
+
+    /// Where another transaction of `wallet` has its place, `next` being its number on the ledger. One that was not
+    /// decided keeps its number for as long as it waits; the next one goes behind it, or fills the gap that one before
+    /// it left when it expired. Asking again for what waits already makes no second one.
+    #[must_use]
+    pub fn slot(&self, wallet: &Did, next: u64, nonce: Option<[u8; 16]>, action: &Action) -> Slot {
+        let mut free = next;
+        let queue = self.pool.queue(&Lane::Wallet(wallet.clone()));
+        for (sequence, waiting) in queue.into_iter().flat_map(|queue| &queue.waiting) {
+            let transaction = waiting.signed.transaction();
+            if transaction.action == *action && nonce.is_none_or(|nonce| nonce == transaction.nonce) {
+                return Slot::Waits(waiting.signed.clone());
+            }
+            free += u64::from(*sequence == free);
+        }
+        Slot::Free(free)
     }
 
     /// How many wait.

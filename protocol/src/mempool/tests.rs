@@ -164,6 +164,28 @@ fn the_first_of_two_for_one_number_stays() {
 }
 
 #[test]
+fn a_wallet_goes_on_behind_what_nobody_decides_and_fills_what_expired() {
+    let mut pool = Pool::new(|_| {});
+    let ada = did("ada");
+    let action = pay("ben", micro(1));
+    let other = pay("ben", micro(2));
+    assert_eq!(pool.state.slot(&ada, 4, None, &action), Slot::Free(4));
+    let waits = pool.signed(&ada, 4);
+    pool.submit_at(&waits, 4, Origin::Local);
+    assert_eq!(pool.state.slot(&ada, 4, None, &other), Slot::Free(5), "behind the one that waits");
+    assert_eq!(pool.state.slot(&ada, 4, None, &action), Slot::Waits(waits.clone()), "not a second time");
+    let nonce = waits.transaction().nonce;
+    assert_eq!(pool.state.slot(&ada, 4, Some(nonce), &action), Slot::Waits(waits.clone()));
+    assert_eq!(pool.state.slot(&ada, 4, Some([0xee; 16]), &action), Slot::Free(5), "it has to have that id");
+    let behind = pool.signed(&ada, 5);
+    pool.submit_at(&behind, 4, Origin::Local);
+    assert_eq!(pool.state.slot(&ada, 4, None, &other), Slot::Free(6));
+    pool.input(Input::Unfit { id: waits.id(), outcome: Outcome::Expired });
+    assert_eq!(pool.state.slot(&ada, 4, None, &other), Slot::Free(4), "where one expired is room");
+    assert_eq!(pool.state.slot(&did("ben"), 0, None, &other), Slot::Free(0), "another's wallet is another's");
+}
+
+#[test]
 fn an_id_is_taken_once() {
     let mut pool = Pool::new(|_| {});
     let draft = pool.world.draft(&did("ada"), pay("ben", micro(1)));

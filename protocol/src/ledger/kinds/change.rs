@@ -1,5 +1,7 @@
 //! Changes of rates and parameters: by the validators together, or by a proposal that passed.
 
+use std::sync::Arc;
+
 use super::super::action::{ApprovedChange, Change, RateChange};
 use super::super::amount::SUPPLY_MAX;
 use super::super::apply::Tx;
@@ -34,9 +36,11 @@ pub(crate) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>, change: &Change) {
     let now = tx.now();
     match change {
         Change::Rate(RateChange { currency, rate: Some(rate) }) => {
-            tx.state.rates.set(*currency, rate.from.max(now), Some(rate.micro_per_unit));
+            Arc::make_mut(&mut tx.state.rates).set(*currency, rate.from.max(now), Some(rate.micro_per_unit));
         }
-        Change::Rate(RateChange { currency, rate: None }) => tx.state.rates.set(*currency, now, None),
-        Change::Parameters(parameters) => tx.state.parameters = (**parameters).clone(),
+        Change::Rate(RateChange { currency, rate: None }) => {
+            Arc::make_mut(&mut tx.state.rates).set(*currency, now, None);
+        }
+        Change::Parameters(parameters) => tx.state.parameters = Arc::new((**parameters).clone()),
     }
 }

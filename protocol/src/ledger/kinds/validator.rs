@@ -1,5 +1,7 @@
 //! Validators come and go at a stated height (`network.md` 7.3 and 7.4).
 
+use std::sync::Arc;
+
 use super::super::action::{JoinValidators, LeaveValidators, RemoveValidator, ReportDoubleVote};
 use super::super::apply::{Stop, Tx};
 use super::super::certificate::VOTE;
@@ -25,7 +27,7 @@ pub(super) fn join<V: View>(tx: &mut Tx<'_, '_, V>, it: &JoinValidators) -> Done
     tx.approved(&it.approvals)?;
     // Nothing may fail from here on.
 
-    tx.state.validators.schedule(it.at, signer.clone(), true);
+    Arc::make_mut(&mut tx.state.validators).schedule(it.at, signer.clone(), true);
     Ok(None)
 }
 
@@ -36,7 +38,7 @@ pub(super) fn leave<V: View>(tx: &mut Tx<'_, '_, V>, it: &LeaveValidators) -> Do
     height_and_room(tx, it.at, false)?;
     // Nothing may fail from here on.
 
-    tx.state.validators.schedule(it.at, signer.clone(), false);
+    Arc::make_mut(&mut tx.state.validators).schedule(it.at, signer.clone(), false);
     Ok(None)
 }
 
@@ -49,7 +51,7 @@ pub(super) fn remove<V: View>(tx: &mut Tx<'_, '_, V>, it: &RemoveValidator) -> D
     tx.approved(&it.approvals)?;
     // Nothing may fail from here on.
 
-    tx.state.validators.schedule(it.at, it.validator.clone(), false);
+    Arc::make_mut(&mut tx.state.validators).schedule(it.at, it.validator.clone(), false);
     Ok(None)
 }
 
@@ -70,7 +72,7 @@ pub(super) fn report_double_vote<V: View>(tx: &mut Tx<'_, '_, V>, it: &ReportDou
     // Nothing may fail from here on.
 
     let at = tx.state.height + 1;
-    tx.state.validators.expel(at, &it.validator);
+    Arc::make_mut(&mut tx.state.validators).expel(at, &it.validator);
     Ok(None)
 }
 
