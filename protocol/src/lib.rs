@@ -31,6 +31,7 @@
 //! | [`placement`] | which nodes should hold a tenant, and does this one consent? |
 //! | [`replication`] | what a standby does with what its primary tells |
 //! | [`failover`] | when is a primary gone, and who takes over so that nothing is lost? |
+//! | [`migration`] | how a tenant moves to another node, and back |
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 //! | [`spaces`] | who may see, join and write in a space, and what a message has to be |
 
@@ -52,6 +53,7 @@ pub mod lexicon;
 pub mod limits;
 pub mod membership;
 pub mod mempool;
+pub mod migration;
 pub mod permissioned;
 pub mod placement;
 pub mod plc;

@@ -394,3 +394,12 @@ pub const REPLICA_KEPT_MAX: usize = 2_000;
 
 /// Unseen writes that are told in one message; more follow in the next.
 pub const REPLICA_REPLAY_WRITES_MAX: usize = 256;
+
+/// Largest message about a move, in bytes: offers, consents and digests, never what the tenant has.
+pub const MIGRATION_FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// Lines kept of what happened in a move: every phase several times over.
+pub const MIGRATION_LOG_MAX: usize = 64;
+
+/// Longest such line, in bytes.
+pub const MIGRATION_LINE_BYTES_MAX: usize = 200;
