@@ -17,6 +17,7 @@ mod lexicons;
 mod linger;
 pub(crate) mod live;
 mod metrics;
+mod migrations;
 mod observe;
 mod plc;
 mod replicas;

@@ -70,6 +70,7 @@ pub mod machine;
 pub mod mail;
 pub mod membership;
 pub mod mempool;
+pub(crate) mod migration;
 pub mod network;
 pub mod node;
 pub mod passwords;

@@ -310,6 +310,17 @@ impl Lifecycle {
         blocking::run(remove).await?;
         self.clear_away(id).await
     }
+
+    /// Drops what this node has of an account that others host, and tells nobody: the account itself lives on.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub async fn drop_copy(&self, id: AccountId) -> Result<(), LifecycleError> {
+        let accounts = self.accounts.clone();
+        let remove = move || accounts.remove_blocking(id, |_, _| Ok::<_, LifecycleError>(()));
+        blocking::run(remove).await?;
+        self.clear_away(id).await
+    }
 }
 
 /// A code that somebody else used at the same time is a code that is not valid any more.

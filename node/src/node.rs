@@ -32,7 +32,7 @@ use crate::events::Events;
 use crate::facts::VERSION;
 pub use crate::facts::{NodeFacts, RunFile};
 use crate::federation;
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, Fetcher};
 use crate::firehose::{self, Firehose, FirehoseCollector};
 use crate::handles::Handles;
 use crate::health::{Health, Importance, ServiceState};
@@ -52,6 +52,7 @@ use crate::machine::{self, Load, ProcessCollector};
 use crate::mail::{Smtp, SmtpError};
 use crate::membership::{self, DriverError};
 use crate::mempool;
+use crate::migration::{self, Migrations};
 use crate::network::{self, NetworkCollector};
 use crate::pending::Pending;
 use crate::permissioned::credentials::Credentials;
@@ -125,6 +126,9 @@ pub enum StartError {
     /// Which accounts are copies.
     #[error(transparent)]
     Placement(#[from] PlacementError),
+    /// Moves that are under way.
+    #[error("a move of a tenant cannot go on: {0}")]
+    Move(String),
     /// What is known of the network's nodes.
     #[error(transparent)]
     Membership(#[from] DriverError),
@@ -454,6 +458,18 @@ impl Node {
         });
         let copying = replication.clone();
         spawner.spawn("replication", |stop| copying.run(stop));
+        // Where the ledger may still decide a move, no write passes.
+        let migrations = Migrations::new(migration::Parts {
+            replication: replication.clone(),
+            sessions: sessions.clone(),
+            tenants: tenants.clone(),
+            fetcher: Fetcher::streaming(parts::scope(&config))?,
+            endpoint: service.endpoint().to_owned(),
+            config: parts::migration(&config),
+        });
+        migrations.resume().await.map_err(|error| StartError::Move(error.to_string()))?;
+        let moving = migrations.clone();
+        spawner.spawn("migration", |stop| moving.run(stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -481,6 +497,7 @@ impl Node {
             service_account,
             provisioner,
             replication,
+            migrations,
             passwords,
             limits: RateLimits::new(&config.http),
             spaces,

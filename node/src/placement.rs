@@ -27,9 +27,9 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{AccountError, Accounts};
-use crate::blocking;
 use crate::ledger::{Ledger, LedgerError};
 use crate::tasks::TaskResult;
+use crate::{blocking, clock};
 
 pub(crate) use submit::{SubmitFailed, Submitter};
 
@@ -151,6 +151,17 @@ impl Tenant {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether `node` was primary before a move that can still be undone.
+    pub(crate) fn is_former(&self, node: &Did) -> bool {
+        let now = clock::now().as_millis();
+        self.placed.previous.as_ref().is_some_and(|before| before.primary == *node && now <= before.until)
+    }
+
+    /// Whether `node` keeps a copy of which it may become primary: as a standby, or to be moved back to.
+    pub(crate) fn is_followed_by(&self, node: &Did) -> bool {
+        self.placed.standbys.contains(node) || (self.is_former(node) && self.placed.primary != *node)
+    }
+
     /// How far the standbys' copies are complete, as they say.
     pub(crate) fn copies(&self) -> BTreeMap<Did, u64> {
         self.copies.borrow().clone()
@@ -158,7 +169,7 @@ impl Tenant {
 
     /// A standby says how far its copy is complete.
     pub(crate) fn copied(&self, standby: &Did, complete: u64) {
-        if !self.placed.standbys.contains(standby) {
+        if !self.is_followed_by(standby) {
             return;
         }
         self.copies.send_if_modified(|copies| {
@@ -336,8 +347,9 @@ impl Placement {
         let concerns = |placed: &Placed| {
             placed.hosts().any(|host| *host == self.0.own) || placed.witness.as_ref() == Some(&self.0.own)
         };
-        let hosted = placed.filter(concerns);
         let account = self.0.accounts.by_did_blocking(did)?.map(|account| account.id());
+        // What lies here and is hosted by others is no account of this node's own: nothing may be written to it.
+        let hosted = placed.filter(|placed| account.is_some() || concerns(placed));
         let Some(placed) = hosted else {
             if let Some(before) = before {
                 let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);

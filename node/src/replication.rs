@@ -10,6 +10,7 @@
 //! | `copy` | the first copy, and files |
 //! | `state` | what else is kept for an account, sealed |
 //! | `shares` | the operation by which an identity moves, in shares |
+//! | `stand` | what both sides of a move compare |
 //! | `replay` | what a node wrote unseen, told when it comes back |
 //!
 //! Everything here runs apart from requests: a standby that is slow, gone or hostile costs its tenants' writers nothing
@@ -22,8 +23,9 @@ mod pull;
 mod replay;
 mod serve;
 mod shares;
+mod stand;
 mod state;
-mod stream;
+pub(crate) mod stream;
 mod tails;
 
 use std::collections::BTreeMap;

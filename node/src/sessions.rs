@@ -112,7 +112,13 @@ impl AccessToken {
     /// Whether it was made before the account's tokens became void.
     #[must_use]
     pub fn is_void(&self, account: &Account) -> bool {
-        self.issued_at < account.row().tokens_valid_from.as_millis() / 1000
+        self.is_from_before(account.row().tokens_valid_from)
+    }
+
+    /// Whether it was made before `moment`.
+    #[must_use]
+    pub fn is_from_before(&self, moment: Timestamp) -> bool {
+        self.issued_at < moment.as_millis() / 1000
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod params;
 mod proxied;
 mod refusals;
 pub(crate) mod router;
+pub(crate) mod who;
 
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,7 @@ pub const fn of(table: TableId) -> Belongs {
         T::Replicas | T::ReplicaSealed | T::ReplicaPromises | T::ReplicaOperations | T::ReplicaVersions => {
             account(Found::ByDid, Nature::Local)
         }
+        T::Moves => account(Found::ByDid, Nature::Local),
     }
 }
 

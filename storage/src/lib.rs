@@ -64,6 +64,7 @@ pub mod ledger;
 pub mod limits;
 pub mod manifest;
 pub mod migrate;
+pub mod moves;
 pub mod node_meta;
 pub mod peers;
 pub mod permissioned;

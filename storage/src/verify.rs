@@ -105,6 +105,7 @@ impl Check {
         own.extend(crate::permissioned::checks());
         own.extend(crate::spaces::checks());
         own.extend(crate::replicas::checks());
+        own.extend(crate::moves::checks());
         own
     }
 }

@@ -6,6 +6,7 @@ mod home_networks;
 mod ledger;
 mod lexicons;
 mod many_nodes;
+mod migration;
 mod official_clients;
 mod private_data;
 mod process;

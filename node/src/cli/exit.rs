@@ -145,7 +145,9 @@ impl From<StartError> for Failure {
             StartError::Accounts(AccountsOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),
             StartError::Repos(error) => Self::new(Code::DamagedData, error.to_string()),
             StartError::ServiceAccount(error) => Self::new(Code::DamagedData, error.to_string()),
-            StartError::Log(_) | StartError::Placement(_) => Self::new(Code::DamagedData, error.to_string()),
+            StartError::Log(_) | StartError::Placement(_) | StartError::Move(_) => {
+                Self::new(Code::DamagedData, error.to_string())
+            }
             StartError::Blobs(_) => Self::new(Code::DataDir, error.to_string()),
             StartError::Identities(IdentitiesOpenError::Secret(error)) => error.into(),
             StartError::Identities(IdentitiesOpenError::Read(error)) => Self::new(Code::DamagedData, error.to_string()),

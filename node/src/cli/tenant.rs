@@ -1,8 +1,10 @@
 //! `angel tenant`: the businesses that this node hosts.
 
 mod backups;
+mod migrate;
 mod place;
 mod promote;
+mod rollback;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -45,6 +47,10 @@ pub(super) enum TenantVerb {
     Backups(backups::BackupsArgs),
     /// Make this node the primary of a tenant of which it holds a copy; its present primary hands it over.
     Promote(promote::PromoteArgs),
+    /// Move a tenant to another node while its clients read and write; shows how far it is.
+    Migrate(migrate::MigrateArgs),
+    /// Undo a move: call it off before the switch, or move the tenant back within the grace.
+    Rollback(rollback::RollbackArgs),
 }
 
 #[derive(Args, Debug)]
@@ -149,6 +155,8 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         TenantVerb::Place(args) => place::place(daemon, args).await,
         TenantVerb::Backups(args) => backups::backups(daemon, &args).await,
         TenantVerb::Promote(args) => promote::promote(daemon, &args).await,
+        TenantVerb::Migrate(args) => migrate::migrate(daemon, &args).await,
+        TenantVerb::Rollback(args) => rollback::roll_back(daemon, &args).await,
     }
 }
 

@@ -343,6 +343,10 @@ section! {
         /// How long a write waits for a standby, for tenants that ask for that, before it is answered with
         /// ReplicationUnavailable.
         ack_timeout: Duration = Duration::from_secs(5),
+        /// For how long writes may wait while a tenant is moved, before it is tried again later.
+        freeze_max: Duration = Duration::from_secs(5),
+        /// For how long the node that a tenant is moved to may be silent before the move is undone.
+        move_patience: Duration = Duration::from_mins(10),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::AtIdentifier;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -18,6 +17,7 @@ use crate::replication::{NotPlaced, PlaceWish, Replication, ReplicationError};
 use crate::xrpc::auth::Operator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::who;
 
 /// How far private data without a copy is counted.
 const UNCOPIED_MAX: usize = 1_000;
@@ -41,19 +41,19 @@ async fn list(_: Operator, State(host): State<Arc<Host>>) -> Result<Json<Value>,
 
 #[derive(Deserialize)]
 struct Who {
-    account: AtIdentifier,
+    account: String,
 }
 
 /// One tenant.
-async fn show(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<Who>) -> Result<Json<Value>, XrpcError> {
-    let account = account(&host, &who.account).await?;
+async fn show(_: Operator, State(host): State<Arc<Host>>, Input(wish): Input<Who>) -> Result<Json<Value>, XrpcError> {
+    let account = who::hosted(&host, &wish.account).await?;
     let tenant = tenant(&host.replication, &account)?;
     report(&host, &account, tenant).await
 }
 
 #[derive(Deserialize)]
 struct Placing {
-    account: AtIdentifier,
+    account: String,
     wish: PlaceWish,
 }
 
@@ -63,15 +63,19 @@ async fn place(
     State(host): State<Arc<Host>>,
     Input(placing): Input<Placing>,
 ) -> Result<Json<Value>, XrpcError> {
-    let account = account(&host, &placing.account).await?;
+    let account = who::hosted(&host, &placing.account).await?;
     host.replication.place(&account, placing.wish).await?;
     let tenant = tenant(&host.replication, &account)?;
     report(&host, &account, tenant).await
 }
 
 /// Makes this node the primary of a tenant of which it holds a copy, its present primary consenting.
-async fn promote(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<Who>) -> Result<Json<Value>, XrpcError> {
-    let account = account(&host, &who.account).await?;
+async fn promote(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<Who>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = who::hosted(&host, &wish.account).await?;
     let before = tenant(&host.replication, &account)?;
     if before.is_primary() {
         return Err(XrpcError::new(
@@ -83,11 +87,6 @@ async fn promote(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<W
     host.replication.promote(&before).await?;
     let tenant = tenant(&host.replication, &account)?;
     report(&host, &account, tenant).await
-}
-
-async fn account(host: &Host, who: &AtIdentifier) -> Result<Account, XrpcError> {
-    let found = host.accounts.find(who).await?;
-    found.ok_or_else(|| XrpcError::new(StatusCode::NOT_FOUND, "AccountNotFound", format!("{who} has no account here")))
 }
 
 fn tenant(replication: &Replication, account: &Account) -> Result<Arc<Tenant>, XrpcError> {

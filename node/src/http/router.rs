@@ -16,6 +16,7 @@ pub(crate) use super::home::Home;
 use super::ledger::{self, LedgerRoutes, TRANSACTION_BODY_MAX};
 use super::metrics;
 pub(crate) use super::metrics::Metrics as MetricsPage;
+use super::migrations;
 use super::observe::{Observer, observe};
 use super::validators::{self, Operations};
 use super::{error, home, identity, ledger_stream, lexicons, plc, well_known};
@@ -24,6 +25,7 @@ use crate::directory::Directory;
 use crate::events::Events;
 use crate::facts::NodeFacts;
 use crate::health::Health;
+use crate::migration;
 use crate::rate_limits;
 use crate::xrpc::{self, host::Host};
 
@@ -48,6 +50,9 @@ pub(crate) fn build(parts: Parts) -> Router {
     let Parts { config, facts, health, federation, ledger, events, metrics, admin, operations, directory, host, home } =
         parts;
     let observer = Observer::new(events, &config);
+    // What concerns an account that was moved away goes to where it is.
+    let moved = middleware::from_fn_with_state(Arc::clone(&host), migration::or_where_it_moved);
+    let methods = xrpc::router::routes(Arc::clone(&host)).layer(moved);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/xrpc/_health", get(health::version))
@@ -57,7 +62,8 @@ pub(crate) fn build(parts: Parts) -> Router {
         .route("/.well-known/atproto-did", get(well_known::atproto_did).with_state(host.accounts.clone()))
         .route("/.well-known/did.json", get(identity::did_document).with_state(facts))
         .merge(federation_routes(federation))
-        .merge(xrpc::router::routes(Arc::clone(&host)))
+        .merge(methods)
+        .merge(migration_routes(Arc::clone(&host)))
         .merge(ledger_routes(ledger))
         .merge(plc::routes(directory))
         .layer(open_to_browsers());
@@ -124,6 +130,21 @@ fn ledger_routes(routes: LedgerRoutes) -> Router {
         .route("/xrpc/co.kendev.network.getLatestCheckpoint", get(ledger::get_latest_checkpoint))
         .route("/xrpc/co.kendev.network.listValidators", get(ledger::list_validators))
         .with_state(Arc::new(routes))
+}
+
+/// Moving tenants: the federation API's paths, and XRPC.
+fn migration_routes(host: Arc<Host>) -> Router {
+    let one = get(migrations::get_by_path).delete(migrations::cancel_by_path);
+    Router::new()
+        .route("/api/federation/migrate-tenant", post(migrations::begin))
+        .route("/api/federation/migrate-tenant/{id}", one)
+        .route("/api/federation/migrate-tenant/{id}/rollback", post(migrations::roll_back_by_path))
+        .route("/xrpc/co.kendev.network.migrateTenant", post(migrations::begin))
+        .route("/xrpc/co.kendev.network.getMigration", get(migrations::get))
+        .route("/xrpc/co.kendev.network.listMigrations", get(migrations::list))
+        .route("/xrpc/co.kendev.network.cancelMigration", post(migrations::cancel))
+        .route("/xrpc/co.kendev.network.rollBackMigration", post(migrations::roll_back))
+        .with_state(host)
 }
 
 /// As AT Protocol services are: any page may call them, no cookie is involved.

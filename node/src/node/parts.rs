@@ -170,6 +170,16 @@ pub(super) fn consent(config: &Config) -> Consent {
     }
 }
 
+/// The bounds of a move.
+pub(super) fn migration(config: &Config) -> angel_protocol::migration::Config {
+    let settings = &config.replicas;
+    angel_protocol::migration::Config {
+        freeze_max: settings.freeze_max,
+        patience: settings.move_patience,
+        ..angel_protocol::migration::Config::default()
+    }
+}
+
 /// How long rounds of consensus wait.
 pub(super) const fn timing(config: &Config) -> consensus::Timing {
     let ConsensusConfig { propose_timeout, propose_timeout_absent, vote_timeout } = config.consensus;

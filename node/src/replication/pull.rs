@@ -76,7 +76,7 @@ impl Replication {
                 Some(row) => row.role == Role::Standby,
                 None => tenant.account.is_none(),
             };
-            if ready && tenant.placed.standbys.contains(own) {
+            if ready && tenant.is_followed_by(own) {
                 wanted.insert(tenant.did.clone(), tenant);
             }
         }

@@ -144,7 +144,9 @@ impl Replication {
     fn host(&self, asker: &Did, tenant: &Did) -> Result<SharedTenant, ReplicationError> {
         let unknown = || ReplicationError::Refused(Refusal::UnknownTenant);
         let tenant = self.placement().tenant(tenant).ok_or_else(unknown)?;
-        let hosts = tenant.placed.hosts().any(|host| host == asker) || tenant.placed.witness.as_ref() == Some(asker);
+        let hosts = tenant.placed.hosts().any(|host| host == asker)
+            || tenant.placed.witness.as_ref() == Some(asker)
+            || tenant.is_former(asker);
         if hosts { Ok(tenant) } else { Err(ReplicationError::Refused(Refusal::NotAHost)) }
     }
 
@@ -155,7 +157,7 @@ impl Replication {
         if !tenant.is_primary() || tenant.placed.epoch != of.epoch || !tenant.serves() {
             return Err(refused());
         }
-        if !tenant.placed.standbys.contains(asker) {
+        if !tenant.is_followed_by(asker) {
             return Err(ReplicationError::Refused(Refusal::NotAHost));
         }
         let account = tenant.account.ok_or_else(refused)?;
@@ -268,7 +270,11 @@ impl Replication {
         .await
     }
 
-    fn encoded_shares_blocking(&self, tenant: &Tenant, holder: &Did) -> Result<Zeroizing<Vec<u8>>, ReplicationError> {
+    pub(super) fn encoded_shares_blocking(
+        &self,
+        tenant: &Tenant,
+        holder: &Did,
+    ) -> Result<Zeroizing<Vec<u8>>, ReplicationError> {
         let shares = self.shares_of_blocking(tenant, holder)?;
         Ok(Zeroizing::new(encode_shares(&shares).map_err(SealingError::from)?))
     }
@@ -293,7 +299,7 @@ impl Replication {
 
 /// The digest by which a standby notices that it has to ask again: the state's, and that of its own shares, which change
 /// when another standby brings its keys.
-fn with_shares(state: [u8; 32], shares: &[u8]) -> [u8; 32] {
+pub(super) fn with_shares(state: [u8; 32], shares: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(state);
     hash.update(shares);

@@ -12,7 +12,12 @@ const FRAME_LIMIT: Duration = Duration::from_secs(30);
 /// How long the other side may be silent between frames before the stream is given up.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-async fn read_frame(io: &mut (impl AsyncRead + Unpin + Send), max: usize, patience: Duration) -> io::Result<Vec<u8>> {
+/// Reads one frame of at most `max` bytes; `patience` is how long it may take to begin.
+pub(crate) async fn read_frame(
+    io: &mut (impl AsyncRead + Unpin + Send),
+    max: usize,
+    patience: Duration,
+) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     timed(patience, io.read_exact(&mut length)).await?;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -28,7 +33,8 @@ async fn read_frame(io: &mut (impl AsyncRead + Unpin + Send), max: usize, patien
     Ok(bytes)
 }
 
-async fn write_frame(io: &mut (impl AsyncWrite + Unpin + Send), bytes: &[u8]) -> io::Result<()> {
+/// Writes one frame.
+pub(crate) async fn write_frame(io: &mut (impl AsyncWrite + Unpin + Send), bytes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     timed(FRAME_LIMIT, async {
         io.write_all(&length.to_be_bytes()).await?;

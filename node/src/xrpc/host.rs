@@ -16,6 +16,7 @@ use crate::invites::Invites;
 use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
 use crate::mail::Mail;
+use crate::migration::Migrations;
 use crate::passwords::Passwords;
 use crate::permissioned::Permissioned;
 use crate::permissioned::credentials::Credentials;
@@ -85,6 +86,8 @@ pub(crate) struct Host {
     pub(crate) provisioner: Provisioner,
     /// Copies of tenants, here and elsewhere.
     pub(crate) replication: Replication,
+    /// Moves of tenants to other nodes, and back.
+    pub(crate) migrations: Migrations,
     /// Hashes passwords.
     pub(crate) passwords: Passwords,
     /// How often is too often.

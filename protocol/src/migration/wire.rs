@@ -23,8 +23,10 @@ pub const PROTOCOL: &str = "migrate/1";
 pub enum Question {
     /// To the target: would you take the tenant?
     Offer(Offer),
-    /// To the target, a standby: how far are you, and what do you have?
+    /// To a hosting node: how far are you?
     Stand(Of),
+    /// To the target, a standby: what do you have?
+    Holds(Of),
     /// To the target: your signed consent to become primary in the epoch.
     Accept(InFavour),
     /// To the primary, by the one before it: a token for a client whose token of yours I have checked.
@@ -91,8 +93,9 @@ pub struct Stand {
     pub bytes: u64,
     /// Why it has stopped, for people.
     pub stopped: Option<String>,
-    /// What it has, once the copy is whole.
-    pub holds: Option<Holds>,
+    /// Digest of what else is kept for the account, as replication compares it.
+    #[serde(with = "serde_bytes")]
+    pub account: [u8; 32],
 }
 
 /// What a node answers.
@@ -104,7 +107,9 @@ pub enum Answer {
     /// It would not.
     Declined(Declined),
     /// To [`Question::Stand`].
-    Stand(Box<Stand>),
+    Stand(Stand),
+    /// To [`Question::Holds`].
+    Holds(Holds),
     /// To [`Question::Accept`].
     Accepted(#[serde(with = "serde_bytes")] Signature),
     /// To [`Question::Session`].

@@ -10,7 +10,7 @@ use super::Said;
 
 #[derive(Args, Debug)]
 pub(in super::super) struct BackupsArgs {
-    /// The tenant's DID or handle.
+    /// The tenant's short name, handle or DID.
     #[arg(value_name = "TENANT")]
     tenant: String,
 }

@@ -10,7 +10,7 @@ use super::backups::lines;
 
 #[derive(Args, Debug)]
 pub(in super::super) struct PlaceArgs {
-    /// The tenant's DID or handle.
+    /// The tenant's short name, handle or DID.
     #[arg(value_name = "TENANT")]
     tenant: String,
     /// How it is spread [default: as it is, else multi-node-replica].

@@ -10,7 +10,7 @@ use super::backups::lines;
 
 #[derive(Args, Debug)]
 pub(in super::super) struct PromoteArgs {
-    /// The tenant's DID.
+    /// The tenant's short name, handle or DID.
     #[arg(value_name = "TENANT")]
     tenant: String,
 }

@@ -1,0 +1,206 @@
+//! Moving tenants (`network.md` 6.2): `/api/federation/migrate-tenant` and the XRPC methods with the same bodies. For the
+//! operator, and for the tenant's owner with the account's own password.
+//!
+//! What the two nodes say to each other does not come this way: it crosses their own encrypted streams, which say who
+//! asks (`crate::migration`).
+
+use std::sync::Arc;
+
+use angel_protocol::ids::Did;
+use axum::Json;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::XrpcError;
+use crate::accounts::Account;
+use crate::migration::{NotMoved, view};
+use crate::xrpc::auth::{self, Caller};
+use crate::xrpc::host::Host;
+use crate::xrpc::input::Input;
+use crate::xrpc::params::Params;
+use crate::xrpc::who;
+
+/// Why tenants move, as the record has it. The others are the nodes' own reasons.
+const REASONS: [&str; 3] = ["manual", "load_balancing", "geographic_optimization"];
+
+/// Who may move a tenant.
+pub(super) enum Mover {
+    /// The operator of this node.
+    Operator,
+    /// Somebody who says who they are; whether they own the tenant is seen when it is named.
+    Person(Did),
+}
+
+impl FromRequestParts<Arc<Host>> for Mover {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, XrpcError> {
+        match Caller::from_request_parts(parts, host).await {
+            Ok(Caller::Operator) => Ok(Self::Operator),
+            Ok(Caller::Account(access)) if access.is_owner() => Ok(Self::Person(access.account.did().clone())),
+            Ok(Caller::Account(_)) => {
+                Err(not_authorised("log in with the account's own password: an app may not do this"))
+            }
+            Ok(Caller::Anyone) => {
+                Err(XrpcError::authentication_required("this is for the operator and for the tenant's owner"))
+            }
+            // Perhaps the word of an owner whose account is elsewhere.
+            Err(refused) => {
+                let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
+                let issuer = auth::service_issuer(host, &parts.headers, method).await;
+                issuer.map(Self::Person).map_err(|_| refused)
+            }
+        }
+    }
+}
+
+fn not_authorised(text: &str) -> XrpcError {
+    XrpcError::new(StatusCode::FORBIDDEN, "NotAuthorised", text)
+}
+
+impl Mover {
+    /// Whether they may move this tenant.
+    fn may_move(&self, host: &Host, tenant: &Did) -> Result<(), XrpcError> {
+        let Self::Person(person) = self else { return Ok(()) };
+        let owns = person == tenant || host.tenants.find(tenant).is_some_and(|it| it.row().owner == *person);
+        if owns { Ok(()) } else { Err(not_authorised("only the tenant's owner and the operator may move it")) }
+    }
+
+    async fn tenant(&self, host: &Host, named: &str) -> Result<Account, XrpcError> {
+        let account = who::hosted(host, named).await;
+        let account = account.map_err(|_| {
+            XrpcError::new(StatusCode::NOT_FOUND, "UnknownTenant", format!("{named} is no tenant of this node"))
+        })?;
+        self.may_move(host, account.did())?;
+        Ok(account)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Wish {
+    tenant: String,
+    to_node: Did,
+    migration_type: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Begins a move.
+pub(super) async fn begin(
+    mover: Mover,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<Wish>,
+) -> Result<Json<Value>, XrpcError> {
+    let reason = wish.migration_type.as_deref().unwrap_or(REASONS[0]);
+    let reason = REASONS
+        .iter()
+        .find(|known| **known == reason)
+        .ok_or_else(|| XrpcError::invalid_request(format!("migrationType is one of {}", REASONS.join(", "))))?;
+    let account = mover.tenant(&host, &wish.tenant).await?;
+    Ok(Json(host.migrations.begin(&account, &wish.to_node, reason, wish.dry_run).await?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ById {
+    id: String,
+}
+
+/// How far a move is.
+pub(super) async fn get(
+    mover: Mover,
+    State(host): State<Arc<Host>>,
+    Params(ById { id }): Params<ById>,
+) -> Result<Json<Value>, XrpcError> {
+    let (did, row) = host.migrations.find(&id).await?;
+    mover.may_move(&host, &did)?;
+    Ok(Json(view(&did, &id, &row)))
+}
+
+/// The same by its path.
+pub(super) async fn get_by_path(
+    mover: Mover,
+    host: State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, XrpcError> {
+    get(mover, host, Params(ById { id })).await
+}
+
+/// Calls a move off.
+pub(super) async fn cancel(
+    mover: Mover,
+    State(host): State<Arc<Host>>,
+    Input(ById { id }): Input<ById>,
+) -> Result<Json<Value>, XrpcError> {
+    let (did, _) = host.migrations.find(&id).await?;
+    mover.may_move(&host, &did)?;
+    Ok(Json(host.migrations.cancel(&id)?))
+}
+
+/// The same by its path.
+pub(super) async fn cancel_by_path(
+    mover: Mover,
+    host: State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, XrpcError> {
+    cancel(mover, host, Input(ById { id })).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfTenant {
+    tenant: String,
+}
+
+/// Moves a tenant back.
+pub(super) async fn roll_back(
+    mover: Mover,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<OfTenant>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = mover.tenant(&host, &wish.tenant).await?;
+    Ok(Json(host.migrations.roll_back(&account).await?))
+}
+
+/// Undoes a move, named by its id.
+pub(super) async fn roll_back_by_path(
+    mover: Mover,
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, XrpcError> {
+    let (did, _) = host.migrations.find(&id).await?;
+    let account = mover.tenant(&host, did.as_str()).await?;
+    Ok(Json(host.migrations.roll_back(&account).await?))
+}
+
+/// The moves of a tenant that began here.
+pub(super) async fn list(
+    mover: Mover,
+    State(host): State<Arc<Host>>,
+    Params(wish): Params<OfTenant>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = mover.tenant(&host, &wish.tenant).await?;
+    Ok(Json(json!({ "migrations": host.migrations.list(account.did()).await? })))
+}
+
+impl From<NotMoved> for XrpcError {
+    fn from(error: NotMoved) -> Self {
+        let text = error.to_string();
+        let (status, name) = match error {
+            NotMoved::Why { why, .. } => {
+                let status = StatusCode::from_u16(why.status()).unwrap_or(StatusCode::CONFLICT);
+                return Self::new(status, why.name(), text);
+            }
+            NotMoved::Replication(error) => return error.into(),
+            NotMoved::Commit(error) => return Self::unexpected(&error),
+            NotMoved::InProgress(_) => (StatusCode::CONFLICT, "MigrationInProgress"),
+            NotMoved::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TooManyMigrations"),
+            NotMoved::Unknown => (StatusCode::NOT_FOUND, "MigrationNotFound"),
+            NotMoved::NothingToReturn => (StatusCode::CONFLICT, "NothingToRollBack"),
+            NotMoved::TooLate(_) => (StatusCode::CONFLICT, "TooLate"),
+        };
+        Self::new(status, name, text)
+    }
+}

@@ -1,0 +1,90 @@
+//! What both sides of a move compare before the switch: how far a copy is, and digests of what each side has.
+
+use std::sync::Arc;
+
+use angel_protocol::ids::Did;
+use angel_protocol::migration::wire::{Holds, Stand};
+use angel_storage::{Batch, replicas};
+use sha2::{Digest, Sha256};
+
+use super::serve::with_shares;
+use super::{Replication, ReplicationError};
+use crate::blocking;
+use crate::placement::Tenant;
+
+/// Files looked at per step.
+const FILES_PAGE: usize = 1_000;
+
+impl Replication {
+    /// How this node stands to a tenant.
+    pub(crate) async fn stand(&self, tenant: &Arc<Tenant>) -> Result<Stand, ReplicationError> {
+        let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
+        let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
+        let epoch = tenant.placed.epoch;
+        let row = row.filter(|row| row.epoch == epoch || tenant.is_primary());
+        Ok(Stand {
+            epoch,
+            serves: tenant.is_primary() && tenant.serves(),
+            complete: row.as_ref().and_then(|row| row.complete).filter(|_| !tenant.is_primary()),
+            bytes: row.as_ref().map_or(0, |row| row.bytes),
+            stopped: row.as_ref().and_then(|row| row.stopped.clone()),
+            account: row.map_or([0; 32], |row| row.state),
+        })
+    }
+
+    /// What the primary's copy at `standby` has to have of the account besides repository and files, as a digest.
+    pub(crate) async fn account_digest_for(
+        &self,
+        tenant: &Arc<Tenant>,
+        standby: &Did,
+    ) -> Result<[u8; 32], ReplicationError> {
+        let (this, tenant, standby) = (self.clone(), Arc::clone(tenant), standby.clone());
+        blocking::run(move || {
+            let account = tenant.account.ok_or(crate::accounts::AccountError::NotFound)?;
+            let (_, state) = this.state_blocking(&tenant, account)?;
+            Ok(with_shares(state, &this.encoded_shares_blocking(&tenant, &standby)?))
+        })
+        .await
+    }
+
+    /// What this node has of a tenant. `account` is its digest of what else is kept.
+    pub(crate) async fn holds(&self, tenant: &Arc<Tenant>, account: [u8; 32]) -> Result<Holds, ReplicationError> {
+        let id = tenant.account.ok_or(crate::accounts::AccountError::NotFound)?;
+        let have = self.have(id).await?.ok_or(ReplicationError::Unexpected)?;
+        let (mut files, mut digest, mut after) = (0_u64, Sha256::new(), None);
+        loop {
+            let page = self.0.parts.blobs.list(id, None, after, FILES_PAGE).await?;
+            for cid in &page {
+                files += 1;
+                digest.update(cid.to_string());
+            }
+            after = page.last().copied();
+            if page.len() < FILES_PAGE {
+                break;
+            }
+        }
+        Ok(Holds { rev: have.rev, root: have.data, files, files_digest: digest.finalize().into(), account })
+    }
+
+    /// Drops the copy of a tenant that the ledger has others host.
+    pub(crate) async fn drop_copy(&self, did: &Did) -> Result<(), ReplicationError> {
+        let broken = |error: &dyn std::fmt::Display| ReplicationError::NotBelieved(error.to_string());
+        let parts = &self.0.parts;
+        if let Some(account) = parts.accounts.by_did(did).await? {
+            parts.lifecycle.drop_copy(account.id()).await.map_err(|error| broken(&error))?;
+        }
+        let (this, did) = (self.clone(), did.clone());
+        blocking::run(move || {
+            let parts = &this.0.parts;
+            let mut batch = Batch::new();
+            batch.delete(&replicas::REPLICAS, &did)?;
+            batch.delete(&replicas::SETTINGS, &did)?;
+            for what in [replicas::Sealed::State, replicas::Sealed::Shares] {
+                replicas::SEALED.delete(&parts.reader, &mut batch, &(did.clone(), what.number()))?;
+            }
+            parts.writer.commit(batch)?;
+            this.placement().refresh_blocking(&did).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+        })
+        .await
+    }
+}
