@@ -18,7 +18,7 @@ use self::section::Section;
 pub use self::sections::{
     AcceptTenants, AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, ConsensusConfig, FirehoseConfig,
     General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess,
-    NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig, StorageConfig,
+    NamesAdapter, NamesConfig, NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig, StorageConfig,
 };
 pub use self::template::template;
 pub use self::value::{ByteSize, HandleDomain, InvalidByteSize, InvalidHandleDomain, PlcDirectory, Secret, Value};
@@ -42,6 +42,8 @@ pub struct Config {
     pub consensus: ConsensusConfig,
     /// Copies of tenants.
     pub replicas: ReplicasConfig,
+    /// Names of tenants that are moved.
+    pub names: NamesConfig,
     /// The log.
     pub log: LogConfig,
     /// Identities, the node's and its accounts'.
@@ -169,6 +171,7 @@ impl Config {
             storage: StorageConfig::default(),
             consensus: ConsensusConfig::default(),
             replicas: ReplicasConfig::default(),
+            names: NamesConfig::default(),
             log: LogConfig::default(),
             identity: IdentityConfig::default(),
             accounts: AccountsConfig::default(),
@@ -249,6 +252,7 @@ impl Config {
             storage: StorageConfig::read(layers, defaults.storage)?,
             consensus: ConsensusConfig::read(layers, defaults.consensus)?,
             replicas: ReplicasConfig::read(layers, defaults.replicas)?,
+            names: NamesConfig::read(layers, defaults.names)?,
             log: LogConfig::read(layers, defaults.log)?,
             identity: IdentityConfig::read(layers, defaults.identity)?,
             accounts: AccountsConfig::read(layers, defaults.accounts)?,
@@ -259,7 +263,7 @@ impl Config {
         })
     }
 
-    fn sections() -> [(&'static [&'static str], &'static [Field]); 15] {
+    fn sections() -> [(&'static [&'static str], &'static [Field]); 16] {
         [
             (General::DOC, General::FIELDS),
             (NodeConfig::DOC, NodeConfig::FIELDS),
@@ -269,6 +273,7 @@ impl Config {
             (StorageConfig::DOC, StorageConfig::FIELDS),
             (ConsensusConfig::DOC, ConsensusConfig::FIELDS),
             (ReplicasConfig::DOC, ReplicasConfig::FIELDS),
+            (NamesConfig::DOC, NamesConfig::FIELDS),
             (LogConfig::DOC, LogConfig::FIELDS),
             (IdentityConfig::DOC, IdentityConfig::FIELDS),
             (AccountsConfig::DOC, AccountsConfig::FIELDS),
@@ -290,6 +295,7 @@ impl Config {
             self.storage.values(),
             self.consensus.values(),
             self.replicas.values(),
+            self.names.values(),
             self.log.values(),
             self.identity.values(),
             self.accounts.values(),

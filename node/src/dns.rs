@@ -1,6 +1,9 @@
 //! Questions to the domain name system: texts and addresses, asked anew each time. Whoever wants to remember an answer
 //! does so ([`crate::resolver`]).
 
+pub(crate) mod moved;
+mod update;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

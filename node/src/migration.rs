@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `driver` | one move, from effect to input |
 //! | `steps` | what each effect does |
+//! | `names` | what browsers look up |
 //! | `serve` | answers to the other node |
 //! | `forward` | requests of clients that still come to the old node |
 
 mod driver;
 mod forward;
+mod names;
 mod serve;
 mod steps;
 
@@ -20,7 +22,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use angel_protocol::data;
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::migration::wire::{Answer, PROTOCOL, Question};
 use angel_protocol::migration::{Config, Input, Kind, Migration, Phase, Why};
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::Account;
+use crate::dns::moved::Names;
 use crate::fetch::Fetcher;
 use crate::placement::Placement;
 use crate::replication::{Replication, ReplicationError, stream};
@@ -61,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) fetcher: Fetcher,
     /// Where this node answers.
     pub(crate) endpoint: String,
+    /// Names of tenants, for browsers.
+    pub(crate) names: Names,
     pub(crate) config: Config,
 }
 
@@ -81,6 +85,15 @@ struct Running {
     id: String,
     inbox: mpsc::Sender<Input>,
     row: watch::Receiver<MoveRow>,
+}
+
+impl Running {
+    /// Asks for it to be called off; where commands wait already, this is one of them.
+    fn cancel(&self) {
+        if self.inbox.try_send(Input::Cancel).is_err() {
+            tracing::debug!(id = %self.id, "the move is asked to end already");
+        }
+    }
 }
 
 /// Why a move does not begin, or is not changed.
@@ -289,7 +302,7 @@ impl Migrations {
         let tenant = self.placement().tenant(did).ok_or(NotMoved::NothingToReturn)?;
         if let Some(running) = self.running().get(did).filter(|running| running.row.borrow().state.can_cancel()) {
             // Before the switch, going back is calling it off.
-            drop(running.inbox.try_send(Input::Cancel));
+            running.cancel();
             return Ok(view(did, &running.id, &running.row.borrow()));
         }
         let former = tenant.placed.previous.as_ref().map(|before| before.primary.clone());
@@ -315,7 +328,7 @@ impl Migrations {
         if !row.state.can_cancel() {
             return Err(NotMoved::TooLate(row.state.phase().name()));
         }
-        drop(found.inbox.try_send(Input::Cancel));
+        found.cancel();
         Ok(view(did, id, &row))
     }
 
@@ -384,7 +397,7 @@ fn refused(why: &str) -> ReplicationError {
 pub(crate) fn view(did: &Did, id: &str, row: &MoveRow) -> Value {
     let state = &row.state;
     let (source, target) = row.roots.clone().unzip();
-    data::json_of(&json!({
+    let mut view = json!({
         "id": id,
         "tenant": did,
         "fromNode": row.from,
@@ -395,13 +408,16 @@ pub(crate) fn view(did: &Did, id: &str, row: &MoveRow) -> Value {
         "phase": state.phase().name(),
         "reason": state.why().map(Why::name),
         "message": state.why().map(|why| why.to_string()),
-        "createdAt": row.created_at,
-        "completedAt": row.ended_at,
-        "undoUntil": state.until(),
+        "createdAt": row.created_at.to_string(),
+        "completedAt": row.ended_at.map(|at| at.to_string()),
+        "undoUntil": state.until().map(|at| at.to_string()),
         "bytes": row.bytes,
         "writesWaitedMs": state.froze_for(),
         "sourceRoot": source,
         "targetRoot": target,
-        "log": row.log.iter().map(|line| json!({ "at": line.at, "phase": line.phase, "text": line.text })).collect::<Vec<_>>(),
-    }))
+        "log": row.log.iter().map(|line| json!({ "at": line.at.to_string(), "phase": line.phase, "text": line.text })).collect::<Vec<_>>(),
+    });
+    // What is not known is left out, as a lexicon has it.
+    view.as_object_mut().expect("it was made as one").retain(|_, value| !value.is_null());
+    view
 }

@@ -465,6 +465,7 @@ impl Node {
             tenants: tenants.clone(),
             fetcher: Fetcher::streaming(parts::scope(&config))?,
             endpoint: service.endpoint().to_owned(),
+            names: parts::names(&config, parts::dns(&config)),
             config: parts::migration(&config),
         });
         migrations.resume().await.map_err(|error| StartError::Move(error.to_string()))?;

@@ -36,6 +36,10 @@ pub(crate) use submit::{SubmitFailed, Submitter};
 /// How long a write may wait while the tenant is handed over.
 const FREEZE_MAX: Duration = Duration::from_secs(8);
 
+/// How long a write waits for the backups to confirm this node, and how often it looks.
+const CONFIRM_WAIT: Duration = Duration::from_secs(2);
+const CONFIRM_LOOK: Duration = Duration::from_millis(10);
+
 /// Rows of the ledger that are looked at in one step when a node starts.
 const SCAN: usize = 2_000;
 
@@ -307,8 +311,13 @@ impl Placement {
         if !tenant.serves() {
             return Err(NotWritable::TakingOver);
         }
-        if !tenant.lease().holds(self.0.uptime.now()) {
-            return Err(NotWritable::Unconfirmed);
+        let asked = uptime.now();
+        while !tenant.lease().holds(uptime.now()) {
+            // With new backups, or after a switch, the first confirmation is on its way.
+            if uptime.now().since(asked) >= CONFIRM_WAIT {
+                return Err(NotWritable::Unconfirmed);
+            }
+            tokio::time::sleep(CONFIRM_LOOK).await;
         }
         Ok(WriteGuard { tenant: Some(tenant), limit, uptime, _under_way: Some(under_way) })
     }

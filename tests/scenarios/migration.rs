@@ -3,6 +3,7 @@
 //! are killed in the middle: the move goes on, or is undone.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -44,7 +45,15 @@ impl World {
         ] {
             validators.set(name, value);
         }
+        // One stands elsewhere; each keeps its address when it is started anew, as machines do.
+        let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
+        let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
+        content["nodes"][2]["region"] = json!("us-east");
+        std::fs::write(&genesis, serde_json::to_vec(&content)?)?;
+        validators.set_for(2, "ANGEL_NODE_REGION", "us-east");
         for index in 0..4 {
+            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            validators.set_for(index, "ANGEL_HTTP_LISTEN", &address.to_string());
             validators.start(index)?;
         }
         let client = Client::new();
@@ -217,6 +226,7 @@ impl Clients {
             let (reads, written) = (Arc::clone(&reads), Arc::clone(&written));
             tokio::spawn(async move {
                 let mut longest = Duration::ZERO;
+                let mut tick = tokio::time::interval(WRITE_EVERY);
                 while !stop.load(Ordering::Relaxed) {
                     let newest = written.lock().await.keys().next_back().cloned();
                     let Some(rkey) = newest else {
@@ -231,7 +241,7 @@ impl Clients {
                     ensure!(status == StatusCode::OK, "a read of {rkey} failed: {status} {body}");
                     longest = longest.max(began.elapsed());
                     reads.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(WRITE_EVERY).await;
+                    tick.tick().await;
                 }
                 Ok(longest)
             })
@@ -325,10 +335,11 @@ async fn what_cannot_be_moved_is_refused_by_name() -> Result<()> {
     let unknown = json!({ "tenant": "nobody.angel.test", "toNode": world.node(1) });
     let (status, refusal) = world.ask(0, "/api/federation/migrate-tenant", Some(&unknown)).await?;
     ensure!(status == StatusCode::NOT_FOUND && refusal["error"] == "UnknownTenant", "{status} {refusal}");
-    // All nodes stand in Europe here: a tenant that is bound to Asia goes nowhere.
+    // A tenant that is bound to Europe does not go to America.
     let place = ["tenant", "place", &world.did, "--strategy", "single-node", "--residency", "eu", "--json"];
     let output = verb(&world.validators.dir(0), &place)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    refused(&world.node(2), 412, "ResidencyViolation").await?;
     Ok(())
 }
 

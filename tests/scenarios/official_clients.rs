@@ -19,7 +19,7 @@ fn script() -> PathBuf {
 struct Host {
     daemon: Daemon,
     target: Value,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Host {
@@ -41,7 +41,11 @@ impl Host {
             "tokenCommand": [angel(), "account", "code", "--data-dir", data_dir],
             "pid": daemon.pid().as_raw_nonzero().get(),
         });
-        Ok(Self { daemon, target, _dir: dir })
+        Ok(Self { daemon, target, dir })
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 }
 
@@ -122,4 +126,112 @@ async fn the_reference_host_takes_this_nodes_directory() -> Result<()> {
     let directory = host.target["plcUrl"].as_str().context("it has a directory")?.to_owned();
     let reference = tokio::task::spawn_blocking(move || Reference::start(&["--plc", &directory])).await??;
     judge("migrate", vec![host.target.clone(), reference.target.clone()], &[&host]).await
+}
+
+/// The wizard of the command line moves an account out to the reference host and another one in, and each is called twice.
+#[tokio::test]
+async fn the_wizard_moves_accounts_out_and_in() -> Result<()> {
+    let reference = tokio::task::spawn_blocking(|| Reference::start(&[])).await??;
+    let directory = reference.target["plcUrl"].as_str().context("it has a directory")?;
+    let host = Host::start(&[("ANGEL_IDENTITY_PLC", directory), ("ANGEL_ACCOUNTS_INVITES_REQUIRED", "false")])?;
+    let client = reqwest::Client::new();
+    let (own, other) = (host.target["url"].clone(), reference.target["url"].clone());
+    let (own, other) = (own.as_str().context("a URL")?, other.as_str().context("a URL")?);
+    let secrets = tempfile::tempdir()?;
+    let password_file = secrets.path().join("password");
+    std::fs::write(&password_file, "correct horse battery staple\n")?;
+    let (away, domain) = (reference.target["handleDomain"].as_str().context("a domain")?, ".angel.test");
+
+    for (from, to, name, is_out) in [(own, other, "outward", true), (other, own, "inward", false)] {
+        let (old_domain, new_domain) = if is_out { (domain, away) } else { (away, domain) };
+        let account = Account::make(&client, from, &format!("{name}{old_domain}")).await?;
+        let (verb, flag) = if is_out { ("move-out", "--to") } else { ("move-in", "--from") };
+        let handle = format!("{name}{new_domain}");
+        let mut words = vec!["account", verb, &account.did, flag, if is_out { to } else { from }, "--handle", &handle];
+        words.extend(["--email", "moved@example.com", "--json", "--password-file"]);
+        let file = password_file.display().to_string();
+        words.push(&file);
+        let first = wizard(&host, &words)?;
+        let moved = if is_out {
+            first
+        } else {
+            // The old host mails a code: the wizard stops there, and goes on with it.
+            ensure!(first["status"] == "waiting for the code", "{first:#}");
+            let code = code_of(&client, &reference.target, "inward@example.com").await?;
+            let with_code = [words.as_slice(), &["--code", &code]].concat();
+            wizard(&host, &with_code)?
+        };
+        ensure!(moved["status"] == "moved", "{moved:#}");
+        account.is_at(&client, to, &handle).await?;
+        let document: Value = client.get(format!("{directory}/{}", account.did)).send().await?.json().await?;
+        ensure!(document.pointer("/service/0/serviceEndpoint") == Some(&json!(to)), "{document:#}");
+    }
+    Ok(())
+}
+
+/// Calls the command line, without a terminal.
+fn wizard(host: &Host, words: &[&str]) -> Result<Value> {
+    let output =
+        Command::new(angel()).args(words).arg("--data-dir").arg(host.data_dir()).stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// An account with a record and a file.
+struct Account {
+    did: String,
+    blob: String,
+}
+
+impl Account {
+    async fn make(client: &reqwest::Client, url: &str, handle: &str) -> Result<Self> {
+        let name = handle.split('.').next().context("a name")?;
+        let body = json!({
+            "handle": handle, "email": format!("{name}@example.com"), "password": "correct horse battery staple",
+        });
+        let made = client.post(format!("{url}/xrpc/com.atproto.server.createAccount")).json(&body).send().await?;
+        let made: Value = made.error_for_status()?.json().await?;
+        let token = made["accessJwt"].as_str().context("a token")?;
+        let upload = client.post(format!("{url}/xrpc/com.atproto.repo.uploadBlob")).bearer_auth(token);
+        let file = upload.header("content-type", "text/plain").body("a file that moves along").send().await?;
+        let file: Value = file.error_for_status()?.json().await?;
+        let record = json!({
+            "repo": made["did"], "collection": "com.example.note", "rkey": "one",
+            "record": { "$type": "com.example.note", "file": file["blob"] },
+        });
+        let write = client.post(format!("{url}/xrpc/com.atproto.repo.createRecord")).bearer_auth(token).json(&record);
+        write.send().await?.error_for_status()?;
+        let blob = file.pointer("/blob/ref/$link").and_then(Value::as_str).context("a CID")?.to_owned();
+        Ok(Self { did: made["did"].as_str().context("a DID")?.to_owned(), blob })
+    }
+
+    /// Whether the account is active at that host under the handle, with its record and its file.
+    async fn is_at(&self, client: &reqwest::Client, url: &str, handle: &str) -> Result<()> {
+        let body = json!({ "identifier": self.did, "password": "correct horse battery staple" });
+        let session = client.post(format!("{url}/xrpc/com.atproto.server.createSession")).json(&body).send().await?;
+        let session: Value = session.error_for_status()?.json().await?;
+        ensure!(session["handle"] == handle && session["active"] == true, "{session:#}");
+        let did = &self.did;
+        for path in [
+            format!("com.atproto.repo.getRecord?repo={did}&collection=com.example.note&rkey=one"),
+            format!("com.atproto.sync.getBlob?did={did}&cid={}", self.blob),
+        ] {
+            let answer = client.get(format!("{url}/xrpc/{path}")).send().await?;
+            ensure!(answer.status().is_success(), "{path}: {}", answer.text().await?);
+        }
+        Ok(())
+    }
+}
+
+/// The code that the reference host has mailed to that address.
+async fn code_of(client: &reqwest::Client, target: &Value, address: &str) -> Result<String> {
+    let mail = target["mailUrl"].as_str().context("it has a mailbox")?;
+    for after in 0.. {
+        let answer = client.get(format!("{mail}/next?to={address}&after={after}")).send().await?;
+        let mail: Value = answer.error_for_status().context("no mail with a code")?.json().await?;
+        if let Some(code) = mail["token"].as_str() {
+            return Ok(code.to_owned());
+        }
+    }
+    unreachable!("a mailbox ends with an error")
 }

@@ -1,5 +1,7 @@
 //! `angel account`: the accounts that this node hosts.
 
+mod moving;
+
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -38,6 +40,10 @@ pub(super) enum AccountVerb {
     Invite(InviteArgs),
     /// Delete an account with everything it has. Its identity stays its owner's.
     Delete(DeleteArgs),
+    /// Move an account to another host, of any make; called again, it goes on where it broke off.
+    MoveOut(moving::MoveOutArgs),
+    /// Take an account in from another host, the same way.
+    MoveIn(moving::MoveInArgs),
     /// Recovery keys.
     #[command(subcommand)]
     Recovery(RecoveryVerb),
@@ -145,6 +151,8 @@ async fn perform(daemon: &Daemon, verb: AccountVerb) -> Result<Said, Failure> {
             Ok((answer, vec![code]))
         }
         AccountVerb::Delete(DeleteArgs { who, yes }) => delete(daemon, &who, yes).await,
+        AccountVerb::MoveOut(args) => moving::move_out(daemon, &args).await,
+        AccountVerb::MoveIn(args) => moving::move_in(daemon, &args).await,
         AccountVerb::Recovery(RecoveryVerb::Test(args)) => test_recovery(daemon, args).await,
     }
 }

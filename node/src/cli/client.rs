@@ -50,6 +50,11 @@ impl Daemon {
         &self.run.did
     }
 
+    /// Where it answers.
+    pub(super) fn url(&self) -> &str {
+        &self.run.http_url
+    }
+
     /// Asks for a path and returns the JSON it answers.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.request(Method::GET, path, None).await

@@ -350,6 +350,36 @@ section! {
     }
 }
 
+choice! {
+    /// How names of tenants that are moved are changed.
+    pub enum NamesAdapter {
+        /// By whoever has the domain; this node says what to set, and looks.
+        Manual = "manual",
+        /// In a zone that this node may change (RFC 2136).
+        Zone = "zone",
+        /// By a command.
+        Command = "command",
+    }
+}
+
+section! {
+    /// Names of tenants that are moved: for browsers. Where a tenant is, its identity says.
+    pub struct NamesConfig in "names" {
+        /// How they are changed: "manual" (this node says which records to set), "zone" or "command".
+        adapter: NamesAdapter = NamesAdapter::Manual,
+        /// The primary server of the zone, for example "192.0.2.1:53".
+        server: Option<SocketAddr> = None,
+        /// The zone that may be changed, for example "angel.example".
+        zone: Option<String> = None,
+        /// The name of its TSIG key (HMAC-SHA256). Unset: changes are not signed.
+        key_name: Option<String> = None,
+        /// The file that holds the key in base64.
+        key_file: Option<PathBuf> = None,
+        /// The command with its arguments; ANGEL_DNS_NAME, _TYPE, _VALUE and _TTL are in its environment.
+        command: Vec<String> = vec![],
+    }
+}
+
 section! {
     /// Services of others that clients reach through this node.
     pub struct ServicesConfig in "services" {

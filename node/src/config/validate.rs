@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use angel_protocol::membership::{NodeType, OVERLAP_MAX};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, NamesAdapter};
 
 /// A heartbeat faster than this would be a flood even on a test bench.
 const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -26,6 +26,7 @@ impl Config {
         self.validate_network()?;
         self.validate_consensus()?;
         self.validate_membership()?;
+        self.validate_names()?;
         let overlap = self.identity.rotation_overlap;
         require("identity.rotation_overlap", overlap <= OVERLAP_MAX, || {
             format!("peers accept a replaced key for {} days at most", OVERLAP_MAX.as_secs() / 86_400)
@@ -33,6 +34,20 @@ impl Config {
         let filter = &self.log.filter;
         require("log.filter", filter.parse::<tracing_subscriber::EnvFilter>().is_ok(), || {
             format!("\"{filter}\" is no filter; write a level such as \"info\", or \"info,angel_node::http=debug\"")
+        })
+    }
+
+    fn validate_names(&self) -> Result<(), ConfigError> {
+        let names = &self.names;
+        let (is_zone, is_command) = (names.adapter == NamesAdapter::Zone, names.adapter == NamesAdapter::Command);
+        require("names.zone", !is_zone || (names.zone.is_some() && names.server.is_some()), || {
+            "the adapter \"zone\" needs names.zone and names.server".to_owned()
+        })?;
+        require("names.key_name", names.key_name.is_some() == names.key_file.is_some(), || {
+            "names.key_name and names.key_file belong together".to_owned()
+        })?;
+        require("names.command", !is_command || !names.command.is_empty(), || {
+            "the adapter \"command\" needs a command".to_owned()
         })
     }
 

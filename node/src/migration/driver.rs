@@ -1,14 +1,14 @@
 //! One move: effects are performed in their order, and what the world answers is the machine's next input.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use angel_protocol::ids::Did;
 use angel_protocol::migration::{Effect, Input, Phase, Progress};
 use angel_storage::moves::MoveRow;
 use tokio::sync::{OwnedRwLockWriteGuard, mpsc, watch};
 
-use super::{Migrations, NotMoved};
+use super::{Migrations, NotMoved, names};
 use crate::clock;
 
 /// How often the target is asked how far it is, while it copies and while it has nearly done so.
@@ -30,6 +30,8 @@ pub(super) struct Driver {
     pub(super) held: Option<OwnedRwLockWriteGuard<()>>,
     told: watch::Sender<MoveRow>,
     inbox: mpsc::Receiver<Input>,
+    /// When names are looked at next; never again once they all lead where they should.
+    names_due: Option<Instant>,
 }
 
 impl Driver {
@@ -42,7 +44,7 @@ impl Driver {
         told: watch::Sender<MoveRow>,
         inbox: mpsc::Receiver<Input>,
     ) -> Self {
-        Self { migrations, did, id, row, held, told, inbox }
+        Self { migrations, did, id, row, held, told, inbox, names_due: None }
     }
 
     /// Drives the move to its end.
@@ -128,7 +130,13 @@ impl Driver {
         match self.row.state.phase() {
             Phase::Copy | Phase::CatchUp => self.progress().await.map(Input::Progress),
             Phase::Freeze => self.caught_up().await.map(Input::Progress),
-            Phase::Grace => self.moved_on(),
+            Phase::Grace => {
+                if self.names_due.is_some_and(|due| due <= Instant::now()) {
+                    let all = self.look_at_names().await;
+                    self.names_due = (!all).then(|| Instant::now() + names::LOOK_EVERY);
+                }
+                self.moved_on()
+            }
             _ => None,
         }
     }
@@ -153,7 +161,11 @@ impl Driver {
             }
             Effect::Submit => Some(Input::Decided(self.decide().await?)),
             Effect::Switch => Some(self.switch().await?),
-            Effect::Watch => self.moved_on(),
+            Effect::Watch => {
+                self.point_names().await;
+                self.names_due = Some(Instant::now() + names::LOOK_EVERY);
+                self.moved_on()
+            }
             Effect::Release => {
                 self.release().await?;
                 Some(Input::Released)

@@ -92,10 +92,20 @@ pub(crate) async fn or_where_it_moved(State(host): State<Arc<Host>>, request: Re
         return next.run(Request::from_parts(parts, body)).await;
     }
     if !is_write {
-        let moved = named.and_then(|(did, credentials)| Some((migrations.moved(&did)?, credentials)));
+        let moved = (named.as_ref().and_then(|(did, _)| migrations.moved(did)), named);
         return match moved {
-            Some((tenant, credentials)) => migrations.send_on(&tenant, &credentials, &parts, body).await,
-            None => next.run(Request::from_parts(parts, body)).await,
+            (Some(tenant), Some((_, credentials))) => migrations.send_on(&tenant, &credentials, &parts, body).await,
+            (_, Some((did, credentials))) if parts.method == Method::GET => {
+                let here = next.run(Request::from_parts(parts.clone(), body)).await;
+                match migrations.moved(&did) {
+                    // It was moved away while it was read.
+                    Some(tenant) if !here.status().is_success() => {
+                        migrations.send_on(&tenant, &credentials, &parts, Body::empty()).await
+                    }
+                    _ => here,
+                }
+            }
+            _ => next.run(Request::from_parts(parts, body)).await,
         };
     }
     let Ok(kept) = to_bytes(body, KEPT_BYTES_MAX).await else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::statement;
 use angel_protocol::limits::MIGRATION_FRAME_BYTES_MAX;
-use angel_protocol::migration::wire::{Allows, Answer, PROTOCOL, Question, Session};
+use angel_protocol::migration::wire::{Allows, Answer, PROTOCOL, Question, Session, Stand};
 use angel_protocol::replication::wire::Refusal;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
@@ -85,7 +85,14 @@ impl Migrations {
                     Err(declined) => Answer::Declined(declined),
                 }
             }
-            Question::Stand(of) => Answer::Stand(replication.stand(&self.known(asker, &of.tenant)?).await?),
+            Question::Stand(of) => {
+                let unknown = || ReplicationError::Refused(Refusal::UnknownTenant);
+                let tenant = self.placement().tenant(&of.tenant).ok_or_else(unknown)?;
+                let stand = replication.stand(&tenant).await?;
+                // Whether it serves is for whoever gave the tenant away, too, and on the ledger for everybody.
+                let hosts = self.known(asker, &of.tenant).is_ok();
+                Answer::Stand(if hosts { stand } else { Stand { bytes: 0, stopped: None, account: [0; 32], ..stand } })
+            }
             Question::Holds(of) => {
                 let tenant = self.known(asker, &of.tenant)?;
                 let stand = replication.stand(&tenant).await?;

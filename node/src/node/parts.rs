@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use crate::accounts::{Accounts, AccountsOpenError};
 use crate::blobs::{BlobError, Blobs};
 use crate::clock;
-use crate::config::{AcceptTenants, Admission, Config, ConsensusConfig, Scope};
+use crate::config::{AcceptTenants, Admission, Config, ConsensusConfig, NamesAdapter, Scope};
 use crate::consensus;
 use crate::data_dir::Layout;
 use crate::directory::Directory;
 use crate::dns::Dns;
+use crate::dns::moved::{Adapter, Names};
 use crate::facts::VERSION;
 use crate::fetch::{FetchError, Fetcher};
 use crate::firehose::Firehose;
@@ -178,6 +179,28 @@ pub(super) fn migration(config: &Config) -> angel_protocol::migration::Config {
         patience: settings.move_patience,
         ..angel_protocol::migration::Config::default()
     }
+}
+
+/// How names of tenants are changed.
+pub(super) fn names(config: &Config, dns: Dns) -> Names {
+    let settings = &config.names;
+    let adapter = match (settings.adapter, settings.server, &settings.zone) {
+        (NamesAdapter::Zone, Some(server), Some(zone)) => {
+            let key = settings.key_name.clone().zip(settings.key_file.clone());
+            Adapter::Zone { server, zone: zone.clone(), key }
+        }
+        (NamesAdapter::Command, ..) => Adapter::Command(settings.command.clone()),
+        _ => Adapter::Manual,
+    };
+    Names { adapter, dns }
+}
+
+/// The way to the domain name system.
+pub(super) fn dns(config: &Config) -> Dns {
+    Dns::new(config.identity.dns_server).unwrap_or_else(|error| {
+        tracing::warn!(%error, "handles are resolved over HTTPS alone; set identity.dns_server");
+        Dns::nowhere()
+    })
 }
 
 /// How long rounds of consensus wait.
@@ -399,10 +422,7 @@ pub(super) fn resolver(
     directory: &Directory,
 ) -> Result<resolver::Parts, FetchError> {
     let (scope, server) = (scope(config), config.identity.dns_server);
-    let dns = Dns::new(server).unwrap_or_else(|error| {
-        tracing::warn!(%error, "handles are resolved over HTTPS alone; set identity.dns_server");
-        Dns::nowhere()
-    });
+    let dns = dns(config);
     let fetcher = if server.is_some() { Fetcher::with_dns(scope, dns.clone())? } else { Fetcher::new(scope)? };
     Ok(resolver::Parts {
         directory: directory.clone(),

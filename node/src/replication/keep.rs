@@ -2,6 +2,7 @@
 //! node is there. Apart from the copying, which may take long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::ids::Did;
@@ -11,7 +12,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{ANSWER_LIMIT, LOOK_EVERY, Replication, ReplicationError, stream};
+use crate::placement::Tenant;
 use crate::tasks::TaskResult;
+
+/// How often it is asked again while a tenant is hosted here and not watched yet.
+const UNWATCHED: Duration = Duration::from_millis(200);
 
 impl Replication {
     /// Confirms all primaries until told to stop.
@@ -76,10 +81,12 @@ impl Replication {
 
     async fn keep_stream(&self, primary: &Did, stop: &CancellationToken) -> Result<(), ReplicationError> {
         let mut io = self.open(primary).await?;
-        let mut confirms = None;
+        let (mut confirms, mut confirmed) = (None, BTreeSet::new());
+        let mut changed = self.placement().watch();
         while !stop.is_cancelled() {
             let Some(mut tenants) = self.followed().remove(primary) else { return Ok(()) };
             tenants.truncate(REPLICA_KEPT_MAX);
+            let asked: BTreeSet<_> = tenants.iter().map(|it| (it.tenant.clone(), it.epoch)).collect();
             stream::ask(&mut io, &Question::Keep(Keep { tenants, confirms })).await?;
             let Answer::Kept { stamp, tenants } = stream::answered(&mut io, ANSWER_LIMIT).await? else {
                 return Err(ReplicationError::Unexpected);
@@ -94,9 +101,23 @@ impl Replication {
                     self.0.failover.heard(&kept.tenant);
                 }
             }
+            // Until it is confirmed for the first time, the primary takes no writes: a tenant that is new is confirmed
+            // at once, or as soon as it is watched here.
+            let of_primary = |tenant: &&Arc<Tenant>| !tenant.is_primary() && tenant.placed.primary == *primary;
+            let hosted = self.placement().tenants().iter().filter(of_primary).count();
+            let interval = self.keep_interval();
+            let pause = if asked != confirmed {
+                Duration::ZERO
+            } else if asked.len() < hosted {
+                interval.min(UNWATCHED)
+            } else {
+                interval
+            };
+            confirmed = asked;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.keep_interval()) => {}
+                () = tokio::time::sleep(pause) => {}
+                changed = changed.changed() => changed.map_err(|_| ReplicationError::Unexpected)?,
             }
         }
         Ok(())

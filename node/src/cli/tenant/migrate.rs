@@ -118,6 +118,12 @@ pub(super) fn lines(view: &Value) -> Vec<String> {
     if let Some(until) = view["undoUntil"].as_str() {
         lines.push(row("undo", format!("until {until}, with `angel tenant rollback`")));
     }
+    for line in view["log"].as_array().into_iter().flatten() {
+        let said = text(line, "text");
+        if said.contains(" IN TXT ") || said.contains(" IN CNAME ") {
+            lines.push(row("name", said));
+        }
+    }
     lines
 }
 

@@ -71,7 +71,7 @@ impl Auditor<'_> {
             hosts.iter().any(|node| !self.nodes[node].hosts) => HostNotHosting,
             different.len() < everybody.len() => HostRepeated,
             copies.len() < least => TooFewHosts,
-            strategy == Strategy::SingleNode && !copies.is_empty() => TooManyHosts,
+            strategy == Strategy::SingleNode && copies.len() > 1 => TooManyHosts,
             regions() < spread => TooFewRegions,
             hosts.iter().any(|node| self.outside(node, residency)) => ResidencyViolation,
         }

@@ -15,7 +15,8 @@ use crate::ids::Did;
 /// What the strategy asks for: fewest backups, most backups, fewest regions.
 const fn demands(strategy: Strategy) -> (usize, usize, usize) {
     match strategy {
-        Strategy::SingleNode => (0, 0, 1),
+        // The one to which it moves, as long as it does.
+        Strategy::SingleNode => (0, 1, 1),
         Strategy::MultiNodeReplica => (2, usize::MAX, 1),
         Strategy::GeoDistributed => (2, usize::MAX, 2),
         Strategy::LoadBalanced => (1, usize::MAX, 1),

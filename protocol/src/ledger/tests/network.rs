@@ -152,7 +152,7 @@ fn a_tenant_is_placed_as_its_strategy_and_residency_ask() {
         (Outcome::HostNotHosting, node(0), backups(&[quiet]), Strategy::LoadBalanced, Residency::Global),
         (Outcome::HostRepeated, node(0), backups(&[node(0)]), Strategy::LoadBalanced, Residency::Global),
         (Outcome::TooFewHosts, node(0), backups(&[node(1)]), Strategy::MultiNodeReplica, Residency::Global),
-        (Outcome::TooManyHosts, node(0), backups(&[node(1)]), Strategy::SingleNode, Residency::Global),
+        (Outcome::TooManyHosts, node(0), backups(&[node(1), node(2)]), Strategy::SingleNode, Residency::Global),
         (Outcome::ResidencyViolation, node(0), backups(&[]), Strategy::SingleNode, Residency::Eu),
     ];
     for (expected, primary, backups, strategy, residency) in cases {
