@@ -82,11 +82,14 @@ impl MoveRow {
     }
 }
 
+/// A move under its tenant and id.
+pub type Keyed = ((Did, String), MoveRow);
+
 /// The moves of all tenants that are not over, at most `limit`.
 ///
 /// # Errors
 /// The engine fails, or a row cannot be read.
-pub fn under_way(reader: &Reader, limit: usize) -> Result<Vec<((Did, String), MoveRow)>, ReadError> {
+pub fn under_way(reader: &Reader, limit: usize) -> Result<Vec<Keyed>, ReadError> {
     let mut found = Vec::new();
     let mut after: Option<(Did, String)> = None;
     loop {

@@ -105,7 +105,7 @@ pub struct Backups {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, borsh::BorshSerialize, borsh::BorshDeserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// No backups.
+    /// No backups, but the one to which it moves.
     SingleNode,
     /// At least two backups.
     MultiNodeReplica,
