@@ -37,7 +37,7 @@ pub(crate) use submit::{SubmitFailed, Submitter};
 const FREEZE_MAX: Duration = Duration::from_secs(8);
 
 /// How long a write waits for the backups to confirm this node, and how often it looks.
-const CONFIRM_WAIT: Duration = Duration::from_secs(2);
+const CONFIRM_WAIT: Duration = Duration::from_secs(5);
 const CONFIRM_LOOK: Duration = Duration::from_millis(10);
 
 /// Rows of the ledger that are looked at in one step when a node starts.

