@@ -12,6 +12,7 @@
 //! | [`ids`] | is this string a DID, a handle, an AT URI, a record key, a network id? |
 //! | [`time`] | what time is it, as a value |
 //! | [`ledger`] | how do the rows of the ledger change, and why was this refused? |
+//! | [`backup`] | what a backup consists of, which bytes of it are believed, which snapshots are kept |
 //! | [`limits`] | every bound, with its reason |
 //! | [`backoff`] | how long to wait before trying again |
 //! | [`crypto`] | keys, `did:key`, signatures with domain separation |
@@ -36,6 +37,7 @@
 //! | [`spaces`] | who may see, join and write in a space, and what a message has to be |
 
 pub mod backoff;
+pub mod backup;
 pub mod consensus;
 pub mod crypto;
 pub mod data;

@@ -403,3 +403,18 @@ pub const MIGRATION_LOG_MAX: usize = 64;
 
 /// Longest such line, in bytes.
 pub const MIGRATION_LINE_BYTES_MAX: usize = 200;
+
+/// Largest piece of a backup before it is compressed, in bytes: what making or reading one holds in memory at a time.
+pub const BACKUP_CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest manifest of a snapshot, in bytes: its lists lie in chunks, so a store of any size fits.
+pub const BACKUP_MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Recovery keys that one backup is sealed to.
+pub const BACKUP_RECIPIENTS_MAX: usize = 16;
+
+/// Snapshots that one place keeps: an hourly one for more than a year.
+pub const BACKUP_SNAPSHOTS_MAX: usize = 10_000;
+
+/// Files besides store and blobs in one snapshot: keys, and the genesis.
+pub const BACKUP_FILES_MAX: usize = 1_000;

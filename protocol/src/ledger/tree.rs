@@ -24,6 +24,26 @@ pub const EMPTY: Hash = [0; 32];
 const LEAF: u8 = 0;
 const INNER: u8 = 1;
 
+/// Makes the root of a set of rows anew, from the rows alone: what [`root`] must be. Holds two hashes for each row.
+#[derive(Debug, Default)]
+pub struct RootOf(Vec<page::Leaf>);
+
+impl RootOf {
+    /// Adds a row, in any order, each once. Pages of the tree are passed over.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        if !page::is_page(key) {
+            self.0.push((path_of(key), Sha256::digest(value).into()));
+        }
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(mut self) -> Hash {
+        self.0.sort_unstable();
+        page::subtree_hash(&self.0, 0)
+    }
+}
+
 /// Where a row hangs in the tree.
 #[must_use]
 pub(crate) fn path_of(key: &[u8]) -> Hash {

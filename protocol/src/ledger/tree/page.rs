@@ -55,6 +55,11 @@ pub(super) fn halves(rows: &[Leaf], depth: usize) -> (&[Leaf], &[Leaf]) {
     rows.split_at(rows.partition_point(|(path, _)| !bit(path, depth)))
 }
 
+/// Whether a row is a page, by its key.
+pub(super) fn is_page(key: &[u8]) -> bool {
+    key.first() == Some(&PAGES)
+}
+
 /// The storage key of the page at the first `depth` nibbles of `path`.
 pub(super) fn page_key(path: &Hash, depth: usize) -> Vec<u8> {
     let mut key = Vec::with_capacity(3 + depth / 2);
