@@ -111,7 +111,7 @@ impl View for LedgerView<'_> {
     }
 }
 
-fn get_row(reader: &Reader, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+pub(crate) fn get_row(reader: &Reader, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
     let mut place = (key.to_vec(), 0);
     let Some(Raw(mut value)) = reader.get(&ROWS, &place)? else { return Ok(None) };
     if value.is_empty() {

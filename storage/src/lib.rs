@@ -27,6 +27,7 @@
 //! | [`plc`] | identities outside the ledger: not decided yet, or from before it |
 //! | [`engine`] | what must an engine do, and which are there? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
+//! | [`backup`] | what did the store hold at one moment, how is one filled from that, does it come to its roots? |
 //! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |
 //! | [`limits`], [`stats`] | every bound with its reason; figures for dashboards |
 //!
@@ -50,6 +51,7 @@
 //! ```
 
 pub mod accounts;
+pub mod backup;
 pub mod batch;
 pub mod belongings;
 pub mod blobs;

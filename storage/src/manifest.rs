@@ -56,6 +56,8 @@ pub struct Manifest {
 pub enum State {
     /// It is being created; nothing was ever written to it.
     Creating,
+    /// It is being filled from a backup: it holds rows, and is not whole.
+    Restoring,
     /// It is open, or was not closed cleanly.
     Open,
     /// It was closed cleanly.

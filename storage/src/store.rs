@@ -23,7 +23,7 @@ use crate::tables::NODE_META;
 use crate::writer::{OnFailure, Writer, WriterThread};
 
 pub use open::OpenError;
-pub(crate) use open::{Opened, meta_row, open_engine, open_existing, remove};
+pub(crate) use open::{Opened, lock, meta_row, open_engine, open_existing, remove};
 
 /// Held by the process that has the directory open.
 pub(crate) const LOCK_FILE: &str = "lock";

@@ -18,6 +18,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
+use crate::backup::Cuts;
 use crate::batch::Batch;
 use crate::engine::{Engine, EngineError};
 use crate::reader::hex;
@@ -57,6 +58,7 @@ struct Shared {
     queue: Queue,
     counters: Counters,
     on_durable: OnceLock<OnDurable>,
+    cuts: Cuts,
 }
 
 impl fmt::Debug for Writer {
@@ -105,6 +107,11 @@ impl Writer {
         self.shared.on_durable.set(Box::new(listener)).is_ok()
     }
 
+    /// Where cuts through the store begin and end.
+    pub(crate) fn cuts(&self) -> &Cuts {
+        &self.shared.cuts
+    }
+
     /// What the writer has done so far.
     #[must_use]
     pub fn stats(&self) -> WriterStats {
@@ -127,8 +134,12 @@ impl WriterThread {
         durable_sequence: Arc<AtomicU64>,
         on_failure: OnFailure,
     ) -> Result<Self, EngineError> {
-        let shared =
-            Arc::new(Shared { queue: Queue::new(), counters: Counters::default(), on_durable: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            queue: Queue::new(),
+            counters: Counters::default(),
+            on_durable: OnceLock::new(),
+            cuts: Cuts::default(),
+        });
         durable_sequence.store(sequence.last_used(), Ordering::Release);
         let mut flusher = Flusher::new(engine, sequence, durable_sequence);
         let inner = Arc::clone(&shared);
@@ -168,7 +179,7 @@ impl Shared {
             let Some(pending) = self.queue.wait() else {
                 break flusher.finish().err();
             };
-            let flush = AssertUnwindSafe(|| flusher.flush(pending, &self.counters, self.on_durable.get()));
+            let flush = AssertUnwindSafe(|| flusher.flush(pending, self));
             let flushed = catch_unwind(flush).unwrap_or_else(|_| {
                 Err(EngineError::Panicked { during: "writing", detail: "the writer panicked".to_owned() })
             });

@@ -189,6 +189,7 @@ impl From<OpenError> for Failure {
             OpenError::Manifest(ManifestError::Damaged { .. })
             | OpenError::ManifestMissing { .. }
             | OpenError::DataMissing { .. }
+            | OpenError::HalfRestored { .. }
             | OpenError::Damaged { .. }
             | OpenError::Incomplete { .. }
             | OpenError::Migrate(_)

@@ -29,6 +29,9 @@ pub(crate) fn open_engine(dir: &Path, options: &Options) -> Result<Opened, OpenE
     engine::create_dir_durably(dir)?;
     let lock = lock(dir)?;
     let manifest = match Manifest::read(dir)? {
+        Some(manifest) if manifest.state == State::Restoring => {
+            return Err(OpenError::HalfRestored { dir: dir.to_owned() });
+        }
         Some(manifest) if manifest.state != State::Creating => manifest,
         // Nothing was ever written to a store that was never finished.
         Some(manifest) => {
@@ -54,6 +57,7 @@ pub(crate) fn open_existing(dir: &Path, tuning: Tuning) -> Result<Opened, OpenEr
     }
     let lock = lock(dir)?;
     match Manifest::read(dir)? {
+        Some(manifest) if manifest.state == State::Restoring => Err(OpenError::HalfRestored { dir: dir.to_owned() }),
         Some(manifest) if manifest.state != State::Creating => open_present(dir, lock, manifest, tuning),
         Some(_) => Err(OpenError::NotFound { dir: dir.to_owned() }),
         None if Manifest::is_empty_dir(dir).map_err(|error| OpenError::io("list", dir, error))? => {
@@ -131,7 +135,7 @@ fn check_whole(engine: &dyn Engine, manifest: &Manifest, data: &Path) -> Result<
     let whole = match manifest.state {
         State::Closed => closed_times == manifest.closed_times,
         // It may have been interrupted between its last row and the manifest.
-        State::Open | State::Creating => closed_times >= manifest.closed_times,
+        State::Open | State::Creating | State::Restoring => closed_times >= manifest.closed_times,
     };
     if whole { Ok(()) } else { Err(incomplete("the rows written last are missing")) }
 }
@@ -176,7 +180,7 @@ pub(crate) fn remove(dir: &Path, name: &str) -> Result<(), OpenError> {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK_FILE);
     let open = File::options().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(|error| OpenError::io("open", &path, error))?;
@@ -203,6 +207,15 @@ pub enum OpenError {
     /// There is no store.
     #[error("{dir} holds no store", dir = dir.display())]
     NotFound {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It was being restored, and that was cut short.
+    #[error(
+        "the store {dir} was being restored from a backup and is not whole: run the same `angel restore` again",
+        dir = dir.display()
+    )]
+    HalfRestored {
         /// The directory.
         dir: PathBuf,
     },

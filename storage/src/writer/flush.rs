@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::queue::Pending;
-use super::{CommitError, Committed, Conflict, Done, OnDurable};
+use super::{CommitError, Committed, Conflict, Done, Shared};
 use crate::batch::{Batch, Expected};
 use crate::codec;
 use crate::engine::{Engine, EngineError, Group};
@@ -70,12 +70,8 @@ impl Flusher {
 
     /// Writes the batches with one flush and answers each. An error means that the engine cannot go on; everybody in
     /// this flush has then been told.
-    pub(super) fn flush(
-        &mut self,
-        pending: Vec<Pending>,
-        counters: &Counters,
-        on_durable: Option<&OnDurable>,
-    ) -> Result<(), EngineError> {
+    pub(super) fn flush(&mut self, pending: Vec<Pending>, shared: &Shared) -> Result<(), EngineError> {
+        let (counters, on_durable) = (&shared.counters, shared.on_durable.get());
         let mut groups = Vec::with_capacity(pending.len());
         let mut waiting = Vec::with_capacity(pending.len());
         let mut events = 0;
@@ -97,9 +93,11 @@ impl Flusher {
                 }
             }
         }
+        // A cut through the store lies before all of these groups or behind all of them.
+        let boundary = shared.cuts.flushing();
         let applied = match failed {
             Some(error) => Err(error),
-            None => self.apply(&groups, counters),
+            None => shared.cuts.put_aside(self.engine.as_ref(), &groups).and_then(|()| self.apply(&groups, counters)),
         };
         let committed = waiting.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         match &applied {
@@ -120,6 +118,7 @@ impl Flusher {
                 }
             }
         }
+        drop(boundary);
         for (done, outcome) in waiting {
             answer(done, outcome);
         }

@@ -1,0 +1,253 @@
+//! All rows as they were at one moment.
+//!
+//! The engines behind the door have no snapshots that they share, and need none: there is one writer. A cut lies between
+//! two of its flushes. From then on, before it changes a row that the reader of the cut has not come to yet, the writer
+//! puts aside what the row was. The reader goes through the store once, in the order of keys, and takes what was put aside
+//! in place of what it finds.
+//!
+//! Beginning a cut waits for the flush under way and stops nobody. While it is open, each changed row costs the writer one
+//! read. What is put aside is bounded: beyond that the cut is given up, never the writer held up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use angel_protocol::ledger::tree;
+
+use super::StoredRow;
+use crate::engine::{Engine, EngineError, Group, KeyRange, PageLimit};
+use crate::ledger::{DECISIONS, LedgerView};
+use crate::limits::BULK_ROWS;
+use crate::reader::{ReadError, Reader};
+use crate::writer::Writer;
+
+/// Bytes that one step reads.
+const STEP_BYTES: usize = 1024 * 1024;
+
+/// What a row put aside costs besides its bytes.
+const ROW_COST: usize = 64;
+
+/// The writer's side: whether a cut is open, and what it wants to know.
+#[derive(Debug, Default)]
+pub(crate) struct Cuts {
+    /// Held by the writer during each flush, by whoever begins a cut in between.
+    boundary: Mutex<()>,
+    open: Mutex<Option<Arc<Aside>>>,
+    any: AtomicBool,
+}
+
+/// What was put aside for one cut.
+#[derive(Debug)]
+struct Aside {
+    rows: Mutex<Rows>,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// Everything up to here has been read.
+    read: Vec<u8>,
+    before: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    bytes: usize,
+    given_up: bool,
+}
+
+impl Cuts {
+    /// Held while batches are applied: no cut begins meanwhile.
+    pub(crate) fn flushing(&self) -> MutexGuard<'_, ()> {
+        self.boundary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts aside what `groups` are about to change, for the cut that is open, if one is.
+    pub(crate) fn put_aside(&self, engine: &dyn Engine, groups: &[Group]) -> Result<(), EngineError> {
+        if !self.any.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(aside) = open else { return Ok(()) };
+        for (key, _) in groups.iter().flat_map(Group::iter) {
+            if aside.wants(key) {
+                aside.keep(key, engine.get(key)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, aside: &Arc<Aside>) -> Result<(), CutError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_some() {
+            return Err(CutError::AlreadyOpen);
+        }
+        *open = Some(Arc::clone(aside));
+        self.any.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.any.store(false, Ordering::Release);
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Aside {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wants(&self, key: &[u8]) -> bool {
+        let rows = self.lock();
+        !rows.given_up && key > rows.read.as_slice() && !rows.before.contains_key(key)
+    }
+
+    fn keep(&self, key: &[u8], value: Option<Vec<u8>>) {
+        let mut rows = self.lock();
+        // It may have been read meanwhile.
+        if rows.given_up || key <= rows.read.as_slice() {
+            return;
+        }
+        rows.bytes += ROW_COST + key.len() + value.as_ref().map_or(0, Vec::len);
+        rows.before.insert(key.to_vec(), value);
+        if rows.bytes > self.bytes_max {
+            rows.given_up = true;
+            rows.before = BTreeMap::new();
+        }
+    }
+}
+
+/// All rows at one moment, to be read once. Dropping it lets the writer go.
+#[derive(Debug)]
+pub struct Cut {
+    reader: Reader,
+    writer: Writer,
+    aside: Arc<Aside>,
+    range: Option<KeyRange>,
+    sequence: u64,
+    height: u64,
+    ledger_root: [u8; 32],
+}
+
+impl Cut {
+    /// Begins a cut. What changes while it is read may take `bytes_max` bytes of memory.
+    ///
+    /// # Errors
+    ///
+    /// Another cut is open, or the store cannot be read.
+    pub fn begin(reader: &Reader, writer: &Writer, bytes_max: usize) -> Result<Self, CutError> {
+        let aside = Arc::new(Aside { rows: Mutex::default(), bytes_max });
+        let cuts = writer.cuts();
+        let boundary = cuts.flushing();
+        cuts.open(&aside)?;
+        let mut cut = Self {
+            reader: reader.clone(),
+            writer: writer.clone(),
+            aside,
+            range: Some(KeyRange::all()),
+            sequence: reader.durable_sequence(),
+            height: 0,
+            ledger_root: [0; 32],
+        };
+        let newest = reader.scan(&DECISIONS).reverse().page(1)?;
+        cut.height = newest.rows.first().map_or(0, |(height, _)| *height);
+        let root = tree::root(&LedgerView(reader)).map_err(|error| CutError::Ledger(error.to_string()))?;
+        cut.ledger_root = root;
+        drop(boundary);
+        Ok(cut)
+    }
+
+    /// The newest event of the log at that moment.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The newest decided height of the ledger, and the root of its state.
+    #[must_use]
+    pub const fn ledger(&self) -> (u64, [u8; 32]) {
+        (self.height, self.ledger_root)
+    }
+
+    /// The next rows in the order of keys; `None` behind the last.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read, or more was written meanwhile than may be put aside.
+    pub fn next(&mut self) -> Result<Option<Vec<StoredRow>>, CutError> {
+        while let Some(range) = self.range.take() {
+            let page = self.reader.rows(&range, false, PageLimit { rows: BULK_ROWS, bytes: STEP_BYTES })?;
+            let last = page.rows.last().map(|(key, _)| key.clone()).filter(|_| page.more);
+            let before = self.take_aside(last.as_deref())?;
+            self.range = last.map(|last| range.beyond(&last, false));
+            let rows = as_they_were(page.rows, before);
+            if !rows.is_empty() {
+                return Ok(Some(rows));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was put aside up to `last`, or all of it; from now on nothing more is put aside there.
+    fn take_aside(&self, last: Option<&[u8]>) -> Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>, CutError> {
+        let mut rows = self.aside.lock();
+        if rows.given_up {
+            return Err(CutError::TooMuchWritten { bytes: self.aside.bytes_max });
+        }
+        let taken = match last {
+            Some(last) => {
+                let rest = rows.before.split_off(&[last, &[0]].concat());
+                std::mem::replace(&mut rows.before, rest)
+            }
+            None => std::mem::take(&mut rows.before),
+        };
+        rows.bytes -=
+            taken.iter().map(|(key, row)| ROW_COST + key.len() + row.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        // Behind every key that there can be.
+        rows.read = last.map_or_else(|| vec![u8::MAX; crate::limits::KEY_BYTES_MAX], <[u8]>::to_vec);
+        Ok(taken)
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.writer.cuts().close();
+    }
+}
+
+fn as_they_were(found: Vec<StoredRow>, before: BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<StoredRow> {
+    if before.is_empty() {
+        return found;
+    }
+    let mut rows: BTreeMap<_, _> = found.into_iter().collect();
+    for (key, value) in before {
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
+    }
+    rows.into_iter().collect()
+}
+
+/// Why the rows of one moment cannot be read. The store goes on as ever.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CutError {
+    /// Somebody else reads the rows of a moment.
+    #[error("a backup is being made already")]
+    AlreadyOpen,
+    /// More was written than may be put aside.
+    #[error(
+        "more was written while the backup was read than fits into {bytes} bytes: make it when there is less to do, or \
+         give the store more memory (storage.memory)"
+    )]
+    TooMuchWritten {
+        /// The bound.
+        bytes: usize,
+    },
+    /// The ledger's rows cannot be read.
+    #[error("the ledger cannot be read: {0}")]
+    Ledger(String),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A row.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
