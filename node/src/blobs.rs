@@ -18,6 +18,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use angel_protocol::data::Cid;
@@ -64,6 +65,23 @@ struct Shared {
     uploads: Arc<Semaphore>,
     uploading: Mutex<HashMap<AccountId, usize>>,
     locks: [Mutex<()>; LOCKS],
+    /// How many want every file to stay.
+    held: AtomicUsize,
+}
+
+/// While it lives, no file is removed.
+#[derive(Debug)]
+pub(crate) struct FilesHeld(Blobs);
+
+impl Drop for FilesHeld {
+    fn drop(&mut self) {
+        self.0.0.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where the file of a blob lies under `dir`.
+pub(crate) fn path_in(dir: &std::path::Path, cid: Cid) -> PathBuf {
+    files::path_in(dir, cid)
 }
 
 impl std::fmt::Debug for Blobs {
@@ -102,7 +120,22 @@ impl Blobs {
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             uploading: Mutex::default(),
             locks: std::array::from_fn(|_| Mutex::new(())),
+            held: AtomicUsize::new(0),
         })))
+    }
+
+    /// Keeps every file where it is while the answer lives: what is let go of meanwhile is removed by a later sweep.
+    pub(crate) fn hold_files(&self) -> FilesHeld {
+        self.0.held.fetch_add(1, Ordering::AcqRel);
+        FilesHeld(self.clone())
+    }
+
+    /// The file of a blob, whoever may read it: for copies of the whole node. Blocks.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn file_of(&self, cid: Cid) -> Result<(PathBuf, File), BlobError> {
+        self.0.files.read(cid)
     }
 
     /// Largest upload that is taken, in bytes.

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 mod account;
+mod backup;
 mod client;
 mod completions;
 mod config;
 mod declare;
 mod doctor;
+mod drill;
 mod exit;
 mod identity;
 mod ledger;
@@ -21,6 +23,7 @@ mod network;
 mod output;
 mod peer;
 mod peers;
+mod restore;
 mod run;
 mod space;
 mod status;
@@ -106,6 +109,13 @@ enum Verb {
     /// Compact, verify or convert the store of a stopped node.
     #[command(subcommand)]
     Storage(storage::StorageVerb),
+    /// Make, verify and list backups of the running node, and make the key that opens them.
+    #[command(subcommand)]
+    Backup(backup::BackupVerb),
+    /// Fail a tenant over to a standby and back on purpose, and compare roots on all hosts.
+    Drill(drill::DrillArgs),
+    /// Make a data directory from a backup.
+    Restore(restore::RestoreArgs),
     /// Change what the running node logs.
     #[command(subcommand)]
     Log(log::LogVerb),
@@ -135,6 +145,9 @@ pub fn main() -> ExitCode {
         Verb::Network(verb) => network::network(&common, &verb),
         Verb::Space(verb) => space::space(&common, verb),
         Verb::Storage(verb) => storage::storage(&common, verb),
+        Verb::Backup(verb) => backup::backup(&common, verb),
+        Verb::Drill(args) => drill::drill(&common, &args),
+        Verb::Restore(args) => restore::restore(&common, &args),
         Verb::Log(verb) => log::log(&common, verb),
         Verb::Completions(args) => completions::completions(&args),
     };

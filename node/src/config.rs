@@ -16,9 +16,9 @@ pub use self::layers::{Origin, UnusedVariable};
 pub use self::section::Field;
 use self::section::Section;
 pub use self::sections::{
-    AcceptTenants, AccountsConfig, AddressScope as Scope, Admission, BlobsConfig, ConsensusConfig, FirehoseConfig,
-    General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig, MetricsAccess,
-    NamesAdapter, NamesConfig, NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig, StorageConfig,
+    AcceptTenants, AccountsConfig, AddressScope as Scope, Admission, BackupConfig, BlobsConfig, ConsensusConfig,
+    FirehoseConfig, General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig,
+    MetricsAccess, NamesAdapter, NamesConfig, NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig, StorageConfig,
 };
 pub use self::template::template;
 pub use self::value::{ByteSize, HandleDomain, InvalidByteSize, InvalidHandleDomain, PlcDirectory, Secret, Value};
@@ -44,6 +44,8 @@ pub struct Config {
     pub replicas: ReplicasConfig,
     /// Names of tenants that are moved.
     pub names: NamesConfig,
+    /// Backups.
+    pub backup: BackupConfig,
     /// The log.
     pub log: LogConfig,
     /// Identities, the node's and its accounts'.
@@ -172,6 +174,7 @@ impl Config {
             consensus: ConsensusConfig::default(),
             replicas: ReplicasConfig::default(),
             names: NamesConfig::default(),
+            backup: BackupConfig::default(),
             log: LogConfig::default(),
             identity: IdentityConfig::default(),
             accounts: AccountsConfig::default(),
@@ -253,6 +256,7 @@ impl Config {
             consensus: ConsensusConfig::read(layers, defaults.consensus)?,
             replicas: ReplicasConfig::read(layers, defaults.replicas)?,
             names: NamesConfig::read(layers, defaults.names)?,
+            backup: BackupConfig::read(layers, defaults.backup)?,
             log: LogConfig::read(layers, defaults.log)?,
             identity: IdentityConfig::read(layers, defaults.identity)?,
             accounts: AccountsConfig::read(layers, defaults.accounts)?,
@@ -274,6 +278,7 @@ impl Config {
             (ConsensusConfig::DOC, ConsensusConfig::FIELDS),
             (ReplicasConfig::DOC, ReplicasConfig::FIELDS),
             (NamesConfig::DOC, NamesConfig::FIELDS),
+            (BackupConfig::DOC, BackupConfig::FIELDS),
             (LogConfig::DOC, LogConfig::FIELDS),
             (IdentityConfig::DOC, IdentityConfig::FIELDS),
             (AccountsConfig::DOC, AccountsConfig::FIELDS),
@@ -296,6 +301,7 @@ impl Config {
             self.consensus.values(),
             self.replicas.values(),
             self.names.values(),
+            self.backup.values(),
             self.log.values(),
             self.identity.values(),
             self.accounts.values(),

@@ -38,6 +38,7 @@ use angel_protocol::crypto::NodeKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::returning::Returning;
 use crate::health::Service;
 use crate::ledger::{NodeWallet, Shared};
 use crate::mempool;
@@ -69,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) dir: PathBuf,
     /// The file of the last vote, beside the key.
     pub(crate) last_vote: PathBuf,
+    /// Whether this node was put back from a backup.
+    pub(crate) returning: Returning,
     pub(crate) network: Handle,
     pub(crate) topic: String,
     pub(crate) gossip: mpsc::Receiver<Gossip>,

@@ -11,6 +11,7 @@
 //!   storage/       the tables
 //!   imports/       room for repositories that are being imported; empty otherwise
 //!   blobs/         files of the accounts, by CID
+//!   restoring      that a backup is being restored; nothing else may use the directory then
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -73,6 +74,23 @@ pub enum DataDirError {
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// A backup was being restored into it.
+    #[error(
+        "{} was being restored from a backup ({what}) and is not whole: run the same `angel restore` again; it begins anew",
+        path.display()
+    )]
+    HalfRestored {
+        /// The data directory.
+        path: PathBuf,
+        /// From where.
+        what: String,
+    },
+    /// A backup is to be restored over something.
+    #[error("{} is not empty: a backup is restored into a new directory, never over another; name one with --data-dir", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
     },
     /// It holds other things.
     #[error("{} is not empty and no data directory of angel; name an empty or a new one", path.display())]
@@ -195,6 +213,23 @@ impl Layout {
         }
     }
 
+    fn restoring_file(&self) -> PathBuf {
+        self.root.join("restoring")
+    }
+
+    /// From where a backup is being restored, or was when that was cut short.
+    ///
+    /// # Errors
+    /// [`DataDirError::Access`].
+    pub fn restoring(&self) -> Result<Option<String>, DataDirError> {
+        let path = self.restoring_file();
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataDirError::Access { path, source }),
+        }
+    }
+
     fn version(&self) -> PathBuf {
         self.root.join("VERSION")
     }
@@ -229,6 +264,9 @@ impl DataDir {
     /// [`DataDirError`], by what stands in the way. Nothing that was there is changed then.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let layout = Layout::new(root);
+        if let Some(what) = layout.restoring()? {
+            return Err(DataDirError::HalfRestored { path: root.to_owned(), what });
+        }
         let is_new = !layout.version().exists();
         if is_new && holds_other_things(&layout)? {
             return Err(DataDirError::Foreign { path: root.to_owned() });
@@ -244,12 +282,71 @@ impl DataDir {
         Ok(Self { layout, _lock: lock })
     }
 
+    /// Whether a backup may be restored into `root`: it is absent or empty, or a restore was cut short there. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`DataDirError::Occupied`].
+    pub fn check_restorable(root: &Path) -> Result<(), DataDirError> {
+        let layout = Layout::new(root);
+        if layout.restoring()?.is_some() {
+            return Ok(());
+        }
+        let access = |source| DataDirError::Access { path: root.to_owned(), source };
+        let entries = match fs::read_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(access)?,
+        };
+        for entry in entries {
+            // A file system's own.
+            if entry.map_err(access)?.file_name() != "lost+found" {
+                return Err(DataDirError::Occupied { path: root.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory that a backup is restored into, and keeps everybody else out. What a restore that was cut short
+    /// left there goes. `what` says from where, for whoever meets the directory half done.
+    ///
+    /// # Errors
+    /// [`DataDirError`], by what stands in the way. Nothing that was there is changed then.
+    pub fn begin_restore(root: &Path, what: &str) -> Result<(Layout, File), DataDirError> {
+        Self::check_restorable(root)?;
+        let layout = Layout::new(root);
+        make_private_dir(root)?;
+        write_atomically(&layout.restoring_file(), format!("{what}\n").as_bytes(), 0o600)?;
+        make_private_dir(&root.join("run"))?;
+        let lock = take_lock(&layout)?;
+        for dir in [layout.secrets(), layout.storage(), layout.blobs(), layout.imports(), layout.consensus()] {
+            match fs::remove_dir_all(&dir) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(DataDirError::Access { path: dir, source });
+                }
+                _ => {}
+            }
+        }
+        make_private_dir(&layout.secrets())?;
+        Ok((layout, lock))
+    }
+
+    /// What was restored is whole and durable: the directory is one like any other.
+    ///
+    /// # Errors
+    /// [`DataDirError::Access`].
+    pub fn end_restore(layout: &Layout) -> Result<(), DataDirError> {
+        write_atomically(&layout.version(), format!("angel data {LAYOUT_VERSION}\n").as_bytes(), 0o644)?;
+        let marker = layout.restoring_file();
+        let removed = fs::remove_file(&marker).and_then(|()| sync_dir(layout.root()));
+        removed.map_err(|source| DataDirError::Access { path: marker, source })
+    }
+
     /// The same, for what makes no sense on an empty directory.
     ///
     /// # Errors
     /// [`DataDirError::Missing`] when no node was ever started there, else as [`Self::open`].
     pub fn open_existing(root: &Path) -> Result<Self, DataDirError> {
-        if Layout::new(root).version().exists() {
+        if Layout::new(root).version().exists() || Layout::new(root).restoring()?.is_some() {
             Self::open(root)
         } else {
             Err(DataDirError::Missing { path: root.to_owned() })

@@ -25,6 +25,8 @@ use crate::placement::{Placement, Tenant};
 use crate::replication::ReplicationError;
 use crate::{blocking, clock};
 
+pub(crate) use roles::HAND_OVER_LIMIT;
+
 /// How long to wait before asking the others again.
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -6,6 +6,7 @@
 mod accounts;
 pub mod admin;
 pub(crate) mod audit;
+mod backups;
 pub mod error;
 pub(crate) mod federation;
 mod health;

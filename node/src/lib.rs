@@ -38,6 +38,7 @@
 //! | [`cli`] | the command line |
 
 pub mod accounts;
+pub mod backup;
 pub mod blobs;
 mod blocking;
 mod checkpoints;
@@ -50,6 +51,7 @@ mod crawlers;
 pub mod data_dir;
 pub mod directory;
 mod dns;
+mod drill;
 pub mod events;
 pub mod facts;
 mod failover;
@@ -66,6 +68,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lexicons;
 pub mod lifecycle;
+mod losses;
 pub mod machine;
 pub mod mail;
 pub mod membership;

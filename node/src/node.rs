@@ -19,6 +19,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tracing::{Instrument, Span, info_span};
 
 use crate::accounts::AccountsOpenError;
+use crate::backup::BackupsCollector;
+use crate::backup::returning::Returning;
 use crate::blobs::{self, BlobError};
 use crate::checkpoints::Checkpoints;
 use crate::clock;
@@ -259,6 +261,12 @@ impl Node {
         let (load_sender, load) = watch::channel(first_load);
         spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
 
+        // Whether it was put back from a backup, and has to catch up before it speaks.
+        let others = !config.network.bootstrap.is_empty() || !config.network.persistent_peers.is_empty();
+        let (at_layout, reader) = (layout.clone(), store.reader().clone());
+        let reading = tokio::task::spawn_blocking(move || Returning::read(&at_layout, &reader, others));
+        let returning = reading.await?.map_err(|source| DataDirError::Access { path: layout.secrets(), source })?;
+
         // What was decided.
         let opening = parts::open_ledger(&config, &identity, &node_id, &layout, &store);
         let ledger_shared = Arc::new(tokio::task::spawn_blocking(opening).await??);
@@ -312,6 +320,7 @@ impl Node {
             key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
             dir: layout.consensus(),
             last_vote: layout.secrets().join("last-vote"),
+            returning: returning.clone(),
             network: network.clone(),
             topic: topics.consensus.name,
             gossip: vote_gossip,
@@ -437,6 +446,7 @@ impl Node {
             Ok::<_, StartError>(Sealing::load_or_create(&at_layout)?)
         };
         let sealing = tokio::task::spawn_blocking(opening).await??;
+        placement.wait_for(returning);
         repos.guard(placement.clone());
         let following = placement.clone();
         spawner.spawn("placement", |stop| following.run(stop));
@@ -471,6 +481,13 @@ impl Node {
         migrations.resume().await.map_err(|error| StartError::Move(error.to_string()))?;
         let moving = migrations.clone();
         spawner.spawn("migration", |stop| moving.run(stop));
+
+        let opening = parts::backups(&config, &identity, &layout, &store, &blobs);
+        let (backups, jobs) = tokio::task::spawn_blocking(opening).await??;
+        registry.register_collector(Box::new(BackupsCollector(backups.clone())));
+        let backup_health = health.register("backup", Importance::Helpful, ServiceState::Off("starting".to_owned()));
+        let backing_up = backups.clone();
+        spawner.spawn("backup", |stop| backing_up.run(jobs, backup_health, stop));
         let password = Arc::new(password);
         let host = Arc::new(Host {
             service,
@@ -493,6 +510,7 @@ impl Node {
             preferences,
             reports,
             takedowns,
+            backups,
             tenants,
             rulebook,
             service_account,

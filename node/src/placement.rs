@@ -8,7 +8,7 @@ mod submit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use angel_protocol::failover::quorum::contacts_needed;
@@ -27,6 +27,8 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{AccountError, Accounts};
+use crate::backup::returning::Returning;
+use crate::blocking;
 use crate::ledger::{Ledger, LedgerError};
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};
@@ -83,6 +85,9 @@ pub enum NotWritable {
         "too few backups of the account have confirmed this node of late, so another may be its primary by now; try again"
     )]
     Unconfirmed,
+    /// It was restored from a backup, and others may have become primary of its accounts since.
+    #[error("this node was restored from a backup and has not heard yet what was decided since; try again in a moment")]
+    CatchingUp,
     /// It has become primary and does not serve yet.
     #[error("this node is taking the account over; try again in a moment")]
     TakingOver,
@@ -110,6 +115,7 @@ struct Shared {
     silence: Mutex<Parameters>,
     tenants: RwLock<Tenants>,
     changed: watch::Sender<u64>,
+    returning: OnceLock<Returning>,
 }
 
 #[derive(Default)]
@@ -245,8 +251,25 @@ impl Placement {
         let own = ledger.own().clone();
         let silence = Mutex::new(Parameters::new(own.clone()));
         let (changed, _) = watch::channel(0);
-        let (uptime, tenants) = (Uptime::start(), RwLock::default());
-        Self(Arc::new(Shared { own, uptime, reader, ledger, accounts, ack_limit, silence, tenants, changed }))
+        let (uptime, tenants, returning) = (Uptime::start(), RwLock::default(), OnceLock::new());
+        Self(Arc::new(Shared {
+            own,
+            uptime,
+            reader,
+            ledger,
+            accounts,
+            ack_limit,
+            silence,
+            tenants,
+            changed,
+            returning,
+        }))
+    }
+
+    /// Lets no write in before a node that was restored has caught up.
+    pub(crate) fn wait_for(&self, returning: Returning) {
+        // Said once, at the start.
+        drop(self.0.returning.set(returning));
     }
 
     /// This node.
@@ -298,6 +321,9 @@ impl Placement {
     /// Leave to write into an account. Waits while the tenant is handed over.
     pub(crate) async fn may_write(&self, account: AccountId) -> Result<WriteGuard, NotWritable> {
         let (limit, uptime) = (self.0.ack_limit, self.0.uptime);
+        if self.0.returning.get().is_some_and(|returning| !returning.has_caught_up()) {
+            return Err(NotWritable::CatchingUp);
+        }
         let Some(tenant) = self.of_account(account) else {
             return Ok(WriteGuard { tenant: None, limit, uptime, _under_way: None });
         };

@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{AccountError, Accounts};
 use crate::blobs::{BlobError, Blobs};
+use crate::drill::Drills;
 use crate::failover::Failover;
 use crate::firehose::Firehose;
 use crate::lifecycle::Lifecycle;
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) failover: Failover,
     tails: Tails,
+    pub(crate) drills: Drills,
 }
 
 /// Why something between hosting nodes did not come about.
@@ -213,7 +215,7 @@ impl Replication {
     pub(crate) fn new(parts: Parts) -> Self {
         let failover = Failover::new(parts.reader.clone(), parts.writer.clone(), parts.placement.clone());
         let tails = Tails::new(parts.reader.clone());
-        Self(Arc::new(Shared { parts, failover, tails }))
+        Self(Arc::new(Shared { parts, failover, tails, drills: Drills::default() }))
     }
 
     pub(crate) fn placement(&self) -> &Placement {
@@ -328,8 +330,9 @@ impl Replication {
             self.clone().keep_all(stop.clone()),
             self.clone().follow_all(stop.clone()),
             self.clone().watch_over(stop.clone()),
-            self.clone().change_roles(stop),
+            self.clone().change_roles(stop.clone()),
+            self.clone().run_drills(stop),
         );
-        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5)
+        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5).and(tasks.6)
     }
 }

@@ -101,9 +101,14 @@ impl Files {
     }
 
     fn path(&self, cid: Cid) -> PathBuf {
-        let [first, second, ..] = cid.digest();
-        self.root.join(format!("{first:02x}")).join(format!("{second:02x}")).join(cid.to_string())
+        path_in(&self.root, cid)
     }
+}
+
+/// Where the file of a blob lies under `root`.
+pub(super) fn path_in(root: &Path, cid: Cid) -> PathBuf {
+    let [first, second, ..] = cid.digest();
+    root.join(format!("{first:02x}")).join(format!("{second:02x}")).join(cid.to_string())
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, BlobError> {

@@ -1,6 +1,7 @@
 //! Letting go of what no record names, in the two steps of `angel_storage::blobs`, and of files that have no row because
 //! the node stopped between the two.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use angel_protocol::time::Timestamp;
@@ -73,6 +74,9 @@ impl Blobs {
         let mut batch = Batch::new();
         for file in &due {
             let _lock = self.lock(file.cid);
+            if self.0.held.load(Ordering::Acquire) > 0 {
+                return Ok(0);
+            }
             if !blobs::is_held(&self.0.reader, file.cid)? {
                 self.0.files.remove(file.cid)?;
             }

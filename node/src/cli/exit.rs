@@ -108,10 +108,13 @@ impl From<ConfigError> for Failure {
 impl From<DataDirError> for Failure {
     fn from(error: DataDirError) -> Self {
         let code = match error {
-            DataDirError::Access { .. } | DataDirError::Foreign { .. } | DataDirError::Missing { .. } => Code::DataDir,
+            DataDirError::Access { .. }
+            | DataDirError::Foreign { .. }
+            | DataDirError::Occupied { .. }
+            | DataDirError::Missing { .. } => Code::DataDir,
             DataDirError::Locked { .. } => Code::Locked,
             DataDirError::Newer { .. } => Code::NewerData,
-            DataDirError::Corrupt { .. } => Code::DamagedData,
+            DataDirError::Corrupt { .. } | DataDirError::HalfRestored { .. } => Code::DamagedData,
             DataDirError::Genesis { .. } | DataDirError::OtherGenesis { .. } => Code::Config,
         };
         Self::new(code, error.to_string())

@@ -41,23 +41,45 @@ pub(super) fn status(common: &Common) -> Result<(), Failure> {
     for tenant in replicas["tenants"].as_array().into_iter().flatten() {
         lines.extend(tenant_lines(tenant));
     }
+    let losses = block_on(daemon.get("/admin/replicas/losses"))??;
+    lines.extend(loss_lines(&losses));
     let mut answer = answer;
     answer["tenants"] = replicas["tenants"].clone();
+    answer["ifThisMachineDies"] = losses;
     print(common, &answer, lines);
     Ok(())
 }
 
-/// "If this machine dies now", for one tenant.
+/// "If this machine dies now".
+fn loss_lines(losses: &serde_json::Value) -> Vec<String> {
+    let mut lines = vec!["if this machine dies now".to_owned()];
+    if losses["nodesReachable"] == 0 {
+        lines.push(row("", "this node is alone: everything on it that is in no backup is lost"));
+    }
+    lines.push(row(
+        "  backup",
+        match losses["lastBackup"].as_object() {
+            None => "there is none: what has no copy elsewhere is gone".to_owned(),
+            Some(last) => format!(
+                "the last is {} s old, in {}, {}",
+                last["ageSeconds"],
+                last["place"].as_str().unwrap_or("-"),
+                if last["verified"] == true { "verified" } else { "NOT verified" }
+            ),
+        },
+    ));
+    for tenant in losses["tenants"].as_array().into_iter().flatten() {
+        lines.push(row("  tenant", tenant["did"].as_str().unwrap_or("-")));
+        lines.extend(crate::losses::words(tenant).into_iter().map(|words| row("", words)));
+    }
+    lines
+}
+
+/// What this node is to a tenant.
 fn tenant_lines(tenant: &serde_json::Value) -> Vec<String> {
     let text = |name: &str| tenant[name].as_str().unwrap_or("-").to_owned();
     let mut lines = vec![row("tenant", format!("{}: {} in epoch {}", text("did"), text("role"), tenant["epoch"]))];
-    if let Some(lost) = tenant["unsafeEvents"].as_u64() {
-        let standbys = tenant["standbys"].as_object().map_or(0, serde_json::Map::len);
-        lines.push(row(
-            "",
-            format!("if this machine dies now, {lost} events are lost; {standbys} standbys have a copy"),
-        ));
-    } else if let Some(complete) = tenant["complete"].as_u64() {
+    if let Some(complete) = tenant["complete"].as_u64() {
         let silent = tenant["silentMs"].as_u64().unwrap_or_default() / 1000;
         lines.push(row("", format!("a copy, complete up to event {complete}; the primary was heard {silent} s ago")));
     }

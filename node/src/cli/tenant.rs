@@ -281,6 +281,13 @@ async fn show(daemon: &Daemon, tenant: &str) -> Result<Said, Failure> {
     for step in provisioning["log"].as_array().into_iter().flatten() {
         words.push(format!("{:<9} {}: {}", text(step, "status"), text(step, "action"), text(step, "details")));
     }
+    let did = text(&answer, "did");
+    let losses = daemon.post("/admin/replicas/losses/show", &json!({ "account": did })).await?;
+    let mut label = "if it dies";
+    for said in crate::losses::words(&losses) {
+        words.push(row(std::mem::take(&mut label), said));
+    }
+    answer["ifThisMachineDies"] = losses;
     answer["usage"] = usage["figures"].clone();
     answer["provisioning"] = provisioning["log"].clone();
     Ok((answer, words))

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use angel_protocol::backup::Keep;
 use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_protocol::membership::{Capability, Invite, NodeType, OVERLAP, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::section::section;
 use super::value::{ByteSize, HandleDomain, PlcDirectory, Secret, choice};
+use crate::backup::Place;
 use crate::network::Multiaddr;
 
 choice! {
@@ -377,6 +379,29 @@ section! {
         key_file: Option<PathBuf> = None,
         /// The command with its arguments; ANGEL_DNS_NAME, _TYPE, _VALUE and _TTL are in its environment.
         command: Vec<String> = vec![],
+    }
+}
+
+section! {
+    /// Backups of this node. They are sealed to recovery keys, which `angel backup key FILE` makes; without one, none is
+    /// made.
+    pub struct BackupConfig in "backup" {
+        /// Where backups go: a directory, or a bucket such as "s3://backups/angel", for which the environment says who may
+        /// (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY). Another machine or another disk, or they are lost with this one.
+        to: Option<Place> = None,
+        /// How often one is made. Unset: only on request.
+        every: Option<Duration> = None,
+        /// Which are kept: the newest few, and the newest of each of the last days, weeks and months on which there is
+        /// one.
+        keep: Keep = Keep::default(),
+        /// The recovery keys that open them, as age recipients ("age1…"). Empty: all that were proved.
+        recipients: Vec<String> = vec![],
+        /// Whether each is verified at once by restoring it into a scratch store, which takes as much room as the store.
+        verify: bool = true,
+        /// Where the bucket is, for others than Amazon, such as "https://s3.example.org".
+        s3_endpoint: Option<Url> = None,
+        /// The region of the bucket.
+        s3_region: Option<String> = None,
     }
 }
 

@@ -7,11 +7,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use angel_protocol::backup::Keep;
 use angel_protocol::ids::{Did, Handle, NetworkId, NodeName};
 use angel_protocol::membership::{Capability, Invite, NodeType, Region, ScalingModel};
 use angel_storage::engine::EngineKind;
 use zeroize::Zeroizing;
 
+use crate::backup::Place;
 use crate::network::Multiaddr;
 
 /// A type a setting can have.
@@ -72,6 +74,8 @@ text_value! {
     NetworkId: "a network id such as \"home-dev\"",
     Multiaddr: "a multiaddress such as \"/ip4/192.0.2.1/tcp/2584\"",
     ByteSize: "a size such as \"64MiB\"",
+    Keep: "a rule such as \"last 3, daily 7, weekly 4, monthly 12\"",
+    Place: "a directory, a file that ends in .tar, or \"s3://BUCKET/PREFIX\"",
     EngineKind: "\"sled\" or \"fjall\"",
     Invite: "the word that `angel peer invite` printed",
     PlcDirectory: "\"federation\" or a URL such as \"https://plc.directory\"",

@@ -30,6 +30,7 @@ use super::memory::{Memory, Silence};
 use super::network::{self, Heard, Mesh};
 use super::signer::Voice;
 use super::{Parts, Timing, reports, serve};
+use crate::backup::returning::Returning;
 use crate::blocking;
 use crate::health::{Service, ServiceState};
 use crate::ledger::{LedgerError, Shared};
@@ -90,6 +91,7 @@ struct App {
     /// Where evidence goes to be reported.
     found: mpsc::Sender<Evidence>,
     silence: Option<Silence>,
+    returning: Returning,
     assemblies: Assemblies,
     /// What may be decided at the height after the tip.
     candidates: BTreeMap<ValueId, Arc<Candidate>>,
@@ -103,6 +105,19 @@ struct App {
     decided: u64,
 }
 
+/// Why a node that was put back does not vote.
+const RESTORED: &str = "this node was restored from a backup";
+
+/// What the node's health says of a silence.
+fn silent(silence: &Silence) -> ServiceState {
+    let Silence { until, why } = silence;
+    ServiceState::Failing(if *until == u64::MAX {
+        format!("{why}: it does not vote before it has heard from the others how far they are")
+    } else {
+        format!("{why}: it does not vote until the others have decided height {until}")
+    })
+}
+
 /// Why the engine is stopped, where nothing is wrong.
 enum Pause {
     /// The node stops.
@@ -112,9 +127,25 @@ enum Pause {
 }
 
 pub(super) async fn run(parts: Parts, stop: CancellationToken) -> TaskResult {
-    let Parts { timing, shared, mempool, wallet, key, dir, last_vote, network: handle, topic, gossip, service } = parts;
+    let Parts {
+        timing,
+        shared,
+        mempool,
+        wallet,
+        key,
+        dir,
+        last_vote,
+        returning,
+        network: handle,
+        topic,
+        gossip,
+        service,
+    } = parts;
     let own = Address(key.did());
     let (memory, mut silence) = recollect(&shared, &own, engine::log_path(&dir), last_vote).await?;
+    if returning.is_pending() {
+        silence = Some(Silence { until: u64::MAX, why: RESTORED.to_owned() });
+    }
     let voice = Voice::new(shared.network.clone(), Arc::clone(&key), memory);
     let validators = validators(&shared).await?;
     let mesh = Mesh::new(handle.clone(), topic, voice.clone(), Arc::clone(&shared), validators);
@@ -145,6 +176,7 @@ pub(super) async fn run(parts: Parts, stop: CancellationToken) -> TaskResult {
             service: service.clone(),
             found: found.clone(),
             silence: silence.take(),
+            returning: returning.clone(),
             candidates: BTreeMap::new(),
             early: VecDeque::new(),
             waiting: None,
@@ -165,6 +197,10 @@ pub(super) async fn run(parts: Parts, stop: CancellationToken) -> TaskResult {
         engine.stop().await;
         if let Pause::Stopping = ended? {
             return Ok(());
+        }
+        if returning.is_pending() {
+            let returning = returning.clone();
+            blocking::run(move || returning.done()).await.map_err(AppError::Memory)?;
         }
         tracing::info!("the others have decided what this node had voted on: it votes again");
         engine::until_log_is_free(&dir).await;
@@ -209,13 +245,9 @@ async fn validators(shared: &Arc<Shared>) -> Result<ValidatorSet, AppError> {
 
 impl App {
     async fn answer_all(&mut self, mut questions: mpsc::Receiver<Question>) -> Result<Pause, AppError> {
-        self.service.set(match &self.silence {
-            None => ServiceState::Ok,
-            Some(Silence { until, why }) => {
-                ServiceState::Failing(format!("{why}: it does not vote until the others have decided height {until}"))
-            }
-        });
+        self.service.set(self.silence.as_ref().map_or(ServiceState::Ok, silent));
         loop {
+            self.learn_how_far_others_are().await?;
             if self.silence.as_ref().is_some_and(|silence| self.shared.tip().height >= silence.until) {
                 return Ok(Pause::MaySpeak);
             }
@@ -229,6 +261,19 @@ impl App {
             }
             self.begin_if_due().await?;
         }
+    }
+
+    /// A node that was put back learns from others on which heights it may have voted.
+    async fn learn_how_far_others_are(&mut self) -> Result<(), AppError> {
+        let Some(silence) = self.silence.as_mut().filter(|silence| silence.until == u64::MAX) else { return Ok(()) };
+        let is_alone = validators(&self.shared).await?.is_alone(&self.own);
+        let (own, heard) = (self.shared.tip().height, self.heard.borrow().tip);
+        // Only once it is where they are: until then they may go on to claim more.
+        if let Some(until) = self.returning.heard(own, heard, is_alone).filter(|_| own >= heard) {
+            silence.until = until;
+            self.service.set(silent(silence));
+        }
+        Ok(())
     }
 
     async fn answer(&mut self, question: Question) -> Result<(), AppError> {

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::error::XrpcError;
 use crate::accounts::Account;
 use crate::blocking;
+use crate::drill::{self, NotDrilled};
+use crate::losses;
 use crate::placement::Tenant;
 use crate::replication::{NotPlaced, PlaceWish, Replication, ReplicationError};
 use crate::xrpc::auth::Operator;
@@ -29,6 +31,10 @@ pub(super) fn routes(host: Arc<Host>) -> Router {
         .route("/admin/replicas/show", post(show))
         .route("/admin/replicas/place", post(place))
         .route("/admin/replicas/promote", post(promote))
+        .route("/admin/replicas/drill", post(drill))
+        .route("/admin/replicas/drill/state", post(drill_state))
+        .route("/admin/replicas/losses", get(losses))
+        .route("/admin/replicas/losses/show", post(losses_of))
         .with_state(host)
 }
 
@@ -89,6 +95,46 @@ async fn promote(
     report(&host, &account, tenant).await
 }
 
+/// Fails a tenant over and back on purpose. Answers once it is asked for; how it goes is asked separately.
+async fn drill(_: Operator, State(host): State<Arc<Host>>, Input(wish): Input<Who>) -> Result<Json<Value>, XrpcError> {
+    let account = who::hosted(&host, &wish.account).await?;
+    host.replication.ask_for_drill(account.did())?;
+    Ok(Json(json!({ "tenant": account.did() })))
+}
+
+async fn drill_state(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<Who>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = who::hosted(&host, &wish.account).await?;
+    let never = || XrpcError::not_found("no drill was asked for since this node was started");
+    Ok(Json(match host.replication.drill_state(account.did()).ok_or_else(never)? {
+        drill::State::Waiting => json!({ "state": "waiting" }),
+        drill::State::Running(phase) => json!({ "state": "running", "phase": phase }),
+        drill::State::Ended(Ok(drill)) => json!({ "state": "done", "result": drill.to_json() }),
+        drill::State::Ended(Err(refused)) => {
+            json!({ "state": "refused", "error": refused.name(), "message": refused.to_string() })
+        }
+    }))
+}
+
+/// "If this machine dies now", for all tenants.
+async fn losses(_: Operator, State(host): State<Arc<Host>>) -> Result<Json<Value>, XrpcError> {
+    Ok(Json(losses::report(&host.replication, &host.tenants, &host.backups).await?))
+}
+
+/// The same for one.
+async fn losses_of(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<Who>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = who::hosted(&host, &wish.account).await?;
+    let report = losses::of(&host.replication, &host.backups, account.did()).await?;
+    Ok(Json(report))
+}
+
 fn tenant(replication: &Replication, account: &Account) -> Result<Arc<Tenant>, XrpcError> {
     let text = "the account is not placed on the network: it has no backups; see `angel tenant place`";
     let none = || XrpcError::new(StatusCode::NOT_FOUND, "NotPlaced", text);
@@ -124,6 +170,12 @@ impl From<ReplicationError> for XrpcError {
             }
             _ => Self::broken(&error.to_string()),
         }
+    }
+}
+
+impl From<NotDrilled> for XrpcError {
+    fn from(error: NotDrilled) -> Self {
+        Self::new(StatusCode::CONFLICT, error.name(), error.to_string())
     }
 }
 

@@ -81,6 +81,7 @@ pub(crate) fn build(parts: Parts) -> Router {
         .merge(validators::routes(operations))
         .merge(lexicons::admin_routes(Arc::clone(&host)))
         .merge(super::accounts::routes(Arc::clone(&host)))
+        .merge(super::backups::routes(Arc::clone(&host)))
         .merge(super::replicas::routes(host));
     around(public.merge(private), &config, observer)
 }

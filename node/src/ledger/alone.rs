@@ -70,6 +70,7 @@ impl Alone {
             key,
             dir: layout.consensus(),
             last_vote: layout.secrets().join("last-vote"),
+            returning: crate::backup::returning::Returning::never(),
             network,
             topic: "consensus".to_owned(),
             gossip,

@@ -2,7 +2,9 @@
 //! other, and nothing is decided here but defaults that depend on one another.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::{Did, NodeName};
 use angel_protocol::ledger::action::{Region, RegisterNode};
 use angel_protocol::ledger::parameters;
@@ -15,6 +17,7 @@ use angel_storage::reader::ReadError;
 use tokio::sync::mpsc;
 
 use crate::accounts::{Accounts, AccountsOpenError};
+use crate::backup::{Backups, BucketAccess, Inbox, Settings, Source};
 use crate::blobs::{BlobError, Blobs};
 use crate::clock;
 use crate::config::{AcceptTenants, Admission, Config, ConsensusConfig, NamesAdapter, Scope};
@@ -47,6 +50,9 @@ use crate::spaces::{self, Spaces};
 use crate::takedowns::Takedowns;
 use crate::tenants::{Rulebook, Tenants};
 use crate::xrpc::host::Service;
+
+/// What may be put aside while a backup is read, where the store has less memory than this, in bytes.
+const ASIDE_MIN: usize = 64 << 20;
 
 /// The network's part of the configuration.
 pub(super) fn network(config: &Config, identity: &Identity, ledger: &LedgerTopics) -> network::Config {
@@ -433,4 +439,34 @@ pub(super) fn resolver(
         scope,
         times: resolver::Times::default(),
     })
+}
+
+/// What backups are made of, and where they go.
+pub(super) fn backups(
+    config: &Config,
+    identity: &Identity,
+    layout: &Layout,
+    store: &Store,
+    blobs: &Blobs,
+) -> impl FnOnce() -> Result<(Backups, Inbox), ReadError> + use<> {
+    let source = Source {
+        reader: store.reader().clone(),
+        writer: store.writer().clone(),
+        blobs: blobs.clone(),
+        layout: layout.clone(),
+        key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
+        network: config.network.id.clone(),
+        aside_max: config.storage.memory.as_usize().max(ASIDE_MIN),
+    };
+    let set = &config.backup;
+    let settings = Settings {
+        to: set.to.clone(),
+        access: BucketAccess { endpoint: set.s3_endpoint.clone(), region: set.s3_region.clone() },
+        every: set.every,
+        keep: set.keep,
+        recipients: set.recipients.clone(),
+        verify: set.verify,
+        engine: config.storage.engine,
+    };
+    move || Backups::open(source, settings)
 }

@@ -137,6 +137,18 @@ impl Replication {
                 let (tenant, _) = self.primary_for(asker, &asked.of)?;
                 self.hand_over(&tenant, asker, asked.accepted).await?
             }
+            Question::TakeOver(of) => {
+                let tenant = self.host(asker, &of.tenant)?;
+                if tenant.placed.primary != *asker || tenant.placed.epoch != of.epoch || tenant.is_primary() {
+                    return Err(ReplicationError::Refused(Refusal::NotPrimary));
+                }
+                self.promote(&tenant).await?;
+                Answer::HandedOver
+            }
+            Question::How(of) => {
+                let tenant = self.host(asker, &of.tenant)?;
+                Answer::How(self.how(&tenant).await?)
+            }
         }))
     }
 

@@ -6,6 +6,7 @@ use angel_protocol::ids::Did;
 use url::Url;
 
 use crate::accounts::Accounts;
+use crate::backup::Backups;
 use crate::blobs::Blobs;
 use crate::config::{AccountsConfig, Config};
 use crate::facts::NodeFacts;
@@ -76,6 +77,8 @@ pub(crate) struct Host {
     pub(crate) reports: Reports,
     /// Records and blobs that the operator took down.
     pub(crate) takedowns: Takedowns,
+    /// Backups of all of it.
+    pub(crate) backups: Backups,
     /// Which of them are businesses, and who may do what there.
     pub(crate) tenants: Tenants,
     /// What a record has to be, for this network's collections.

@@ -69,6 +69,7 @@ impl From<NotWritable> for XrpcError {
         let name = match &error {
             NotWritable::NotPrimary { .. } => "NotPrimary",
             NotWritable::Unconfirmed => "PrimaryUnconfirmed",
+            NotWritable::CatchingUp => "CatchingUp",
             NotWritable::TakingOver | NotWritable::HandingOver => "TakingOver",
             NotWritable::ReplicationUnavailable => "ReplicationUnavailable",
         };

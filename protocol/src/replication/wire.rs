@@ -49,6 +49,10 @@ pub enum Question {
     Replay(Replay),
     /// Hand the tenant over to me.
     HandOver(HandOver),
+    /// Ask me to hand the tenant over to you: it is tried on purpose.
+    TakeOver(Of),
+    /// How is the tenant with you?
+    How(Of),
 }
 
 /// Which tenant.
@@ -279,8 +283,26 @@ pub enum Answer {
     },
     /// To [`Question::HandOver`]: the ledger has decided.
     HandedOver,
+    /// To [`Question::How`].
+    How(How),
     /// It does not do that.
     Refused(Refusal),
+}
+
+/// How a tenant is with one of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct How {
+    /// The epoch that it knows.
+    pub epoch: u64,
+    /// Whether it is the primary, and serves.
+    pub serves: bool,
+    /// Up to which event of the primary its copy is complete; none at the primary, or before it is whole.
+    pub complete: Option<u64>,
+    /// Revision of the repository there.
+    pub rev: Option<Tid>,
+    /// Root of its tree.
+    pub data: Option<Cid>,
 }
 
 /// Why a hosting node does not answer.
