@@ -1,5 +1,6 @@
 //! Scenarios: real daemons, on real files and real sockets, waited for by what they say and never by the clock.
 
+mod backup;
 mod doctor;
 mod federation;
 mod home_networks;

@@ -21,16 +21,16 @@ const COLLECTION: &str = "com.example.note";
 /// Everything that takes the network a decision, a copy or a failover may take so long on a busy machine.
 const LONG: Duration = Duration::from_secs(90);
 
-struct World {
+pub(super) struct World {
     validators: Validators,
     client: Client,
-    did: String,
+    pub(super) did: String,
 }
 
 impl World {
     /// Four nodes with one ledger, and a tenant on node 0 with copies on 1 and 2. Node 3 only decides, so that the
     /// ledger goes on without any one of the others.
-    async fn start() -> Result<Self> {
+    pub(super) async fn start() -> Result<Self> {
         let mut validators = Validators::found(4, 1)?;
         let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
         let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
@@ -71,13 +71,13 @@ impl World {
         self.validators.daemon(index).fact("did").to_owned()
     }
 
-    fn angel(&self, index: usize, words: &[&str]) -> Result<Value> {
+    pub(super) fn angel(&self, index: usize, words: &[&str]) -> Result<Value> {
         let output = verb(&self.validators.dir(index), &[words, &["--json"]].concat())?;
         ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    fn place(&self, ack: &str) -> Result<Value> {
+    pub(super) fn place(&self, ack: &str) -> Result<Value> {
         let (one, two) = (self.node(1), self.node(2));
         self.angel(0, &["tenant", "place", &self.did, "--node", &one, "--node", &two, "--ack", ack])
     }
@@ -92,7 +92,12 @@ impl World {
     }
 
     /// Waits until a node reports the tenant as `fits` wants it.
-    async fn until_reported(&self, what: &str, index: usize, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) async fn until_reported(
+        &self,
+        what: &str,
+        index: usize,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let (report, _) = until(what, LONG, async || Ok(self.report(index).await?.filter(&fits))).await?;
         Ok(report)
     }
