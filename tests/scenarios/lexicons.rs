@@ -1,8 +1,11 @@
 //! The documents as others see them: served, published in the node's own repository, and judged on the command line.
 
-use angel_harness::binary::{Launch, verb};
+use std::net::SocketAddr;
+
+use angel_harness::binary::{Daemon, Launch, verb};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 
 #[tokio::test]
 async fn documents_are_served_and_published_as_they_lie_in_the_source() -> Result<()> {
@@ -33,6 +36,105 @@ async fn documents_are_served_and_published_as_they_lie_in_the_source() -> Resul
     let mut published = source;
     published["$type"] = "com.atproto.lexicon.schema".into();
     ensure!(status == 200 && record["value"] == published, "{record}");
+    Ok(())
+}
+
+/// A DNS server on loopback that knows one text and where `localhost` is (RFC 1035, section 4).
+async fn dns(name: &'static str, text: String) -> Result<SocketAddr> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    let address = socket.local_addr()?;
+    tokio::spawn(async move {
+        let mut question = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut question).await {
+            let Some(answer) = answer(&question[..length], name, &text) else { continue };
+            if socket.send_to(&answer, from).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(address)
+}
+
+/// The answer to one question; none to what is no question.
+fn answer(question: &[u8], name: &str, text: &str) -> Option<Vec<u8>> {
+    let (mut at, mut labels) = (12, vec![]);
+    while *question.get(at)? > 0 {
+        let length = usize::from(question[at]);
+        labels.push(String::from_utf8_lossy(question.get(at + 1..=at + length)?).to_ascii_lowercase());
+        at += length + 1;
+    }
+    let (asked, kind) = (labels.join("."), question.get(at + 1..at + 3)?);
+    let data = match kind {
+        [0, 16] if asked == name => [&[u8::try_from(text.len()).ok()?][..], text.as_bytes()].concat(),
+        [0, 1] if asked == "localhost" => vec![127, 0, 0, 1],
+        _ => vec![],
+    };
+    // Its own number and question again, and one record or none.
+    let mut answer = [&question[..2], &[0x81, 0x80, 0, 1, 0, u8::from(!data.is_empty()), 0, 0, 0, 0]].concat();
+    answer.extend_from_slice(&question[12..at + 5]);
+    if !data.is_empty() {
+        answer.extend_from_slice(&[0xc0, 12, 0, kind[1], 0, 1, 0, 0, 0, 60]);
+        answer.extend_from_slice(&u16::try_from(data.len()).ok()?.to_be_bytes());
+        answer.extend_from_slice(&data);
+    }
+    Some(answer)
+}
+
+/// A lexicon that this node does not ship is found by the domain of its name, and records are held to it.
+#[tokio::test]
+async fn a_lexicon_of_others_is_found_through_dns() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let quiet = |name: &str| {
+        let launch = Launch::in_dir(&root.path().join(name)).env("ANGEL_NODE_NODE_ID", name);
+        launch.env("ANGEL_IDENTITY_HANDLE_DOMAINS", format!(".{name}.test"))
+    };
+    // One node publishes, another one looks up.
+    let publisher = quiet("publisher").start()?;
+    let url = |daemon: &Daemon| daemon.fact("httpUrl").replace("127.0.0.1", "localhost");
+    let client = reqwest::Client::new();
+    let post = async |daemon: &Daemon, method: &str, token: Option<&str>, body: &Value| -> Result<(u16, Value)> {
+        let request = client.post(format!("{}/xrpc/{method}", url(daemon))).json(body);
+        let request = if let Some(token) = token { request.bearer_auth(token) } else { request };
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.json().await?))
+    };
+    let account =
+        |name: &str, at: &str| json!({ "handle": format!("{name}.{at}.test"), "password": "open sesame now" });
+    let (status, author) =
+        post(&publisher, "com.atproto.server.createAccount", None, &account("notes", "publisher")).await?;
+    ensure!(status == 200, "{author}");
+    let lexicon = json!({
+        "$type": "com.atproto.lexicon.schema", "lexicon": 1, "id": "org.example.notes.note",
+        "defs": { "main": { "type": "record", "key": "tid", "record": {
+            "type": "object", "required": ["text"],
+            "properties": { "text": { "type": "string", "maxLength": 10 } },
+        } } },
+    });
+    let body = json!({ "repo": author["did"], "collection": "com.atproto.lexicon.schema",
+        "rkey": "org.example.notes.note", "record": lexicon });
+    let (status, made) = post(&publisher, "com.atproto.repo.createRecord", author["accessJwt"].as_str(), &body).await?;
+    ensure!(status == 200, "{made}");
+    let did = author["did"].as_str().unwrap_or_default();
+    let dns = dns("_lexicon.notes.example.org", format!("did={did}")).await?;
+
+    let reader = quiet("reader").env("ANGEL_IDENTITY_DNS_SERVER", dns.to_string());
+    let reader = reader.env("ANGEL_IDENTITY_PLC", url(&publisher)).start()?;
+    let (status, writer) = post(&reader, "com.atproto.server.createAccount", None, &account("ann", "reader")).await?;
+    ensure!(status == 200, "{writer}");
+    let write = async |record: Value| {
+        let body = json!({ "repo": writer["did"], "collection": "org.example.notes.note", "validate": true,
+            "record": record });
+        post(&reader, "com.atproto.repo.createRecord", writer["accessJwt"].as_str(), &body).await
+    };
+    let (status, fits) = write(json!({ "text": "short" })).await?;
+    ensure!(status == 200 && fits["validationStatus"] == "valid", "{status}: {fits}");
+    let (status, refused) = write(json!({ "text": "far too long to fit" })).await?;
+    ensure!(status == 400 && refused["message"].as_str().is_some_and(|text| text.contains("text")), "{refused}");
+    let other =
+        json!({ "repo": writer["did"], "collection": "org.example.other.note", "validate": true, "record": {} });
+    let (status, unknown) =
+        post(&reader, "com.atproto.repo.createRecord", writer["accessJwt"].as_str(), &other).await?;
+    ensure!(status == 400 && unknown["message"].as_str().is_some_and(|text| text.contains("not known")), "{unknown}");
     Ok(())
 }
 

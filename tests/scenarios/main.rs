@@ -16,4 +16,5 @@ mod simulated_membership;
 mod spaces;
 mod storage;
 mod tenants;
+mod walk;
 mod xrpc;

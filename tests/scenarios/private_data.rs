@@ -1,10 +1,11 @@
 //! Private data between three hosts of one network: written, read with credentials, refused by name to everybody else,
 //! and found nowhere that is public.
 
+mod business;
 mod nowhere;
 mod reader;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use angel_harness::binary::{Daemon, Launch, PATIENCE};
@@ -27,6 +28,7 @@ const MESSAGE: &str = "com.example.chat.message";
 /// A host with its data.
 struct Host {
     daemon: Daemon,
+    dir: PathBuf,
     url: String,
     client: Client,
 }
@@ -59,14 +61,15 @@ impl Hosts {
 
 impl Host {
     fn start(root: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Self> {
-        let launch = Launch::in_dir(&root.join(name)).envs(QUICK).env("ANGEL_NODE_NODE_ID", name);
+        let dir = root.join(name);
+        let launch = Launch::in_dir(&dir).envs(QUICK).env("ANGEL_NODE_NODE_ID", name);
         let launch = launch.env("ANGEL_IDENTITY_HANDLE_DOMAINS", format!(".{name}.test"));
-        let launch = launch.env("ANGEL_NETWORK_ID", NETWORK);
+        let launch = launch.env("ANGEL_NETWORK_ID", NETWORK).env("ANGEL_HTTP_RATE_LIMITS", "false");
         // Whatever can be logged of this node is: what is private must not be in it.
         let launch = launch.env("ANGEL_LOG_FILTER", "debug,angel_node=trace,libp2p=info,hyper=info");
         let daemon = launch.envs(settings.iter().copied()).start()?;
         let url = daemon.fact("httpUrl").replace("127.0.0.1", "localhost");
-        Ok(Self { daemon, url, client: Client::new() })
+        Ok(Self { daemon, dir, url, client: Client::new() })
     }
 
     fn get(&self, method: &str, query: &[(&str, &str)]) -> RequestBuilder {

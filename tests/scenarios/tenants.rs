@@ -1,6 +1,7 @@
 //! Businesses on the real daemon: made by one command, entered by their first admin and by whoever is invited, held to
 //! their plan, closed, taken out and brought back; and of one business nobody learns anything through another.
 
+use std::collections::BTreeSet;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use angel_protocol::lexicon::{Catalog, Definition};
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+
+use crate::walk::{Known, Record, questions, routes};
 
 struct Host {
     daemon: Daemon,
@@ -30,6 +33,7 @@ impl Host {
     fn start() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let launch = Launch::in_dir(&dir.path().join("data")).env("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test");
+        let launch = launch.env("ANGEL_HTTP_RATE_LIMITS", "false");
         Ok(Self { daemon: launch.start()?, client: Client::new(), dir })
     }
 
@@ -311,6 +315,84 @@ async fn a_business_is_taken_out_whole_and_brought_back() -> Result<()> {
     ensure!(records().await? == before, "every record is as it was");
     let (_, shown) = host.get("co.kendev.tenants.getTenant?tenant=studio", Some(&owner)).await?;
     ensure!(shown["status"] == "active" && shown["role"] == "owner", "{shown}");
+    Ok(())
+}
+
+/// Tenant isolation: whatever can be asked, by whom it is none of their business.
+#[tokio::test]
+async fn no_question_leads_from_one_business_into_another() -> Result<()> {
+    let host = Host::start()?;
+    let (one, owner) = host.tenant("creative-agency", "one").await?;
+    let (_, rival) = host.tenant("creative-agency", "two").await?;
+    let mark = format!("mark{:016x}", rand::random::<u64>());
+    let made = async |method: &str, body: Value| -> Result<Value> {
+        let (status, answer) = host.post(method, &owner, &body).await?;
+        ensure!(status == 200, "{method}: {answer}");
+        Ok(answer)
+    };
+    let text = |value: &Value| value.as_str().context("a text").map(str::to_owned);
+    let office = json!({ "name": format!("Office {mark}"), "slug": "office", "visibility": "private",
+        "memberApproval": "disabled", "businessIdentity": { "type": "service", "industry": "general" } });
+    let office = made("co.kendev.spaces.createSpace", json!({ "tenant": one, "record": office })).await?;
+    let office = text(&office["uri"])?;
+    let (_, listed) = host.get(&format!("co.kendev.spaces.listSpaces?tenant={one}&limit=100"), Some(&owner)).await?;
+    let spaces = listed["spaces"].as_array().context("a list")?;
+    let open = spaces.iter().find(|space| space["value"]["visibility"] == "public").context("a space to begin with")?;
+    let open = text(&open["uri"])?;
+    let channel =
+        json!({ "space": open, "name": format!("Back {mark}"), "channelType": "chat", "visibility": "restricted" });
+    let channel = text(&made("co.kendev.spaces.createChannel", channel).await?["uri"])?;
+    let mut records = vec![];
+    for (space, channel) in [(&office, None), (&open, Some(&channel))] {
+        let mut message = json!({ "space": space, "content": { "type": "text", "text": format!("secretly {mark}") } });
+        if let Some(channel) = channel {
+            message["channel"] = channel.as_str().into();
+        }
+        let sent = made("co.kendev.spaces.sendMessage", message).await?;
+        records.push((text(&sent["uri"])?, text(&sent["cid"])?));
+    }
+    let workspace = format!("ats://{one}/co.kendev.tenants.workspace/self");
+    let lead = json!({ "$type": "co.kendev.business.lead", "firstName": "Ada", "lastName": mark, "tenant": one,
+        "email": format!("{mark}@mail.test"), "source": "website", "status": "new",
+        "createdAt": "2026-11-21T12:00:00.000Z" });
+    let lead = json!({ "space": workspace, "repo": one, "collection": "co.kendev.business.lead", "record": lead });
+    let lead = made("com.atproto.space.createRecord", lead).await?;
+    let rkey = text(&lead["uri"])?.rsplit('/').next().context("a key")?.to_owned();
+    records.push((format!("at://{one}/co.kendev.business.lead/{rkey}"), text(&lead["cid"])?));
+    records.push((office.clone(), text(&lead["cid"])?));
+    records.push((channel, text(&lead["cid"])?));
+
+    let records = records.into_iter().map(|(uri, cid)| -> Result<Record> {
+        let parts: Vec<_> = uri.trim_start_matches("at://").split('/').map(str::to_owned).collect();
+        let [did, collection, rkey] = <[String; 3]>::try_from(parts).ok().context("the URI of a record")?;
+        Ok(Record { did, collection, rkey, cid })
+    });
+    let room = office.replacen("at:", "ats:", 1).replace("co.kendev.spaces.space", "co.kendev.spaces.room");
+    let spaces = vec![office, open, room, workspace];
+    let known = Known { spaces, records: records.collect::<Result<_>>()?, word: "secretly".to_owned() };
+    let found = async |person: Option<&Person>| -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for question in questions(&known) {
+            let request = host.client.get(format!("{}{question}", host.daemon.fact("httpUrl")));
+            let request = if let Some(person) = person { request.bearer_auth(&person.token) } else { request };
+            let bytes = request.send().await?.bytes().await?;
+            if bytes.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+                found.insert(question.split('?').next().unwrap_or_default().to_owned());
+            }
+        }
+        Ok(found)
+    };
+    let own = found(Some(&owner)).await?;
+    let methods = routes();
+    println!("{} methods; the business itself finds the mark by {own:?}", methods.len());
+    ensure!(methods.len() > 100, "the routers are read: {}", methods.len());
+    for method in ["getMessage", "listMessages", "searchMessages", "getThread", "getSpace", "listChannels"] {
+        ensure!(own.contains(&format!("/xrpc/co.kendev.spaces.{method}")), "the search bites: {own:?}");
+    }
+    for (who, person) in [("another business", Some(&rival)), ("a stranger", None)] {
+        let found = found(person).await?;
+        ensure!(found.is_empty(), "{who} is told by {found:?}");
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod live;
+mod rebuild;
 mod rooms;
 
 use std::time::Duration;
