@@ -7,15 +7,13 @@
 //! An account signs commits and PLC operations with ECDSA ([`SigningKey`], [`VerifyingKey`]), whose bytes AT Protocol
 //! defines; there is no domain in front of them, and such a key signs nothing else.
 
+mod curves;
 mod did_key;
 mod ecdsa;
 mod ed25519;
-mod p256;
-mod secp256k1;
 pub mod together;
 
+pub use curves::{P256Key, P256PublicKey, Secp256k1Key, Secp256k1PublicKey};
 pub use did_key::{DidKeyError, KeyKind, decode_did_key, encode_did_key};
 pub use ecdsa::{SigningKey, VerifyingKey};
 pub use ed25519::{BadSignature, Domain, NodeKey, NodePublicKey, Signature};
-pub use p256::{P256Key, P256PublicKey};
-pub use secp256k1::{Secp256k1Key, Secp256k1PublicKey};

@@ -4,10 +4,9 @@
 
 use std::fmt;
 
+use super::curves::{P256Key, P256PublicKey, Secp256k1Key, Secp256k1PublicKey};
 use super::did_key::{DidKeyError, KeyKind, decode_did_key, encode_did_key};
 use super::ed25519::{BadSignature, Signature};
-use super::p256::{P256Key, P256PublicKey};
-use super::secp256k1::{Secp256k1Key, Secp256k1PublicKey};
 use crate::ids::Did;
 
 /// A public key that may sign commits, PLC operations and service tokens.
