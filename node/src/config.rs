@@ -18,7 +18,8 @@ use self::section::Section;
 pub use self::sections::{
     AcceptTenants, AccountsConfig, AddressScope as Scope, Admission, BackupConfig, BlobsConfig, ConsensusConfig,
     FirehoseConfig, General, HttpConfig, IdentityConfig, LogConfig, LogFormat, MailConfig, MembershipConfig,
-    MetricsAccess, NamesAdapter, NamesConfig, NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig, StorageConfig,
+    MetricsAccess, NamesAdapter, NamesConfig, NetworkConfig, NodeConfig, Profile, ReplicasConfig, ServicesConfig,
+    StorageConfig,
 };
 pub use self::template::template;
 pub use self::value::{ByteSize, HandleDomain, InvalidByteSize, InvalidHandleDomain, PlcDirectory, Secret, Value};
@@ -267,7 +268,7 @@ impl Config {
         })
     }
 
-    fn sections() -> [(&'static [&'static str], &'static [Field]); 16] {
+    fn sections() -> [(&'static [&'static str], &'static [Field]); 17] {
         [
             (General::DOC, General::FIELDS),
             (NodeConfig::DOC, NodeConfig::FIELDS),

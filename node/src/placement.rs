@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{AccountError, Accounts};
 use crate::backup::returning::Returning;
-use crate::blocking;
 use crate::ledger::{Ledger, LedgerError};
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};

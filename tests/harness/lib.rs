@@ -9,6 +9,7 @@
 //! | [`processor`] | time on the processor |
 //! | [`sim`] | many nodes on virtual time and one seed |
 //! | [`storage`] | a process that writes to a store until it is killed, and what must be there then |
+//! | [`tenancy`] | a tenant on three of four nodes that are killed, paused and cut off |
 //! | [`village`] | whole nodes in this process |
 //! | [`wait`] | waiting for what has no event of its own |
 
@@ -19,6 +20,7 @@ pub mod power_cut;
 pub mod processor;
 pub mod sim;
 pub mod storage;
+pub mod tenancy;
 pub mod validators;
 pub mod village;
 pub mod wait;

@@ -233,6 +233,17 @@ impl Validators {
         Ok(())
     }
 
+    /// Stops a daemon in good order.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub fn stop(&mut self, index: usize) -> Result<()> {
+        let daemon = self.daemons.remove(&index).context("it runs")?;
+        let status = daemon.stop()?;
+        ensure!(status.success(), "{status}: {}", daemon.log().join("\n"));
+        Ok(())
+    }
+
     /// A running daemon.
     #[must_use]
     pub fn daemon(&self, index: usize) -> &Daemon {

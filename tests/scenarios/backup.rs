@@ -10,14 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use angel_harness::binary::{Daemon, Launch, command, verb};
+use angel_harness::tenancy::Tenancy;
 use angel_harness::validators::Validators;
 use angel_harness::wait::until;
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-use super::replication::World;
 
 const LONG: Duration = Duration::from_secs(90);
 const PASSWORD: &str = "correct horse battery staple";
@@ -320,18 +319,14 @@ async fn the_clock_backs_up_into_a_bucket_and_a_node_comes_back_from_there() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_goes_there_and_back_and_is_remembered() -> Result<()> {
-    let world = World::start().await?;
-    let never = world.angel(0, &["drill", &world.did]).expect_err("there is no standby").to_string();
+    let world = Tenancy::on_loopback().await?;
+    let never = world.angel(0, &["drill", world.did()]).expect_err("there is no standby").to_string();
     ensure!(never.contains("NotPlaced"), "{never}");
-    world.place("replicated")?;
-    for index in [1, 2] {
-        world.until_reported("the copy is whole", index, |report| report["complete"].is_u64()).await?;
-    }
-    world.until_reported("the primary is confirmed", 0, |report| report["writable"] == true).await?;
-    let elsewhere = world.angel(1, &["drill", &world.did]).expect_err("this one is a standby").to_string();
+    world.place(true).await?;
+    let elsewhere = world.angel(1, &["drill", world.did()]).expect_err("this one is a standby").to_string();
     ensure!(elsewhere.contains("NotPrimary"), "{elsewhere}");
 
-    let drill = world.angel(0, &["drill", &world.did])?;
+    let drill = world.angel(0, &["drill", world.did()])?;
     println!(
         "no writes for {} ms on the way there, {} ms on the way back; {} ms in all",
         drill["refusedThereMs"], drill["refusedBackMs"], drill["tookMs"]
@@ -340,7 +335,7 @@ async fn a_drill_goes_there_and_back_and_is_remembered() -> Result<()> {
     ensure!(drill["rootsAfter"].as_object().map(serde_json::Map::len) == Some(3), "{drill}");
     let status = world.angel(0, &["status"])?;
     let told = &status["ifThisMachineDies"]["tenants"][0];
-    ensure!(told["did"] == world.did && told["lastDrill"]["outcome"] == "equal", "{status}");
+    ensure!(told["did"] == world.did() && told["lastDrill"]["outcome"] == "equal", "{status}");
     ensure!(told["lost"]["everything"] == false && told["standbysAlive"] == 2, "{status}");
     ensure!(told["lastBackup"].is_null() && told["within"]["handOverMs"].is_u64(), "{status}");
     Ok(())

@@ -80,7 +80,7 @@ fn compare_tables(store: &Store, manifest: &Manifest, progress: &Progress) -> Re
         }
     };
     let mut cut = Cut::begin(store.reader(), store.writer(), usize::MAX)?;
-    while let Some(rows) = cut.next()? {
+    while let Some(rows) = cut.next_rows()? {
         progress.check()?;
         progress.rows(rows.len() as u64);
         for (key, value) in &rows {

@@ -97,7 +97,7 @@ pub(crate) fn make(
         chunks_there: 0,
     };
     progress.phase("copying");
-    while let Some(rows) = cut.next()? {
+    while let Some(rows) = cut.next_rows()? {
         progress.check()?;
         for (row_key, value) in &rows {
             making.row(row_key, value)?;

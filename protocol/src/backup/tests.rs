@@ -88,7 +88,7 @@ fn a_change_alters_the_chunk_it_is_in_and_no_other() {
     let before = some_rows(20_000);
     let chunks = gathered(&before);
     assert!(chunks.len() > 10, "{}", chunks.len());
-    let mut after = before.clone();
+    let mut after = before;
     after[7_000].1 = vec![1; 380];
     after.remove(12_000);
     after.push((vec![9, 0xff, 0xff], vec![3; 4]));

@@ -316,7 +316,7 @@ impl World {
     }
 
     fn check(&self) {
-        assert!(!(self.asked && !self.moved) || self.fenced, "a write that the decision overtakes would be lost");
+        assert!(!self.asked || self.moved || self.fenced, "a write that the decision overtakes would be lost");
         let limit = CONFIG.freeze_max.as_secs();
         assert!(self.longest_freeze <= limit, "writes waited {} s", self.longest_freeze);
         let calm = self.machine.is_over() && self.todo.is_empty();

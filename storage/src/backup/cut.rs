@@ -171,13 +171,14 @@ impl Cut {
     /// # Errors
     ///
     /// The store cannot be read, or more was written meanwhile than may be put aside.
-    pub fn next(&mut self) -> Result<Option<Vec<StoredRow>>, CutError> {
+    pub fn next_rows(&mut self) -> Result<Option<Vec<StoredRow>>, CutError> {
         while let Some(range) = self.range.take() {
             let page = self.reader.rows(&range, false, PageLimit { rows: BULK_ROWS, bytes: STEP_BYTES })?;
-            let last = page.rows.last().map(|(key, _)| key.clone()).filter(|_| page.more);
+            let last = page.last_key().map(<[u8]>::to_vec).filter(|_| page.more);
             let before = self.take_aside(last.as_deref())?;
             self.range = last.map(|last| range.beyond(&last, false));
-            let rows = as_they_were(page.rows, before);
+            let rows = page.rows().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+            let rows = as_they_were(rows, before);
             if !rows.is_empty() {
                 return Ok(Some(rows));
             }

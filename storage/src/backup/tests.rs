@@ -86,7 +86,7 @@ fn a_cut_is_the_store_at_one_moment_whatever_is_written_meanwhile() {
             for _ in 0..20 {
                 store.writer().commit(changes.batch()).expect("commits");
             }
-            let Some(rows) = cut.next().expect("reads") else { break };
+            let Some(rows) = cut.next_rows().expect("reads") else { break };
             pages += 1;
             for (key, value) in rows {
                 assert!(read.insert(key, value).is_none(), "no row comes twice");
@@ -124,7 +124,7 @@ fn a_cut_lies_between_flushes_of_writers_that_never_pause() {
         for _ in 0..20 {
             let mut cut = Cut::begin(store.reader(), store.writer(), ROOM).expect("a cut");
             let mut pairs: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
-            while let Some(rows) = cut.next().expect("reads") {
+            while let Some(rows) = cut.next_rows().expect("reads") {
                 for (key, value) in rows.into_iter().filter(|(key, _)| key.len() == 9) {
                     pairs.entry(key[1..].to_vec()).or_default().push(value);
                 }
@@ -149,7 +149,7 @@ fn what_is_put_aside_is_bounded_and_the_writer_goes_on() {
     for _ in 0..100 {
         store.writer().commit(changes.batch()).expect("commits all the same");
     }
-    assert!(matches!(cut.next(), Err(CutError::TooMuchWritten { bytes: 10_000 })));
+    assert!(matches!(cut.next_rows(), Err(CutError::TooMuchWritten { bytes: 10_000 })));
 }
 
 fn fill(dir: &std::path::Path, kind: EngineKind, rows: &BTreeMap<Vec<u8>, Vec<u8>>, floor: u64) {

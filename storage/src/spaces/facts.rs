@@ -77,7 +77,7 @@ impl Fact {
     /// The name of a membership.
     #[must_use]
     pub fn member(did: &Did) -> String {
-        named("member", &did.to_string())
+        named("member", did.as_str())
     }
 
     /// The name of what hides a message.

@@ -1,0 +1,419 @@
+//! A tenant on three of four nodes that decide one ledger, each node a process, on loopback or on a host of its own: asked,
+//! written to, killed, paused and cut off.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, Method};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::binary::verb;
+use crate::hosts::{Host, Lab};
+use crate::validators::Validators;
+use crate::wait::until;
+
+/// After so long a primary counts as gone: shorter than usual.
+pub const SILENCE: Duration = Duration::from_secs(4);
+
+/// Everything that takes the network a decision, a copy or a failover may take so long on a busy machine.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// What the tenant's records are.
+pub const COLLECTION: &str = "com.example.note";
+
+/// How many nodes there are. Node 0 is the first primary, 1 and 2 its standbys; 3 only decides, so that the ledger goes
+/// on without any one of the others.
+pub const NODES: usize = 4;
+
+/// The nodes that may host the tenant.
+pub const HOSTS: [usize; 3] = [0, 1, 2];
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// How long one request may take. Longer than a write waits for a standby.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// The nodes and their tenant.
+pub struct Tenancy {
+    /// The processes. They end before the hosts they run on.
+    pub validators: Validators,
+    did: String,
+    doors: Vec<Door>,
+    hosts: Vec<Host>,
+    _lab: Option<Lab>,
+}
+
+/// Where requests to one node are made from: its own host.
+#[derive(Clone)]
+struct Door {
+    client: Client,
+    runtime: tokio::runtime::Handle,
+}
+
+/// Talks to the nodes, also while they are being killed.
+#[derive(Clone)]
+pub struct Caller {
+    did: String,
+    door: Door,
+    url: String,
+}
+
+/// What a node answers: the status of HTTP, and the body where it is JSON.
+pub type Answer = (u16, Value);
+
+enum Who<'a> {
+    Anybody,
+    Operator(&'a str),
+    Holder(&'a str),
+}
+
+impl Tenancy {
+    /// On loopback. The tenant lives on node 0 and has no copies yet.
+    ///
+    /// # Errors
+    /// A node does not start, or the account is not made.
+    pub async fn on_loopback() -> Result<Self> {
+        let here = tokio::runtime::Handle::current();
+        let doors = vec![Door { client: Client::new(), runtime: here }; NODES];
+        Self::begin(doors, Vec::new(), None).await
+    }
+
+    /// Each node on a host of its own, so that it can be cut off. Nothing, and a word why, where there can be none.
+    ///
+    /// # Errors
+    /// As [`Self::on_loopback`].
+    pub async fn on_hosts() -> Result<Option<Self>> {
+        let mut lab = match Lab::new() {
+            Ok(lab) => lab,
+            Err(unavailable) => {
+                println!("skipped: {unavailable}");
+                return Ok(None);
+            }
+        };
+        let hosts: Vec<Host> = (0..NODES).map(|index| lab.host(&format!("place-{index}"))).collect::<Result<_>>()?;
+        let doors = hosts.iter().map(Door::inside).collect::<Result<_>>()?;
+        Ok(Some(Self::begin(doors, hosts, Some(lab)).await?))
+    }
+
+    async fn begin(doors: Vec<Door>, hosts: Vec<Host>, lab: Option<Lab>) -> Result<Self> {
+        let mut validators = Validators::found(NODES, 1)?;
+        let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
+        let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
+        content["parameters"]["silence"] = json!(SILENCE.as_millis() as u64);
+        std::fs::write(&genesis, serde_json::to_vec(&content)?)?;
+        for (name, value) in [
+            ("ANGEL_REPLICAS_ACCEPT_TENANTS", "network"),
+            ("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test"),
+            ("ANGEL_ACCOUNTS_INVITES_REQUIRED", "false"),
+            ("ANGEL_HTTP_RATE_LIMITS", "false"),
+        ] {
+            validators.set(name, value);
+        }
+        for (index, host) in hosts.iter().enumerate() {
+            let listen = format!("/ip4/{0}/tcp/2584,/ip4/{0}/udp/2584/quic-v1", host.address());
+            validators.set_for(index, "ANGEL_NETWORK_LISTEN", &listen);
+            validators.set_for(index, "ANGEL_NETWORK_SCOPE", "public");
+            validators.set_wrapper(index, &host.wrapper());
+        }
+        for index in 0..NODES {
+            validators.start(index)?;
+        }
+        let mut this = Self { validators, did: String::new(), doors, hosts, _lab: lab };
+        let body = json!({ "handle": "shop.angel.test", "email": "shop@example.com", "password": PASSWORD });
+        // The identity goes through the ledger, which may only just be deciding its first heights.
+        let (made, _) = until("the account is made", LONG, async || {
+            let (status, body) = this.caller(0).call("com.atproto.server.createAccount", None, &body).await?;
+            ensure!(status == 200, "{status} {body}");
+            Ok(Some(body))
+        })
+        .await?;
+        made["did"].as_str().context("a DID")?.clone_into(&mut this.did);
+        Ok(this)
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub fn did(&self) -> &str {
+        &self.did
+    }
+
+    /// Whether each node has a host of its own.
+    #[must_use]
+    pub fn can_be_cut(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// Talks to a running node.
+    #[must_use]
+    pub fn caller(&self, index: usize) -> Caller {
+        let url = self.validators.daemon(index).fact("httpUrl").to_owned();
+        Caller { did: self.did.clone(), door: self.doors[index].clone(), url }
+    }
+
+    /// The DID of a running node.
+    #[must_use]
+    pub fn node(&self, index: usize) -> String {
+        self.validators.daemon(index).fact("did").to_owned()
+    }
+
+    /// Runs a verb of a node's own command line. Answers what it says in JSON.
+    ///
+    /// # Errors
+    /// The verb refuses; the error holds what it told.
+    pub fn angel(&self, index: usize, words: &[&str]) -> Result<Value> {
+        let output = verb(&self.validators.dir(index), &[words, &["--json"]].concat())?;
+        ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Puts copies on nodes 1 and 2, and waits until they are whole and the primary may write.
+    ///
+    /// # Errors
+    /// It does not come so far.
+    pub async fn place(&self, waits_for_standby: bool) -> Result<()> {
+        let (one, two) = (self.node(1), self.node(2));
+        let body = json!({
+            "account": self.did, "wish": { "nodes": [one, two], "waitsForStandby": waits_for_standby },
+        });
+        let (status, body) = self.operate(0, Method::POST, "/admin/replicas/place", Some(&body)).await?;
+        ensure!(status == 200, "the placement: {status} {body}");
+        for index in [1, 2] {
+            self.until_reported("the copy is whole", index, |report| report["complete"].is_u64()).await?;
+        }
+        self.until_reported("the primary is confirmed", 0, |report| report["writable"] == true).await?;
+        Ok(())
+    }
+
+    /// Asks a node as its operator.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn operate(&self, index: usize, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let password = std::fs::read_to_string(self.validators.daemon(index).fact("adminPasswordFile"))?;
+        self.caller(index).request(method, path, &Who::Operator(password.trim()), body).await
+    }
+
+    /// How a node reports the tenant; nothing while it does not know of it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn report(&self, index: usize) -> Result<Option<Value>> {
+        let (status, answer) = self.operate(index, Method::GET, "/admin/replicas", None).await?;
+        ensure!(status == 200, "{status} {answer}");
+        let tenants = answer["tenants"].as_array().cloned().unwrap_or_default();
+        Ok(tenants.into_iter().find(|tenant| tenant["did"] == *self.did))
+    }
+
+    /// Waits until a node reports the tenant as `fits` wants it.
+    ///
+    /// # Errors
+    /// It does not; with what it reported last, and its log.
+    pub async fn until_reported(&self, what: &str, index: usize, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        let waited = until(what, LONG, async || {
+            let report = self.report(index).await?.unwrap_or_default();
+            ensure!(fits(&report), "node {index} reports {report}");
+            Ok(Some(report))
+        });
+        let waited = waited.await.with_context(|| self.validators.daemon(index).log().join("\n"));
+        Ok(waited?.0)
+    }
+
+    /// Waits until all of `nodes` have the same revision and root, and nothing is on its way. Answers the root.
+    ///
+    /// # Errors
+    /// They stay apart.
+    pub async fn until_equal(&self, nodes: &[usize]) -> Result<String> {
+        let (root, _) = until("all copies are equal", LONG, async || {
+            let mut found = BTreeSet::new();
+            for index in nodes {
+                let report = self.report(*index).await?.unwrap_or_default();
+                found.insert((report["rev"].to_string(), report["root"].to_string(), report["stopped"].to_string()));
+            }
+            let first = found.first().cloned().unwrap_or_default();
+            ensure!(found.len() == 1 && first.1 != "null" && first.2 == "null", "{found:?}");
+            Ok(Some(first.1))
+        })
+        .await?;
+        Ok(root)
+    }
+
+    /// Waits until one of `nodes` is primary and takes writes.
+    ///
+    /// # Errors
+    /// None does; with their logs.
+    pub async fn until_primary(&self, nodes: &[usize]) -> Result<usize> {
+        let waited = until("one of the nodes is primary", LONG, async || {
+            let mut reports = Vec::new();
+            for index in nodes {
+                let report = self.report(*index).await?.unwrap_or_default();
+                if report["role"] == "primary" && report["writable"] == true {
+                    return Ok(Some(*index));
+                }
+                reports.push(report.to_string());
+            }
+            anyhow::bail!("{reports:?}")
+        });
+        let logs = || {
+            let logs = nodes.iter().map(|index| self.validators.daemon(*index).log().join("\n"));
+            logs.collect::<Vec<_>>().join("\n\n")
+        };
+        Ok(waited.await.with_context(logs)?.0)
+    }
+
+    /// Where the identity leads, as a node tells.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn endpoint(&self, index: usize) -> Result<Option<String>> {
+        let (_, document) = self.caller(index).get(&format!("/plc/{}", self.did)).await?;
+        Ok(document.pointer("/service/0/serviceEndpoint").and_then(Value::as_str).map(ToOwned::to_owned))
+    }
+
+    /// Stops the process of a node in its tracks, or lets it go on.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn pause(&self, index: usize, pause: bool) -> Result<()> {
+        self.validators.daemon(index).signal(if pause { Signal::STOP } else { Signal::CONT })
+    }
+
+    /// Pulls the cable of a node's host, or plugs it in again.
+    ///
+    /// # Errors
+    /// There are no hosts, or `ip` fails.
+    pub fn cut(&self, index: usize, cut: bool) -> Result<()> {
+        let host = self.hosts.get(index).context("nodes on loopback cannot be cut off")?;
+        if cut { host.cut() } else { host.mend() }
+    }
+}
+
+impl Door {
+    /// A thread that lives on the host and makes the requests.
+    fn inside(host: &Host) -> Result<Self> {
+        let (tell, told) = std::sync::mpsc::channel();
+        let name = std::path::Path::new("/run/netns").join(host.wrapper()[3]);
+        let space = std::fs::File::open(name)?;
+        std::thread::Builder::new().name("door".to_owned()).spawn(move || {
+            let entered = rustix::thread::move_into_link_name_space(
+                std::os::fd::AsFd::as_fd(&space),
+                Some(rustix::thread::LinkNameSpaceType::Network),
+            );
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match (entered, runtime) {
+                (Ok(()), Ok(runtime)) => {
+                    // The test may have ended.
+                    let _gone = tell.send(Ok(runtime.handle().clone()));
+                    // Lives as long as the process of the test: one thread per host.
+                    runtime.block_on(std::future::pending::<()>());
+                }
+                (entered, runtime) => {
+                    let why = anyhow::anyhow!("no door: {entered:?} {:?}", runtime.err());
+                    let _gone = tell.send(Err(why));
+                }
+            }
+        })?;
+        Ok(Self { client: Client::new(), runtime: told.recv().context("the door opens")?? })
+    }
+}
+
+impl Caller {
+    /// The tenant.
+    #[must_use]
+    pub fn did(&self) -> &str {
+        &self.did
+    }
+
+    /// Asks anything that is for everybody.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.request(Method::GET, path, &Who::Anybody, None).await
+    }
+
+    /// Calls a procedure, with the token of a session where there is one.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn call(&self, method: &str, token: Option<&str>, body: &Value) -> Result<Answer> {
+        let who = token.map_or(Who::Anybody, Who::Holder);
+        self.request(Method::POST, &format!("/xrpc/{method}"), &who, Some(body)).await
+    }
+
+    async fn request(&self, method: Method, path: &str, who: &Who<'_>, body: Option<&Value>) -> Result<Answer> {
+        let mut request = self.door.client.request(method, format!("{}{path}", self.url)).timeout(REQUEST);
+        request = match who {
+            Who::Anybody => request,
+            Who::Operator(password) => request.basic_auth("admin", Some(*password)),
+            Who::Holder(token) => request.bearer_auth(token),
+        };
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let asking = async move {
+            let answer = request.send().await?;
+            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.bytes().await?))
+        };
+        let (status, bytes) = self.door.runtime.spawn(asking).await.context("the door is open")??;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
+    /// Begins a session of the tenant. Answers its token.
+    ///
+    /// # Errors
+    /// The node gives none.
+    pub async fn log_in(&self) -> Result<String> {
+        let body = json!({ "identifier": self.did, "password": PASSWORD });
+        let (status, session) = self.call("com.atproto.server.createSession", None, &body).await?;
+        ensure!(status == 200, "no session: {status} {session}");
+        Ok(session["accessJwt"].as_str().context("a token")?.to_owned())
+    }
+
+    /// Makes a record of the tenant under a name.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn write(&self, token: &str, rkey: &str, text: &str) -> Result<Answer> {
+        let body = json!({
+            "repo": self.did, "collection": COLLECTION, "rkey": rkey,
+            "record": { "$type": COLLECTION, "text": text },
+        });
+        self.call("com.atproto.repo.createRecord", Some(token), &body).await
+    }
+
+    /// Whether the node shows a record of that name.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn has(&self, rkey: &str) -> Result<bool> {
+        let path = format!("/xrpc/com.atproto.repo.getRecord?repo={}&collection={COLLECTION}&rkey={rkey}", self.did);
+        Ok(self.get(&path).await?.0 == 200)
+    }
+
+    /// All records of the tenant that the node shows: name and text.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn records(&self) -> Result<Vec<(String, String)>> {
+        let mut records = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!(
+                "/xrpc/com.atproto.repo.listRecords?repo={}&collection={COLLECTION}&limit=100{cursor}",
+                self.did
+            );
+            let (status, page) = self.get(&path).await?;
+            ensure!(status == 200, "{status} {page}");
+            for record in page["records"].as_array().into_iter().flatten() {
+                let name = record["uri"].as_str().and_then(|uri| uri.rsplit('/').next()).context("a name")?;
+                records.push((name.to_owned(), record["value"]["text"].as_str().context("a text")?.to_owned()));
+            }
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(records),
+            }
+        }
+    }
+}
