@@ -237,7 +237,7 @@ async fn a_backup_that_is_killed_or_finds_no_room_is_none() -> Result<()> {
     let listed = angel(&data, &["backup", "list", "--from", place])?;
     let snapshots = listed["snapshots"].as_array().context("a list")?;
     ensure!(snapshots.iter().all(|snapshot| snapshot["error"].is_null()), "{listed}");
-    ensure!(has(&client, &daemon.fact("httpUrl").to_owned(), &account.did, "note-19").await?, "the node lost nothing");
+    ensure!(has(&client, daemon.fact("httpUrl"), &account.did, "note-19").await?, "the node lost nothing");
     Ok(())
 }
 

@@ -164,7 +164,7 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
     let blueprint = args.blueprint.as_deref().map(read_blueprint).transpose()?;
     let template = match (&args.template, &blueprint) {
         (Some(template), _) => template.clone(),
-        (None, blueprint) => blueprint.as_ref().map(|it| text(it, "baseTemplate").to_owned()).unwrap_or_default(),
+        (None, blueprint) => blueprint.as_ref().map(|it| text(it, "baseTemplate")).unwrap_or_default(),
     };
     let owner = owner(daemon, &args).await?;
     let mut wish = json!({ "template": template, "slug": args.slug, "owner": owner.did, "plan": args.plan });

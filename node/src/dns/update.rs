@@ -162,16 +162,21 @@ mod tests {
     const SECRET: &str = "c2VjcmV0IG9mIGEgem9uZSB0aGF0IG1vdmVzIG5hbWVz";
 
     /// A name server of its own, on loopback.
-    struct Knot(Child, SocketAddr, tempfile::TempDir);
+    struct Knot {
+        process: Child,
+        address: SocketAddr,
+        _dir: tempfile::TempDir,
+    }
 
     impl Drop for Knot {
         fn drop(&mut self) {
-            drop(self.0.kill());
-            drop(self.0.wait());
+            drop(self.process.kill());
+            drop(self.process.wait());
         }
     }
 
-    fn knot() -> Knot {
+    /// Nothing where the server is not installed.
+    fn knot() -> Option<Knot> {
         let dir = tempfile::tempdir().expect("a directory");
         let port = TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("has one").port();
         let at = dir.path().display();
@@ -184,9 +189,8 @@ mod tests {
         );
         let path = dir.path().join("knot.conf");
         std::fs::File::create(&path).and_then(|mut file| file.write_all(config.as_bytes())).expect("written");
-        let process =
-            Command::new("knotd").arg("-c").arg(&path).stdout(Stdio::null()).spawn().expect("knot is installed");
-        Knot(process, SocketAddr::from(([127, 0, 0, 1], port)), dir)
+        let process = Command::new("knotd").arg("-c").arg(&path).stdout(Stdio::null()).spawn().ok()?;
+        Some(Knot { process, address: SocketAddr::from(([127, 0, 0, 1], port)), _dir: dir })
     }
 
     async fn asked(server: SocketAddr, name: &str, kind: RecordType) -> Option<String> {
@@ -205,18 +209,17 @@ mod tests {
     }
 
     #[tokio::test]
-    #[ignore = "needs a name server: apt-get install knot"]
     async fn a_real_name_server_takes_signed_changes_and_no_others() {
-        let knot = knot();
+        let Some(knot) = knot() else { return println!("skipped: knotd (package knot) is not installed") };
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        while asked(knot.1, "shop.angel.example", RecordType::A).await.is_none() {
+        while asked(knot.address, "shop.angel.example", RecordType::A).await.is_none() {
             assert!(std::time::Instant::now() < deadline, "the name server does not come up");
             tokio::task::yield_now().await;
         }
         use base64::Engine as _;
         let secret = base64::engine::general_purpose::STANDARD.decode(SECRET).expect("base64");
         let zone = |secret: Option<Vec<u8>>| Zone {
-            server: knot.1,
+            server: knot.address,
             name: "angel.example".to_owned(),
             key: secret.map(|secret| Key { name: "mover".to_owned(), secret: secret.into() }),
         };
@@ -224,10 +227,10 @@ mod tests {
         let text = |did: &str| Says::Text(format!("did={did}"));
         mine.set("_atproto.shop.angel.example", &text("did:plc:one")).await.expect("taken");
         mine.set("_atproto.shop.angel.example", &text("did:plc:two")).await.expect("taken again");
-        let said = asked(knot.1, "_atproto.shop.angel.example", RecordType::TXT).await;
+        let said = asked(knot.address, "_atproto.shop.angel.example", RecordType::TXT).await;
         assert!(said.as_deref().is_some_and(|said| said.contains("did=did:plc:two")), "{said:?}");
         mine.set("shop.angel.example", &Says::Alias("node-b.example".to_owned())).await.expect("taken");
-        let said = asked(knot.1, "shop.angel.example", RecordType::CNAME).await;
+        let said = asked(knot.address, "shop.angel.example", RecordType::CNAME).await;
         assert_eq!(said.as_deref(), Some("node-b.example."));
         for wrong in [zone(None), zone(Some(vec![1; 32]))] {
             let refused = wrong.set("shop.angel.example", &Says::Alias("evil.example".to_owned())).await;

@@ -154,6 +154,7 @@ mod tests {
         verified.forget(&good[..10]);
         assert_eq!(verified.transaction(good[9].digest()), None);
         assert_eq!(verified.transaction(good[10].digest()).as_ref(), Some(&good[10]));
-        assert_eq!(verified.known().young_bytes, good[10..].iter().map(|it| it.bytes().len() + OVERHEAD_BYTES).sum());
+        let kept: usize = good[10..].iter().map(|it| it.bytes().len() + OVERHEAD_BYTES).sum();
+        assert_eq!(verified.known().young_bytes, kept);
     }
 }

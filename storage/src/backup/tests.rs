@@ -33,10 +33,10 @@ fn all(reader: &Reader) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut range = KeyRange::all();
     loop {
         let page = reader.rows(&range, false, PageLimit::rows(10_000)).expect("reads");
-        if let Some((last, _)) = page.rows.last() {
+        if let Some(last) = page.last_key() {
             range = range.beyond(last, false);
         }
-        rows.extend(page.rows);
+        rows.extend(page.rows().map(|(key, value)| (key.to_vec(), value.to_vec())));
         if !page.more {
             return rows;
         }
