@@ -25,12 +25,13 @@ use angel_storage::accounts::{
 use angel_storage::batch::RowRefused;
 use angel_storage::events::TrimError;
 use angel_storage::reader::ReadError;
-use angel_storage::{AccountId, Batch, CommitError, Reader, TableId, Writer};
+use angel_storage::{AccountId, Batch, CommitError, Committed, Reader, TableId, Writer};
 
 pub use angel_storage::accounts::{AccountRow, AccountStatus, Deactivation};
 
 use crate::blocking;
 use crate::data_dir::Layout;
+use crate::placement::{Fence, NotWritable, Placement};
 use crate::secrets::SecretError;
 
 use self::cache::Cache;
@@ -113,6 +114,14 @@ struct Shared {
     cache: Cache,
     numbers: Numbers,
     seal: Seal,
+    fence: Fence,
+}
+
+impl Accounts {
+    /// From now on `placement` says which accounts may be changed here.
+    pub(crate) fn guard(&self, placement: Placement) {
+        self.0.fence.raise(placement);
+    }
 }
 
 impl fmt::Debug for Accounts {
@@ -138,7 +147,7 @@ impl Accounts {
     pub fn open(reader: Reader, writer: Writer, layout: &Layout) -> Result<Self, AccountsOpenError> {
         let seal = Seal::load_or_create(layout)?;
         let numbers = Numbers::open(&reader, "account")?;
-        Ok(Self(Arc::new(Shared { reader, writer, cache: Cache::new(), numbers, seal })))
+        Ok(Self(Arc::new(Shared { reader, writer, cache: Cache::new(), numbers, seal, fence: Fence::default() })))
     }
 
     /// The account meant, if this node hosts it.
@@ -338,8 +347,34 @@ impl Accounts {
     pub fn change_blocking<T, E: From<AccountError>>(
         &self,
         id: AccountId,
-        mut change: impl FnMut(&mut AccountRow, &mut Batch) -> Result<T, E>,
+        change: impl FnMut(&mut AccountRow, &mut Batch) -> Result<T, E>,
     ) -> Result<(Account, T), E> {
+        let leave = self.0.fence.enter_blocking(id).map_err(AccountError::from)?;
+        let (account, told, committed) = self.change_unfenced(id, change)?;
+        if let Some(committed) = committed {
+            leave.replicated_blocking(committed).map_err(AccountError::from)?;
+        }
+        Ok((account, told))
+    }
+
+    /// The same while the account is taken over, or given away: nobody else changes it then. Blocks until that is
+    /// durable.
+    ///
+    /// # Errors
+    /// As [`Self::change_blocking`].
+    pub(crate) fn change_role_blocking<T, E: From<AccountError>>(
+        &self,
+        id: AccountId,
+        change: impl FnMut(&mut AccountRow, &mut Batch) -> Result<T, E>,
+    ) -> Result<(Account, T), E> {
+        self.change_unfenced(id, change).map(|(account, told, _)| (account, told))
+    }
+
+    fn change_unfenced<T, E: From<AccountError>>(
+        &self,
+        id: AccountId,
+        mut change: impl FnMut(&mut AccountRow, &mut Batch) -> Result<T, E>,
+    ) -> Result<(Account, T, Option<Committed>), E> {
         for _ in 0..CHANGE_ATTEMPTS {
             let old = self.0.reader.get(&ACCOUNTS, &id).map_err(AccountError::from)?.ok_or(AccountError::NotFound)?;
             let mut batch = Batch::new();
@@ -348,15 +383,16 @@ impl Accounts {
             if new != old {
                 accounts::stage_change(&mut batch, id, &old, &new).map_err(AccountError::from)?;
             }
+            let mut done = None;
             if !batch.is_empty() {
                 match self.0.writer.commit(batch) {
                     Err(CommitError::Conflict { table: TableId::Accounts, .. }) => continue,
-                    committed => drop(committed.map_err(AccountError::from)?),
+                    committed => done = Some(committed.map_err(AccountError::from)?),
                 }
             }
             let account = Account::new(id, new);
             self.0.cache.changed(id);
-            return Ok((account, told));
+            return Ok((account, told, done));
         }
         Err(AccountError::Busy.into())
     }
@@ -443,6 +479,9 @@ pub enum AccountError {
     /// The batch was not written.
     #[error(transparent)]
     Commit(CommitError),
+    /// Another node has it, or it is not safe there.
+    #[error(transparent)]
+    NotWritable(#[from] NotWritable),
 }
 
 impl From<CommitError> for AccountError {

@@ -278,6 +278,21 @@ impl Blobs {
 }
 
 impl Blob {
+    /// The same without its first bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn behind(mut self, bytes: u64) -> io::Result<Self> {
+        match &mut self.content {
+            Content::Whole(whole) => {
+                let from = usize::try_from(bytes).unwrap_or(usize::MAX).min(whole.len());
+                *whole = whole.slice(from..);
+            }
+            Content::File(file) => drop(io::Seek::seek(file, io::SeekFrom::Start(bytes))?),
+        }
+        Ok(self)
+    }
+
     /// The bytes, as an answer sends them. A large file is read piece by piece, as fast as the client takes it.
     pub fn into_body(self) -> Body {
         let all = 0..self.size;

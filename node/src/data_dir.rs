@@ -159,6 +159,12 @@ impl Layout {
         self.root.join("imports")
     }
 
+    /// Files of others' tenants that have not all come.
+    #[must_use]
+    pub fn partial_copies(&self) -> PathBuf {
+        self.root.join("copies")
+    }
+
     /// Files of the accounts.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {

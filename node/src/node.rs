@@ -439,7 +439,8 @@ impl Node {
 
         // Who holds copies of whom. No write passes before it is known which are copies.
         let ack_timeout = config.replicas.ack_timeout;
-        let placement = Placement::new(store.reader().clone(), ledger.clone(), accounts.clone(), ack_timeout);
+        let store_handles = (store.reader().clone(), store.writer().clone());
+        let placement = Placement::new(store_handles, ledger.clone(), accounts.clone(), ack_timeout);
         let (loading, at_layout) = (placement.clone(), layout.clone());
         let opening = move || {
             loading.load_blocking()?;
@@ -448,6 +449,11 @@ impl Node {
         let sealing = tokio::task::spawn_blocking(opening).await??;
         placement.wait_for(returning);
         repos.guard(placement.clone());
+        accounts.guard(placement.clone());
+        sessions.guard(placement.clone());
+        preferences.guard(placement.clone());
+        tenants.guard(placement.clone());
+        permissioned.guard(placement.clone());
         let following = placement.clone();
         spawner.spawn("placement", |stop| following.run(stop));
         let replication = Replication::new(replication::Parts {
@@ -464,7 +470,12 @@ impl Node {
             firehose: firehose.clone(),
             lifecycle: lifecycle.clone(),
             resolver: resolver.clone(),
+            permissioned: permissioned.clone(),
+            tenants: tenants.clone(),
+            spaces: spaces.clone(),
             sealing,
+            partial_dir: layout.partial_copies(),
+            copy_rate: config.replicas.copy_rate.bytes(),
         });
         let copying = replication.clone();
         spawner.spawn("replication", |stop| copying.run(stop));

@@ -39,6 +39,7 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::accounts::{Account, Accounts};
 use crate::blocking;
+use crate::placement::{Fence, Placement};
 
 pub use crate::repos::{Action, NewRecord, RepoWrite as PermissionedWrite, Swap};
 pub use error::PermissionedError;
@@ -72,6 +73,7 @@ struct Shared {
     exports: Arc<Semaphore>,
     /// Where exports put an index aside.
     spool_dir: PathBuf,
+    fence: Fence,
 }
 
 /// Locks over which the repositories of other hosts are spread.
@@ -138,8 +140,20 @@ impl Permissioned {
             news: copies::News::default(),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
             spool_dir,
+            fence: Fence::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// From now on `placement` says who may write what here.
+    pub(crate) fn guard(&self, placement: Placement) {
+        self.shared.fence.raise(placement);
+    }
+
+    /// Forgets what is held open of an account's repositories: another room has written their rows.
+    pub(crate) fn adopt(&self, account: AccountId) {
+        self.shared.slots.forget(account);
+        self.shared.sequence.lock().unwrap_or_else(PoisonError::into_inner).seen.clear();
     }
 
     /// What this node is to `space`. Blocks.

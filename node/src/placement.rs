@@ -4,6 +4,7 @@
 //! a write passes when this node is its primary, serves it, and holds the lease of the present epoch: so many backups
 //! have confirmed it of late that the others are too few to have replaced it ([`angel_protocol::failover::Lease`]).
 
+mod fence;
 mod submit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,11 +18,14 @@ use angel_protocol::ids::Did;
 use angel_protocol::ledger::rows::{self, Placement as Placed};
 use angel_protocol::ledger::{Action, Parameters};
 use angel_protocol::time::Timestamp;
+use angel_storage::batch::RowRefused;
+use angel_storage::belongings::JOURNALED;
+use angel_storage::codec::Cbor;
 use angel_storage::ledger::LedgerView;
 use angel_storage::ledger::decided;
 use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
-use angel_storage::{AccountId, Reader};
+use angel_storage::{AccountId, Batch, CommitError, Reader, Writer};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +36,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
+pub(crate) use fence::Fence;
 pub(crate) use submit::{SubmitFailed, Submitter};
 
 /// How long a write may wait while the tenant is handed over.
@@ -108,6 +113,7 @@ struct Shared {
     own: Did,
     uptime: Uptime,
     reader: Reader,
+    writer: Writer,
     ledger: Ledger,
     accounts: Accounts,
     ack_limit: Duration,
@@ -226,6 +232,11 @@ pub(crate) struct WriteGuard {
 }
 
 impl WriteGuard {
+    /// Whether the tenant asks that a standby has what is written.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| tenant.waits_for_standby())
+    }
+
     /// Waits until the event `sequence` is safe, if the tenant asks for that. Otherwise this node must still be primary
     /// for sure: a machine may stand still between leave and flush, and others write meanwhile.
     pub(crate) async fn replicated(self, sequence: Option<u64>) -> Result<(), NotWritable> {
@@ -246,7 +257,12 @@ impl WriteGuard {
 
 impl Placement {
     /// Nothing is known yet: [`Self::load_blocking`] comes next.
-    pub(crate) fn new(reader: Reader, ledger: Ledger, accounts: Accounts, ack_limit: Duration) -> Self {
+    pub(crate) fn new(
+        (reader, writer): (Reader, Writer),
+        ledger: Ledger,
+        accounts: Accounts,
+        ack_limit: Duration,
+    ) -> Self {
         let own = ledger.own().clone();
         let silence = Mutex::new(Parameters::new(own.clone()));
         let (changed, _) = watch::channel(0);
@@ -255,6 +271,7 @@ impl Placement {
             own,
             uptime,
             reader,
+            writer,
             ledger,
             accounts,
             ack_limit,
@@ -310,6 +327,11 @@ impl Placement {
 
     fn of_account(&self, account: AccountId) -> Option<Arc<Tenant>> {
         self.0.tenants.read().unwrap_or_else(PoisonError::into_inner).by_account.get(&account).cloned()
+    }
+
+    /// Whether the account is placed on the network, with this node as one of its hosts.
+    pub(crate) fn is_placed(&self, account: AccountId) -> bool {
+        self.of_account(account).is_some()
     }
 
     /// Whether this node only holds a copy of the account.
@@ -386,6 +408,7 @@ impl Placement {
         let hosted = placed.filter(|placed| account.is_some() || concerns(placed));
         let Some(placed) = hosted else {
             if let Some(before) = before {
+                self.journal(before.account, did, false)?;
                 let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
                 tenants.by_did.remove(did);
                 before.account.map(|account| tenants.by_account.remove(&account));
@@ -399,6 +422,9 @@ impl Placement {
         // An account that was here before it was placed has no row.
         let serves = is_primary && account.is_some() && row.is_none_or(|row| row.role == Role::Primary);
         let settings = replicas::settings(&self.0.reader, did)?;
+        // Before anybody can write, so that no change goes untold. Who was primary before a move follows like a standby.
+        let is_followed = !placed.standbys.is_empty() || placed.previous.is_some();
+        self.journal(account, did, serves && is_followed)?;
         if let Some(before) = before.filter(|before| before.placed == placed && before.account == account) {
             before.serves.store(serves, Ordering::Release);
             before.waits_for_standby.store(settings.waits_for_standby, Ordering::Relaxed);
@@ -434,6 +460,22 @@ impl Placement {
         tenants.by_did.insert(did.clone(), tenant);
         drop(tenants);
         self.0.changed.send_modify(|version| *version += 1);
+        Ok(())
+    }
+
+    /// Whether the event log tells of changes of the account's private rows. Blocks until that is so.
+    fn journal(&self, account: Option<AccountId>, did: &Did, is_told: bool) -> Result<(), PlacementError> {
+        let Some(account) = account else { return Ok(()) };
+        if self.0.reader.contains(&JOURNALED, &account)? == is_told {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        if is_told {
+            batch.put(&JOURNALED, &account, &Cbor(did.clone()))?;
+        } else {
+            batch.delete(&JOURNALED, &account)?;
+        }
+        self.0.writer.commit(batch)?;
         Ok(())
     }
 
@@ -497,4 +539,10 @@ pub enum PlacementError {
     /// The accounts.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// The note of whose changes are told is refused.
+    #[error(transparent)]
+    Row(#[from] RowRefused),
+    /// It is not written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }

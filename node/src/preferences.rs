@@ -11,6 +11,7 @@ use angel_storage::{AccountId, Batch, Reader, Writer};
 use serde_json::{Map, Value, json};
 
 use crate::accounts::AccountError;
+use crate::placement::{Fence, Placement};
 
 /// The namespace of preferences.
 const NAMESPACE: &str = "app.bsky.";
@@ -37,6 +38,7 @@ struct Shared {
     writer: Writer,
     /// Held while preferences are replaced: an app must not bring back what another has just taken away.
     writing: Mutex<()>,
+    fence: Fence,
 }
 
 /// Why preferences are not taken.
@@ -72,7 +74,12 @@ impl Preferences {
     /// The preferences in a store.
     #[must_use]
     pub fn new(reader: Reader, writer: Writer) -> Self {
-        Self(Arc::new(Shared { reader, writer, writing: Mutex::new(()) }))
+        Self(Arc::new(Shared { reader, writer, writing: Mutex::new(()), fence: Fence::default() }))
+    }
+
+    /// From now on `placement` says whose preferences may be changed here.
+    pub(crate) fn guard(&self, placement: Placement) {
+        self.0.fence.raise(placement);
     }
 
     /// What the owner, or an app, sees of an account's preferences. Blocks.
@@ -107,7 +114,8 @@ impl Preferences {
     /// [`PreferencesError`].
     pub fn put_blocking(&self, id: AccountId, is_owner: bool, preferences: Vec<Value>) -> Result<(), PreferencesError> {
         let mut new = checked(preferences, is_owner)?;
-        let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let leave = self.0.fence.enter_blocking(id).map_err(AccountError::from)?;
+        let writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_owner {
             new.extend(self.stored(id)?.into_iter().filter(|kept| type_of(kept) == PERSONAL_DETAILS));
         }
@@ -118,8 +126,9 @@ impl Preferences {
         let mut batch = Batch::new();
         PREFERENCES.delete(&self.0.reader, &mut batch, &id).map_err(AccountError::from)?;
         PREFERENCES.put(&mut batch, &id, &bytes).map_err(AccountError::from)?;
-        self.0.writer.commit(batch).map_err(AccountError::from)?;
-        Ok(())
+        let committed = self.0.writer.commit(batch).map_err(AccountError::from)?;
+        drop(writing);
+        Ok(leave.replicated_blocking(committed).map_err(AccountError::from)?)
     }
 
     fn stored(&self, id: AccountId) -> Result<Vec<Preference>, PreferencesError> {

@@ -8,7 +8,11 @@
 //! | `keep` | confirms the primaries, so that they may write |
 //! | `pull` | follows one tenant's log |
 //! | `copy` | the first copy, and files |
+//! | `partial` | files of which something has come |
+//! | `pace` | how fast copying may be |
+//! | `rows` | private rows: sealed, compared, installed |
 //! | `state` | what else is kept for an account, sealed |
+//! | `progress` | how far copying is |
 //! | `shares` | the operation by which an identity moves, in shares |
 //! | `stand` | what both sides of a move compare |
 //! | `replay` | what a node wrote unseen, told when it comes back |
@@ -18,9 +22,13 @@
 
 mod copy;
 mod keep;
+mod pace;
+mod partial;
 mod place;
+mod progress;
 mod pull;
 mod replay;
+mod rows;
 mod serve;
 mod shares;
 mod stand;
@@ -30,6 +38,7 @@ mod tails;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,13 +58,20 @@ use crate::failover::Failover;
 use crate::firehose::Firehose;
 use crate::lifecycle::Lifecycle;
 use crate::network::{self, StreamError};
+use crate::permissioned::Permissioned;
 use crate::placement::{Placement, SubmitFailed, Submitter, Tenant};
 use crate::repos::{ImportRefused, NotFollowed, RepoError, Repos};
 use crate::resolver::Resolver;
+use crate::spaces::Spaces;
 use crate::tasks::TaskResult;
+use crate::tenants::Tenants;
 use crate::{blocking, membership};
 
+use pace::Pace;
+use partial::Partials;
 pub(crate) use place::{NotPlaced, PlaceWish};
+pub(crate) use progress::Progress;
+use progress::Progresses;
 pub(crate) use state::{Sealing, SealingError};
 use tails::Tails;
 
@@ -80,7 +96,14 @@ pub(crate) struct Parts {
     pub(crate) firehose: Firehose,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) resolver: Resolver,
+    pub(crate) permissioned: Permissioned,
+    pub(crate) tenants: Tenants,
+    pub(crate) spaces: Spaces,
     pub(crate) sealing: Sealing,
+    /// Where files lie that have not all come.
+    pub(crate) partial_dir: PathBuf,
+    /// Bytes a second that are sent in bulk.
+    pub(crate) copy_rate: u64,
 }
 
 /// The copies. Cheap to clone.
@@ -92,6 +115,9 @@ pub(crate) struct Shared {
     pub(crate) failover: Failover,
     tails: Tails,
     pub(crate) drills: Drills,
+    progress: Progresses,
+    partials: Partials,
+    pace: Pace,
 }
 
 /// Why something between hosting nodes did not come about.
@@ -139,6 +165,9 @@ pub(crate) enum ReplicationError {
     /// Sealing.
     #[error(transparent)]
     Sealing(#[from] SealingError),
+    /// Private rows cannot be put in force.
+    #[error("the private rows of the copy cannot be put in force: {0}")]
+    Install(String),
     /// The identity.
     #[error("the identity cannot be moved: {0}")]
     Identity(String),
@@ -205,6 +234,12 @@ pub(crate) struct TenantReport {
     pub(crate) stopped: Option<String>,
     /// Records of which a second version is kept.
     pub(crate) kept_versions: usize,
+    /// At a copy: what is being copied, until it is complete.
+    pub(crate) copying: Option<Progress>,
+    /// At a copy: private rows that differed although nothing had told of it.
+    pub(crate) mended: u64,
+    /// At a copy: bytes of it, as they were counted.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// Versions that a report counts.
@@ -215,7 +250,9 @@ impl Replication {
     pub(crate) fn new(parts: Parts) -> Self {
         let failover = Failover::new(parts.reader.clone(), parts.writer.clone(), parts.placement.clone());
         let tails = Tails::new(parts.reader.clone());
-        Self(Arc::new(Shared { parts, failover, tails, drills: Drills::default() }))
+        let (partials, pace) = (Partials::new(parts.partial_dir.clone()), Pace::new(parts.copy_rate));
+        let (drills, progress) = (Drills::default(), Progresses::default());
+        Self(Arc::new(Shared { parts, failover, tails, drills, progress, partials, pace }))
     }
 
     pub(crate) fn placement(&self) -> &Placement {
@@ -274,7 +311,8 @@ impl Replication {
     /// The newest event of a tenant that is durable, once that has been read.
     pub(crate) async fn newest_event(&self, account: angel_storage::AccountId) -> Result<u64, ReplicationError> {
         let mut head = self.0.tails.watch(account);
-        while !self.0.tails.is_fed() {
+        let durable = self.0.parts.reader.durable_sequence();
+        while !self.0.tails.is_fed_to(durable) {
             // The feed is at most a page behind; other accounts' events wake nobody here.
             drop(tokio::time::timeout(Duration::from_millis(20), head.changed()).await);
         }
@@ -314,6 +352,9 @@ impl Replication {
             unsafe_events: newest.filter(|_| is_primary).map(|(_, count)| count(tenant.safe())),
             standbys: if is_primary { tenant.copies() } else { BTreeMap::new() },
             complete: row.as_ref().filter(|_| !is_primary).and_then(|row| row.complete),
+            copying: self.0.progress.of(&tenant.did).filter(|_| !is_primary),
+            mended: row.as_ref().map_or(0, |row| row.mended),
+            bytes: row.as_ref().filter(|_| !is_primary).map(|row| row.bytes),
             silent_ms: self.0.failover.silent_for(&tenant.did).map(|silence| silence.as_millis() as u64),
             stopped: row.and_then(|row| row.stopped),
             kept_versions: replicas::versions(&parts.reader, &tenant.did, VERSIONS_COUNTED)?.len(),
@@ -324,6 +365,12 @@ impl Replication {
     pub(crate) async fn run(self, stop: CancellationToken) -> TaskResult {
         let this = self.clone();
         blocking::run(move || this.placement().load_blocking()).await?;
+        let this = self.clone();
+        blocking::run(move || this.0.partials.sweep_blocking()).await?;
+        // Of an account that another node serves, what was kept here of it is served no more.
+        for tenant in self.placement().tenants().iter().filter(|tenant| !tenant.is_primary()) {
+            self.0.parts.tenants.give_away(&tenant.did);
+        }
         let tasks = tokio::join!(
             self.clone().serve(stop.clone()),
             self.clone().feed_tails(stop.clone()),

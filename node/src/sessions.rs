@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use crate::accounts::{Account, AccountError};
 use crate::config::Secret;
 use crate::data_dir::Layout;
+use crate::placement::{Fence, Placement};
 use crate::secrets::{SecretError, create_secret, random_bytes, read_secret};
 
 use self::token::{Claims, TokenKey};
@@ -60,6 +61,14 @@ struct Shared {
     writer: Writer,
     key: TokenKey,
     audience: Did,
+    fence: Fence,
+}
+
+impl Sessions {
+    /// From now on `placement` says whose app passwords may be changed here.
+    pub(crate) fn guard(&self, placement: Placement) {
+        self.0.fence.raise(placement);
+    }
 }
 
 impl std::fmt::Debug for Sessions {
@@ -186,7 +195,7 @@ impl Sessions {
             Some(secret) => TokenKey::new(secret.expose().as_bytes()),
             None => TokenKey::new(load_or_create(layout)?.trim().as_bytes()),
         };
-        Ok(Self(Arc::new(Shared { reader, writer, key, audience })))
+        Ok(Self(Arc::new(Shared { reader, writer, key, audience, fence: Fence::default() })))
     }
 
     /// Opens a session within `batch`, for an account that is made in it.
@@ -372,13 +381,14 @@ impl Sessions {
         if self.app_passwords_blocking(id)?.len() >= APP_PASSWORDS_MAX {
             return Err(SessionError::TooManyAppPasswords);
         }
+        let leave = self.0.fence.enter_blocking(id).map_err(AccountError::from)?;
         let mut batch = Batch::new();
         let key = (id, name.to_owned());
         batch.expect_absent(&APP_PASSWORDS, &key)?;
         batch.put(&APP_PASSWORDS, &key, row)?;
         match self.0.writer.commit(batch) {
             Err(CommitError::Conflict { .. }) => Err(SessionError::NameTaken),
-            committed => Ok(committed.map(drop)?),
+            committed => Ok(leave.replicated_blocking(committed?).map_err(AccountError::from)?),
         }
     }
 
@@ -387,11 +397,12 @@ impl Sessions {
     /// # Errors
     /// The store fails.
     pub fn revoke_app_password_blocking(&self, id: AccountId, name: &str) -> Result<(), SessionError> {
+        let leave = self.0.fence.enter_blocking(id).map_err(AccountError::from)?;
         let mut batch = Batch::new();
         batch.delete(&APP_PASSWORDS, &(id, name.to_owned()))?;
         self.stage_end(&mut batch, id, Some(name))?;
-        self.0.writer.commit(batch)?;
-        Ok(())
+        let committed = self.0.writer.commit(batch)?;
+        Ok(leave.replicated_blocking(committed).map_err(AccountError::from)?)
     }
 
     fn claims(&self, token: &str) -> Result<Claims, TokenRefused> {

@@ -44,6 +44,12 @@ impl<K: Copy + Eq + Hash + Ord, S> Slots<K, S> {
         places.by_key.insert(key, (Arc::clone(&slot), uses));
         slot
     }
+
+    /// Forgets places. Whoever holds one keeps it, and the next who asks gets another.
+    pub(crate) fn forget(&self, is_meant: impl Fn(&K) -> bool) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.by_key.retain(|key, _| !is_meant(key));
+    }
 }
 
 impl<K: Copy + Eq + Hash + Ord, S> Places<K, S> {

@@ -17,6 +17,7 @@ mod error;
 mod find;
 pub(crate) mod follow;
 pub(crate) mod index;
+mod install;
 mod keep;
 mod list;
 pub(crate) mod live;

@@ -32,6 +32,7 @@ use angel_storage::{AccountId, Reader, Writer};
 use tokio_util::sync::CancellationToken;
 
 use self::counters::Counters;
+use crate::placement::{Fence, Placement};
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
@@ -55,6 +56,7 @@ struct Shared {
     counters: Mutex<Counters>,
     /// Held by whoever changes a tenant: a change is a look, a decision and a write, and nothing may come in between.
     changing: Mutex<()>,
+    fence: Fence,
 }
 
 #[derive(Default)]
@@ -130,7 +132,44 @@ impl Tenants {
             roster.insert(id, row, members.into_iter().collect());
         }
         let (roster, counters) = (RwLock::new(roster), Mutex::new(counters));
-        Ok(Self(Arc::new(Shared { reader, writer, roster, counters, changing: Mutex::new(()) })))
+        Ok(Self(Arc::new(Shared {
+            reader,
+            writer,
+            roster,
+            counters,
+            changing: Mutex::new(()),
+            fence: Fence::default(),
+        })))
+    }
+
+    /// From now on `placement` says which tenants may be changed here. Those that another node serves are not served.
+    pub(crate) fn guard(&self, placement: Placement) {
+        for tenant in placement.tenants().iter().filter(|tenant| !tenant.is_primary()) {
+            self.give_away(&tenant.did);
+        }
+        self.0.fence.raise(placement);
+    }
+
+    /// Reads a tenant whose rows another room has written: it was taken over from another node. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn take_over_blocking(&self, id: AccountId) -> Result<(), ReadError> {
+        let _turn = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(row) = self.0.reader.get(&tenants::TENANTS, &id)? else { return Ok(()) };
+        let members = angel_storage::accounts::all_of(&self.0.reader, &tenants::TENANT_MEMBERS, id)?;
+        let usage = tenants::usage(&self.0.reader, id, Month::of(clock::now()))?;
+        self.0.roster.write().unwrap_or_else(PoisonError::into_inner).remove(&row.did);
+        self.made_with(id, row, members.into_iter().collect(), Some(usage));
+        Ok(())
+    }
+
+    /// Serves a tenant no more: another node does. Its rows stay as they are.
+    pub(crate) fn give_away(&self, tenant: &Did) {
+        let _turn = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(id) = self.find(tenant).map(|tenant| tenant.id()) else { return };
+        self.0.roster.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.counters().forget(id);
     }
 
     fn roster(&self) -> RwLockReadGuard<'_, Roster> {

@@ -389,6 +389,12 @@ pub const REPLICA_QUESTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest answer of a hosting node, in bytes: a commit of the largest kind with what belongs to it.
 pub const REPLICA_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Longest key of a private row that travels between hosting nodes, in bytes: what a store takes as a key.
+pub const REPLICA_KEY_BYTES_MAX: usize = 1024;
+
+/// Longest name of a key that something is sealed to, in bytes: an `age` recipient has 62.
+pub const REPLICA_RECIPIENT_BYTES_MAX: usize = 128;
+
 /// Tenants that one node confirms to another in one message.
 pub const REPLICA_KEPT_MAX: usize = 2_000;
 

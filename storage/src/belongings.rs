@@ -8,6 +8,10 @@
 //! stored. Spaces keep the number that they have here; whoever takes rows in gives them numbers of its own
 //! ([`Owned::renumber`]). This module decides nothing about who may read what, and seals nothing.
 
+pub mod copy;
+mod install;
+mod journal;
+
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +28,10 @@ use crate::reader::{ReadError, Reader};
 use crate::spaces::{SPACES, SpaceId};
 use crate::tables::{CATALOGUE, TableId};
 use crate::verify::Check;
+
+pub use install::{InstallError, Installed, install};
+pub(crate) use journal::Journal;
+pub use journal::{CHANGED, Change, Changed, JOURNALED, STATE, changed, decode_changed};
 
 /// Whose the rows of a table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,11 +131,17 @@ pub const fn of(table: TableId) -> Belongs {
             account(Found::ByDid, Nature::Local)
         }
         T::Moves => account(Found::ByDid, Nature::Local),
+        T::ReplicaRows | T::ReplicaJournaled => account(Found::ByAccount, Nature::Local),
     }
 }
 
 const fn account(found: Found, nature: Nature) -> Belongs {
     Belongs::Account { found, nature }
+}
+
+/// How the tables of this room are checked by [`crate::verify`].
+pub(crate) fn checks() -> Vec<Check> {
+    journal::checks()
 }
 
 /// How the rows of an account are found in `table`, when they are of this nature.

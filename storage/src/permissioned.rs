@@ -122,7 +122,7 @@ pub fn checks() -> Vec<Check> {
 }
 
 /// A revision as a number whose order is that of revisions.
-fn number(rev: Tid) -> u64 {
+pub(crate) fn number(rev: Tid) -> u64 {
     (rev.micros() << 10) | u64::from(rev.clock_id())
 }
 

@@ -58,6 +58,9 @@ pub struct ReplicaRow {
     pub role: Role,
     /// Why it stopped, for the operator.
     pub stopped: Option<String>,
+    /// Private rows that were found to differ although nothing told of it, and were mended.
+    #[serde(default)]
+    pub mended: u64,
 }
 
 impl Row for ReplicaRow {

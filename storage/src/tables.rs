@@ -115,6 +115,8 @@ catalogue! {
     0x73 ReplicaOperations "replica_operations": "tenant, standby, part" => "the operation that would move the identity there, in shares", by "the primary";
     0x74 ReplicaSettings "replica_settings": "tenant" => "what the tenant asks of its copies", by "the primary, and whoever takes over";
     0x75 ReplicaVersions "replica_versions": "tenant, path, revision, part" => "a second version of a record that two nodes wrote", by "the primary, when the other comes back";
+    0x76 ReplicaRows "replica_rows": "account, table, key" => "a private row of an account that another node serves", by "replication";
+    0x77 ReplicaJournaled "replica_journaled": "account" => "that changes of its private rows are told in the event log", by "the primary";
     0x78 Moves "moves": "tenant, id" => "a move of the tenant to another node, and how far it is", by "the node that moves it";
 }
 

@@ -184,7 +184,11 @@ pub fn stage_new(batch: &mut Batch, id: AccountId, row: &TenantRow) -> Result<()
 /// The engine fails, or the batch is full.
 pub fn stage_remove(reader: &Reader, batch: &mut Batch, id: AccountId) -> Result<(), TrimError> {
     if let Some(row) = reader.get(&TENANTS, &id)? {
-        batch.delete(&TENANTS_BY_SLUG, &row.slug.as_str().to_owned())?;
+        // A tenant that was taken over from another node may have a short name that somebody else has here.
+        let slug = row.slug.as_str().to_owned();
+        if reader.get(&TENANTS_BY_SLUG, &slug)? == Some(Cbor(id)) {
+            batch.delete(&TENANTS_BY_SLUG, &slug)?;
+        }
         batch.delete(&TENANTS, &id)?;
     }
     stage_remove_all(reader, batch, &TENANT_MEMBERS, id)?;

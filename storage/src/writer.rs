@@ -44,6 +44,14 @@ pub struct Committed {
     pub last_sequence: Option<u64>,
 }
 
+impl Committed {
+    /// How many events the batch appended.
+    fn events(&self) -> usize {
+        let count = self.first_sequence.zip(self.last_sequence).map_or(0, |(first, last)| last + 1 - first);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+}
+
 /// Called once with the answer, on the writer's thread or, when the batch is turned away, on the caller's. Must not
 /// block: everybody's commits wait for it. Must not call [`Writer::commit`].
 type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
@@ -141,7 +149,7 @@ impl WriterThread {
             cuts: Cuts::default(),
         });
         durable_sequence.store(sequence.last_used(), Ordering::Release);
-        let mut flusher = Flusher::new(engine, sequence, durable_sequence);
+        let mut flusher = Flusher::new(engine, sequence, durable_sequence)?;
         let inner = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())

@@ -12,6 +12,7 @@ mod official_clients;
 mod private_data;
 mod process;
 mod replication;
+mod replication_private;
 mod simulated_membership;
 mod spaces;
 mod storage;

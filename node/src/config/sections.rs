@@ -349,6 +349,9 @@ section! {
         freeze_max: Duration = Duration::from_secs(5),
         /// For how long the node that a tenant is moved to may be silent before the move is undone.
         move_patience: Duration = Duration::from_mins(10),
+        /// How much is sent to other nodes in bulk, a second: first copies, files, comparisons. What is written now does not
+        /// wait for it.
+        copy_rate: ByteSize = ByteSize::from_mib(100),
     }
 }
 

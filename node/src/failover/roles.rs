@@ -118,9 +118,10 @@ impl Replication {
         Ok(())
     }
 
-    /// Opens the sealed state, tells followers, and lets writes in.
+    /// Opens what was kept apart or sealed, tells followers, and lets writes in.
     async fn serve_tenant(&self, tenant: &Tenant) -> Result<(), ReplicationError> {
         let Some(id) = tenant.account else { return Err(AccountError::NotFound.into()) };
+        self.install_rows(tenant, id).await?;
         let (this, did, epoch) = (self.clone(), tenant.did.clone(), tenant.placed.epoch);
         let account = blocking::run(move || {
             let tenant = this.placement().tenant(&did).ok_or(AccountError::NotFound)?;
@@ -144,7 +145,7 @@ impl Replication {
                 None => None,
             };
             let copy = parts.reader.get(&replicas::REPLICAS, &did)?.ok_or(AccountError::NotFound)?;
-            let (account, ()) = parts.accounts.change_blocking(id, |row, batch| {
+            let (account, ()) = parts.accounts.change_role_blocking(id, |row, batch| {
                 row.deactivated = None;
                 if let Some(state) = &state {
                     this.stage_state(batch, id, row, state)?;
@@ -170,7 +171,7 @@ impl Replication {
             .repos
             .resync(&owner, move |batch: &mut Batch| {
                 if let Ok(Some(row)) = reader.get(&replicas::REPLICAS, &did) {
-                    let row = ReplicaRow { role: Role::Primary, epoch, stopped: None, ..row };
+                    let row = ReplicaRow { role: Role::Primary, epoch, complete: None, stopped: None, ..row };
                     replicas::put(batch, &did, &row)?;
                 }
                 Ok(())
@@ -194,8 +195,13 @@ impl Replication {
                 bytes: 0,
                 role,
                 stopped: None,
+                mended: 0,
             };
-            let row = row.map_or_else(new, |row| ReplicaRow { role, ..row });
+            let mut row = row.map_or_else(new, |row| ReplicaRow { role, ..row });
+            if role == Role::GivingWay {
+                // What the new primary tells of its taking over lies behind everything that was written here.
+                row.cursor = row.cursor.max(parts.reader.durable_sequence());
+            }
             let mut batch = Batch::new();
             replicas::put(&mut batch, &did, &row)?;
             parts.writer.commit(batch)?;
@@ -219,7 +225,7 @@ impl Replication {
         let (this, did) = (self.clone(), tenant.did.clone());
         blocking::run(move || {
             let parts = &this.0.parts;
-            let changed = parts.accounts.change_blocking(id, |row, batch| {
+            let changed = parts.accounts.change_role_blocking(id, |row, batch| {
                 if row.deactivated.is_some() && row.password.is_none() {
                     return Ok(());
                 }
@@ -234,6 +240,7 @@ impl Replication {
             changed.map(drop)
         })
         .await?;
+        self.0.parts.tenants.give_away(&tenant.did);
         self.release_identity(tenant, &tenant.placed.primary).await?;
         self.tell_unseen(tenant, id).await?;
         self.set_role(tenant, Role::Standby).await?;

@@ -21,9 +21,6 @@ use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 use crate::xrpc::who;
 
-/// How far private data without a copy is counted.
-const UNCOPIED_MAX: usize = 1_000;
-
 /// The routes.
 pub(super) fn routes(host: Arc<Host>) -> Router {
     Router::new()
@@ -54,7 +51,7 @@ struct Who {
 async fn show(_: Operator, State(host): State<Arc<Host>>, Input(wish): Input<Who>) -> Result<Json<Value>, XrpcError> {
     let account = who::hosted(&host, &wish.account).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host, &account, tenant).await
+    report(&host, tenant).await
 }
 
 #[derive(Deserialize)]
@@ -72,7 +69,7 @@ async fn place(
     let account = who::hosted(&host, &placing.account).await?;
     host.replication.place(&account, placing.wish).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host, &account, tenant).await
+    report(&host, tenant).await
 }
 
 /// Makes this node the primary of a tenant of which it holds a copy, its present primary consenting.
@@ -92,7 +89,7 @@ async fn promote(
     }
     host.replication.promote(&before).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host, &account, tenant).await
+    report(&host, tenant).await
 }
 
 /// Fails a tenant over and back on purpose. Answers once it is asked for; how it goes is asked separately.
@@ -141,17 +138,13 @@ fn tenant(replication: &Replication, account: &Account) -> Result<Arc<Tenant>, X
     replication.placement().tenant(account.did()).ok_or_else(none)
 }
 
-async fn report(host: &Host, account: &Account, tenant: Arc<Tenant>) -> Result<Json<Value>, XrpcError> {
-    // Private data is not copied. Whoever asks what would be lost must hear of it.
-    let spaces = host.permissioned.spaces_of(account, None, UNCOPIED_MAX).await?.len();
-    let repositories = host.permissioned.repos_of(account, None, UNCOPIED_MAX).await?.len();
+async fn report(host: &Host, tenant: Arc<Tenant>) -> Result<Json<Value>, XrpcError> {
     let replication = host.replication.clone();
     let report = blocking::run(move || {
         let report = replication.report_blocking(&tenant)?;
         let successors = Replication::successors(&tenant);
         let mut view = json!(report);
         view["successors"] = successors.into_iter().map(|(did, copy)| json!({ "did": did, "copy": copy })).collect();
-        view["uncopied"] = json!({ "privateSpaces": spaces, "privateRepositories": repositories });
         Ok::<_, ReplicationError>(view)
     });
     Ok(Json(report.await?))

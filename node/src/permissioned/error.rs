@@ -11,6 +11,7 @@ use angel_storage::events::TrimError;
 use angel_storage::reader::ReadError;
 
 use crate::accounts::AccountError;
+use crate::placement::NotWritable;
 
 /// Why something cannot be done with private data. Nothing has changed then. No text of it names a record or says what
 /// is in one: such texts are logged.
@@ -105,6 +106,12 @@ impl From<ReadError> for PermissionedError {
 impl From<RowRefused> for PermissionedError {
     fn from(error: RowRefused) -> Self {
         if matches!(error, RowRefused::KeyTooLong { .. }) { Self::KeyTooLong } else { Self::Refused(error) }
+    }
+}
+
+impl From<NotWritable> for PermissionedError {
+    fn from(error: NotWritable) -> Self {
+        Self::Account(error.into())
     }
 }
 

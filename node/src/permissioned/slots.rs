@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
+use angel_storage::AccountId;
 use angel_storage::permissioned::{Repo, RepoKey};
 
 use crate::slots::InFlight;
@@ -60,6 +61,11 @@ impl Slots {
     pub(super) fn slot(&self, key: RepoKey) -> Arc<Slot> {
         let (flight, exports) = (InFlight::default(), Mutex::default());
         self.0.slot(key, || Slot { key, open: Arc::default(), flight, exports })
+    }
+
+    /// Forgets the repositories of an account that nobody writes at present.
+    pub(super) fn forget(&self, account: AccountId) {
+        self.0.forget(|key| key.account == account);
     }
 }
 

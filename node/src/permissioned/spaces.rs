@@ -236,7 +236,9 @@ impl Permissioned {
                 let changed = Changed { space: space.clone(), change: Change::Member(did) };
                 batch.append_event(rows::changed_event(authority.id(), &changed, now)?)?;
             }
-            this.shared.writer.commit(batch)?;
+            let leave = this.shared.fence.enter_blocking(authority.id())?;
+            let committed = this.shared.writer.commit(batch)?;
+            leave.replicated_blocking(committed)?;
             Ok::<_, PermissionedError>(())
         })
         .await?;
@@ -263,11 +265,12 @@ impl Permissioned {
         row: &SpaceRow,
         change: Change,
     ) -> Result<(), PermissionedError> {
+        let leave = self.shared.fence.enter_blocking(authority.id())?;
         rows::put_space(&mut batch, authority.id(), row)?;
         let changed = Changed { space: row.uri.clone(), change };
         batch.append_event(rows::changed_event(authority.id(), &changed, clock::now())?)?;
-        self.shared.writer.commit(batch)?;
-        Ok(())
+        let committed = self.shared.writer.commit(batch)?;
+        Ok(leave.replicated_blocking(committed)?)
     }
 
     /// Takes away all private data of an account that is gone: its spaces, and its repositories in all spaces. Blocks.

@@ -55,6 +55,7 @@ impl Permissioned {
         if writes.len() > PERMISSIONED_WRITES_MAX {
             return Err(PermissionedError::TooManyWrites);
         }
+        let leave = self.shared.fence.enter(author.id()).await?;
         let slot = self.shared.slots.slot(repo_key(author.id(), space));
         let mut open = Arc::clone(&slot.open).lock_owned().await;
         let (answer, answered) = oneshot::channel();
@@ -67,7 +68,8 @@ impl Permissioned {
         .await?;
         match submitted {
             Submitted::Made(made) => {
-                answered.await.unwrap_or(Err(CommitError::Closed))?;
+                let committed = answered.await.unwrap_or(Err(CommitError::Closed))?;
+                leave.replicated(committed).await?;
                 Ok(Some(made))
             }
             Submitted::Unchanged { after } => {

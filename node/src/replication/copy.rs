@@ -1,6 +1,5 @@
 //! The first copy of a repository, and files: whatever is larger than an event.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use angel_protocol::replication::wire::{AccountOf, Answer, File, Of, Question, R
 use angel_storage::accounts::AccountRow;
 use angel_storage::replicas::{self, ReplicaRow, Role};
 use angel_storage::{AccountId, Batch};
-use axum::body::Bytes;
-use futures::stream;
 
+use super::progress::What;
 use super::{Replication, ReplicationError, stream as frames};
 use crate::accounts::{Account, Deactivation, NewAccount};
 use crate::blocking;
@@ -22,7 +20,7 @@ use crate::placement::Tenant;
 use crate::repos::Owner;
 
 /// How long the primary may take for the next piece.
-const PIECE_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const PIECE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Files fetched before it is looked whether there is something else to do.
 const FILES_MAX: usize = 64;
@@ -68,6 +66,7 @@ impl Replication {
                     bytes: 0,
                     role: Role::Standby,
                     stopped: None,
+                    mended: 0,
                 };
                 replicas::put(batch, &did, &copy)?;
                 accounts.stage_reservation_used(batch, &did)?;
@@ -118,6 +117,7 @@ impl Replication {
                         return Err(ReplicationError::Quota);
                     }
                     import = import.take(piece.into_vec()).await?;
+                    self.0.progress.note(&tenant.did, What::Repository, bytes);
                 }
                 Answer::End => break,
                 _ => return Err(ReplicationError::Unexpected),
@@ -147,12 +147,14 @@ impl Replication {
         let missing = self.0.parts.blobs.missing(account, None, FILES_MAX).await?;
         let mut bytes = 0_u64;
         for (cid, _) in missing {
+            self.0.progress.note(&tenant.did, What::Files, bytes);
             bytes = bytes.saturating_add(self.fetch_file(tenant, account, cid, room.saturating_sub(bytes)).await?);
         }
         let more = !self.0.parts.blobs.missing(account, None, 1).await?.is_empty();
         Ok((more, bytes))
     }
 
+    /// Fetches one file. What has come of a larger one is kept, so that after a cut only the rest is asked for.
     async fn fetch_file(
         &self,
         tenant: &Tenant,
@@ -160,9 +162,12 @@ impl Replication {
         cid: Cid,
         room: u64,
     ) -> Result<u64, ReplicationError> {
+        let partials = self.0.partials.clone();
+        let mut partial = blocking::run(move || partials.open_blocking(account, cid)).await?;
         let mut from = self.open(&tenant.placed.primary).await?;
         let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
-        frames::ask(&mut from, &Question::File(File { of, cid, from: 0 })).await?;
+        let file = File { of, cid, from: partial.bytes() };
+        frames::ask(&mut from, &Question::File(file)).await?;
         let begins = expect(frames::answered(&mut from, PIECE_LIMIT).await?)?;
         let Answer::Begins { bytes: Some(size), media_type, .. } = begins else {
             return Err(ReplicationError::Unexpected);
@@ -170,20 +175,23 @@ impl Replication {
         if size > room {
             return Err(ReplicationError::Quota);
         }
-        let pieces = stream::try_unfold((from, 0_u64), move |(mut from, mut taken)| async move {
+        loop {
             match frames::answered(&mut from, PIECE_LIMIT).await? {
-                Answer::Piece(piece) => {
-                    taken += piece.len() as u64;
-                    if taken > size {
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, "more than was announced"));
-                    }
-                    Ok(Some((Bytes::from(piece.into_vec()), (from, taken))))
+                Answer::Piece(piece) if partial.bytes() + piece.len() as u64 <= size => {
+                    partial = blocking::run(move || partial.add_blocking(&piece).map(|()| partial)).await?;
                 }
-                Answer::End => Ok(None),
-                _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+                Answer::End if partial.bytes() == size => break,
+                _ => {
+                    // It is not what was announced, now or when the rest of it came.
+                    blocking::run(move || partial.remove_blocking()).await?;
+                    return Err(ReplicationError::Unexpected);
+                }
             }
-        });
-        self.0.parts.blobs.take_copy(account, media_type, cid, Box::pin(pieces)).await?;
+        }
+        let (whole, partial) = blocking::run(move || partial.read_blocking().map(|whole| (whole, partial))).await?;
+        let taken = self.0.parts.blobs.take_copy(account, media_type, cid, whole).await;
+        blocking::run(move || partial.remove_blocking()).await?;
+        taken?;
         Ok(size)
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use angel_protocol::backoff::{Backoff, Policy};
 use angel_protocol::firehose::{Frame, Message};
 use angel_protocol::ids::Did;
+use angel_protocol::replication::rows::SealedRows;
 use angel_protocol::replication::wire::{Answer, Of, Pull, Question, Told};
 use angel_protocol::replication::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
 use angel_protocol::repo::{verify_commit, verify_sync};
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::copy::SharedTenant;
+use super::rows::Compared;
 use super::stream::{self, SILENCE_LIMIT};
 use super::{LOOK_EVERY, Replication, ReplicationError};
 use crate::accounts::Account;
@@ -25,6 +27,9 @@ use crate::tasks::TaskResult;
 
 /// How long the primary may wait for something to tell before it answers that there is nothing.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// How often the private rows of a copy are compared with the primary's, whether or not anything told of a change.
+const COMPARE_EVERY: Duration = Duration::from_mins(10);
 
 /// How long to wait after a failure.
 const PAUSE: Policy =
@@ -113,6 +118,8 @@ struct Follower<'a> {
     page: BTreeMap<u64, Message>,
     landing: Vec<Landing>,
     row: ReplicaRow,
+    /// When the private rows were compared.
+    compared: Instant,
 }
 
 impl<'a> Follower<'a> {
@@ -121,22 +128,26 @@ impl<'a> Follower<'a> {
         let (reader, did) = (replication.0.parts.reader.clone(), tenant.did.clone());
         let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
         let mut row = row.ok_or(ReplicationError::Unexpected)?;
-        let mut have = replication.have(account.id()).await?;
+        let have = replication.have(account.id()).await?;
+        let mut resumes = row.complete.is_none();
         if row.epoch != tenant.placed.epoch {
-            // Another primary, another log: the copy is made anew, and until then it is not whole.
-            (row.epoch, row.cursor, row.complete) = (tenant.placed.epoch, 0, None);
+            // Another primary, another log, which goes on behind the one before. What was verified is kept; until the
+            // rest is compared the copy is not whole.
+            (row.epoch, row.complete) = (tenant.placed.epoch, None);
             (row.state, row.stopped) = ([0; 32], None);
-            have = None;
+            resumes = true;
         } else if let Some(complete) = row.complete {
             replication.0.failover.advanced(&tenant.did, row.epoch, complete);
-        } else {
-            // It was interrupted before it was whole.
-            have = None;
         }
         let state = (row.state != [0; 32]).then_some(row.state);
-        let machine = Standby::new(have, row.cursor, state);
-        let (page, landing) = (BTreeMap::new(), Vec::new());
-        Ok(Self { replication, tenant: Arc::clone(tenant), account, machine, page, landing, row })
+        let machine = match have {
+            Some(have) if resumes && row.cursor > 0 => Standby::resuming(have, row.cursor),
+            // It was interrupted before the repository was here.
+            _ if resumes => Standby::new(None, 0, state),
+            have => Standby::new(have, row.cursor, state),
+        };
+        let (page, landing, compared) = (BTreeMap::new(), Vec::new(), Instant::now());
+        Ok(Self { replication, tenant: Arc::clone(tenant), account, machine, page, landing, row, compared })
     }
 
     /// Ends well when the machine has stopped.
@@ -154,27 +165,81 @@ impl<'a> Follower<'a> {
             let mut effects = Vec::new();
             self.machine.handle(input, &mut effects);
             self.perform(effects).await?;
+            if self.compared.elapsed() >= COMPARE_EVERY && self.machine.complete() == self.machine.cursor() {
+                self.compare().await?;
+            }
         }
         Ok(())
+    }
+
+    /// Looks whether the private rows are the primary's although nothing more was told.
+    async fn compare(&mut self) -> Result<(), ReplicationError> {
+        self.compared = Instant::now();
+        let at = self.machine.cursor();
+        let compared = self.copy_rows().await?;
+        if compared.unexplained > 0 {
+            let rows = compared.unexplained;
+            tracing::error!(tenant = %self.tenant.did, rows, at, "private rows differed though nothing had told of it; mended");
+            self.row.mended = self.row.mended.saturating_add(rows);
+            self.store().await?;
+        }
+        if compared.others > 0 {
+            // They are as they were at a later event, or may be: nothing is complete before the copy is there.
+            let mut effects = Vec::new();
+            self.machine.handle(Input::RowsCopied(compared.sequence), &mut effects);
+            self.perform(effects).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy_rows(&mut self) -> Result<Compared, ReplicationError> {
+        let room = self.room().await?;
+        let (at, account) = (self.machine.cursor(), self.account.id());
+        let compared = self.replication.compare_rows(&self.tenant, account, at, room).await?;
+        self.row.bytes = self.row.bytes.saturating_add_signed(compared.grew);
+        Ok(compared)
     }
 
     async fn pull(&mut self, io: &mut crate::network::Stream) -> Result<Input, ReplicationError> {
         let of = Of { tenant: self.tenant.did.clone(), epoch: self.tenant.placed.epoch };
         let complete = self.row.complete.unwrap_or(0);
         let wait_ms = u32::try_from(WAIT.as_millis()).unwrap_or(u32::MAX);
-        let pull = Pull { of, since: self.machine.cursor(), complete, wait_ms };
+        let since = self.machine.cursor();
+        let recipient = self.replication.0.parts.sealing.recipient();
+        let pull = Pull { of, since, complete, wait_ms, recipient };
         stream::ask(io, &Question::Pull(pull)).await?;
         match stream::answered(io, SILENCE_LIMIT).await? {
-            Answer::Page { events, next, head, rev, data, account } => {
+            Answer::Page { events, next, head, rev, data, account, rows } => {
                 self.page.clear();
                 let events = events.into_iter().map(|told| self.read(told)).collect::<Result<_, _>>();
                 let Ok(events) = events else { return Ok(Input::Refused) };
-                Ok(Input::Page(Page { events, next, head, repo: Have { rev, data }, account }))
+                let came = rows.is_some();
+                if let Some(rows) = rows {
+                    match self.take_rows((since, next), rows).await {
+                        Ok(()) => {}
+                        Err(ReplicationError::NotBelieved(why)) => {
+                            tracing::error!(tenant = %self.tenant.did, why, "what the primary sent does not verify");
+                            return Ok(Input::Refused);
+                        }
+                        Err(ReplicationError::Quota) => return Ok(Input::Declined),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(Input::Page(Page { events, next, head, repo: Have { rev, data }, account, rows: came }))
             }
             Answer::Trimmed => Ok(Input::Trimmed),
             Answer::Refused(refusal) => Err(ReplicationError::Refused(refusal)),
             _ => Err(ReplicationError::Unexpected),
         }
+    }
+
+    /// Takes what events tell of private rows into the copy.
+    async fn take_rows(&mut self, span: (u64, u64), rows: SealedRows) -> Result<(), ReplicationError> {
+        let room = self.room().await?;
+        let (this, tenant, account) = (self.replication.clone(), Arc::clone(&self.tenant), self.account.id());
+        let grew = blocking::run(move || this.take_events_blocking(&tenant, account, span, &rows, room)).await?;
+        self.row.bytes = self.row.bytes.saturating_add_signed(grew);
+        Ok(())
     }
 
     /// Reads an event and keeps it for when it is to be applied.
@@ -233,8 +298,14 @@ impl<'a> Follower<'a> {
                 self.row.bytes = self.row.bytes.saturating_add(bytes);
                 Some(Input::Missing(missing))
             }
+            Effect::CopyRows => {
+                self.land().await?;
+                self.compared = Instant::now();
+                Some(Input::RowsCopied(self.copy_rows().await?.sequence))
+            }
             Effect::Complete(cursor) => {
                 self.land().await?;
+                replication.0.progress.done(&tenant.did);
                 (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
                 self.store().await?;
                 replication.0.failover.advanced(&tenant.did, tenant.placed.epoch, cursor);
@@ -272,6 +343,9 @@ impl<'a> Follower<'a> {
         let room = self.room().await?;
         let (have, sequence, bytes) = self.replication.copy_repository(&self.tenant, &self.account, room).await?;
         self.row.bytes = bytes;
+        // Should the rest be interrupted, this much is here.
+        self.row.cursor = sequence;
+        self.store().await?;
         Ok(Input::Copied { have, sequence })
     }
 

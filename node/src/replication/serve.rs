@@ -117,6 +117,10 @@ impl Replication {
                 return Ok(None);
             }
             Question::Account(of) => self.account(asker, &of).await?,
+            Question::Rows(asked) => {
+                let (tenant, account) = self.primary_for(asker, &asked.of)?;
+                self.rows(tenant, account, asked).await?
+            }
             Question::Silent(asked) => {
                 self.host(asker, &asked.tenant)?;
                 self.0.failover.poll(&asked.tenant, asked.epoch)
@@ -212,16 +216,20 @@ impl Replication {
         let more = async { drop(head.wait_for(|head| *head > pull.since).await) };
         drop(tokio::time::timeout(wait, more).await);
         let this = self.clone();
-        let (since, told_of, asker) = (pull.since, Arc::clone(&tenant), asker.clone());
+        let (since, recipient, told_of, asker) = (pull.since, pull.recipient, Arc::clone(&tenant), asker.clone());
         let read = blocking::run(move || {
             let head = this.0.parts.repos.head_blocking(account)?;
             let found = this.0.tails.since_blocking(account, since)?;
             let digest = this.0.tails.digest(account, || Ok(this.state_blocking(&told_of, account)?.1));
             let digest = digest.map_err(|error: ReplicationError| error)?;
             let digest = with_shares(digest, &this.encoded_shares_blocking(&told_of, &asker)?);
-            Ok::<_, ReplicationError>((head, found, digest))
+            let rows = match &found {
+                Some(found) => this.sealed_events_blocking(&told_of, (since, found.next), &found.rows, &recipient)?,
+                None => None,
+            };
+            Ok::<_, ReplicationError>((head, found, digest, rows))
         });
-        let (head, found, digest) = read.await?;
+        let (head, found, digest, rows) = read.await?;
         let head = head.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
         let Some(found) = found else { return Ok(Answer::Trimmed) };
         let told = |(sequence, stored): (u64, Arc<[u8]>)| {
@@ -234,18 +242,21 @@ impl Replication {
             rev: head.commit.rev(),
             data: head.commit.data(),
             account: digest,
+            rows,
         })
     }
 
     async fn send_repository(&self, asker: &Did, of: &Of, io: &mut Stream) -> Result<(), ReplicationError> {
         let (_, account) = self.primary_for(asker, of)?;
         // What is durable now is in the export, which waits for what is on its way.
+        let _turn = self.0.pace.turn().await;
         let sequence = self.0.parts.reader.durable_sequence();
         let mut export = self.0.parts.repos.export(account, None).await?;
         stream::answer(io, &Answer::Begins { bytes: None, sequence, media_type: None }).await?;
         while let Some((piece, next)) = export.next().await? {
             export = next;
             for piece in piece.chunks(PIECE_BYTES) {
+                self.0.pace.send(piece.len()).await;
                 stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
             }
         }
@@ -256,12 +267,14 @@ impl Replication {
         let (_, account) = self.primary_for(asker, &file.of)?;
         let blob = self.0.parts.blobs.get(account, file.cid).await?;
         let blob = blob.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
+        let _turn = self.0.pace.turn().await;
         let media_type = Some(blob.mime_type.clone());
         stream::answer(io, &Answer::Begins { bytes: Some(blob.size), sequence: 0, media_type }).await?;
-        let mut body = blob.into_body().into_data_stream();
+        let mut body = blob.behind(file.from)?.into_body().into_data_stream();
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(io::Error::other)?;
             for piece in piece.chunks(PIECE_BYTES) {
+                self.0.pace.send(piece.len()).await;
                 stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
             }
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use angel_protocol::ids::Did;
 use angel_protocol::migration::wire::{Holds, Stand};
-use angel_storage::{Batch, replicas};
+use angel_storage::belongings::JOURNALED;
+use angel_storage::belongings::copy::stage_removal;
+use angel_storage::{AccountId, Batch, replicas, tenants};
 use sha2::{Digest, Sha256};
 
 use super::serve::with_shares;
@@ -14,6 +16,9 @@ use crate::placement::Tenant;
 
 /// Files looked at per step.
 const FILES_PAGE: usize = 1_000;
+
+/// Private rows that are dropped per step.
+const ROWS_PAGE: usize = 5_000;
 
 impl Replication {
     /// How this node stands to a tenant.
@@ -71,6 +76,9 @@ impl Replication {
         let broken = |error: &dyn std::fmt::Display| ReplicationError::NotBelieved(error.to_string());
         let parts = &self.0.parts;
         if let Some(account) = parts.accounts.by_did(did).await? {
+            // As long as the account is there, it is known whose these rows are.
+            let (this, did, id) = (self.clone(), did.clone(), account.id());
+            blocking::run(move || this.drop_private_blocking(&did, id)).await?;
             parts.lifecycle.drop_copy(account.id()).await.map_err(|error| broken(&error))?;
         }
         let (this, did) = (self.clone(), did.clone());
@@ -86,5 +94,20 @@ impl Replication {
             this.placement().refresh_blocking(&did).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
         })
         .await
+    }
+
+    /// Drops the private rows of a copy, and those of a tenant that was served here.
+    fn drop_private_blocking(&self, did: &Did, account: AccountId) -> Result<(), ReplicationError> {
+        let parts = &self.0.parts;
+        parts.tenants.give_away(did);
+        let mut batch = Batch::new();
+        while stage_removal(&parts.reader, &mut batch, account, ROWS_PAGE)? > 0 {
+            parts.writer.commit(std::mem::take(&mut batch))?;
+        }
+        tenants::stage_remove(&parts.reader, &mut batch, account)
+            .map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        batch.delete(&JOURNALED, &account)?;
+        parts.writer.commit(batch)?;
+        Ok(())
     }
 }

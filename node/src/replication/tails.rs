@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use angel_storage::belongings::{CHANGED, STATE};
+use angel_storage::events::EventKind;
 use angel_storage::reader::ReadError;
 use angel_storage::{AccountId, Reader, events, firehose};
 use tokio::sync::watch;
@@ -43,18 +45,35 @@ struct Tail {
 struct Ring {
     /// Everything behind this is here.
     from: u64,
-    events: VecDeque<(u64, Arc<[u8]>)>,
+    events: VecDeque<(u64, EventKind, Arc<[u8]>)>,
     bytes: usize,
 }
 
 /// What a tenant's log has behind a cursor.
 pub(super) struct Since {
-    /// The events: their numbers, and what is stored of them.
+    /// Events of the firehose: their numbers, and what is stored of them.
     pub(super) events: Vec<(u64, Arc<[u8]>)>,
+    /// Events that tell of private rows.
+    pub(super) rows: Vec<(u64, Arc<[u8]>)>,
     /// The cursor behind them.
     pub(super) next: u64,
     /// The newest event of the tenant.
     pub(super) head: u64,
+}
+
+impl Since {
+    fn new(next: u64, head: u64) -> Self {
+        Self { events: Vec::new(), rows: Vec::new(), next, head }
+    }
+
+    fn push(&mut self, at: u64, kind: EventKind, body: Arc<[u8]>) {
+        match kind {
+            // That the state has changed is told by its digest.
+            STATE => {}
+            CHANGED => self.rows.push((at, body)),
+            _ => self.events.push((at, body)),
+        }
+    }
 }
 
 impl Tail {
@@ -87,7 +106,7 @@ impl Tails {
     pub(super) fn head(&self, account: AccountId) -> Option<(u64, impl FnOnce(u64) -> u64)> {
         let tail = self.by_account.read().unwrap_or_else(PoisonError::into_inner).get(&account).cloned()?;
         let head = *tail.head.borrow();
-        let behind = move |safe: u64| tail.ring().events.iter().filter(|(at, _)| *at > safe).count() as u64;
+        let behind = move |safe: u64| tail.ring().events.iter().filter(|(at, ..)| *at > safe).count() as u64;
         Some((head, behind))
     }
 
@@ -105,9 +124,9 @@ impl Tails {
         }
     }
 
-    /// Whether everything that is durable has been fed.
-    pub(super) fn is_fed(&self) -> bool {
-        *self.position.read().unwrap_or_else(PoisonError::into_inner) >= self.reader.durable_sequence()
+    /// Whether everything up to an event has been fed.
+    pub(super) fn is_fed_to(&self, sequence: u64) -> bool {
+        *self.position.read().unwrap_or_else(PoisonError::into_inner) >= sequence
     }
 
     /// Tells when a tenant has more.
@@ -119,22 +138,26 @@ impl Tails {
     pub(super) fn since_blocking(&self, account: AccountId, since: u64) -> Result<Option<Since>, ReadError> {
         let tail = self.tail(account);
         {
+            // Everything of the account up to here is at hand.
+            let position = *self.position.read().unwrap_or_else(PoisonError::into_inner);
             let ring = tail.ring();
             let head = *tail.head.borrow();
             let since = since.min(head.max(ring.from));
             if since >= ring.from {
-                let (mut found, mut bytes) = (Vec::new(), 0);
-                // With all of it, the cursor is at the head, which may be an event of another account at first.
-                let mut next = since.max(head);
-                for (at, stored) in ring.events.iter().filter(|(at, _)| *at > since) {
+                // With all of it, the cursor is behind everything that was read, whoever it is about: one batch may tell
+                // of several accounts, and its last event is what a writer waits for.
+                let mut found = Since::new(since.max(position).max(head), head);
+                let (mut bytes, mut last) = (0, since);
+                for (at, kind, stored) in ring.events.iter().filter(|(at, ..)| *at > since) {
                     if bytes >= ANSWER_BYTES {
-                        next = found.last().map_or(since, |(at, _): &(u64, _)| *at);
+                        found.next = last;
                         break;
                     }
                     bytes += stored.len();
-                    found.push((*at, Arc::clone(stored)));
+                    last = *at;
+                    found.push(*at, *kind, Arc::clone(stored));
                 }
-                return Ok(Some(Since { events: found, next, head }));
+                return Ok(Some(found));
             }
         }
         self.read_log(account, since, *tail.head.borrow())
@@ -146,9 +169,11 @@ impl Tails {
         }
         let page = events::page(&self.reader, since, PAGE_EVENTS, ANSWER_BYTES)?;
         let next = page.events.last().map_or(since, |event| event.sequence);
-        let own = page.events.into_iter().filter(|event| event.account == Some(account));
-        let found = own.filter(is_told).map(|event| (event.sequence, event.body.into()));
-        Ok(Some(Since { events: found.collect(), next, head }))
+        let mut found = Since::new(next, head);
+        for event in page.events.into_iter().filter(|event| event.account == Some(account) && is_told(event)) {
+            found.push(event.sequence, event.kind, event.body.into());
+        }
+        Ok(Some(found))
     }
 
     /// Moves what is durable from the log to the tails; answers whether there may be more. Blocks.
@@ -160,7 +185,10 @@ impl Tails {
         let tails = self.by_account.read().unwrap_or_else(PoisonError::into_inner);
         for event in page.events.into_iter().filter(is_told) {
             let Some(tail) = event.account.and_then(|account| tails.get(&account)) else { continue };
-            tail.ring().push(event.sequence, event.body.into());
+            if event.kind == STATE {
+                *tail.digest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            tail.ring().push(event.sequence, event.kind, event.body.into());
             tail.head.send_replace(event.sequence);
         }
         *position = last;
@@ -169,15 +197,15 @@ impl Tails {
 }
 
 fn is_told(event: &events::Event) -> bool {
-    matches!(event.kind, firehose::COMMIT | firehose::SYNC | firehose::IDENTITY | firehose::ACCOUNT)
+    matches!(event.kind, firehose::COMMIT | firehose::SYNC | firehose::IDENTITY | firehose::ACCOUNT | CHANGED | STATE)
 }
 
 impl Ring {
-    fn push(&mut self, at: u64, stored: Arc<[u8]>) {
+    fn push(&mut self, at: u64, kind: EventKind, stored: Arc<[u8]>) {
         self.bytes += stored.len();
-        self.events.push_back((at, stored));
+        self.events.push_back((at, kind, stored));
         while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
-            let Some((gone, stored)) = self.events.pop_front() else { break };
+            let Some((gone, _, stored)) = self.events.pop_front() else { break };
             self.from = gone;
             self.bytes -= stored.len();
         }
@@ -235,10 +263,11 @@ mod tests {
         let (found, next) = numbers(tails.since_blocking(mine, 0).expect("reads"));
         assert_eq!((found, next), (before, 4));
         let after: Vec<_> = (0..2).map(|_| (append(&store, 1), append(&store, 2)).0).collect();
-        assert!(!tails.is_fed());
-        assert!(!tails.feed_blocking().expect("reads") && tails.is_fed());
-        assert_eq!(numbers(tails.since_blocking(mine, 4).expect("reads")), (after.clone(), after[1]));
-        assert_eq!(numbers(tails.since_blocking(mine, after[1]).expect("reads")), (vec![], after[1]));
+        let durable = store.reader().durable_sequence();
+        assert!(!tails.is_fed_to(durable));
+        assert!(!tails.feed_blocking().expect("reads") && tails.is_fed_to(durable));
+        assert_eq!(numbers(tails.since_blocking(mine, 4).expect("reads")), (after.clone(), durable));
+        assert_eq!(numbers(tails.since_blocking(mine, after[1]).expect("reads")), (vec![], durable));
         let (head, behind) = tails.head(mine).expect("it is watched");
         assert_eq!((head, behind(after[0])), (after[1], 1), "one event is behind what a standby has");
         assert!(tails.head(other).is_none(), "nobody asked for it");

@@ -157,7 +157,8 @@ impl From<SpaceError> for XrpcError {
             SpaceError::Permissioned(PermissionedError::Store(CommitError::Busy)) => {
                 Self::unavailable("the store has too much to do; try again")
             }
-            SpaceError::Permissioned(_) => Self::unexpected(&error),
+            SpaceError::Permissioned(PermissionedError::Account(error @ AccountError::NotWritable(_))) => error.into(),
+            SpaceError::Permissioned(error) => Self::unexpected(&error),
             SpaceError::Account(error) => error.into(),
             SpaceError::Commit(CommitError::Busy) => Self::unavailable(error.to_string()),
             SpaceError::Read(_)

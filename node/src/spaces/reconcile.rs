@@ -88,6 +88,18 @@ impl Spaces {
         }
     }
 
+    /// Takes in what was written into rooms, by whom. Blocks.
+    pub(super) fn take_in_rooms(&self, rooms: &[(SpaceUri, Did)]) -> Result<(), SpaceError> {
+        for collection in COLLECTIONS {
+            let mut all = vec![];
+            for (room, did) in rooms {
+                self.keys_in(room, did, collection, &mut all)?;
+            }
+            self.take_in(all, false)?;
+        }
+        Ok(())
+    }
+
     /// The public records of a collection of one account, by the revision that wrote each.
     fn keys_of(
         &self,

@@ -15,6 +15,7 @@ use angel_storage::tenants::{
 use angel_storage::{AccountId, Batch};
 
 use super::{Entry, Tenant, TenantError, Tenants};
+use crate::accounts::AccountError;
 
 /// Who does something to a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +177,9 @@ impl Tenants {
         now: Timestamp,
         act: impl FnOnce(&mut Change<'_>) -> Result<T, TenantError>,
     ) -> Result<(Tenant, T), TenantError> {
-        let _turn = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = self.find(tenant).ok_or(TenantError::NotFound)?.id();
+        let leave = self.0.fence.enter_blocking(account).map_err(AccountError::from)?;
+        let turn = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, change, told) = {
             let roster = self.roster();
             let entry = roster.tenants.get(tenant).ok_or(TenantError::NotFound)?;
@@ -198,7 +201,7 @@ impl Tenants {
             (id, (row, batch, members), told)
         };
         let (row, batch, members) = change;
-        self.0.writer.commit(batch)?;
+        let committed = self.0.writer.commit(batch)?;
         let changed = Tenant::new(id, row);
         let mut roster = self.0.roster.write().unwrap_or_else(PoisonError::into_inner);
         let mut new = 0;
@@ -209,6 +212,8 @@ impl Tenants {
             }
         }
         roster.members += new;
+        drop((roster, turn));
+        leave.replicated_blocking(committed).map_err(AccountError::from)?;
         Ok((changed, told))
     }
 

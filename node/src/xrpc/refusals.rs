@@ -33,6 +33,7 @@ impl From<AccountError> for XrpcError {
             AccountError::DidTaken => refused("InvalidRequest"),
             AccountError::HandleTaken => refused("HandleNotAvailable"),
             AccountError::EmailTaken => refused("EmailNotAvailable"),
+            AccountError::NotWritable(error) => error.clone().into(),
             AccountError::Busy => Self::unavailable(error.to_string()),
             AccountError::Commit(angel_storage::CommitError::Busy) => Self::unavailable(error.to_string()),
             AccountError::Seal(_) | AccountError::Read(_) | AccountError::Row(_) | AccountError::Commit(_) => {
@@ -284,6 +285,7 @@ impl From<PermissionedError> for XrpcError {
             PermissionedError::Busy | PermissionedError::Store(CommitError::Busy) => {
                 Self::unavailable(error.to_string())
             }
+            PermissionedError::Account(AccountError::NotWritable(error)) => error.clone().into(),
             PermissionedError::Account(_)
             | PermissionedError::Blob(_)
             | PermissionedError::Rewritten

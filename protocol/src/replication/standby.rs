@@ -44,6 +44,8 @@ pub struct Page {
     pub repo: Have,
     /// Digest of what else is kept for the account.
     pub account: [u8; 32],
+    /// Whether private rows came along; they are in the copy already.
+    pub rows: bool,
 }
 
 /// Where a standby is.
@@ -98,6 +100,8 @@ pub enum Input {
     Stored([u8; 32]),
     /// Whether files that records name are still to be fetched.
     Missing(bool),
+    /// All private rows were compared, and are here as they were when this was the tenant's newest event, or later.
+    RowsCopied(u64),
     /// What was sent does not verify.
     Refused,
     /// This node's terms are exceeded.
@@ -118,6 +122,8 @@ pub enum Effect {
     FetchAccount,
     /// Fetch missing files.
     FetchFiles,
+    /// Compare all private rows, stretch by stretch, and fetch those that differ; [`Input::RowsCopied`] follows.
+    CopyRows,
     /// The copy is complete up to here: make the cursor durable and tell the primary with the next question.
     Complete(u64),
     /// Tell the operator.
@@ -137,18 +143,29 @@ pub struct Standby {
     head: u64,
     account: Option<[u8; 32]>,
     missing: bool,
+    /// Private rows are whole from this event on; `None` until they were copied.
+    rows: Option<u64>,
     waiting: Vec<u64>,
     /// What the primary had that differed, when it had nothing else to tell.
     differed: Option<Have>,
 }
 
 impl Standby {
-    /// A standby that holds `have` and goes on behind `cursor`; without a copy it begins with one.
+    /// A standby that holds `have` and goes on behind `cursor`; without a copy it begins with one. A copy is told of as
+    /// such only with its private rows.
     #[must_use]
     pub fn new(have: Option<Have>, cursor: u64, account: Option<[u8; 32]>) -> Self {
         let phase = if have.is_some() { Phase::Following } else { Phase::Copying };
         let (complete, head, missing, waiting, differed) = (cursor, cursor, true, Vec::new(), None);
-        Self { phase, have, cursor, complete, head, account, missing, waiting, differed }
+        let rows = have.is_some().then_some(cursor);
+        Self { phase, have, cursor, complete, head, account, missing, rows, waiting, differed }
+    }
+
+    /// A standby whose repository comes from another epoch, or from a first copy that was broken off: what it has is
+    /// kept, it goes on behind `cursor`, and nothing is called complete before private rows are compared.
+    #[must_use]
+    pub fn resuming(have: Have, cursor: u64) -> Self {
+        Self { complete: 0, rows: None, ..Self::new(Some(have), cursor, None) }
     }
 
     /// Where it is.
@@ -186,6 +203,9 @@ impl Standby {
     pub fn begin(&self) -> Vec<Effect> {
         match self.phase {
             Phase::Copying => vec![Effect::FetchAccount, Effect::Copy],
+            Phase::Following if self.rows.is_none() => {
+                vec![Effect::FetchAccount, Effect::CopyRows, Effect::FetchFiles]
+            }
             Phase::Following => vec![Effect::FetchFiles],
             Phase::Stopped(_) => Vec::new(),
         }
@@ -203,6 +223,10 @@ impl Standby {
             Input::Applied { sequence, have } => self.applied(sequence, have, effects),
             Input::Stored(digest) => self.account = Some(digest),
             Input::Missing(missing) => self.files(missing, effects),
+            Input::RowsCopied(sequence) => {
+                self.rows = Some(sequence);
+                self.settle(effects);
+            }
             Input::Refused => self.stop(Stopped::Refused, effects),
             Input::Declined => self.stop(Stopped::Declined, effects),
         }
@@ -228,7 +252,7 @@ impl Standby {
                     // It leads from a point that this copy has passed: there are two histories.
                     self.waiting.clear();
                     effects.clear();
-                    return self.stop(Stopped::Fork { here, there: *there }, effects);
+                    return self.forked(here, *there, effects);
                 }
                 Event::Commit { .. } => return self.copy(effects),
                 Event::Sync { .. } => {
@@ -245,6 +269,11 @@ impl Standby {
         }
         if self.waiting.is_empty() {
             self.cursor = self.cursor.max(page.next);
+            if page.rows {
+                // They may name files, without which they are not all that they say.
+                self.missing = true;
+                effects.push(Effect::FetchFiles);
+            }
             self.compare(here, page, effects);
             self.settle(effects);
         }
@@ -261,7 +290,7 @@ impl Standby {
         self.differed = None;
         if here.rev >= page.repo.rev {
             // It has less than this copy, or another tree under the same revision: nothing is mended silently.
-            self.stop(Stopped::Fork { here, there: page.repo.rev }, effects);
+            self.forked(here, page.repo.rev, effects);
         } else {
             self.copy(effects);
         }
@@ -286,7 +315,9 @@ impl Standby {
         self.phase = Phase::Following;
         self.cursor = self.cursor.max(sequence);
         self.missing = true;
-        effects.push(Effect::FetchFiles);
+        // The cursor has passed over what events told of private rows.
+        self.rows = None;
+        effects.extend([Effect::CopyRows, Effect::FetchFiles]);
     }
 
     fn files(&mut self, missing: bool, effects: &mut Vec<Effect>) {
@@ -298,11 +329,16 @@ impl Standby {
     }
 
     fn settle(&mut self, effects: &mut Vec<Effect>) {
-        let following = self.phase == Phase::Following;
+        let following = self.phase == Phase::Following && self.rows.is_some_and(|from| from <= self.cursor);
         if following && !self.missing && self.waiting.is_empty() && self.complete < self.cursor {
             self.complete = self.cursor;
             effects.push(Effect::Complete(self.complete));
         }
+    }
+
+    /// There are two histories. What came from an earlier epoch gives way; what this epoch's primary told itself does not.
+    fn forked(&mut self, here: Have, there: Tid, effects: &mut Vec<Effect>) {
+        if self.complete == 0 { self.copy(effects) } else { self.stop(Stopped::Fork { here, there }, effects) }
     }
 
     fn copy(&mut self, effects: &mut Vec<Effect>) {

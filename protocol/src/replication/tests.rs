@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use super::wire::{Answer, Keep, Kept, Of, Pull, Question};
+use super::rows::{Bound, Place, RowOf, SealedRows, Span, decode_rows, encode_rows};
+use super::wire::{Answer, Keep, Kept, Of, Pull, Question, RowsOf};
 use super::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
 use crate::data::{Cid, Codec};
 use crate::ids::Tid;
@@ -18,7 +19,7 @@ fn commit(from: u64, to: u64) -> Event {
 }
 
 fn page(events: &[(u64, Event)], next: u64, at: u64) -> Input {
-    Input::Page(Page { events: events.to_vec(), next, head: next, repo: have(at), account: [0; 32] })
+    Input::Page(Page { events: events.to_vec(), next, head: next, repo: have(at), account: [0; 32], rows: false })
 }
 
 fn step(standby: &mut Standby, input: Input) -> Vec<Effect> {
@@ -38,10 +39,12 @@ fn a_copy_is_complete_when_its_files_are_there_too() {
     let mut standby = Standby::new(None, 0, None);
     assert_eq!(standby.begin(), [Effect::FetchAccount, Effect::Copy]);
     step(&mut standby, Input::Stored([0; 32]));
-    assert_eq!(step(&mut standby, Input::Copied { have: have(3), sequence: 9 }), [Effect::FetchFiles]);
+    let copied = step(&mut standby, Input::Copied { have: have(3), sequence: 9 });
+    assert_eq!(copied, [Effect::CopyRows, Effect::FetchFiles]);
     assert_eq!(step(&mut standby, Input::Missing(true)), [Effect::FetchFiles]);
     assert_eq!(standby.complete(), 0);
-    assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(9)]);
+    assert_eq!(step(&mut standby, Input::Missing(false)), [], "not without its private rows");
+    assert_eq!(step(&mut standby, Input::RowsCopied(9)), [Effect::Complete(9)]);
     // What the copy brought along is passed over; what follows is applied in order.
     let effects = step(&mut standby, page(&[(8, commit(1, 2)), (10, commit(2, 3)), (11, commit(3, 4))], 11, 4));
     assert_eq!(effects, [Effect::Apply(11)]);
@@ -60,7 +63,29 @@ fn a_gap_is_copied_and_a_fork_is_reported() {
     let fork = Stopped::Fork { here: have(3), there: rev(6) };
     assert_eq!(effects, [Effect::Report(fork)]);
     assert_eq!(standby.phase(), Phase::Stopped(fork));
+    let mut standby = Standby::resuming(have(3), 3);
+    assert_eq!(step(&mut standby, page(&[(4, commit(2, 6))], 4, 6)), [Effect::Copy], "of an epoch that is over");
+    let mut standby = following(3);
+    step(&mut standby, page(&[(4, commit(2, 6))], 4, 6));
     assert_eq!(step(&mut standby, Input::Trimmed), [], "it has stopped");
+}
+
+#[test]
+fn what_another_epoch_left_is_kept_and_nothing_is_complete_before_the_private_rows_are() {
+    let mut standby = Standby::resuming(have(3), 40);
+    assert_eq!(standby.begin(), [Effect::FetchAccount, Effect::CopyRows, Effect::FetchFiles]);
+    step(&mut standby, Input::Stored([0; 32]));
+    step(&mut standby, Input::Missing(false));
+    // Private rows were read when the newest event was 90: until the cursor is there, they are a mixture.
+    assert_eq!(step(&mut standby, Input::RowsCopied(90)), []);
+    let took_over = [(80, Event::Account), (81, Event::Sync { rev: rev(5) })];
+    assert_eq!(step(&mut standby, page(&took_over, 81, 5)), [Effect::FetchAccount, Effect::Adopt(81)]);
+    assert_eq!(step(&mut standby, Input::Applied { sequence: 81, have: have(5) }), [Effect::FetchFiles]);
+    assert_eq!(step(&mut standby, Input::Missing(false)), []);
+    assert_eq!(standby.complete(), 0);
+    assert_eq!(step(&mut standby, page(&[(90, commit(5, 6))], 90, 6)), [Effect::Apply(90)]);
+    step(&mut standby, Input::Applied { sequence: 90, have: have(6) });
+    assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(90)], "nothing was copied whole");
 }
 
 #[test]
@@ -100,7 +125,7 @@ fn a_sync_is_adopted_before_what_follows_is_judged() {
 proptest! {
     /// Whatever comes, it neither panics nor calls complete what it has not applied, and its cursors never fall.
     #[test]
-    fn cursors_never_fall(inputs in proptest::collection::vec((0_u8..8, 0_u64..12, 0_u64..12, any::<bool>()), 0..60)) {
+    fn cursors_never_fall(inputs in proptest::collection::vec((0_u8..9, 0_u64..12, 0_u64..12, any::<bool>()), 0..60)) {
         let mut standby = Standby::new(Some(have(1)), 1, None);
         for (kind, a, b, flag) in inputs {
             let before = (standby.cursor(), standby.complete());
@@ -112,6 +137,7 @@ proptest! {
                 4 => Input::Copied { have: have(b), sequence: a },
                 5 => Input::Missing(flag),
                 6 => Input::Stored([u8::from(flag); 32]),
+                7 => Input::RowsCopied(a),
                 _ => Input::Trimmed,
             };
             let effects = step(&mut standby, input);
@@ -133,8 +159,16 @@ proptest! {
 #[test]
 fn messages_survive_the_wire_and_bounds_hold() {
     let of = Of { tenant: "did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("a DID"), epoch: 3 };
-    let pull = Question::Pull(Pull { of: of.clone(), since: 7, complete: 5, wait_ms: 1000 });
+    let pull = |recipient| Pull { of: of.clone(), since: 7, complete: 5, wait_ms: 1000, recipient };
+    let long = Question::Pull(pull("age1".repeat(100)));
+    let pull = Question::Pull(pull("age1".to_owned()));
     assert_eq!(Question::decode(&pull.encode().expect("small")).expect("reads"), pull);
+    assert!(Question::decode(&long.encode().expect("small")).is_err(), "no key has such a name");
+    let after = |bytes| Some(Place { table: 0x50, key: vec![7; bytes] });
+    let rows = |after| Question::Rows(RowsOf { of: of.clone(), recipient: None, after });
+    let asked = rows(after(40));
+    assert_eq!(Question::decode(&asked.encode().expect("small")).expect("reads"), asked);
+    assert!(Question::decode(&rows(after(2000)).encode().expect("small")).is_err(), "no row has such a key");
     let kept = Kept { tenant: of.tenant, epoch: 3, sequence: 9 };
     let answer = Answer::Kept { stamp: 5, tenants: vec![kept.clone()] };
     assert_eq!(Answer::decode(&answer.encode().expect("small")).expect("reads"), answer);
@@ -142,4 +176,28 @@ fn messages_survive_the_wire_and_bounds_hold() {
     let bytes = serde_ipld_dagcbor::to_vec(&many).expect("encodes");
     assert!(Question::decode(&bytes).is_err(), "more tenants than one message may name");
     assert!(Answer::Piece(vec![0; Answer::BYTES_MAX].into()).encode().is_err());
+}
+
+#[test]
+fn rows_are_believed_for_what_they_were_signed_for_alone() {
+    let key = crate::crypto::NodeKey::from_seed(&[7; 32]);
+    let network = "test".parse().expect("a network");
+    let tenant = "did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("a DID");
+    let other = "did:web:other.example".parse().expect("a DID");
+    let span = Span::Events { since: 3, next: 9 };
+    let bound = Bound { network: &network, tenant: &tenant, epoch: 2, span: &span };
+    let row = RowOf { place: Place { table: 0x50, key: vec![1] }, value: vec![1, 2, 3] };
+    let opened = encode_rows(std::slice::from_ref(&row)).expect("small");
+    assert_eq!(decode_rows(&opened).expect("reads"), [row]);
+    let (digest, signature) = bound.sign(&key, &opened);
+    let sealed = SealedRows { digest, sealed: vec![9], signature };
+    bound.verify(key.public(), &sealed, &opened).expect("it is what was signed");
+    assert!(bound.verify(key.public(), &sealed, &opened[1..]).is_err(), "other rows");
+    let elsewhere = Bound { tenant: &other, ..bound };
+    assert!(elsewhere.verify(key.public(), &sealed, &opened).is_err(), "of another tenant");
+    assert!(Bound { epoch: 3, ..bound }.verify(key.public(), &sealed, &opened).is_err(), "in another epoch");
+    let older = Span::Events { since: 2, next: 9 };
+    assert!(Bound { span: &older, ..bound }.verify(key.public(), &sealed, &opened).is_err(), "of other events");
+    let stranger = crate::crypto::NodeKey::from_seed(&[8; 32]);
+    assert!(bound.verify(stranger.public(), &sealed, &opened).is_err(), "by another node");
 }

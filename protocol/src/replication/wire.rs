@@ -9,12 +9,14 @@ use std::io;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::rows::{Place, SealedRows, check_place};
 use crate::crypto::Signature;
 use crate::data::Cid;
 use crate::ids::{Did, Tid};
 use crate::ledger::action::Observation;
 use crate::limits::{
-    REPLICA_ANSWER_BYTES_MAX, REPLICA_KEPT_MAX, REPLICA_QUESTION_BYTES_MAX, REPLICA_REPLAY_WRITES_MAX,
+    REPLICA_ANSWER_BYTES_MAX, REPLICA_KEPT_MAX, REPLICA_QUESTION_BYTES_MAX, REPLICA_RECIPIENT_BYTES_MAX,
+    REPLICA_REPLAY_WRITES_MAX,
 };
 use crate::placement::{Declined, Offer};
 use crate::time::Timestamp;
@@ -39,6 +41,8 @@ pub enum Question {
     File(File),
     /// What else is kept for the account, sealed.
     Account(AccountOf),
+    /// A stretch of the tenant's private rows, or only its digest.
+    Rows(RowsOf),
     /// Do you find the primary silent?
     Silent(InFavour),
     /// Sign that you do.
@@ -85,6 +89,18 @@ pub struct File {
     pub cid: Cid,
     /// Bytes that the asker has already.
     pub from: u64,
+}
+
+/// A stretch of a tenant's private rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RowsOf {
+    /// Whose.
+    pub of: Of,
+    /// To whom to seal them: an `age` recipient; `None` when the digest is enough.
+    pub recipient: Option<String>,
+    /// Behind which place.
+    pub after: Option<Place>,
 }
 
 /// What a standby needs for the account's state, and what it brings along for the day it takes over.
@@ -167,6 +183,8 @@ pub struct Pull {
     pub complete: u64,
     /// How long the primary may wait for something to tell.
     pub wait_ms: u32,
+    /// To whom to seal private rows: an `age` recipient.
+    pub recipient: String,
 }
 
 /// An event of the primary's log.
@@ -245,6 +263,20 @@ pub enum Answer {
         /// Digest of what else is kept.
         #[serde(with = "serde_bytes")]
         account: [u8; 32],
+        /// What events up to `next` tell of private rows: a list of [`super::rows::EventOf`].
+        rows: Option<SealedRows>,
+    },
+    /// To [`Question::Rows`].
+    Rows {
+        /// The tenant's newest event before they were read.
+        sequence: u64,
+        /// Where the stretch ends; `None` at the end of everything.
+        end: Option<Place>,
+        /// Digest of the list of [`super::rows::RowOf`].
+        #[serde(with = "serde_bytes")]
+        digest: [u8; 32],
+        /// The rows, if they were asked for.
+        rows: Option<SealedRows>,
     },
     /// The log does not go back so far.
     Trimmed,
@@ -366,6 +398,15 @@ impl Question {
             Self::Replay(replay) if replay.writes.len() > REPLICA_REPLAY_WRITES_MAX => {
                 Err(InvalidFrame::Bound("writes"))
             }
+            Self::Pull(pull) if pull.recipient.len() > REPLICA_RECIPIENT_BYTES_MAX => {
+                Err(InvalidFrame::Bound("the recipient"))
+            }
+            Self::Rows(rows) => {
+                if rows.recipient.as_ref().is_some_and(|recipient| recipient.len() > REPLICA_RECIPIENT_BYTES_MAX) {
+                    return Err(InvalidFrame::Bound("the recipient"));
+                }
+                check_place(rows.after.as_ref()).map(|()| question)
+            }
             _ => Ok(question),
         }
     }
@@ -391,6 +432,7 @@ impl Answer {
         let answer: Self = decode(bytes, Self::BYTES_MAX)?;
         match &answer {
             Self::Kept { tenants, .. } if tenants.len() > REPLICA_KEPT_MAX => Err(InvalidFrame::Bound("tenants")),
+            Self::Rows { end, .. } => check_place(end.as_ref()).map(|()| answer),
             _ => Ok(answer),
         }
     }
@@ -494,12 +536,12 @@ pub fn decode_shares(bytes: &[u8]) -> Result<Vec<Share>, InvalidFrame> {
     decode(bytes, REPLICA_ANSWER_BYTES_MAX)
 }
 
-fn encode(value: &impl Serialize, max: usize) -> Result<Vec<u8>, InvalidFrame> {
+pub(super) fn encode(value: &impl Serialize, max: usize) -> Result<Vec<u8>, InvalidFrame> {
     let bytes = serde_ipld_dagcbor::to_vec(value).map_err(|error| InvalidFrame::Encoding(error.to_string()))?;
     if bytes.len() > max { Err(InvalidFrame::TooLong { max, bytes: bytes.len() }) } else { Ok(bytes) }
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, InvalidFrame> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, InvalidFrame> {
     if bytes.len() > max {
         return Err(InvalidFrame::TooLong { max, bytes: bytes.len() });
     }

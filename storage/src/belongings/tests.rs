@@ -153,3 +153,315 @@ fn what_is_not_theirs_or_no_row_is_refused_by_name() {
     assert!(matches!(index, Err(NotTheirs::Table(_))), "{index:?}");
     assert_eq!(batch.rows(), 1);
 }
+
+/// Copying: what one store tells of an account, another takes in and in the end serves.
+mod copying {
+    use angel_protocol::data::{Block, Codec};
+    use angel_protocol::ids::Tid;
+    use angel_protocol::permissioned::{Head, Op, SpaceConfig, SpaceUri};
+    use angel_protocol::spaces::{Approval, Membership, Role, SpaceRules, Status, Visibility};
+    use angel_protocol::time::Timestamp;
+
+    use super::super::copy::{NotTaken, Taking, is_empty, stretch_of_copy, stretch_of_own};
+    use super::*;
+    use crate::codec::Cbor;
+    use crate::events;
+    use crate::permissioned::{
+        Repo, RepoKey, SpaceRow as PermissionedSpace, put_op, put_record, put_repo, put_space, record, repo,
+    };
+    use crate::reader::Reader;
+    use crate::spaces::{BLOCKS, MEMBERS, MESSAGES, MemberRow, MessageRow, Place, RECORDS, SPACES_OF, SpaceRow};
+    use crate::tenants::{TENANT_USAGE, usage};
+    use angel_protocol::tenants::{Month, Resource, Usage};
+
+    const THERE: AccountId = AccountId(7);
+    const HERE: AccountId = AccountId(12);
+    const MARK: &[u8] = b"an order that nobody else may see";
+
+    fn room() -> SpaceUri {
+        "at://did:web:a.example/space/co.kendev.spaces.room/3kroom".parse().expect("a space")
+    }
+
+    fn rev(n: u64) -> Tid {
+        Tid::new(1_700_000_000_000_000 + n, 5)
+    }
+
+    fn space_row(holder: &str, last: u64) -> SpaceRow {
+        SpaceRow {
+            holder: did(holder),
+            rkey: "3kroom".to_owned(),
+            cid: angel_protocol::data::Cid::of(Codec::DagCbor, b"space"),
+            name: "Room".to_owned(),
+            slug: "room".to_owned(),
+            rules: SpaceRules {
+                visibility: Visibility::Private,
+                approval: Approval::Manual,
+                members_can_invite: false,
+                requires_code: false,
+                direct: false,
+            },
+            indexed_at: Timestamp::EPOCH,
+            gone_at: None,
+            last,
+            messages: 1,
+            members: 1,
+            active_at: Timestamp::EPOCH,
+            words_upto: 0,
+            words_waiting: 1,
+            channels: 0,
+        }
+    }
+
+    fn commit(store: &Store, stage: impl FnOnce(&mut Batch)) -> crate::Committed {
+        let mut batch = Batch::new();
+        stage(&mut batch);
+        store.writer().commit(batch).expect("written")
+    }
+
+    /// A private write as the write path makes it.
+    fn write(store: &Store, head: &mut Head, path: &str, bytes: &[u8], n: u64) -> crate::Committed {
+        let key = RepoKey { account: THERE, space: room().digest() };
+        let block = Block::new(Codec::DagCbor, bytes.to_vec());
+        let before = record(store.reader(), key, path).expect("reads");
+        let op =
+            Op { path: path.parse().expect("a path"), cid: Some(block.cid()), prev: before.as_ref().map(|it| it.cid) };
+        head.advance(rev(n), [&op]).expect("advances");
+        commit(store, |batch| {
+            put_record(batch, key, path, rev(n), &block, before.map(|it| it.bytes.len())).expect("fits");
+            put_op(batch, key, rev(n), 0, &op).expect("fits");
+            let repo =
+                Repo { space: room(), head: head.clone(), log_from: Tid::MIN, log_ops: n, space_deleted_at: None };
+            put_repo(batch, key, &repo).expect("fits");
+        })
+    }
+
+    fn say(store: &Store, space: SpaceId, number: u64, rkey: &str) {
+        commit(store, |batch| {
+            let row = MessageRow {
+                author: did("m"),
+                rkey: rkey.to_owned(),
+                cid: angel_protocol::data::Cid::of(Codec::DagCbor, MARK),
+                channel: 0,
+                kind: "user".to_owned(),
+                priority: None,
+                department: None,
+                workflow: None,
+                journey: None,
+                root: None,
+                indexed_at: Timestamp::EPOCH,
+                edited_at: None,
+                version: 0,
+                hidden: None,
+                record: MARK.to_vec(),
+            };
+            batch.put(&MESSAGES, &(space, number), &row).expect("fits");
+            let holder = if space == SpaceId(3) { "a" } else { "somebody-else" };
+            batch.put(&SPACES, &space, &space_row(holder, number)).expect("fits");
+        });
+    }
+
+    /// The events that tell of changes, behind `after`.
+    fn told(reader: &Reader, after: u64) -> Vec<(u64, Changed)> {
+        let page = events::after(reader, after, 1000).expect("reads");
+        let told = page.events.into_iter().filter(|event| event.account == Some(THERE));
+        told.filter_map(|event| Some((event.sequence, changed(&event).expect("reads")?))).collect()
+    }
+
+    fn take(here: &Store, changes: &[(u64, Changed)]) {
+        let mut taking = Taking::new(here.reader(), HERE, Timestamp::EPOCH);
+        changes.iter().for_each(|(_, changed)| taking.take(changed).expect("is taken"));
+        here.writer().commit(taking.done().0).expect("written");
+    }
+
+    fn copy_whole(there: &Store, here: &Store, page: usize) -> usize {
+        let owned = Owned::with_did(there.reader(), THERE, did("a")).expect("reads");
+        let (mut after, mut others) = (None, 0);
+        loop {
+            let stretch = stretch_of_own(there.reader(), &owned, after.as_ref(), page, usize::MAX).expect("reads");
+            let end = stretch.end.clone();
+            let mut taking = Taking::new(here.reader(), HERE, Timestamp::EPOCH);
+            others += taking.replace(after.as_ref(), stretch).expect("is taken");
+            here.writer().commit(taking.done().0).expect("written");
+            match end {
+                Some(end) => after = Some(end),
+                None => return others,
+            }
+        }
+    }
+
+    fn same(there: &Store, here: &Store) -> bool {
+        let owned = Owned::with_did(there.reader(), THERE, did("a")).expect("reads");
+        let own = stretch_of_own(there.reader(), &owned, None, 10_000, usize::MAX).expect("reads");
+        let copy = stretch_of_copy(here.reader(), HERE, None, None, 10_000).expect("reads");
+        own.digest() == copy.digest()
+    }
+
+    /// A business with orders, a room, a message and a member, of which some are older than its first copy.
+    fn business() -> (Store, Head) {
+        let there = Store::in_memory().expect("starts");
+        let mut head = Head::empty();
+        commit(&there, |batch| {
+            let row = PermissionedSpace {
+                uri: room(),
+                config: SpaceConfig::default(),
+                created_at: Timestamp::EPOCH,
+                deleted_at: None,
+            };
+            put_space(batch, THERE, &row).expect("fits");
+            batch.put(&SPACES, &SpaceId(3), &space_row("a", 0)).expect("fits");
+            batch.put(&SPACES, &SpaceId(4), &space_row("somebody-else", 0)).expect("fits");
+        });
+        write(&there, &mut head, "co.kendev.business.order/1", MARK, 1);
+        write(&there, &mut head, "co.kendev.business.order/2", &[7; 40_000], 2);
+        say(&there, SpaceId(3), 1, "3kold");
+        say(&there, SpaceId(4), 1, "3kother");
+        commit(&there, |batch| {
+            batch.put(&JOURNALED, &THERE, &Cbor(did("a"))).expect("fits");
+        });
+        (there, head)
+    }
+
+    #[test]
+    fn a_copy_made_whole_and_kept_by_changes_is_the_same_and_serves() {
+        let (there, mut head) = business();
+        let here = Store::in_memory().expect("starts");
+        let began = there.reader().durable_sequence();
+        assert!(copy_whole(&there, &here, 3) > 5 && same(&there, &here));
+        assert_eq!(copy_whole(&there, &here, 2), 0, "nothing is other the second time");
+
+        // What comes now is told, row by row, by whatever batch changes it, and nothing of others is.
+        let committed = write(&there, &mut head, "co.kendev.business.order/1", b"shipped", 3);
+        let last = committed.last_sequence.expect("it is told");
+        write(&there, &mut head, "co.kendev.business.order/3", MARK, 4);
+        say(&there, SpaceId(3), 2, "3knew");
+        say(&there, SpaceId(4), 2, "3kother2");
+        let month = Month::of(Timestamp::EPOCH);
+        commit(&there, |batch| {
+            let membership = Membership::new(Role::Member, Status::Active);
+            let row =
+                MemberRow { membership, joined_at: None, created_at: Timestamp::EPOCH, changed_at: Timestamp::EPOCH };
+            batch.put(&MEMBERS, &(SpaceId(3), did("m")), &row).expect("fits");
+            let usage = Usage { counts: [(Resource::Tasks, 3)].into(), ..Usage::new(month) };
+            batch.put(&TENANT_USAGE, &(THERE, month.number()), &Cbor(usage)).expect("fits");
+            batch.put(&TENANT_USAGE, &(AccountId(8), month.number()), &Cbor(Usage::new(month))).expect("fits");
+            for holder in ["a", "somebody-else"] {
+                batch.put(&BLOCKS, &(did(holder), did("m")), &Present).expect("fits");
+            }
+        });
+        commit(&there, |batch| batch.put(&APP_PASSWORDS, &(THERE, "app".to_owned()), &password(1)).expect("fits"));
+        let changes = told(there.reader(), began);
+        assert_eq!(changes[0].0, last, "the batch's own number is that of what tells of it");
+        let states = events::after(there.reader(), began, 100).expect("reads").events;
+        assert_eq!(states.iter().filter(|event| event.kind == STATE && event.account == Some(THERE)).count(), 1);
+        assert!(!same(&there, &here));
+        take(&here, &changes);
+        assert!(same(&there, &here));
+        take(&here, &changes);
+        assert!(same(&there, &here), "told twice is the same as told once");
+
+        let number = std::cell::Cell::new(40);
+        let next = || {
+            number.set(number.get() + 1);
+            Ok(number.get())
+        };
+        let done = install(here.reader(), here.writer(), HERE, &did("a"), next).expect("installs");
+        assert_eq!((done.removed, done.refused, done.disagreed), (0, 0, 0), "{done:?}");
+        let key = RepoKey { account: HERE, space: room().digest() };
+        let order = record(here.reader(), key, "co.kendev.business.order/1").expect("reads").expect("is there");
+        assert_eq!(order.bytes, b"shipped");
+        let large = record(here.reader(), key, "co.kendev.business.order/2").expect("reads").expect("is there");
+        assert_eq!(large.bytes.len(), 40_000);
+        assert_eq!(repo(here.reader(), key).expect("reads").expect("is there").head, head);
+        assert!(here.reader().contains(&BLOCKS, &(did("a"), did("m"))).expect("reads"));
+        assert_eq!(usage(here.reader(), HERE, month).expect("reads").counts, [(Resource::Tasks, 3)].into());
+        let space = SpaceId(41);
+        assert_eq!(here.reader().get(&SPACES, &space).expect("reads").expect("is there").last, 2);
+        assert!(here.reader().get(&MESSAGES, &(space, 2)).expect("reads").is_some());
+        let at = (did("m"), "co.kendev.spaces.message/3knew".to_owned());
+        assert_eq!(here.reader().get(&RECORDS, &at).expect("reads"), Some(Cbor(Place::Message(space, 2))));
+        assert!(here.reader().contains(&SPACES_OF, &(did("m"), space)).expect("reads"));
+
+        // The account comes and goes: what changed meanwhile is all that is written, and what is gone goes.
+        commit(&there, |batch| batch.delete(&MESSAGES, &(SpaceId(3), 1)).expect("fits"));
+        take(&here, &told(there.reader(), changes.last().expect("many").0));
+        let done = install(here.reader(), here.writer(), HERE, &did("a"), next).expect("installs");
+        assert_eq!((done.written, done.removed, number.get()), (0, 1, 41), "{done:?}");
+        assert_eq!(here.reader().get(&MESSAGES, &(space, 1)).expect("reads"), None);
+
+        // No more is told once it ends, and the copy can be dropped.
+        commit(&there, |batch| batch.delete(&JOURNALED, &THERE).expect("fits"));
+        let before = there.reader().durable_sequence();
+        write(&there, &mut head, "co.kendev.business.order/4", MARK, 5);
+        assert!(told(there.reader(), before).is_empty());
+        let mut batch = Batch::new();
+        while super::super::copy::stage_removal(here.reader(), &mut batch, HERE, 5).expect("reads") > 0 {
+            here.writer().commit(std::mem::take(&mut batch)).expect("written");
+        }
+        assert!(is_empty(here.reader(), HERE).expect("reads"));
+    }
+
+    #[test]
+    fn what_is_told_is_told_again_after_a_restart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = || {
+            let options = crate::Options::new(crate::engine::EngineKind::Fjall, "angel 0.1.0");
+            Store::open(dir.path(), options).expect("opens")
+        };
+        let store = open();
+        commit(&store, |batch| {
+            batch.put(&SPACES, &SpaceId(3), &space_row("a", 0)).expect("fits");
+            batch.put(&JOURNALED, &THERE, &Cbor(did("a"))).expect("fits");
+        });
+        store.close().expect("closes");
+        let store = open();
+        say(&store, SpaceId(3), 1, "3k");
+        assert_eq!(told(store.reader(), 0).len(), 2, "the batch that began it, and the one after the restart");
+        store.close().expect("closes");
+    }
+
+    #[test]
+    fn what_does_not_follow_or_is_not_copied_is_refused() {
+        let (there, mut head) = business();
+        let here = Store::in_memory().expect("starts");
+        copy_whole(&there, &here, 100);
+        let before = there.reader().durable_sequence();
+        write(&there, &mut head, "co.kendev.business.order/3", MARK, 4);
+        let (_, good) = told(there.reader(), before).remove(0);
+        let refused = |change: &dyn Fn(&mut Changed)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            Taking::new(here.reader(), HERE, Timestamp::EPOCH).take(&bad).expect_err("is refused")
+        };
+        // An operation that is left out, another table, another record under the same CID, no row at all.
+        let no_ops = refused(&|it| it.rows.retain(|row| row.table != TableId::PermissionedOps.byte()));
+        assert!(matches!(no_ops, NotTaken::SetHash), "{no_ops}");
+        let other = refused(&|it| it.rows[0].table = TableId::Accounts.byte());
+        assert!(matches!(other, NotTaken::Table(_)), "{other}");
+        let records = |it: &mut Changed| {
+            it.rows.iter().position(|row| row.table == TableId::PermissionedRecords.byte()).expect("a record")
+        };
+        let altered = refused(&|it| {
+            let at = records(it);
+            if let Some(value) = &mut it.rows[at].value {
+                *value.last_mut().expect("bytes") ^= 1;
+            }
+        });
+        assert!(matches!(altered, NotTaken::Record), "{altered}");
+        let broken = refused(&|it| {
+            let at = records(it);
+            it.rows[at].value = Some(vec![1, 99].into());
+        });
+        assert!(matches!(broken, NotTaken::Row(NotTheirs::Form { .. })), "{broken}");
+
+        // A space of another holder lies in the copy, and is not let in.
+        let mut key = Vec::new();
+        SpaceId(9).encode(&mut key);
+        let value = crate::codec::encode(&space_row("somebody-else", 1)).expect("encodes");
+        let foreign = Change { table: TableId::Spaces.byte(), key, value: Some(value.into()) };
+        take(&here, &[(0, Changed { rows: vec![foreign], whole: true })]);
+        let done = install(here.reader(), here.writer(), HERE, &did("a"), || Ok(50)).expect("installs");
+        assert_eq!(done.refused, 1);
+        let all = here.reader().scan(&SPACES).page(10).expect("reads").rows;
+        assert!(all.iter().all(|(_, row)| row.holder == did("a")));
+    }
+}

@@ -11,14 +11,14 @@ use crate::codec::Row;
 /// Stored form of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoRow {
-    pub(super) space: SpaceUri,
-    pub(super) rev: Tid,
+    pub(crate) space: SpaceUri,
+    pub(crate) rev: Tid,
     #[serde(with = "serde_bytes")]
-    pub(super) hash: Vec<u8>,
-    pub(super) records: u64,
-    pub(super) log_from: Tid,
-    pub(super) log_ops: u64,
-    pub(super) space_deleted_at: Option<Timestamp>,
+    pub(crate) hash: Vec<u8>,
+    pub(crate) records: u64,
+    pub(crate) log_from: Tid,
+    pub(crate) log_ops: u64,
+    pub(crate) space_deleted_at: Option<Timestamp>,
 }
 
 impl Row for RepoRow {
@@ -28,9 +28,9 @@ impl Row for RepoRow {
 /// Stored form of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpRow {
-    pub(super) path: RepoPath,
-    pub(super) cid: Option<Cid>,
-    pub(super) prev: Option<Cid>,
+    pub(crate) path: RepoPath,
+    pub(crate) cid: Option<Cid>,
+    pub(crate) prev: Option<Cid>,
 }
 
 impl Row for OpRow {

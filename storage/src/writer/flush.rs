@@ -8,10 +8,12 @@ use std::time::Instant;
 use super::queue::Pending;
 use super::{CommitError, Committed, Conflict, Done, Shared};
 use crate::batch::{Batch, Expected};
+use crate::belongings::Journal;
 use crate::codec;
 use crate::engine::{Engine, EngineError, Group};
 use crate::limits::{SEQUENCE_MAX, SEQUENCE_STRIDE};
 use crate::node_meta::{MetaRow, SEQUENCE};
+use crate::reader::Reader;
 use crate::stats::Counters;
 use crate::tables::NODE_META;
 
@@ -59,13 +61,21 @@ pub(super) struct Flusher {
     engine: Arc<dyn Engine>,
     sequence: Sequence,
     durable_sequence: Arc<AtomicU64>,
+    reader: Reader,
+    journal: Journal,
 }
 
 type Outcome = Result<Committed, CommitError>;
 
 impl Flusher {
-    pub(super) fn new(engine: Arc<dyn Engine>, sequence: Sequence, durable_sequence: Arc<AtomicU64>) -> Self {
-        Self { engine, sequence, durable_sequence }
+    pub(super) fn new(
+        engine: Arc<dyn Engine>,
+        sequence: Sequence,
+        durable_sequence: Arc<AtomicU64>,
+    ) -> Result<Self, EngineError> {
+        let reader = Reader::new(Arc::clone(&engine), Arc::clone(&durable_sequence));
+        let journal = Journal::load(&reader).map_err(|error| EngineError::Failed { detail: error.to_string() })?;
+        Ok(Self { engine, sequence, durable_sequence, reader, journal })
     }
 
     /// Writes the batches with one flush and answers each. An error means that the engine cannot go on; everybody in
@@ -81,10 +91,9 @@ impl Flusher {
                 waiting.push((done, Err(CommitError::Closed)));
                 continue;
             }
-            let new_events = batch.events.len();
             match self.prepare(batch, &mut groups) {
                 Ok(outcome) => {
-                    events += if outcome.is_ok() { new_events } else { 0 };
+                    events += outcome.as_ref().map_or(0, Committed::events);
                     waiting.push((done, outcome));
                 }
                 Err(error) => {
@@ -140,7 +149,8 @@ impl Flusher {
         if let Some(conflict) = self.conflict(&batch, groups)? {
             return Ok(Err(conflict));
         }
-        let Batch { mut group, events, sequence_floor, .. } = batch;
+        let Batch { mut group, mut events, sequence_floor, .. } = batch;
+        events.extend(self.journal.tell(&self.reader, groups, &group)?);
         if events.is_empty() && sequence_floor == 0 {
             if !group.is_empty() {
                 groups.push(group);

@@ -38,18 +38,10 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         lines.push(row(
             "if it dies",
             match lost {
-                0 => "nothing that is public is lost".to_owned(),
-                lost => format!("{lost} events that no failover is sure to find"),
+                0 => "nothing is lost: records, files, members, spaces and logins are on a standby".to_owned(),
+                lost => format!("{lost} events that no failover is sure to find, public or private"),
             },
         ));
-        let uncopied = |name: &str| report["uncopied"][name].as_u64().unwrap_or(0);
-        let (spaces, repositories) = (uncopied("privateSpaces"), uncopied("privateRepositories"));
-        if spaces + repositories > 0 {
-            let what = format!(
-                "{spaces} private spaces and {repositories} private repositories have no copy; see tenant export"
-            );
-            lines.push(row("would be lost", what));
-        }
         let first = report.pointer("/successors/0/did").and_then(Value::as_str).unwrap_or("nobody");
         lines.push(row("takes over", first));
         if report["writable"] == false {
@@ -61,6 +53,20 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
     }
     if let Some(complete) = report["complete"].as_u64() {
         lines.push(row("copy", format!("complete up to event {complete} of the primary")));
+    }
+    if let Some(bytes) = report["bytes"].as_u64() {
+        lines.push(row("holds", format!("{bytes} bytes of records, private rows and files")));
+    }
+    if let Some(what) = report.pointer("/copying/what").and_then(Value::as_str) {
+        let what = match what {
+            "repository" => "the repository",
+            "privateRows" => "private rows",
+            _ => "files",
+        };
+        lines.push(row("copying", format!("{what}: {} bytes so far", report["copying"]["bytes"])));
+    }
+    if let Some(mended) = report["mended"].as_u64().filter(|mended| *mended > 0) {
+        lines.push(row("mended", format!("{mended} private rows that differed although nothing had told of it")));
     }
     if let Some(silent) = report["silentMs"].as_u64() {
         lines.push(row("heard", format!("{} s ago", silent / 1000)));

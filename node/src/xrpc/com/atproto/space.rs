@@ -74,14 +74,13 @@ pub(crate) struct Written {
     validation_status: Option<prepare::ValidationStatus>,
 }
 
-/// Makes writes, all or none, where this node may write for the account.
+/// Makes writes, all or none.
 async fn write(
     host: &Host,
     account: &Account,
     space: &SpaceUri,
     writes: Vec<PermissionedWrite>,
 ) -> Result<(), XrpcError> {
-    let _leave = host.replication.placement().may_write(account.id()).await?;
     host.permissioned.write(account, space, writes).await?;
     Ok(())
 }

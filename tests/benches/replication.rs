@@ -1,0 +1,343 @@
+//! Copies under load: four real daemons on loopback that decide one ledger, a tenant on the first, copies on two others.
+//!
+//! * what a write costs the primary's processor, without copies and with them;
+//! * how far a standby is behind while writes come as fast as told (`--rate`, 1,000 a second);
+//! * the first copy of many records and files (`--records`, 10,000; `--megabytes`, 1,000) beside a plain copy of as many
+//!   bytes over a socket onto the same disk;
+//! * writes that wait for a standby beside writes that do not, by 1 and by 16 writers.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use angel_harness::binary::verb;
+use angel_harness::processor;
+use angel_harness::validators::Validators;
+use angel_harness::wait::until;
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+const LONG: Duration = Duration::from_secs(600);
+const COLLECTION: &str = "com.example.note";
+
+#[derive(Clone, Copy)]
+struct Wishes {
+    rate: u64,
+    seconds: u64,
+    records: u64,
+    megabytes: u64,
+}
+
+fn main() -> Result<()> {
+    let mut wishes = Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000 };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).context("a number is missing");
+        match name.as_str() {
+            "--rate" => wishes.rate = number()?,
+            "--seconds" => wishes.seconds = number()?,
+            "--records" => wishes.records = number()?,
+            "--megabytes" => wishes.megabytes = number()?,
+            _ => {}
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let bench = Bench::start()?;
+        bench.following(wishes).await?;
+        bench.first_copy(wishes).await?;
+        Ok(())
+    })
+}
+
+struct Bench {
+    validators: Validators,
+    client: Client,
+}
+
+#[derive(Clone)]
+struct Account {
+    did: String,
+    token: String,
+}
+
+impl Bench {
+    fn start() -> Result<Self> {
+        let mut validators = Validators::found(4, 1)?;
+        for (name, value) in [
+            ("ANGEL_REPLICAS_ACCEPT_TENANTS", "network"),
+            ("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test"),
+            ("ANGEL_ACCOUNTS_INVITES_REQUIRED", "false"),
+            ("ANGEL_HTTP_RATE_LIMITS", "false"),
+        ] {
+            validators.set(name, value);
+        }
+        for index in 0..4 {
+            validators.start(index)?;
+        }
+        Ok(Self { validators, client: Client::new() })
+    }
+
+    fn url(&self, method: &str) -> String {
+        format!("{}/xrpc/{method}", self.validators.daemon(0).fact("httpUrl"))
+    }
+
+    async fn sign_up(&self, name: &str) -> Result<Account> {
+        let body = json!({
+            "handle": format!("{name}.angel.test"), "email": format!("{name}@example.com"), "password": "correct horse",
+        });
+        let (made, _) = until("the account is made", LONG, async || {
+            let request = self.client.post(self.url("com.atproto.server.createAccount")).json(&body);
+            let answer = request.send().await?;
+            let (status, body) = (answer.status(), answer.json::<Value>().await?);
+            Ok((status == StatusCode::OK).then_some(body))
+        })
+        .await?;
+        let text = |name: &str| made[name].as_str().map(ToOwned::to_owned).context("a session");
+        Ok(Account { did: text("did")?, token: text("accessJwt")? })
+    }
+
+    fn place(&self, account: &Account, ack: &str) -> Result<()> {
+        let node = |index: usize| self.validators.daemon(index).fact("did").to_owned();
+        let (one, two) = (node(1), node(2));
+        let words = ["tenant", "place", &account.did, "--node", &one, "--node", &two, "--ack", ack, "--json"];
+        let output = verb(&self.validators.dir(0), &words)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    async fn report(&self, index: usize, did: &str) -> Result<Value> {
+        let daemon = self.validators.daemon(index);
+        let password = std::fs::read_to_string(daemon.fact("adminPasswordFile"))?;
+        let request = self.client.get(format!("{}/admin/replicas", daemon.fact("httpUrl")));
+        let request = request.basic_auth("admin", Some(password.trim()));
+        let answer: Value = request.send().await?.error_for_status()?.json().await?;
+        let tenants = answer["tenants"].as_array().cloned().unwrap_or_default();
+        Ok(tenants.into_iter().find(|tenant| tenant["did"] == did).unwrap_or_default())
+    }
+
+    async fn until_whole(&self, did: &str) -> Result<()> {
+        for index in [1, 2] {
+            until("the copy is whole", LONG, async || {
+                let report = self.report(index, did).await?;
+                Ok((report["complete"].is_u64() && report["copying"].is_null()).then_some(()))
+            })
+            .await?;
+        }
+        until("the primary is confirmed", LONG, async || {
+            Ok((self.report(0, did).await?["writable"] == true).then_some(()))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What following costs, how far behind it is, what waiting for it costs.
+    async fn following(&self, wishes: Wishes) -> Result<()> {
+        let account = self.sign_up("writer").await?;
+        let pid = self.validators.daemon(0).pid();
+        let span = Duration::from_secs(wishes.seconds);
+        let bare = self.write_for(&account, 16, wishes.rate, span, pid, None).await?;
+        println!("without copies   {}", bare.words());
+        self.place(&account, "local")?;
+        self.until_whole(&account.did).await?;
+        let lag = Arc::new(Lag::default());
+        let watching = self.watch(&account, Arc::clone(&lag));
+        let writing = self.write_for(&account, 16, wishes.rate, span, pid, Some(&lag));
+        let (copied, ()) = tokio::try_join!(
+            async {
+                let written = writing.await;
+                lag.over.store(true, Ordering::Relaxed);
+                written
+            },
+            watching
+        )?;
+        println!("with two copies  {}", copied.words());
+        let more = copied.cpu_micros().saturating_sub(bare.cpu_micros()) * 100 / bare.cpu_micros().max(1);
+        println!("copies cost the primary {more} % of what serving the writes costs (two standbys)");
+        let mut lags = lag.found.lock().await.clone();
+        lags.sort_unstable();
+        let at = |part: usize| lags.get(lags.len().saturating_sub(1) * part / 100).copied().unwrap_or_default();
+        println!("a standby is behind by: median {:?}, p99 {:?}, of {} writes", at(50), at(99), lags.len());
+        for writers in [1, 16] {
+            let mut results = Vec::new();
+            for ack in ["local", "replicated"] {
+                self.place(&account, ack)?;
+                self.until_whole(&account.did).await?;
+                let done = self.write_for(&account, writers, u64::MAX, span, pid, None).await?;
+                println!("{writers:2} writers, {ack:10} {}", done.words());
+                results.push(done.per_second());
+            }
+            println!("{writers:2} writers: replicated is {} % of local", results[1] * 100 / results[0].max(1));
+        }
+        Ok(())
+    }
+
+    async fn watch(&self, account: &Account, lag: Arc<Lag>) -> Result<()> {
+        while !lag.over.load(Ordering::Relaxed) || !lag.waiting.lock().await.is_empty() {
+            let report = self.report(1, &account.did).await?;
+            let (now, rev) = (Instant::now(), report["rev"].as_str().unwrap_or_default().to_owned());
+            let mut waiting = lag.waiting.lock().await;
+            while waiting.front().is_some_and(|(written, _)| *written <= rev) {
+                let (_, at) = waiting.pop_front().context("there is one")?;
+                lag.found.lock().await.push(now.saturating_duration_since(at));
+            }
+            drop(waiting);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    async fn write_for(
+        &self,
+        account: &Account,
+        writers: u64,
+        rate: u64,
+        span: Duration,
+        pid: rustix::process::Pid,
+        lag: Option<&Arc<Lag>>,
+    ) -> Result<Written> {
+        let (began, cpu) = (Instant::now(), processor::of(pid)?);
+        let (written, slowest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut tasks = tokio::task::JoinSet::new();
+        for writer in 0..writers {
+            let (client, url, account) =
+                (self.client.clone(), self.url("com.atproto.repo.createRecord"), account.clone());
+            let (written, slowest, lag) = (Arc::clone(&written), Arc::clone(&slowest), lag.cloned());
+            tasks.spawn(async move {
+                let mut due = began;
+                while began.elapsed() < span {
+                    if rate != u64::MAX {
+                        due += Duration::from_micros(1_000_000 * writers / rate);
+                        tokio::time::sleep_until(due.into()).await;
+                    }
+                    let body = json!({ "repo": account.did, "collection": COLLECTION,
+                        "record": { "$type": COLLECTION, "text": format!("a note of writer {writer}") } });
+                    let asked = Instant::now();
+                    let answer = client.post(&url).bearer_auth(&account.token).json(&body).send().await?;
+                    let answer: Value = answer.error_for_status()?.json().await?;
+                    written.fetch_add(1, Ordering::Relaxed);
+                    slowest.fetch_max(asked.elapsed().as_micros() as u64, Ordering::Relaxed);
+                    if let (Some(lag), Some(rev)) = (&lag, answer.pointer("/commit/rev").and_then(Value::as_str)) {
+                        lag.waiting.lock().await.push_back((rev.to_owned(), Instant::now()));
+                    }
+                }
+                Ok::<_, anyhow::Error>(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(Written {
+            count: written.load(Ordering::Relaxed),
+            slowest: Duration::from_micros(slowest.load(Ordering::Relaxed)),
+            took: began.elapsed(),
+            cpu: processor::of(pid)?.saturating_sub(cpu),
+        })
+    }
+
+    /// The first copy of much, beside a plain copy of as many bytes.
+    async fn first_copy(&self, wishes: Wishes) -> Result<()> {
+        let account = self.sign_up("archive").await?;
+        let post = |method: &str| self.client.post(self.url(method)).bearer_auth(&account.token);
+        let file = 10_000_000_u64.min(wishes.megabytes.max(1) * 1_000_000);
+        let mut embeds = Vec::new();
+        for number in 0..(wishes.megabytes * 1_000_000) / file {
+            let mut bytes = vec![7_u8; usize::try_from(file)?];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            let request = post("com.atproto.repo.uploadBlob").header("content-type", "application/octet-stream");
+            let answer: Value = request.body(bytes).send().await?.error_for_status()?.json().await?;
+            embeds.push(answer["blob"].clone());
+        }
+        let mut number = 0;
+        while number < wishes.records {
+            let writes: Vec<_> = (number..wishes.records.min(number + 200))
+                .map(|at| {
+                    let mut value = json!({ "$type": COLLECTION, "text": format!("record {at}") });
+                    if let Some(blob) = usize::try_from(at).ok().and_then(|at| embeds.get(at)) {
+                        value["file"] = blob.clone();
+                    }
+                    json!({ "$type": "com.atproto.repo.applyWrites#create", "collection": COLLECTION, "value": value })
+                })
+                .collect();
+            number += writes.len() as u64;
+            let body = json!({ "repo": account.did, "writes": writes });
+            post("com.atproto.repo.applyWrites").json(&body).send().await?.error_for_status()?;
+        }
+        let began = Instant::now();
+        self.place(&account, "local")?;
+        self.until_whole(&account.did).await?;
+        let took = began.elapsed();
+        let bytes = self.report(1, &account.did).await?["bytes"].as_u64().unwrap_or(0);
+        // Two standbys copy at once, so as many bytes go twice in the plain copy, too.
+        let plain = tokio::task::spawn_blocking(move || plain_copy(bytes * 2)).await??;
+        println!(
+            "the first copies of {bytes} bytes: {took:?}; a plain copy {plain:?}, {} %",
+            took.as_millis() * 100 / plain.as_millis().max(1)
+        );
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Lag {
+    waiting: Mutex<VecDeque<(String, Instant)>>,
+    found: Mutex<Vec<Duration>>,
+    over: AtomicBool,
+}
+
+struct Written {
+    count: u64,
+    slowest: Duration,
+    took: Duration,
+    cpu: Duration,
+}
+
+impl Written {
+    fn per_second(&self) -> u64 {
+        self.count * 1000 / (self.took.as_millis() as u64).max(1)
+    }
+
+    fn cpu_micros(&self) -> u64 {
+        self.cpu.as_micros() as u64 / self.count.max(1)
+    }
+
+    fn words(&self) -> String {
+        let (per_second, cpu) = (self.per_second(), self.cpu_micros());
+        format!("{per_second:6} writes/s, slowest {:?}, {cpu} µs of processor each", self.slowest)
+    }
+}
+
+/// Sends as many bytes over a socket to a file that is flushed in the end.
+fn plain_copy(bytes: u64) -> Result<Duration> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let sending = std::thread::spawn(move || {
+        let mut to = std::net::TcpStream::connect(address)?;
+        let piece = vec![7; 256 * 1024];
+        let mut left = bytes;
+        while left > 0 {
+            let now = left.min(piece.len() as u64);
+            to.write_all(&piece[..usize::try_from(now).unwrap_or(0)])?;
+            left -= now;
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    let began = Instant::now();
+    let (mut from, _) = listener.accept()?;
+    let mut file = tempfile::tempfile()?;
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        match from.read(&mut piece)? {
+            0 => break,
+            read => file.write_all(&piece[..read])?,
+        }
+    }
+    file.sync_data()?;
+    let took = began.elapsed();
+    sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+    Ok(took)
+}
