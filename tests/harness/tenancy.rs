@@ -119,6 +119,9 @@ impl Tenancy {
         }
         for index in 0..NODES {
             validators.start(index)?;
+            // It has the same address when it starts again: that is where the identity leads once it takes over.
+            let listen = validators.daemon(index).fact("httpUrl").trim_start_matches("http://").to_owned();
+            validators.set_for(index, "ANGEL_HTTP_LISTEN", &listen);
         }
         let mut this = Self { validators, did: String::new(), doors, hosts, _lab: lab };
         let body = json!({ "handle": "shop.angel.test", "email": "shop@example.com", "password": PASSWORD });

@@ -351,7 +351,7 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
         let sent = made("co.kendev.spaces.sendMessage", message).await?;
         records.push((text(&sent["uri"])?, text(&sent["cid"])?));
     }
-    let workspace = format!("ats://{one}/co.kendev.tenants.workspace/self");
+    let workspace = format!("at://{one}/space/co.kendev.tenants.workspace/self");
     let lead = json!({ "$type": "co.kendev.business.lead", "firstName": "Ada", "lastName": mark, "tenant": one,
         "email": format!("{mark}@mail.test"), "source": "website", "status": "new",
         "createdAt": "2026-11-21T12:00:00.000Z" });
@@ -367,7 +367,7 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
         let [did, collection, rkey] = <[String; 3]>::try_from(parts).ok().context("the URI of a record")?;
         Ok(Record { did, collection, rkey, cid })
     });
-    let room = office.replacen("at:", "ats:", 1).replace("co.kendev.spaces.space", "co.kendev.spaces.room");
+    let room = office.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
     let spaces = vec![office, open, room, workspace];
     let known = Known { spaces, records: records.collect::<Result<_>>()?, word: "secretly".to_owned() };
     let found = async |person: Option<&Person>| -> Result<BTreeSet<String>> {

@@ -88,7 +88,7 @@ impl Business {
         let lead = json!({ "$type": "co.kendev.business.lead", "firstName": "Ada", "lastName": word,
             "email": format!("{word}@mail.test"), "source": "website", "status": "new", "tenant": self.tenant,
             "createdAt": "2026-11-21T12:00:00.000Z" });
-        let space = format!("ats://{}/{WORKSPACE}/self", self.tenant);
+        let space = format!("at://{}/space/{WORKSPACE}/self", self.tenant);
         let body =
             json!({ "space": space, "repo": self.tenant, "collection": "co.kendev.business.lead", "record": lead });
         let wrote = host.post("com.atproto.space.createRecord", &body).bearer_auth(&self.owner.token);

@@ -225,8 +225,8 @@ async fn what_is_private_shows_nowhere() -> Result<()> {
     until("gossip is heard", PATIENCE, heard).await?;
 
     // And what is private shows nowhere. What everybody is asked with holds no mark, for answers repeat it.
-    let workspace = format!("ats://{}/co.kendev.tenants.workspace/self", business.tenant);
-    let room = business.office.replacen("at:", "ats:", 1).replace("co.kendev.spaces.space", "co.kendev.spaces.room");
+    let workspace = format!("at://{}/space/co.kendev.tenants.workspace/self", business.tenant);
+    let room = business.office.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
     let spaces = vec![business.office.clone(), business.direct.clone(), workspace, room];
     let known = Known { spaces, records: kept, word: "secretly".to_owned() };
     let (mut searched, mut asked, mut planted) = (0, 0, 0);
