@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 
 /// The sources in which routes stand.
-const ROUTERS: [&str; 4] = [
+const ROUTERS: [&str; 7] = [
     include_str!("../../node/src/xrpc/router.rs"),
     include_str!("../../node/src/http/router.rs"),
     include_str!("../../node/src/http/plc.rs"),
     include_str!("../../node/src/http/replicas.rs"),
+    include_str!("../../node/src/http/accounts.rs"),
+    include_str!("../../node/src/http/backups.rs"),
+    include_str!("../../node/src/http/validators.rs"),
 ];
 
 /// Records that are asked for in each space.
