@@ -130,7 +130,8 @@ fn of_placed(
         Some(account) if !successors.is_empty() => behind(reader, account, tenant.safe())?.to_json(),
         _ => everything(backups, reader, tenant.account)?,
     };
-    let next = successors.iter().find(|(did, _)| alive.contains(did));
+    let heirs = replication.heirs_blocking(tenant)?;
+    let next = successors.iter().find(|(did, _)| alive.contains(did) && heirs.contains(did));
     let drill = drill::last(reader, &tenant.did)?;
     // The silence that the network waits for is agreed; what follows it was measured, or is not known.
     let silence = replication.placement().parameters().silence;
@@ -143,6 +144,7 @@ fn of_placed(
         "takesOver": next.map(|(did, copy)| json!({ "did": did, "completeUpTo": copy })),
         "standbys": successors.len(),
         "standbysAlive": successors.iter().filter(|(did, _)| alive.contains(did)).count(),
+        "heirs": heirs,
         "within": { "silenceMs": silence, "handOverMs": measured },
         "lastDrill": drill.as_ref().map(drill::Drill::to_json),
         "lastBackup": backups.last().map(|last| last.made_at.to_string()),
@@ -210,7 +212,8 @@ pub(crate) fn words(report: &Value) -> Vec<String> {
         });
         let silence = number("/within/silenceMs").unwrap_or(0) / 1000;
         words.push(match report.pointer("/takesOver/did").and_then(Value::as_str) {
-            None => "nobody takes over: no standby is reachable".to_owned(),
+            None if number("/standbysAlive") == Some(0) => "nobody takes over: no standby is reachable".to_owned(),
+            None => "nobody takes over yet: too few backups hold their share of the identity".to_owned(),
             Some(did) => match number("/within/handOverMs") {
                 Some(ms) => format!("{did} takes over, {silence} s of silence and {ms} ms (as last drilled) later"),
                 None => format!("{did} takes over after {silence} s of silence; how long that takes was never drilled"),

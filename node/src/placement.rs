@@ -140,6 +140,8 @@ pub(crate) struct Tenant {
     lease: Mutex<Lease>,
     /// How far each standby's copy is complete.
     copies: watch::Sender<BTreeMap<Did, u64>>,
+    /// The digest of what each standby holds of the account besides repository and files, as it says.
+    of_account: Mutex<BTreeMap<Did, [u8; 32]>>,
     /// Writes hold it to read; who hands over, to write.
     freeze: Arc<tokio::sync::RwLock<()>>,
 }
@@ -193,6 +195,18 @@ impl Tenant {
             *known = (*known).max(complete);
             rises
         });
+    }
+
+    /// A standby says what it holds of the account besides repository and files.
+    pub(crate) fn holds_of_account(&self, standby: &Did, digest: [u8; 32]) {
+        if self.is_followed_by(standby) {
+            self.of_account.lock().unwrap_or_else(PoisonError::into_inner).insert(standby.clone(), digest);
+        }
+    }
+
+    /// What the standbys hold of the account besides repository and files, as they say.
+    pub(crate) fn held_of_account(&self) -> BTreeMap<Did, [u8; 32]> {
+        self.of_account.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Up to which event so many standbys have everything that every failover would find it.
@@ -434,6 +448,7 @@ impl Placement {
         let same_epoch = self.tenant(did).filter(|before| before.placed.epoch == placed.epoch);
         let mut lease = Lease::new(placed.hosts().count(), silence);
         let copies = same_epoch.as_ref().map(|before| before.copies()).unwrap_or_default();
+        let of_account = same_epoch.as_ref().map(|before| before.held_of_account()).unwrap_or_default();
         if let Some(before) = &same_epoch
             && before.placed.hosts().count() == placed.hosts().count()
         {
@@ -449,6 +464,7 @@ impl Placement {
             waits_for_standby: settings.waits_for_standby.into(),
             lease: Mutex::new(lease),
             copies: watch::Sender::new(copies),
+            of_account: Mutex::new(of_account),
             freeze,
             placed,
         });

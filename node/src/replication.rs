@@ -36,7 +36,7 @@ mod state;
 pub(crate) mod stream;
 mod tails;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
 use angel_storage::{Reader, Writer};
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{AccountError, Accounts};
@@ -114,6 +115,8 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) failover: Failover,
     tails: Tails,
+    /// Tells those who wait for events that shares of an identity were dealt.
+    dealt: watch::Sender<()>,
     pub(crate) drills: Drills,
     progress: Progresses,
     partials: Partials,
@@ -226,6 +229,8 @@ pub(crate) struct TenantReport {
     pub(crate) unsafe_events: Option<u64>,
     /// At the primary: the standbys, with the newest event that each has.
     pub(crate) standbys: BTreeMap<Did, u64>,
+    /// At the primary: those of them to which the identity would move if this node ended now.
+    pub(crate) heirs: BTreeSet<Did>,
     /// At a copy: up to which event of the primary it is complete.
     pub(crate) complete: Option<u64>,
     /// At a copy: how long the primary has been silent, in milliseconds.
@@ -252,7 +257,16 @@ impl Replication {
         let tails = Tails::new(parts.reader.clone());
         let (partials, pace) = (Partials::new(parts.partial_dir.clone()), Pace::new(parts.copy_rate));
         let (drills, progress) = (Drills::default(), Progresses::default());
-        Self(Arc::new(Shared { parts, failover, tails, drills, progress, partials, pace }))
+        Self(Arc::new(Shared {
+            parts,
+            failover,
+            tails,
+            dealt: watch::Sender::new(()),
+            drills,
+            progress,
+            partials,
+            pace,
+        }))
     }
 
     pub(crate) fn placement(&self) -> &Placement {
@@ -351,6 +365,7 @@ impl Replication {
             writable: is_primary && tenant.serves() && tenant.lease().holds(self.placement().uptime().now()),
             unsafe_events: newest.filter(|_| is_primary).map(|(_, count)| count(tenant.safe())),
             standbys: if is_primary { tenant.copies() } else { BTreeMap::new() },
+            heirs: if is_primary { self.heirs_blocking(tenant)? } else { BTreeSet::new() },
             complete: row.as_ref().filter(|_| !is_primary).and_then(|row| row.complete),
             copying: self.0.progress.of(&tenant.did).filter(|_| !is_primary),
             mended: row.as_ref().map_or(0, |row| row.mended),

@@ -185,7 +185,10 @@ impl Tenancy {
         for index in [1, 2] {
             self.until_reported("the copy is whole", index, |report| report["complete"].is_u64()).await?;
         }
-        self.until_reported("the primary is confirmed", 0, |report| report["writable"] == true).await?;
+        self.until_reported("the primary is confirmed, and either could follow it", 0, |report| {
+            report["writable"] == true && report["heirs"].as_array().is_some_and(|heirs| heirs.len() == 2)
+        })
+        .await?;
         Ok(())
     }
 

@@ -124,6 +124,41 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     Ok(())
 }
 
+/// A machine that stands still for a while, as one does that is suspended, wakes up in an epoch that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_stood_still_acknowledges_nothing_in_its_old_epoch() -> Result<()> {
+    let tenancy = Tenancy::on_loopback().await?;
+    tenancy.place(false).await?;
+    let old = tenancy.caller(0);
+    let token = old.log_in().await?;
+    write(&old, &token, "before").await?;
+    tenancy.until_equal(&HOSTS).await?;
+    tenancy.pause(0, true)?;
+    let new = tenancy.until_primary(&[1, 2]).await?;
+    let caller = tenancy.caller(new);
+    ensure!(caller.has("before").await?, "the standbys had it");
+    write(&caller, &caller.log_in().await?, "meanwhile").await?;
+
+    // The very first thing it does is to be asked for writes, before it can have heard of anything.
+    let asked: Vec<_> = (0..8)
+        .map(|number| {
+            let (old, token) = (old.clone(), token.clone());
+            tokio::spawn(async move { old.write(&token, &format!("late-{number}"), "too late").await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    tenancy.pause(0, false)?;
+    for asking in asked {
+        if let Ok((status, body)) = asking.await? {
+            ensure!(status != 200, "acknowledged in an epoch that is over: {body}");
+        }
+    }
+    tenancy.until_reported("it has given way", 0, |report| report["role"] == "standby").await?;
+    tenancy.until_equal(&HOSTS).await?;
+    ensure!(tenancy.until_primary(&HOSTS).await? == new, "the new one stays");
+    Ok(())
+}
+
 /// Cut off from everybody else, it cannot know whether it has been replaced; and it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_cut_off_refuses_writes_and_gives_way_when_it_is_back() -> Result<()> {

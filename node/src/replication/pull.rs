@@ -206,7 +206,7 @@ impl<'a> Follower<'a> {
         let wait_ms = u32::try_from(WAIT.as_millis()).unwrap_or(u32::MAX);
         let since = self.machine.cursor();
         let recipient = self.replication.0.parts.sealing.recipient();
-        let pull = Pull { of, since, complete, wait_ms, recipient };
+        let pull = Pull { of, since, complete, wait_ms, account: self.row.state, recipient };
         stream::ask(io, &Question::Pull(pull)).await?;
         match stream::answered(io, SILENCE_LIMIT).await? {
             Answer::Page { events, next, head, rev, data, account, rows } => {

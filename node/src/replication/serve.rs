@@ -210,19 +210,27 @@ impl Replication {
     async fn pulled(&self, asker: &Did, pull: Pull) -> Result<Answer, ReplicationError> {
         let (tenant, account) = self.primary_for(asker, &pull.of)?;
         tenant.copied(asker, pull.complete);
-        let mut head = self.0.tails.watch(account);
+        tenant.holds_of_account(asker, pull.account);
+        let (mut head, mut dealt) = (self.0.tails.watch(account), self.0.dealt.subscribe());
         let wait = Duration::from_millis(pull.wait_ms.into()).min(WAIT_MAX);
-        // Whoever waits is woken by the next event, and answered with nothing when none comes.
-        let more = async { drop(head.wait_for(|head| *head > pull.since).await) };
-        drop(tokio::time::timeout(wait, more).await);
+        let (this, told_of, standby) = (self.clone(), Arc::clone(&tenant), asker.clone());
+        let digest = blocking::run(move || this.account_digest_blocking(&told_of, account, &standby)).await?;
+        if digest == pull.account {
+            // Whoever waits is woken by the next event, or by new shares, and answered with nothing when none comes.
+            let more = async {
+                tokio::select! {
+                    more = head.wait_for(|head| *head > pull.since) => drop(more),
+                    dealt = dealt.changed() => drop(dealt),
+                }
+            };
+            drop(tokio::time::timeout(wait, more).await);
+        }
         let this = self.clone();
         let (since, recipient, told_of, asker) = (pull.since, pull.recipient, Arc::clone(&tenant), asker.clone());
         let read = blocking::run(move || {
             let head = this.0.parts.repos.head_blocking(account)?;
             let found = this.0.tails.since_blocking(account, since)?;
-            let digest = this.0.tails.digest(account, || Ok(this.state_blocking(&told_of, account)?.1));
-            let digest = digest.map_err(|error: ReplicationError| error)?;
-            let digest = with_shares(digest, &this.encoded_shares_blocking(&told_of, &asker)?);
+            let digest = this.account_digest_blocking(&told_of, account, &asker)?;
             let rows = match &found {
                 Some(found) => this.sealed_events_blocking(&told_of, (since, found.next), &found.rows, &recipient)?,
                 None => None,
@@ -287,12 +295,25 @@ impl Replication {
         let (this, asker, recipient) = (self.clone(), asker.clone(), of.recipient.clone());
         blocking::run(move || {
             let mut sealed = this.sealed_state_blocking(&tenant, account, &recipient)?;
+            this.0.tails.set_digest(account, sealed.digest);
             let shares = this.encoded_shares_blocking(&tenant, &asker)?;
             sealed.digest = with_shares(sealed.digest, &shares);
             sealed.shares = state::seal(&recipient, &shares)?;
             Ok(Answer::Account(sealed))
         })
         .await
+    }
+
+    /// The digest of what `standby` is to hold of an account besides repository and files. Blocks.
+    pub(super) fn account_digest_blocking(
+        &self,
+        tenant: &Tenant,
+        account: AccountId,
+        standby: &Did,
+    ) -> Result<[u8; 32], ReplicationError> {
+        let made = || Ok::<_, ReplicationError>(self.state_blocking(tenant, account)?.1);
+        let state = self.0.tails.digest(account, made)?;
+        Ok(with_shares(state, &self.encoded_shares_blocking(tenant, standby)?))
     }
 
     pub(super) fn encoded_shares_blocking(

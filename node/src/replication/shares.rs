@@ -4,7 +4,7 @@
 //! A backup holds no rotation key of the account. Fewer shares than are needed say nothing of the operation; and the
 //! operation names what it follows on, so once the identity has another head it is worth nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use angel_protocol::data::Cid;
 use angel_protocol::did_document::{ATPROTO_KEY, ATPROTO_PDS, ATPROTO_PDS_TYPE};
@@ -73,9 +73,40 @@ impl Replication {
             let mut batch = Batch::new();
             replicas::replace(&replicas::OPERATIONS, &parts.reader, &mut batch, &key, &bytes)?;
             parts.writer.commit(batch)?;
-            Ok(())
+            Ok::<_, ReplicationError>(())
         })
-        .await
+        .await?;
+        // The other backups have a share of it to fetch, and may be waiting for something to happen.
+        self.0.dealt.send_replace(());
+        Ok(())
+    }
+
+    /// The standbys to which the identity would move if this node ended now: the operation is prepared, and they and so
+    /// many others hold shares of it as are needed. Blocks.
+    pub(crate) fn heirs_blocking(&self, tenant: &Tenant) -> Result<BTreeSet<Did>, ReplicationError> {
+        if tenant.did.method() != "plc" {
+            // Whoever serves its domain points it to the one that takes over: no share is needed.
+            return Ok(tenant.placed.standbys.iter().cloned().collect());
+        }
+        let Some(account) = tenant.account else { return Ok(BTreeSet::new()) };
+        let held = tenant.held_of_account();
+        let mut holders = BTreeSet::new();
+        for backup in tenant.hosts().backups() {
+            if held.get(backup) == Some(&self.account_digest_blocking(tenant, account, backup)?) {
+                holders.insert(backup.clone());
+            }
+        }
+        let mut heirs = BTreeSet::new();
+        for standby in tenant.placed.standbys.iter().filter(|standby| holders.contains(*standby)) {
+            let key = (tenant.did.clone(), standby.clone());
+            let row = replicas::OPERATIONS.get(&self.0.parts.reader, &key)?.and_then(|bytes| decoded(&bytes));
+            let Some(row) = row else { continue };
+            let at_hand = row.shares.iter().filter(|(holder, _)| holders.contains(holder)).count();
+            if at_hand >= usize::from(row.needed) {
+                heirs.insert(standby.clone());
+            }
+        }
+        Ok(heirs)
     }
 
     /// Signs the operation that moves an identity to a standby.

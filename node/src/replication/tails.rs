@@ -124,6 +124,11 @@ impl Tails {
         }
     }
 
+    /// The digest as it has just been told to a standby, which is not to ask again for an older one.
+    pub(super) fn set_digest(&self, account: AccountId, digest: [u8; 32]) {
+        *self.tail(account).digest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), digest));
+    }
+
     /// Whether everything up to an event has been fed.
     pub(super) fn is_fed_to(&self, sequence: u64) -> bool {
         *self.position.read().unwrap_or_else(PoisonError::into_inner) >= sequence

@@ -159,7 +159,7 @@ proptest! {
 #[test]
 fn messages_survive_the_wire_and_bounds_hold() {
     let of = Of { tenant: "did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("a DID"), epoch: 3 };
-    let pull = |recipient| Pull { of: of.clone(), since: 7, complete: 5, wait_ms: 1000, recipient };
+    let pull = |recipient| Pull { of: of.clone(), since: 7, complete: 5, wait_ms: 1000, account: [3; 32], recipient };
     let long = Question::Pull(pull("age1".repeat(100)));
     let pull = Question::Pull(pull("age1".to_owned()));
     assert_eq!(Question::decode(&pull.encode().expect("small")).expect("reads"), pull);

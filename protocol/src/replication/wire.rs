@@ -183,6 +183,10 @@ pub struct Pull {
     pub complete: u64,
     /// How long the primary may wait for something to tell.
     pub wait_ms: u32,
+    /// The digest that came with what the asker holds of the account besides; zeros when it holds nothing. The primary
+    /// does not wait when it has another, and knows from it who holds shares of the identity.
+    #[serde(with = "serde_bytes")]
+    pub account: [u8; 32],
     /// To whom to seal private rows: an `age` recipient.
     pub recipient: String,
 }

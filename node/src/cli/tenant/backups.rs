@@ -49,7 +49,9 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         }
     }
     for (did, copy) in report["standbys"].as_object().into_iter().flatten() {
-        lines.push(row("standby", format!("{did}, complete up to event {copy}")));
+        let inherits = report["heirs"].as_array().is_some_and(|heirs| heirs.iter().any(|heir| heir == did));
+        let identity = if inherits { "the identity would move there" } else { "the identity cannot move there yet" };
+        lines.push(row("standby", format!("{did}, complete up to event {copy}; {identity}")));
     }
     if let Some(complete) = report["complete"].as_u64() {
         lines.push(row("copy", format!("complete up to event {complete} of the primary")));
