@@ -66,3 +66,20 @@ impl Control {
         asked.expect("waited for a wish")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_restart_is_prepared_at_a_time_and_the_first_wish_counts() {
+        let control = Control::new();
+        let restart = control.prepare_restart().expect("free");
+        assert!(control.prepare_restart().is_none(), "one is being prepared");
+        drop(restart);
+        control.prepare_restart().expect("given up, so free again").go();
+        assert!(control.prepare_restart().is_none(), "the node is ending");
+        control.ask(Ended::Asked);
+        assert_eq!(control.asked().await, Ended::Restart);
+    }
+}

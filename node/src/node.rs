@@ -6,35 +6,28 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use angel_protocol::crypto::NodeKey;
-use angel_protocol::ids::NodeName;
-use angel_storage::Store;
-use angel_storage::reader::ReadError;
-use angel_storage::store::{CloseError, OpenError};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
-use tracing::{Instrument, Span, info_span};
+use tracing::{Instrument, info_span};
 
-use crate::accounts::AccountsOpenError;
 use crate::backup::BackupsCollector;
 use crate::backup::returning::Returning;
-use crate::blobs::{self, BlobError};
+use crate::blobs;
 use crate::checkpoints::Checkpoints;
-use crate::clock;
 use crate::config::Config;
 use crate::consensus;
 use crate::control::Control;
 pub use crate::control::Ended;
 use crate::crawlers::Crawlers;
-use crate::data_dir::{DataDir, DataDirError, Layout, write_atomically};
+use crate::data_dir::DataDirError;
 use crate::events::Events;
 use crate::facts::VERSION;
 pub use crate::facts::{NodeFacts, RunFile};
 use crate::federation;
-use crate::fetch::{FetchError, Fetcher};
+use crate::fetch::Fetcher;
 use crate::firehose::{self, Firehose, FirehoseCollector};
 use crate::handles::Handles;
 use crate::health::{Health, Importance, ServiceState};
@@ -42,17 +35,14 @@ use crate::http::admin::Admin;
 use crate::http::federation::Federation;
 use crate::http::ledger::LedgerRoutes;
 use crate::http::router::{self, MetricsPage};
-use crate::http::server::{self, BindError};
+use crate::http::server;
 use crate::http::validators::Operations;
-use crate::identities::IdentitiesOpenError;
-use crate::keys::Identity;
-use crate::ledger::genesis::GenesisError;
-use crate::ledger::{self, Ledger, NodeWallet};
+use crate::ledger::{Ledger, NodeWallet};
 use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
-use crate::machine::{self, Load, ProcessCollector};
-use crate::mail::{Smtp, SmtpError};
-use crate::membership::{self, DriverError};
+use crate::machine::{self, ProcessCollector};
+use crate::mail::Smtp;
+use crate::membership;
 use crate::mempool;
 use crate::migration::{self, Migrations};
 use crate::network::{self, NetworkCollector};
@@ -60,107 +50,28 @@ use crate::pending::Pending;
 use crate::permissioned::credentials::Credentials;
 use crate::permissioned::notifier::Notifier;
 use crate::permissioned::puller::Puller;
-use crate::placement::{Placement, PlacementError, Submitter};
+use crate::placement::{Placement, Submitter};
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::replication::{self, Replication, Sealing};
-use crate::repos::RepoError;
 use crate::resolver::Resolver;
-use crate::secrets::{AdminPassword, SecretError};
-use crate::service_account::{ServiceAccount, ServiceAccountError};
+use crate::service_account::ServiceAccount;
 use crate::spaces;
 use crate::storage::{self, StorageCollector};
-use crate::tasks::{TaskFailed, Tasks};
+use crate::tasks::Tasks;
 use crate::telemetry::LogControl;
 use crate::tenants::{Provisioner, Rulebook};
 use crate::xrpc::host::{Host, Service, Settings};
 
+mod disk;
+mod error;
+mod handle;
 mod parts;
 
-/// How long an orderly stop may take in all.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// Part of [`STOP_LIMIT`] that is kept for closing what the tasks used.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-
-/// Why a node did not start. Everything that was started is stopped again then.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// A key or password.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The HTTP port.
-    #[error(transparent)]
-    Http(#[from] BindError),
-    /// The store.
-    #[error(transparent)]
-    Storage(#[from] OpenError),
-    /// The accounts.
-    #[error(transparent)]
-    Accounts(#[from] AccountsOpenError),
-    /// The files of accounts.
-    #[error(transparent)]
-    Blobs(#[from] BlobError),
-    /// The log of events.
-    #[error(transparent)]
-    Log(#[from] ReadError),
-    /// The accounts' identities.
-    #[error(transparent)]
-    Identities(#[from] IdentitiesOpenError),
-    /// The mail server.
-    #[error(transparent)]
-    Mail(#[from] SmtpError),
-    /// The ledger.
-    #[error(transparent)]
-    Ledger(#[from] GenesisError),
-    /// The peer-to-peer network.
-    #[error(transparent)]
-    Network(#[from] network::StartError),
-    /// The repositories.
-    #[error(transparent)]
-    Repos(#[from] RepoError),
-    /// The node's own account.
-    #[error(transparent)]
-    ServiceAccount(#[from] ServiceAccountError),
-    /// Which accounts are copies.
-    #[error(transparent)]
-    Placement(#[from] PlacementError),
-    /// Moves that are under way.
-    #[error("a move of a tenant cannot go on: {0}")]
-    Move(String),
-    /// What is known of the network's nodes.
-    #[error(transparent)]
-    Membership(#[from] DriverError),
-    /// Requests to other nodes cannot be made.
-    #[error("the HTTP client does not start: {0}")]
-    Fetch(#[from] FetchError),
-    /// A step that blocks did not come to an end.
-    #[error("starting was cut short: {0}")]
-    Cut(#[from] JoinError),
-}
-
-/// Why a node did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum StopError {
-    /// A task ended unasked, and took the node with it.
-    #[error("{0}")]
-    Task(TaskFailed),
-    /// Tasks did not end in time.
-    #[error("would not stop within {} s: {}", STOP_LIMIT.as_secs(), names.join(", "))]
-    Stragglers {
-        /// Their names.
-        names: Vec<&'static str>,
-    },
-    /// The store could not be closed; what was acknowledged is safe.
-    #[error("the store was not closed cleanly: {0}")]
-    Storage(#[from] CloseError),
-    /// The stopping itself broke.
-    #[error("stopping was cut short: {0}")]
-    Cut(#[from] JoinError),
-}
+use disk::{Disk, write_run_file};
+pub use error::{StartError, StopError};
+pub use handle::NodeHandle;
+use handle::{Built, STOP_LIMIT};
 
 /// Starts nodes.
 #[derive(Debug)]
@@ -582,165 +493,5 @@ impl Node {
         write_run_file(&layout, &facts)?;
         tracing::info!(did = %facts.did, http = %facts.http_addr, took_ms = started.elapsed().as_millis(), "ready");
         Ok(Built { data_dir, store, facts, control, health, load, ledger })
-    }
-}
-
-/// What lies in the data directory and is read before anything starts.
-struct Disk {
-    data_dir: DataDir,
-    password: AdminPassword,
-    identity: Identity,
-    node_id: NodeName,
-    first_load: Load,
-}
-
-impl Disk {
-    fn open(root: PathBuf, genesis: Option<PathBuf>, admin_password: Option<String>) -> Result<Self, StartError> {
-        let data_dir = DataDir::open(&root)?;
-        if let Some(path) = genesis {
-            // One that cannot be used is not kept.
-            ledger::genesis::read(&path)?;
-            data_dir.take_genesis(&path)?;
-        }
-        let password = AdminPassword::load(data_dir.layout(), admin_password)?;
-        let identity = Identity::load_or_create(data_dir.layout(), clock::now())?;
-        let node_id = data_dir.node_id(|| identity.default_node_id())?;
-        Ok(Self { password, identity, node_id, first_load: machine::first_load(data_dir.layout().root()), data_dir })
-    }
-}
-
-fn write_run_file(layout: &Layout, facts: &NodeFacts) -> Result<(), DataDirError> {
-    let text = serde_json::to_string(&facts.run_file()).expect("strings and numbers make JSON");
-    write_atomically(&layout.node_json(), format!("{text}\n").as_bytes(), 0o600)
-}
-
-/// A node that was built.
-struct Built {
-    data_dir: DataDir,
-    store: Store,
-    facts: Arc<NodeFacts>,
-    control: Control,
-    health: Health,
-    load: watch::Receiver<Load>,
-    ledger: Ledger,
-}
-
-/// Closes what the tasks used, the lock last. Blocks.
-fn close(store: Store, data_dir: DataDir) -> Result<(), CloseError> {
-    let closed = store.close();
-    drop(std::fs::remove_file(data_dir.layout().node_json()));
-    closed
-}
-
-/// A running node. Dropping it asks the node to stop without waiting for it.
-#[derive(Debug)]
-pub struct NodeHandle {
-    facts: Arc<NodeFacts>,
-    control: Control,
-    health: Health,
-    load: watch::Receiver<Load>,
-    ledger: Ledger,
-    supervisor: JoinHandle<Result<Ended, StopError>>,
-}
-
-impl NodeHandle {
-    fn supervise(built: Built, tasks: Tasks, span: Span) -> Self {
-        let Built { data_dir, store, facts, control, health, load, ledger } = built;
-        let asking = control.clone();
-        let supervisor = async move {
-            let ended = tokio::select! {
-                ended = asking.asked() => Ok(ended),
-                failed = tasks.failed() => Err(StopError::Task(failed)),
-            };
-            let names = tasks.stop(STOP_LIMIT - CLOSE_LIMIT).await;
-            if !names.is_empty() {
-                tracing::error!(tasks = names.join(", "), "these would not stop");
-            }
-            let closing = tokio::task::spawn_blocking(move || close(store, data_dir));
-            let Ok(closed) = tokio::time::timeout(CLOSE_LIMIT, closing).await else {
-                tracing::error!("the store would not close in time; what was acknowledged is safe");
-                return Err(StopError::Stragglers { names: vec!["store"] });
-            };
-            let closed = closed?;
-            tracing::info!("stopped");
-            // The first thing that went wrong is the cause of the others.
-            let ended = ended?;
-            if !names.is_empty() {
-                return Err(StopError::Stragglers { names });
-            }
-            closed?;
-            Ok(ended)
-        };
-        let supervisor = tokio::spawn(supervisor.instrument(span));
-        Self { facts, control, health, load, ledger, supervisor }
-    }
-
-    /// What the node is.
-    #[must_use]
-    pub fn facts(&self) -> &NodeFacts {
-        &self.facts
-    }
-
-    /// How its services are.
-    #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
-    /// Its ledger.
-    #[must_use]
-    pub const fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    /// How busy its machine is.
-    #[must_use]
-    pub fn load(&self) -> Load {
-        *self.load.borrow()
-    }
-
-    /// Waits until the node has ended, for whatever reason. Cancel-safe; call it again only while it has not returned.
-    ///
-    /// # Errors
-    /// [`StopError`] when a task failed or would not stop.
-    pub async fn join(&mut self) -> Result<Ended, StopError> {
-        (&mut self.supervisor).await?
-    }
-
-    /// Asks the node to stop; [`Self::join`] tells when it has.
-    pub fn stop(&self) {
-        self.control.ask(Ended::Asked);
-    }
-
-    /// Stops the node and waits for it.
-    ///
-    /// # Errors
-    /// As [`Self::join`].
-    pub async fn shutdown(mut self) -> Result<(), StopError> {
-        self.stop();
-        self.join().await.map(drop)
-    }
-}
-
-impl Drop for NodeHandle {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Control, Ended};
-
-    #[tokio::test]
-    async fn one_restart_is_prepared_at_a_time_and_the_first_wish_counts() {
-        let control = Control::new();
-        let restart = control.prepare_restart().expect("free");
-        assert!(control.prepare_restart().is_none(), "one is being prepared");
-        drop(restart);
-        control.prepare_restart().expect("given up, so free again").go();
-        assert!(control.prepare_restart().is_none(), "the node is ending");
-        control.ask(Ended::Asked);
-        assert_eq!(control.asked().await, Ended::Restart);
     }
 }

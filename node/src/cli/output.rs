@@ -19,5 +19,5 @@ pub(super) fn print(common: &Common, json: &Value, lines: impl IntoIterator<Item
 
 /// A label and a value, in two columns.
 pub(super) fn row(label: &str, value: impl std::fmt::Display) -> String {
-    format!("{label:<12}{value}")
+    format!("{label:<13} {value}")
 }

@@ -75,7 +75,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 fn line_of_space(space: &Value) -> String {
     let number = |pointer: &str| space.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     format!(
-        "{:<24} {:>6} members {:>8} messages  {}",
+        "{:<24} members {:>6}  messages {:>8}  {}",
         text(space, "/value/name"),
         number("/stats/memberCount"),
         number("/stats/messageCount"),
@@ -93,7 +93,7 @@ mod tests {
             "uri": "at://did:web:a.example/co.kendev.spaces.space/3kz", "value": { "name": "Shop floor" },
             "stats": { "memberCount": 3, "messageCount": 12 },
         });
-        let expected = "Shop floor                    3 members       12 messages  \
+        let expected = "Shop floor               members      3  messages       12  \
                         at://did:web:a.example/co.kendev.spaces.space/3kz";
         assert_eq!(super::line_of_space(&space), expected);
     }

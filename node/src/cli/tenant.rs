@@ -260,7 +260,7 @@ async fn list(daemon: &Daemon) -> Result<Said, Failure> {
     let line = |tenant: &Value| {
         let members = tenant["members"].as_u64().unwrap_or_default();
         let [slug, status, plan, did] = ["slug", "status", "plan", "did"].map(|name| text(tenant, name));
-        format!("{slug:20} {status:10} {plan:13} {members:>6} members  {did}")
+        format!("{slug:20} {status:10} {plan:13} members {members:>6}  {did}")
     };
     let words = tenants.iter().map(line).collect();
     Ok((json!({ "tenants": tenants }), words))
