@@ -41,6 +41,7 @@ pub mod accounts;
 pub mod backup;
 pub mod blobs;
 mod blocking;
+mod business;
 mod checkpoints;
 pub mod cli;
 pub mod clock;

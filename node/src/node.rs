@@ -16,6 +16,7 @@ use tracing::{Instrument, info_span};
 use crate::backup::BackupsCollector;
 use crate::backup::returning::Returning;
 use crate::blobs;
+use crate::business::{self, Business};
 use crate::checkpoints::Checkpoints;
 use crate::config::Config;
 use crate::consensus;
@@ -323,6 +324,14 @@ impl Node {
         spawner.spawn("announcements", |stop| spaces::announcer::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
+        let business = Business::new(business::Parts {
+            accounts: accounts.clone(),
+            repos: repos.clone(),
+            permissioned: permissioned.clone(),
+            tenants: tenants.clone(),
+            rulebook: rulebook.clone(),
+            spaces: spaces.clone(),
+        });
         let lexicons = Lexicons::new(resolver.clone());
         let service_account = ServiceAccount {
             reader: store.reader().clone(),
@@ -441,6 +450,7 @@ impl Node {
             migrations,
             passwords,
             limits: RateLimits::new(&config.http),
+            business,
             spaces,
             admin_password: Arc::clone(&password),
         });

@@ -12,6 +12,7 @@
 pub(crate) mod announce;
 pub(crate) mod announcer;
 mod apply;
+pub(crate) mod asked;
 pub(crate) mod direct;
 mod error;
 mod find;
@@ -49,7 +50,7 @@ pub(crate) use find::Asker;
 pub(crate) use list::{Filter, Page};
 use live::Live;
 pub(crate) use people::Change;
-pub(crate) use write::{NewMessage, NewSettings, Written};
+pub(crate) use write::{NewMessage, NewSettings, Subject, Written};
 
 /// The cursor of the index in the event log.
 const CURSOR: (&str, &str) = ("index", "spaces");

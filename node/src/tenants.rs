@@ -43,6 +43,7 @@ pub use self::members::{Accepted, Invited, Wish};
 pub use self::provision::{NewTenant, ProvisionError, Provisioner};
 pub use self::rulebook::{Court, Rulebook, RulebookError};
 pub use self::transfer::ImportError;
+pub(crate) use self::transfer::workspace;
 pub use angel_protocol::tenants::{LimitReached, Use};
 
 /// The tenants of this node. Cheap to clone.

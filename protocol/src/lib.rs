@@ -38,6 +38,7 @@
 
 pub mod backoff;
 pub mod backup;
+pub mod business;
 pub mod consensus;
 pub mod crypto;
 pub mod data;

@@ -376,6 +376,9 @@ pub const SPACE_MESSAGES_PER_MINUTE: u32 = 30;
 /// Shortest code by which a space may be joined, in characters (INV-04).
 pub const INVITE_CODE_CHARS_MIN: usize = 12;
 
+/// Spaces on other nodes that one person is told of having been asked into: whoever asks is a stranger here.
+pub const SPACES_ASKED_MAX: usize = 200;
+
 /// Members of spaces here whose accounts are elsewhere: each is looked up and followed.
 pub const SPACE_AUTHORS_ELSEWHERE_MAX: usize = 10_000;
 

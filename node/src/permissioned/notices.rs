@@ -168,6 +168,38 @@ impl Permissioned {
         Ok(())
     }
 
+    /// Tells the host of `user` something about a space that is held here, by a method of that host; tried for a day, as
+    /// every notice. A later one by the same method about the same space takes its place.
+    ///
+    /// # Errors
+    /// The store does not write.
+    pub(crate) async fn tell(
+        &self,
+        space: &SpaceUri,
+        user: &Did,
+        method: &'static str,
+        body: String,
+    ) -> Result<(), PermissionedError> {
+        let (this, space, user) = (self.clone(), space.clone(), user.to_string());
+        blocking::run(move || {
+            let mut batch = Batch::new();
+            let telling = Telling {
+                issuer: &space.authority,
+                at: user.clone(),
+                service: user,
+                method,
+                space: &space,
+                subject: "",
+                body,
+            };
+            stage(&mut batch, telling, None, clock::now())?;
+            this.shared.writer.commit(batch)?;
+            this.shared.outbox.notify_one();
+            Ok(())
+        })
+        .await
+    }
+
     /// The writers of a space whose repositories are on other hosts. Blocks.
     fn hosts_blocking(&self, space: &SpaceUri) -> Result<Vec<Did>, PermissionedError> {
         let mut found = Vec::new();

@@ -38,6 +38,13 @@ pub(crate) struct Announcement {
     pub(crate) priority: Option<&'static str>,
 }
 
+impl Announcement {
+    /// One for a department, of which the rest is still to be said.
+    pub(crate) fn of_department(department: &str) -> Self {
+        Self { context: Context { department: Some(department.to_owned()), ..Context::default() }, ..Self::default() }
+    }
+}
+
 impl Spaces {
     /// Tells of something in the system space of a tenant; of an account that is no tenant nothing is told. That it
     /// could not be told is logged and keeps nothing else from happening.

@@ -3,7 +3,7 @@
 
 use angel_protocol::data::cbor;
 use angel_protocol::ids::Did;
-use angel_protocol::spaces::{Context, Happening, happenings, makes_events};
+use angel_protocol::spaces::{Happening, happenings, makes_events};
 use angel_storage::codec::Cbor;
 use angel_storage::cursors::{self, CursorRow};
 use angel_storage::permissioned::{self, RepoKey, WRITTEN};
@@ -72,9 +72,9 @@ impl Spaces {
         let (this, from) = (self.clone(), *cursor);
         let (due, upto, more) = blocking::run(move || this.due(from)).await?;
         for Due { tenant, subject, happening } in &due {
-            let context = Context { department: Some(happening.department.to_owned()), ..Context::default() };
             let (event, subject) = (happening.event, Some(subject.clone()));
-            self.announce(tenant, Announcement { event, subject, context, ..Announcement::default() }).await;
+            let told = Announcement { event, subject, ..Announcement::of_department(happening.department) };
+            self.announce(tenant, told).await;
         }
         let far = upto.saturating_sub(*cursor) >= STEP_EVENTS as u64;
         if !due.is_empty() || far {

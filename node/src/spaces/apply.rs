@@ -151,6 +151,26 @@ impl<'r> Step<'r> {
             || foreign.path.starts_with(angel_protocol::spaces::REACTION)
         {
             self.change(&Change { did, path, record, room: None, at: event.at, sequence: event.sequence })?;
+            self.keep_heard(did, path, record, event.at)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what an author elsewhere said, if the index took it in: an index that is made anew asks no host for it, and
+    /// believes nothing older that comes by itself.
+    fn keep_heard(
+        &mut self,
+        did: &Did,
+        path: &str,
+        record: Option<(Cid, &[u8])>,
+        at: Timestamp,
+    ) -> Result<(), SpaceError> {
+        let Some((cid, bytes)) = record else { return Ok(()) };
+        let place = self.overlay.get(&RECORDS, &(did.clone(), path.to_owned()))?;
+        let Some(Cbor(Place::Message(id, position))) = place else { return Ok(()) };
+        let is_it = self.overlay.get(&MESSAGES, &(id, position))?.is_some_and(|row| row.cid == cid);
+        if let Some(space) = self.overlay.get(&SPACES, &id)?.filter(|_| is_it) {
+            self.overlay.put_heard(&space, (did, path), at, bytes)?;
         }
         Ok(())
     }
@@ -452,6 +472,7 @@ impl<'r> Step<'r> {
                     self.overlay.put(&SPACES, &id, &space)?;
                     let address = (change.did, change.path);
                     self.overlay.put_fact(&space, Fact::hidden(change.did, change.path), None)?;
+                    self.overlay.forget_heard(&space, address)?;
                     let oldest = row.version.saturating_sub(VERSIONS_KEPT);
                     self.overlay.forget_superseded(&space, address, oldest..row.version)?;
                 }

@@ -95,6 +95,7 @@ impl Spaces {
                     ..Membership::new(Role::Member, Status::Pending)
                 };
                 self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: user.clone(), membership })]).await?;
+                self.tell_of_asking(&row, user).await;
                 Status::Pending
             }
         };
@@ -118,6 +119,7 @@ impl Spaces {
                 batch.delete(&BLOCKS, &key)?;
             } else {
                 batch.put(&BLOCKS, &key, &Present)?;
+                this.forget_asked_by(&mut batch, &own, &other)?;
             }
             this.0.writer.commit(batch)?;
             this.conversations(&own, Some(&other))

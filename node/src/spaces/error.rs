@@ -9,6 +9,7 @@ use angel_storage::batch::RowRefused;
 use angel_storage::codec::CodecError;
 use angel_storage::events::TrimError;
 use angel_storage::reader::ReadError;
+use angel_storage::spaces::{ForgetError, HeardError};
 use axum::http::StatusCode;
 
 use crate::accounts::AccountError;
@@ -109,6 +110,25 @@ pub(crate) enum SpaceError {
     /// An event of the log cannot be read.
     #[error(transparent)]
     Event(#[from] CodecError),
+}
+
+impl From<HeardError> for SpaceError {
+    fn from(error: HeardError) -> Self {
+        match error {
+            HeardError::Read(error) => error.into(),
+            HeardError::Row(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForgetError> for SpaceError {
+    fn from(error: ForgetError) -> Self {
+        match error {
+            ForgetError::Read(error) => error.into(),
+            ForgetError::Row(error) => error.into(),
+            ForgetError::Commit(error) => error.into(),
+        }
+    }
 }
 
 impl From<TrimError> for SpaceError {

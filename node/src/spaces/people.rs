@@ -238,6 +238,7 @@ impl Spaces {
         let invite = InviteRow { role, by: by.clone(), only: user.clone(), expires_at: Some(expires_at), once: true };
         let hash = hash_of(&token).into();
         let mut events = vec![SpaceEvent::Invited(Invited { space: id, hash, invite: Some(invite) })];
+        let asked = user.clone();
         if let Some(did) = user {
             match before.as_ref().map(|membership| membership.status) {
                 Some(Status::Active | Status::Suspended) => {
@@ -255,6 +256,9 @@ impl Spaces {
             events.push(SpaceEvent::Member(MemberChange { space: id, did, membership }));
         }
         self.say(events).await?;
+        if let Some(asked) = asked {
+            self.tell_of_asking(&found.row, &asked).await;
+        }
         Ok(NewInvite { token, expires_at })
     }
 

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
-use angel_protocol::data::Cid;
+use angel_protocol::data::{Cid, Codec};
 use angel_protocol::ids::{Did, Nsid, Tid};
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{CHANNEL, COLLECTIONS, MESSAGE, SPACE};
 use angel_storage::AccountId;
 use angel_storage::codec::Cbor;
 use angel_storage::permissioned::{self, Order};
-use angel_storage::spaces::{CHANNELS, MESSAGES, Place, RECORDS, SPACES};
+use angel_storage::spaces::{CHANNELS, Heard, MESSAGES, Place, RECORDS, SPACES, all_heard, heard_record};
 
 use super::apply::{Change, Step};
 use super::restore::Part;
@@ -32,6 +32,8 @@ enum Source<'r> {
     Public(AccountId),
     /// In the repository of somebody in a room.
     Room(&'r SpaceUri, &'r Did),
+    /// In the repository of an author elsewhere, as it was heard.
+    Heard(&'r Heard),
 }
 
 /// A record with its author and its room.
@@ -43,6 +45,7 @@ impl Spaces {
     /// record. `again` when an index was lost: then it gets back what no record says. Blocks.
     pub(super) fn reconcile_all(&self, again: bool) -> Result<(), SpaceError> {
         let rooms = self.all_rooms()?;
+        let heard = if again { all_heard(&self.0.reader)? } else { vec![] };
         for collection in COLLECTIONS {
             let nsid: Nsid = collection.parse().expect("collections of ours are NSIDs");
             let mut all = vec![];
@@ -58,6 +61,10 @@ impl Spaces {
             for (room, did) in &rooms {
                 self.keys_in(room, did, collection, &mut all)?;
             }
+            let heard = heard.iter().filter(|heard| heard.path.starts_with(collection));
+            all.extend(heard.map(|heard| {
+                (Tid::new(heard.at.as_millis().saturating_mul(1000), 0), heard.path.clone(), Source::Heard(heard))
+            }));
             self.take_in(all, again)?;
             if again {
                 match collection {
@@ -186,6 +193,11 @@ impl Spaces {
                 let repo = self.0.permissioned.repo_place_blocking(room, did)?;
                 let record = permissioned::record(&self.0.reader, repo, path)?;
                 Ok(record.map(|record| (did.clone(), Some(room), record.cid, record.bytes)))
+            }
+            Source::Heard(heard) => {
+                let bytes = heard_record(&self.0.reader, heard)?;
+                let cid = Cid::of(Codec::DagCbor, &bytes);
+                Ok((!bytes.is_empty()).then(|| (heard.author.clone(), None, cid, bytes)))
             }
         }
     }

@@ -100,7 +100,8 @@ const fn belongs(fact: &Fact, part: Part) -> bool {
     let of = match fact {
         Fact::Member(..) | Fact::Invite(..) => Part::People,
         Fact::Settings(..) => Part::Channels,
-        Fact::Hidden(..) | Fact::Read { .. } | Fact::Version { .. } | Fact::Told { .. } => Part::Messages,
+        Fact::Hidden(..) | Fact::Read { .. } | Fact::Version { .. } => Part::Messages,
+        Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } => return false,
     };
     matches!(
         (of, part),
@@ -161,8 +162,8 @@ impl Step<'_> {
                 let key = (id, row.channel, did);
                 Ok(self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position, at }))?)
             }
-            // Put together first; and of no space.
-            Fact::Version { .. } | Fact::Told { .. } => Ok(()),
+            // Put together first, gone through with the records, or of no space.
+            Fact::Version { .. } | Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } => Ok(()),
         }
     }
 }

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use angel_protocol::data::{Cid, Map, Value};
+use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::Did;
 use angel_protocol::limits::SPACE_CHANNELS_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{
     CHANNEL, ChannelRules, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing, Visibility, check_message,
 };
+use angel_storage::Batch;
 use angel_storage::codec::Cbor;
-use angel_storage::spaces::{CHANNELS, ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent};
+use angel_storage::permissioned::{self as rows, Order};
+use angel_storage::spaces::{CHANNELS, ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent, forget_facts};
 use serde_json::Value as Json;
 
 use super::find::{Asker, Found};
@@ -41,6 +43,22 @@ pub(crate) struct NewMessage {
     /// The record, without its type and time.
     pub(crate) record: Json,
 }
+
+/// A message that somebody reacts to. Of one in a space elsewhere, whoever reacts says more than its URI.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Subject {
+    /// Where it is.
+    pub(crate) uri: String,
+    /// Which version.
+    pub(crate) cid: Option<String>,
+    /// In which space.
+    pub(crate) space: Option<String>,
+    /// In which channel.
+    pub(crate) channel: Option<String>,
+}
+
+/// Own reactions among which one is looked for, the newest first.
+const REACTIONS_LOOKED_AT_MAX: usize = 1000;
 
 impl Spaces {
     /// Makes a space of an account that is hosted here.
@@ -124,7 +142,20 @@ impl Spaces {
         for room in rooms.into_iter().chain(room) {
             self.0.permissioned.delete_space(&room).await?;
         }
-        Ok(())
+        // What no record says of it goes with it: nobody asks for that again.
+        let this = self.clone();
+        let (holder, rkey) = (found.row.holder, found.row.rkey);
+        blocking::run(move || {
+            loop {
+                let mut batch = Batch::new();
+                let more = forget_facts(&this.0.reader, &mut batch, (&holder, &rkey))?;
+                this.0.writer.commit(batch)?;
+                if !more {
+                    return Ok(());
+                }
+            }
+        })
+        .await
     }
 
     /// Makes a channel.
@@ -263,15 +294,25 @@ impl Spaces {
         }
         let record = self.judged(room.as_ref(), account, MESSAGE, record, None).await?;
         self.count_call(&found.row.holder)?;
-        self.store(room.as_ref(), account, MESSAGE, None, &record).await
+        let written = self.store(room.as_ref(), account, MESSAGE, None, &record).await?;
+        if found.row.rules.direct && found.row.holder == did {
+            self.tell_the_other(&found).await;
+        }
+        Ok(written)
     }
 
     /// Writes a message for a space of another host into the author's repository here: the public one when the space is
     /// known to be public, else the one in its room. The host of the space hears of it, and judges who may write there.
     async fn send_elsewhere(&self, asker: &Asker, space: &str, record: &Value) -> Result<Written, SpaceError> {
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
+        let room = self.room_elsewhere(space, record.get("channel").and_then(Value::as_str)).await?;
+        let record = self.judged(room.as_ref(), account, MESSAGE, record.clone(), None).await?;
+        self.store(room.as_ref(), account, MESSAGE, None, &record).await
+    }
+
+    /// The room of a space of another host, or of a channel of it; `None` for a public one.
+    async fn room_elsewhere(&self, space: &str, channel: Option<&str>) -> Result<Option<SpaceUri>, SpaceError> {
         let holder = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
-        let channel = record.get("channel").and_then(Value::as_str);
         let mut places = vec![(space, holder)];
         if let Some(uri) = channel {
             places.push((uri, Address::of(uri, CHANNEL).ok_or(SpaceError::ChannelNotFound)?));
@@ -282,8 +323,46 @@ impl Spaces {
                 room = Some(room_at(&address.did, address.rkey()).ok_or(SpaceError::SpaceNotFound)?);
             }
         }
-        let record = self.judged(room.as_ref(), account, MESSAGE, record.clone(), None).await?;
-        self.store(room.as_ref(), account, MESSAGE, None, &record).await
+        Ok(room)
+    }
+
+    /// One's own reaction to a message of a space elsewhere, which no index here knows: among the newest of one's own.
+    async fn own_reaction(
+        &self,
+        account: &Account,
+        room: Option<&SpaceUri>,
+        uri: &str,
+        emoji: &str,
+    ) -> Result<Option<String>, SpaceError> {
+        let (this, id, did) = (self.clone(), account.id(), account.did().clone());
+        let (room, uri, emoji) = (room.cloned(), uri.to_owned(), emoji.to_owned());
+        blocking::run(move || {
+            let is_it = |bytes: &[u8]| {
+                let Ok(record) = cbor::decode(bytes) else { return false };
+                let subject = record.get("subject").and_then(|subject| subject.get("uri")).and_then(Value::as_str);
+                subject == Some(uri.as_str()) && record.get("emoji").and_then(Value::as_str) == Some(emoji.as_str())
+            };
+            let Some(room) = room else {
+                let collection = REACTION.parse().expect("a collection of ours");
+                let page = this.0.repos.list_blocking(id, &collection, REACTIONS_LOOKED_AT_MAX, None, false)?;
+                let found = page.records.into_iter().find(|(_, record)| is_it(&record.bytes));
+                return Ok(found.map(|(rkey, _)| rkey));
+            };
+            let repo = this.0.permissioned.repo_place_blocking(&room, &did)?;
+            let (first, end) = (format!("{REACTION}/"), format!("{REACTION}0"));
+            let mut scan = rows::records(&this.0.reader, repo, &first, Some(&end), Order::Descending);
+            let mut looked_at = 0;
+            while looked_at < REACTIONS_LOOKED_AT_MAX
+                && let Some((path, record)) = scan.next(REACTIONS_LOOKED_AT_MAX)?
+            {
+                if is_it(&record.bytes) {
+                    return Ok(path.rsplit('/').next().map(str::to_owned));
+                }
+                looked_at += 1;
+            }
+            Ok(None)
+        })
+        .await
     }
 
     /// Whether somebody may write a message there. Blocks.
@@ -366,19 +445,28 @@ impl Spaces {
     pub(crate) async fn react(
         &self,
         asker: &Asker,
-        uri: &str,
+        subject: Subject,
         emoji: &str,
         add: bool,
     ) -> Result<Option<Written>, SpaceError> {
         let did = asker.somebody()?.clone();
-        let (this, at, asking, word) = (self.clone(), uri.to_owned(), did.clone(), emoji.to_owned());
-        let (room, message, before) = blocking::run(move || {
+        let (this, at, asking, word) = (self.clone(), subject.uri.clone(), did.clone(), emoji.to_owned());
+        let found = blocking::run(move || {
             let (found, position, message) = this.message(&at, Some(&asking))?;
             let before = this.0.reader.get(&REACTIONS, &(found.id, position, word, asking))?;
             let room = this.room_of_number(&found, message.channel)?;
-            Ok::<_, SpaceError>((room, message, before.map(|Cbor(rkey)| rkey)))
+            Ok::<_, SpaceError>((room, Some(message.cid.to_string()), before.map(|Cbor(rkey)| rkey)))
         })
-        .await?;
+        .await;
+        let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere);
+        let (room, cid, before) = match (found, &subject.space) {
+            (Err(SpaceError::MessageNotFound), Some(space)) => {
+                let room = self.room_elsewhere(space, subject.channel.as_deref()).await?;
+                let before = self.own_reaction(account?, room.as_ref(), &subject.uri, emoji).await?;
+                (room, subject.cid.clone(), before)
+            }
+            (found, _) => found?,
+        };
         let account = asker.account.as_ref().ok_or(SpaceError::AuthorElsewhere)?;
         match (add, before) {
             (true, Some(rkey)) => {
@@ -390,10 +478,10 @@ impl Spaces {
                 Ok(Some(Written { uri: format!("at://{did}/{REACTION}/{rkey}"), cid }))
             }
             (true, None) => {
-                let subject = Map::from([
-                    ("uri".to_owned(), Value::String(uri.to_owned())),
-                    ("cid".to_owned(), Value::String(message.cid.to_string())),
-                ]);
+                // Which version of a message elsewhere is meant, whoever read it there knows.
+                let cid = cid.ok_or(SpaceError::MessageNotFound)?;
+                let subject =
+                    Map::from([("uri".to_owned(), Value::String(subject.uri)), ("cid".to_owned(), Value::String(cid))]);
                 let record = Map::from([
                     ("subject".to_owned(), Value::Map(subject)),
                     ("emoji".to_owned(), Value::String(emoji.to_owned())),

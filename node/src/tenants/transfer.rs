@@ -293,7 +293,7 @@ impl Provisioner {
 }
 
 /// The space in which a tenant keeps what is not public.
-pub(super) fn workspace(tenant: &Did) -> SpaceUri {
+pub(crate) fn workspace(tenant: &Did) -> SpaceUri {
     SpaceUri {
         authority: tenant.clone(),
         space_type: super::provision::WORKSPACE.parse().expect("a space type of ours"),

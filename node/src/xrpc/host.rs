@@ -8,6 +8,7 @@ use url::Url;
 use crate::accounts::Accounts;
 use crate::backup::Backups;
 use crate::blobs::Blobs;
+use crate::business::Business;
 use crate::config::{AccountsConfig, Config};
 use crate::facts::NodeFacts;
 use crate::firehose::Firehose;
@@ -83,6 +84,8 @@ pub(crate) struct Host {
     pub(crate) tenants: Tenants,
     /// What a record has to be, for this network's collections.
     pub(crate) rulebook: Rulebook,
+    /// Their orders and leads.
+    pub(crate) business: Business,
     /// The node's own account.
     pub(crate) service_account: ServiceAccount,
     /// Makes tenants.

@@ -8,7 +8,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
-use super::co::kendev::{spaces, tenants};
+use super::co::kendev::{business, spaces, tenants};
 use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, simplespace, space, sync, temp};
 use super::host::Host;
 use super::jetstream;
@@ -135,6 +135,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.sync.listReposByCollection", get(sync::list_repos_by_collection::handler))
         .route("/xrpc/com.atproto.sync.subscribeRepos", get(sync::subscribe_repos::handler))
         .merge(space_routes())
+        .merge(business_routes())
         .merge(tenant_routes())
         .route("/subscribe", get(jetstream::handler))
         .route("/xrpc/{method}", any(proxied::handler))
@@ -161,6 +162,7 @@ fn space_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.spaces.joinSpace", post(spaces::join_space::handler))
         .route("/xrpc/co.kendev.spaces.leaveSpace", post(spaces::leave_space::handler))
         .route("/xrpc/co.kendev.spaces.listChannels", get(spaces::list_channels::handler))
+        .route("/xrpc/co.kendev.spaces.listInvitations", get(spaces::list_invitations::handler))
         .route("/xrpc/co.kendev.spaces.listMembers", get(spaces::list_members::handler))
         .route("/xrpc/co.kendev.spaces.listMessageVersions", get(spaces::list_message_versions::handler))
         .route("/xrpc/co.kendev.spaces.listMessages", get(spaces::list_messages::handler))
@@ -171,6 +173,7 @@ fn space_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.spaces.searchMessages", get(spaces::search_messages::handler))
         .route("/xrpc/co.kendev.spaces.sendMessage", post(spaces::send_message::handler))
         .route("/xrpc/co.kendev.spaces.blockPerson", post(spaces::block_person::handler))
+        .route("/xrpc/co.kendev.spaces.notifyInvitation", post(spaces::notify_invitation::handler))
         .route("/xrpc/co.kendev.spaces.openDirect", post(spaces::open_direct::handler))
         .route("/xrpc/co.kendev.spaces.setChannelAccess", post(spaces::set_channel_access::handler))
         .route("/xrpc/co.kendev.spaces.setMemberRole", post(spaces::set_member_role::handler))
@@ -179,6 +182,25 @@ fn space_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.spaces.suspendMember", post(spaces::suspend_member::handler))
         .route("/xrpc/co.kendev.spaces.updateChannel", post(spaces::update_channel::handler))
         .route("/xrpc/co.kendev.spaces.updateSpace", post(spaces::update_space::handler))
+}
+
+/// The methods of orders and leads.
+fn business_routes() -> Router<Arc<Host>> {
+    Router::new()
+        .route("/xrpc/co.kendev.business.cancelOrder", post(business::cancel_order::handler))
+        .route("/xrpc/co.kendev.business.capturePayment", post(business::capture_payment::handler))
+        .route("/xrpc/co.kendev.business.completeOrder", post(business::complete_order::handler))
+        .route("/xrpc/co.kendev.business.createLead", post(business::create_lead::handler))
+        .route("/xrpc/co.kendev.business.createOrder", post(business::create_order::handler))
+        .route("/xrpc/co.kendev.business.deliverOrder", post(business::deliver_order::handler))
+        .route("/xrpc/co.kendev.business.getLead", get(business::get_lead::handler))
+        .route("/xrpc/co.kendev.business.getOrder", get(business::get_order::handler))
+        .route("/xrpc/co.kendev.business.getRevenue", get(business::get_revenue::handler))
+        .route("/xrpc/co.kendev.business.listLeads", get(business::list_leads::handler))
+        .route("/xrpc/co.kendev.business.listOrders", get(business::list_orders::handler))
+        .route("/xrpc/co.kendev.business.logActivity", post(business::log_activity::handler))
+        .route("/xrpc/co.kendev.business.refundOrder", post(business::refund_order::handler))
+        .route("/xrpc/co.kendev.business.shipOrder", post(business::ship_order::handler))
 }
 
 /// The methods of tenants.

@@ -4,6 +4,8 @@
 //! plain write keeps what is there.
 
 use super::{Facts, Refused, Write, pointer};
+use crate::business::lead::scoring;
+use crate::business::revenue;
 use crate::data::{Map, Value};
 use crate::lexicon::flags::{Collection, FieldPath};
 use crate::rules::By;
@@ -193,8 +195,27 @@ pub(super) fn product(draft: &mut Draft<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// ORD-01: line totals, subtotal, total.
+/// ORD-01: line totals, subtotal, total. Then what follows from where the order stands: when it got there, and how it is
+/// shared out (REV-01 to REV-04).
 pub(super) fn order(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    order_sums(draft)?;
+    let says = |draft: &Draft<'_>, words: &[&str]| draft.text("status").is_some_and(|status| words.contains(&status));
+    let how = |draft: &Draft<'_>| {
+        let how = draft.record.get("fulfillment").and_then(|how| how.get("status"));
+        how.and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    draft.since(&["placedAt"], true, false);
+    let (completed, cancelled) = (says(draft, &["completed"]), says(draft, &["cancelled"]));
+    draft.since(&["completedAt"], completed, false);
+    draft.since(&["cancelledAt"], cancelled, false);
+    let (shipped, delivered) = (how(draft) == "shipped", how(draft) == "delivered");
+    draft.since(&["fulfillment", "shippedAt"], shipped, false);
+    draft.since(&["fulfillment", "deliveredAt"], delivered, false);
+    order_shares(draft);
+    Ok(())
+}
+
+fn order_sums(draft: &mut Draft<'_>) -> Result<(), Refused> {
     let too_large = |path: &str| Refused::Amount { path: path.to_owned() };
     let mut subtotal = 0_i64;
     if let Value::Map(map) = &mut *draft.record
@@ -217,6 +238,40 @@ pub(super) fn order(draft: &mut Draft<'_>) -> Result<(), Refused> {
     draft.set(&["subtotal"], Value::Integer(subtotal));
     draft.set(&["totalAmount"], Value::Integer(total.ok_or_else(|| too_large("/totalAmount"))?));
     Ok(())
+}
+
+/// What is shared out is the order without tax and sending, less what was given back; it is known once it is paid.
+fn order_shares(draft: &mut Draft<'_>) {
+    let shared = draft.record.get("revenueDistribution").and_then(|shared| shared.get("base"));
+    let base = match shared.and_then(Value::as_integer) {
+        Some(base) => base,
+        None if draft.text("paymentStatus") == Some("captured") => {
+            let now = draft.now();
+            draft.set(&["paymentDetails", "paymentProcessedAt"], now);
+            draft.integer("subtotal") - draft.integer("discountAmount")
+        }
+        None => return,
+    };
+    let split = revenue::split(base);
+    let parts = [
+        ("base", base),
+        ("aiPartner", split.ai_partner),
+        ("humanPartner", split.human_partner),
+        ("platformOperations", split.platform_operations),
+        ("justiceFund", split.justice_fund),
+    ];
+    for (name, part) in parts {
+        draft.set(&["revenueDistribution", name], Value::Integer(part));
+    }
+    draft.set(&["revenueDistribution", "baseKind"], Value::String("order_net".to_owned()));
+    if draft.had(&["revenueDistribution", "base"]) != Some(Value::Integer(base)) {
+        let now = draft.now();
+        draft.set(&["revenueDistribution", "calculatedAt"], now);
+    }
+    let rate = draft.record.get("commission").and_then(|commission| commission.get("rate"));
+    if let Some(rate) = rate.and_then(Value::as_integer) {
+        draft.set(&["commission", "amount"], Value::Integer(revenue::take(base, rate)));
+    }
 }
 
 /// OPP-01 and OPP-02.
@@ -276,6 +331,7 @@ pub(super) fn venue(draft: &mut Draft<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
+/// LEA-01, LEA-03, LEA-04, LEA-07.
 pub(super) fn lead(draft: &mut Draft<'_>) -> Result<(), Refused> {
     let names: Vec<_> = ["firstName", "lastName"].into_iter().filter_map(|name| draft.text(name)).collect();
     if names.is_empty() {
@@ -283,6 +339,12 @@ pub(super) fn lead(draft: &mut Draft<'_>) -> Result<(), Refused> {
     } else {
         let full = names.join(" ");
         draft.set(&["fullName"], Value::String(full));
+    }
+    // What happened is in other records: whoever tells of it counts it, and a plain write keeps it.
+    let behavior = draft.record.get("scoring").and_then(|scoring| scoring.get("behaviorScore"));
+    let scoring = scoring(draft.record, behavior.and_then(Value::as_integer).unwrap_or(0));
+    for (name, value) in scoring {
+        draft.set(&["scoring", &name], value);
     }
     Ok(())
 }

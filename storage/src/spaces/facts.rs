@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Hidden, InviteRow, MemberRow, Overlay, SpaceRow};
-use crate::batch::RowRefused;
+use crate::batch::{Batch, RowRefused};
 use crate::codec::Cbor;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::reader::{ReadError, Reader};
@@ -23,6 +23,9 @@ const PART_BYTES: usize = VALUE_BYTES_MAX - 4096;
 
 /// Longest name that is kept as it is: keys of records may be long, and keys of rows may not.
 const NAME_BYTES_MAX: usize = 256;
+
+/// How names of being asked into spaces elsewhere begin: before those of everything else that lies under no space.
+const ASKED: &str = "asked";
 
 /// Facts that are read at once.
 const PAGE: usize = 500;
@@ -71,6 +74,29 @@ pub enum Fact {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// A part of what an author elsewhere said in public, as it was indexed: their host need not have it for good.
+    Heard {
+        /// Whose.
+        author: Did,
+        /// `collection/key`.
+        path: String,
+        /// Which part of it, from 0 on.
+        part: u16,
+        /// When it came.
+        at: Timestamp,
+        /// The bytes.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// Somebody here was asked into a space elsewhere. It lies under no space, by whom was asked.
+    Asked {
+        /// The space.
+        space: String,
+        /// When they were asked first.
+        at: Timestamp,
+        /// When their host last heard of it.
+        heard_at: Timestamp,
+    },
 }
 
 impl Fact {
@@ -103,6 +129,16 @@ impl Fact {
     pub fn invite(hash: &[u8; 32]) -> String {
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("invite {hex}")
+    }
+
+    /// The name of being asked into a space elsewhere.
+    #[must_use]
+    pub fn asked(space: &str) -> String {
+        named(ASKED, space)
+    }
+
+    fn heard(author: &Did, path: &str, part: u16) -> String {
+        format!("{} {part:05}", named("heard", &format!("{author} {path}")))
     }
 
     fn version(author: &Did, path: &str, version: u32, part: u16) -> String {
@@ -155,6 +191,41 @@ impl Overlay<'_> {
         Ok(())
     }
 
+    /// Notes what an author elsewhere said in public, in place of what they said there before.
+    ///
+    /// # Errors
+    /// The engine fails, or a value has no stored form.
+    pub fn put_heard(
+        &mut self,
+        space: &SpaceRow,
+        (author, path): (&Did, &str),
+        at: Timestamp,
+        record: &[u8],
+    ) -> Result<(), HeardError> {
+        self.forget_heard(space, (author, path))?;
+        for (part, bytes) in (0_u16..).zip(record.chunks(PART_BYTES)) {
+            let name = Fact::heard(author, path, part);
+            let (author, path, bytes) = (author.clone(), path.to_owned(), bytes.to_vec());
+            self.put_fact(space, name, Some(Fact::Heard { author, path, part, at, bytes }))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what an author elsewhere said.
+    ///
+    /// # Errors
+    /// The engine fails, or a row cannot be read.
+    pub fn forget_heard(&mut self, space: &SpaceRow, (author, path): (&Did, &str)) -> Result<(), ReadError> {
+        for part in 0.. {
+            let key = (space.holder.clone(), space.rkey.clone(), Fact::heard(author, path, part));
+            if self.get(&FACTS, &key)?.is_none() {
+                break;
+            }
+            self.delete(&FACTS, &key);
+        }
+        Ok(())
+    }
+
     /// Forgets superseded records of these versions.
     ///
     /// # Errors
@@ -177,6 +248,98 @@ impl Overlay<'_> {
         }
         Ok(())
     }
+}
+
+/// Why something said elsewhere is not noted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HeardError {
+    /// What was noted before cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The value has no stored form.
+    #[error(transparent)]
+    Row(#[from] RowRefused),
+}
+
+/// Something that an author elsewhere said in public, and in which space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Who holds the space.
+    pub holder: Did,
+    /// The key of the space.
+    pub rkey: String,
+    /// Whose.
+    pub author: Did,
+    /// `collection/key`.
+    pub path: String,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// Everything that authors elsewhere said in public, in all spaces.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn all_heard(reader: &Reader) -> Result<Vec<Heard>, ReadError> {
+    let (mut all, mut last) = (vec![], None);
+    loop {
+        let mut scan = reader.scan(&FACTS);
+        if let Some(last) = &last {
+            scan = scan.after(last);
+        }
+        let page = scan.page(PAGE)?;
+        for ((holder, rkey, name), Cbor(fact)) in page.rows {
+            if let Fact::Heard { author, path, part: 0, at, .. } = fact {
+                all.push(Heard { holder: holder.clone(), rkey: rkey.clone(), author, path, at });
+            }
+            last = Some((holder, rkey, name));
+        }
+        if !page.more {
+            return Ok(all);
+        }
+    }
+}
+
+/// The record of something that was heard.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn heard_record(reader: &Reader, heard: &Heard) -> Result<Vec<u8>, ReadError> {
+    let mut record = vec![];
+    for part in 0.. {
+        let name = Fact::heard(&heard.author, &heard.path, part);
+        match reader.get(&FACTS, &(heard.holder.clone(), heard.rkey.clone(), name))? {
+            Some(Cbor(Fact::Heard { bytes, .. })) => record.extend(bytes),
+            _ => break,
+        }
+    }
+    Ok(record)
+}
+
+/// Stages the end of some of the facts of a space that is gone for good. Answers whether there may be more.
+///
+/// # Errors
+/// The engine fails, or the batch is full.
+pub fn forget_facts(
+    reader: &Reader,
+    batch: &mut Batch,
+    (holder, rkey): (&Did, &str),
+) -> Result<bool, super::ForgetError> {
+    let page = reader.scan(&FACTS).prefix(&(holder.clone(), rkey.to_owned())).page(PAGE)?;
+    for (key, _) in page.rows {
+        batch.delete(&FACTS, &key)?;
+    }
+    Ok(page.more)
+}
+
+/// Up to `limit` spaces elsewhere that somebody was asked into.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn asked(reader: &Reader, did: &Did, limit: usize) -> Result<Vec<Fact>, ReadError> {
+    let page = reader.scan(&FACTS).prefix(&(did.clone(), String::new())).page(limit)?;
+    let facts = page.rows.into_iter().map(|(_, Cbor(fact))| fact);
+    Ok(facts.take_while(|fact| matches!(fact, Fact::Asked { .. })).collect())
 }
 
 /// What is known of the space of `holder` with this key, page by page.

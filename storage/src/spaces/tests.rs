@@ -218,3 +218,22 @@ fn what_the_spaces_write_into_the_log_comes_back() {
         "the public stream has none of it"
     );
 }
+
+#[test]
+fn what_is_decided_of_a_space_follows_whoever_holds_it() {
+    use crate::belongings::{Nature, found};
+    use crate::tables::TableId as T;
+    // Members with their roles and bans, invitations, settings of channels, marks, what is kept besides, who blocks whom.
+    let follow = [
+        T::SpaceMembers,
+        T::SpaceInvites,
+        T::SpaceChannels,
+        T::SpaceReadMarks,
+        T::SpaceReactions,
+        T::SpaceFacts,
+        T::SpaceBlocks,
+    ];
+    for table in follow {
+        assert!(found(table, Nature::Private).is_some(), "{table:?} is copied to whoever may take over");
+    }
+}

@@ -1,4 +1,5 @@
 //! `co.kendev.*`: what this network's nodes offer beyond AT Protocol.
 
+pub(crate) mod business;
 pub(crate) mod spaces;
 pub(crate) mod tenants;

@@ -22,4 +22,4 @@ pub(crate) mod update_tenant;
 pub(crate) mod upload_blob;
 mod view;
 
-pub(crate) use self::asker::Asker;
+pub(crate) use self::asker::{Asker, find};

@@ -96,7 +96,7 @@ fn parts(path: &RepoPath) -> (Nsid, String) {
 }
 
 /// The hosted account to which another service speaks, and on whose behalf that service does, for a call of `method`.
-async fn spoken_to(host: &Host, headers: &HeaderMap, method: &str) -> Result<(Account, Did), XrpcError> {
+pub(crate) async fn spoken_to(host: &Host, headers: &HeaderMap, method: &str) -> Result<(Account, Did), XrpcError> {
     let refused = |name: &'static str, text: String| XrpcError::new(StatusCode::UNAUTHORIZED, name, text);
     let token: ServiceToken = auth::bearer(headers)?
         .parse()

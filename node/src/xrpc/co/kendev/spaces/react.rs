@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
-use crate::spaces::Asker;
+use crate::spaces::{Asker, Subject};
 use crate::xrpc::input::Input;
 
 #[derive(Deserialize)]
@@ -17,6 +17,9 @@ pub(crate) struct Request {
     emoji: String,
     #[serde(default)]
     remove: bool,
+    cid: Option<String>,
+    space: Option<String>,
+    channel: Option<String>,
 }
 
 pub(crate) async fn handler(
@@ -25,7 +28,8 @@ pub(crate) async fn handler(
     Input(request): Input<Request>,
 ) -> Result<Json<Value>, XrpcError> {
     host.limits.writes(asker.somebody()?, 1)?;
-    match host.spaces.react(&asker, &request.uri, &request.emoji, !request.remove).await? {
+    let Request { uri, emoji, remove, cid, space, channel } = request;
+    match host.spaces.react(&asker, Subject { uri, cid, space, channel }, &emoji, !remove).await? {
         Some(written) => Ok(super::written(&written)),
         None => Ok(Json(json!({}))),
     }

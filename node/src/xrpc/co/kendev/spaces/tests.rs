@@ -8,7 +8,7 @@ mod rooms;
 use std::time::Duration;
 
 use angel_protocol::lexicon::Schemas;
-use angel_storage::spaces::{MEMBERS, MESSAGES, SPACES};
+use angel_storage::spaces::{FACTS, MEMBERS, MESSAGES, SPACES};
 use angel_storage::{Options, Store, cursors};
 use futures::{SinkExt, StreamExt};
 use reqwest::Client;

@@ -61,7 +61,7 @@ impl Asker {
     }
 
     /// Who it is, or that one has to say so.
-    pub(super) fn person(&self) -> Result<&Did, XrpcError> {
+    pub(crate) fn person(&self) -> Result<&Did, XrpcError> {
         self.did().ok_or_else(|| XrpcError::authentication_required("log in first: this is done by a person"))
     }
 
@@ -102,7 +102,7 @@ impl Asker {
     }
 
     /// The tenant, for somebody whose role allows this. A call counts.
-    pub(super) async fn acts(
+    pub(crate) async fn acts(
         &self,
         host: &Host,
         named: &str,
@@ -142,7 +142,7 @@ fn count_call(host: &Host, tenant: &Tenant, actor: &Actor) -> Result<(), XrpcErr
 }
 
 /// The tenant that a DID, a handle or a short name means.
-pub(super) async fn find(host: &Host, named: &str) -> Result<Tenant, XrpcError> {
+pub(crate) async fn find(host: &Host, named: &str) -> Result<Tenant, XrpcError> {
     let found = match named.parse::<Slug>() {
         Ok(slug) => host.tenants.by_slug(&slug),
         Err(_) => {

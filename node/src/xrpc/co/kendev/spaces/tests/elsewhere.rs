@@ -50,6 +50,105 @@ async fn an_author_on_another_node_takes_part() {
     abroad.write(&bob, &space, "turned out").await;
     home.say(&ada, &space, "quiet now").await.expect("the owner");
     assert_eq!(home.said(None, &query, 3).await, ["quiet now", "meanwhile", "before joining"]);
+
+    // What he said as a member outlives the index, and his host: nobody is asked for it again, and nothing else comes.
+    abroad.node.shutdown().await.expect("stops");
+    let home = home.restarted(lose_the_index).await;
+    home.indexed(&ada).await;
+    assert_eq!(home.said(None, &query, 3).await, ["quiet now", "meanwhile", "before joining"]);
+    home.node.shutdown().await.expect("stops");
+}
+
+/// How often each emoji is at a message, once it is `count` times in all.
+async fn reactions(world: &World, who: &Person, uri: &str, count: usize) -> Value {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let view = world.get(Some(who), &format!("getMessage?uri={}", enc(uri))).await.expect("a member reads");
+        let reactions = view["reactions"].clone();
+        if reactions.as_array().map_or(0, Vec::len) == count {
+            return reactions;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{reactions}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_elsewhere_reacts_from_home() {
+    let (home, abroad, ada, bob, space) = private_space_of_two_nodes().await;
+    let message = json!({ "space": space, "content": { "type": "text", "text": "welcome" } });
+    let sent = home.post(&ada, "sendMessage", &message).await.expect("the owner");
+    let uri = sent["uri"].as_str().expect("a URI");
+    let react = json!({ "uri": uri, "cid": sent["cid"], "space": space, "emoji": "🙂" });
+    let first = abroad.post(&bob, "react", &react).await.expect("a member");
+    assert_eq!(abroad.post(&bob, "react", &react).await.expect("it is there already"), first, "one of a kind");
+    assert!(reactions(&home, &ada, uri, 1).await.to_string().contains("🙂"));
+    let back = json!({ "uri": uri, "space": space, "emoji": "🙂", "remove": true });
+    assert_eq!(abroad.post(&bob, "react", &back).await.expect("one's own"), json!({}));
+    reactions(&home, &ada, uri, 0).await;
+    let unnamed = json!({ "uri": uri, "emoji": "🙂" });
+    assert_eq!(abroad.post(&bob, "react", &unnamed).await, Err("MessageNotFound".to_owned()), "its space is not named");
+    home.node.shutdown().await.expect("stops");
+    abroad.node.shutdown().await.expect("stops");
+}
+
+/// The spaces elsewhere that somebody was asked into, once there are `count`.
+async fn asked_into(world: &World, who: &Person, count: usize) -> Vec<Value> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = world.get(Some(who), "listInvitations").await.expect("one's own");
+        let found = answer["invitations"].as_array().expect("a list").clone();
+        if found.len() == count {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{found:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_hears_that_somebody_there_was_asked_into_a_conversation() {
+    let (home, abroad, ada, bob, office) = private_space_of_two_nodes().await;
+    assert_eq!(asked_into(&abroad, &bob, 1).await[0]["space"], office.as_str(), "he was asked into the private space");
+    let began = tokio::time::Instant::now();
+    let direct = home.post(&ada, "openDirect", &json!({ "user": bob.did })).await.expect("opened")["uri"].clone();
+    let direct = direct.as_str().expect("a URI");
+    let asked = asked_into(&abroad, &bob, 2).await;
+    println!("the other node knows after {:?}", began.elapsed());
+    assert_eq!(asked[0]["space"], direct, "the newest first");
+    let heard_at = |asked: &Value| asked["heardAt"].as_str().expect("a time").to_owned();
+    let before = heard_at(&asked[0]);
+
+    // He comes, and each of her messages is told of: that there is one, and nothing of what it says.
+    let joining = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    assert_eq!(home.join(&joining, direct).await.expect("asked")["status"], "active");
+    home.say(&ada, direct, "between us").await.expect("whoever began");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while heard_at(&asked_into(&abroad, &bob, 2).await[0]) == before {
+        assert!(tokio::time::Instant::now() < deadline, "the message was not told of");
+        tokio::task::yield_now().await;
+    }
+    abroad.say(&bob, direct, "just us").await.expect("a member");
+    let said = home.said(Some(&ada), &format!("listMessages?space={}", enc(direct)), 2).await;
+    assert_eq!(said, ["just us", "between us"]);
+
+    // Only whoever holds a space asks into it, and only for whom the word is meant.
+    let query =
+        format!("com.atproto.server.getServiceAuth?aud={}&lxm=co.kendev.spaces.notifyInvitation", enc(&bob.did));
+    let (_, token) = home.raw(Some(&ada), &query, None).await;
+    let speaking = Person { did: ada.did.clone(), token: token["token"].as_str().expect("a token").to_owned() };
+    let foreign = format!("at://{}/co.kendev.spaces.space/3jzfcijpj2z2a", bob.did);
+    let tell = async |space: &str, user: &str| {
+        abroad.post(&speaking, "notifyInvitation", &json!({ "space": space, "user": user })).await
+    };
+    assert_eq!(tell(&foreign, &bob.did).await, Err("SpaceNotFound".to_owned()));
+    assert_eq!(tell(direct, &ada.did).await, Err("NotAllowed".to_owned()));
+
+    // Whom he blocks, he hears nothing of.
+    abroad.post(&bob, "blockPerson", &json!({ "user": ada.did })).await.expect("his to say");
+    asked_into(&abroad, &bob, 0).await;
+    tell(direct, &bob.did).await.expect("it looks the same to her");
+    asked_into(&abroad, &bob, 0).await;
     home.node.shutdown().await.expect("stops");
     abroad.node.shutdown().await.expect("stops");
 }

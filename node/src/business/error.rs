@@ -1,0 +1,117 @@
+//! Why something is not done with an order or a lead.
+
+use angel_protocol::business::order::StepRefused;
+use angel_protocol::lexicon::Violation;
+use angel_protocol::rules::Refused;
+use angel_protocol::tenants::TenantStatus;
+use angel_storage::CommitError;
+use axum::http::StatusCode;
+
+use crate::accounts::AccountError;
+use crate::http::XrpcError;
+use crate::permissioned::PermissionedError;
+use crate::repos::RepoError;
+use crate::spaces::SpaceError;
+use crate::tenants::{LimitReached, RulebookError, TenantError};
+
+/// Why something is not done with an order or a lead. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BusinessError {
+    /// There is none, or none for whoever asks: the two are answered alike.
+    #[error("there is no such order here")]
+    OrderNotFound,
+    /// There is none, or none for whoever asks.
+    #[error("there is no such lead here")]
+    LeadNotFound,
+    /// What is ordered is not offered.
+    #[error("line {0}: the business offers no such product")]
+    ProductNotFound(usize),
+    /// There are not as many.
+    #[error("line {line}: {left} are left")]
+    OutOfStock {
+        /// Of which line.
+        line: usize,
+        /// How many there are.
+        left: i64,
+    },
+    /// The tenant takes no writes.
+    #[error("the tenant is {}: nothing is written for it", .0.name())]
+    Closed(TenantStatus),
+    /// Who asks may not.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The step does not follow from where the order stands.
+    #[error(transparent)]
+    Step(#[from] StepRefused),
+    /// What was asked for is not of its form.
+    #[error("{0}")]
+    Malformed(String),
+    /// The record does not fit its lexicon.
+    #[error("the record does not fit its lexicon: {0}")]
+    Invalid(#[from] Box<Violation>),
+    /// The record breaks the rules of its collection.
+    #[error(transparent)]
+    Rules(#[from] Refused),
+    /// The plan of the tenant has no room for more.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// Somebody changed it at the same time.
+    #[error("somebody else has changed it meanwhile; look again, and try again")]
+    Changed,
+    /// The rules cannot look up what they have to know.
+    #[error(transparent)]
+    Rulebook(#[from] RulebookError),
+    /// The public repository cannot be read.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The workspace refuses.
+    #[error(transparent)]
+    Permissioned(PermissionedError),
+    /// The accounts cannot be read.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// It cannot be told.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+}
+
+impl From<PermissionedError> for BusinessError {
+    fn from(error: PermissionedError) -> Self {
+        match error {
+            PermissionedError::RecordSwapped(_) => Self::Changed,
+            error => Self::Permissioned(error),
+        }
+    }
+}
+
+impl From<BusinessError> for XrpcError {
+    fn from(error: BusinessError) -> Self {
+        let named = |status, name| Self::new(status, name, error.to_string());
+        let bad = StatusCode::BAD_REQUEST;
+        match error {
+            BusinessError::OrderNotFound => named(bad, "OrderNotFound"),
+            BusinessError::LeadNotFound => named(bad, "LeadNotFound"),
+            BusinessError::ProductNotFound(_) => named(bad, "ProductNotFound"),
+            BusinessError::OutOfStock { .. } => named(bad, "OutOfStock"),
+            BusinessError::Closed(status) => TenantError::Closed(status).into(),
+            BusinessError::Forbidden(_) => named(StatusCode::FORBIDDEN, "NotAllowed"),
+            BusinessError::Step(_) => named(bad, "InvalidStatus"),
+            BusinessError::Changed => named(bad, "InvalidSwap"),
+            BusinessError::Malformed(_) | BusinessError::Invalid(_) | BusinessError::Rules(_) => {
+                named(bad, "InvalidRequest")
+            }
+            BusinessError::Limit(reached) => reached.into(),
+            BusinessError::Permissioned(PermissionedError::Store(CommitError::Busy)) => {
+                Self::unavailable("the store has too much to do; try again")
+            }
+            BusinessError::Permissioned(PermissionedError::Account(error @ AccountError::NotWritable(_))) => {
+                error.into()
+            }
+            BusinessError::Permissioned(error) => Self::unexpected(&error),
+            BusinessError::Repo(error) => error.into(),
+            BusinessError::Account(error) => error.into(),
+            BusinessError::Space(error) => error.into(),
+            BusinessError::Rulebook(_) => Self::unexpected(&error),
+        }
+    }
+}

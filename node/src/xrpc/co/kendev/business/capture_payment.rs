@@ -1,0 +1,34 @@
+//! `co.kendev.business.capturePayment`: notes that an order is paid. For staff.
+
+use std::sync::Arc;
+
+use angel_protocol::business::order::Step;
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::tenants::Asker;
+use crate::http::XrpcError;
+use crate::xrpc::host::Host;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Request {
+    order: String,
+    transaction_id: Option<String>,
+    last4: Option<String>,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Arc<Host>>,
+    asker: Asker,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    let said =
+        [("paymentDetails", "transactionId", request.transaction_id), ("paymentDetails", "last4", request.last4)];
+    let said = said.into_iter().filter_map(|(object, field, value)| Some((object, field, value?)));
+    let said: Vec<_> = said.collect();
+    Ok(Json(super::step(&host, &asker, &request.order, Step::Capture, &said).await?))
+}

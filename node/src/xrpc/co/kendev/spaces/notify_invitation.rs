@@ -1,0 +1,34 @@
+//! `co.kendev.spaces.notifyInvitation`: the node of a space says that somebody here was asked into it.
+
+use angel_protocol::ids::Did;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use crate::http::XrpcError;
+use crate::spaces::asked::NOTIFY;
+use crate::xrpc::com::atproto::space::spoken_to;
+use crate::xrpc::input::Input;
+
+#[derive(Deserialize)]
+pub(crate) struct Request {
+    space: String,
+    user: Did,
+}
+
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    headers: HeaderMap,
+    Input(request): Input<Request>,
+) -> Result<Json<Value>, XrpcError> {
+    let (account, issuer) = spoken_to(&host, &headers, NOTIFY).await?;
+    if *account.did() != request.user {
+        let text = "the token is for somebody else than the invitation";
+        return Err(XrpcError::new(StatusCode::FORBIDDEN, "NotAllowed", text));
+    }
+    host.spaces.heard_asking(&request.user, &issuer, &request.space).await?;
+    Ok(Json(json!({})))
+}

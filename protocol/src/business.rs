@@ -1,0 +1,25 @@
+//! What a business does with its orders and leads: which step follows which, what a sale is shared out into, how
+//! promising a lead is (network specification, `rules.md` 1, 2 and 5).
+//!
+//! Functions of records alone, in integers that round as the rules say. Where records lie, what is in stock and who may
+//! do what belongs to the node. The fields that follow from an order or a lead by itself are computed by the table of
+//! rules ([`crate::rules`]), which calls what is here.
+
+pub mod lead;
+pub mod order;
+pub mod revenue;
+
+/// The collection of orders.
+pub const ORDER: &str = "co.kendev.business.order";
+
+/// The collection of leads.
+pub const LEAD: &str = "co.kendev.business.lead";
+
+/// The collection of what was done about leads and opportunities.
+pub const ACTIVITY: &str = "co.kendev.business.activity";
+
+/// The collection of products.
+pub const PRODUCT: &str = "co.kendev.business.product";
+
+/// The collection of the private halves of products.
+pub const PRODUCT_SETTINGS: &str = "co.kendev.business.productSettings";
