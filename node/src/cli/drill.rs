@@ -31,8 +31,9 @@ pub(super) fn drill(common: &Common, args: &DrillArgs) -> Result<(), Failure> {
 }
 
 async fn perform(daemon: &Daemon, args: &DrillArgs) -> Result<Value, Failure> {
-    let who = json!({ "account": args.tenant });
-    daemon.post("/admin/replicas/drill", &who).await?;
+    let asked = daemon.post("/admin/replicas/drill", &json!({ "account": args.tenant })).await?;
+    // While the tenant is elsewhere its names are, too: from here on by its DID.
+    let who = json!({ "account": asked["tenant"] });
     let mut said = String::new();
     loop {
         let mut state = daemon.post("/admin/replicas/drill/state", &who).await?;

@@ -290,6 +290,10 @@ impl<'a> Follower<'a> {
             Effect::FetchAccount => {
                 let digest = replication.fetch_state(&tenant, &self.account).await?;
                 self.row.state = digest;
+                if self.row.complete.is_some() {
+                    // Whoever asks how this copy stands is told what is there now; no later event may come to say so.
+                    self.store().await?;
+                }
                 Some(Input::Stored(digest))
             }
             Effect::FetchFiles => {

@@ -92,9 +92,10 @@ impl Tails {
         if let Some(tail) = self.by_account.read().unwrap_or_else(PoisonError::into_inner).get(&account) {
             return Arc::clone(tail);
         }
-        let mut tails = self.by_account.write().unwrap_or_else(PoisonError::into_inner);
-        // Nothing is fed meanwhile: the feed takes the position to write before the tails to read.
+        // Nothing is fed meanwhile: the feed takes the position to write. Both take it before the tails, so that neither
+        // waits for the other.
         let position = self.position.read().unwrap_or_else(PoisonError::into_inner);
+        let mut tails = self.by_account.write().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let ring = Mutex::new(Ring { from: *position, events: VecDeque::new(), bytes: 0 });
             Arc::new(Tail { ring, head: watch::Sender::new(*position), digest: Mutex::default() })
