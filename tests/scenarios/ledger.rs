@@ -1,5 +1,7 @@
-//! Validators as processes: they agree, one is killed again and again while payments flow, two are killed, one joins late.
+//! Validators as processes: they agree, one is killed again and again while payments flow, two are killed, one joins late,
+//! one lies.
 
+mod byzantine;
 mod clocks;
 mod cuts;
 mod identities;

@@ -2,6 +2,7 @@
 //! own; a message is passed on once its signature was checked and its signer is a validator. How far each node is, and
 //! decided heights, travel on streams between two peers.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use malachitebft_codec::Codec;
 use malachitebft_core_consensus::{LivenessMsg, SignedConsensusMsg};
+use malachitebft_core_types::SignedVote;
 use malachitebft_engine::network::{
     Multiaddr, NetworkEvent, NetworkMsg, NetworkRef, PersistentPeerError, Status as EngineStatus,
 };
@@ -220,18 +222,18 @@ impl Mesh {
             LIVENESS => match Codec::<LivenessMsg<Ctx>>::decode(&BorshCodec, payload) {
                 Ok(LivenessMsg::Vote(vote)) => self.hear_vote(from, vote),
                 Ok(LivenessMsg::PolkaCertificate(certificate)) => {
-                    if !certificate.polka_signatures.iter().all(|entry| self.is_validator(&entry.address)) {
-                        return Acceptance::Ignore;
+                    let verdict = self.judge_votes(certificate.votes(&LedgerContext));
+                    if verdict == Acceptance::Accept {
+                        self.port.send(NetworkEvent::PolkaCertificate(from, certificate));
                     }
-                    self.port.send(NetworkEvent::PolkaCertificate(from, certificate));
-                    Acceptance::Accept
+                    verdict
                 }
                 Ok(LivenessMsg::SkipRoundCertificate(certificate)) => {
-                    if !certificate.round_signatures.iter().all(|entry| self.is_validator(&entry.address)) {
-                        return Acceptance::Ignore;
+                    let verdict = self.judge_votes(certificate.votes(&LedgerContext));
+                    if verdict == Acceptance::Accept {
+                        self.port.send(NetworkEvent::RoundCertificate(from, certificate));
                     }
-                    self.port.send(NetworkEvent::RoundCertificate(from, certificate));
-                    Acceptance::Accept
+                    verdict
                 }
                 Err(_) => Acceptance::Reject,
             },
@@ -240,15 +242,26 @@ impl Mesh {
         }
     }
 
-    fn hear_vote(&self, from: EnginePeer, vote: malachitebft_core_types::SignedVote<Ctx>) -> Acceptance {
-        if !self.is_validator(&vote.validator) {
-            return Acceptance::Ignore;
+    fn hear_vote(&self, from: EnginePeer, vote: SignedVote<Ctx>) -> Acceptance {
+        let verdict = self.judge_votes(std::iter::once(&vote));
+        if verdict == Acceptance::Accept {
+            self.spoke_of(vote.height.0);
+            self.port.send(NetworkEvent::Vote(from, vote));
         }
-        if !self.voice.vote_holds(&vote.message, &vote.signature) {
-            return Acceptance::Reject;
+        verdict
+    }
+
+    /// Whether votes are those of validators, up to the first that is not.
+    fn judge_votes(&self, votes: impl Iterator<Item = impl Borrow<SignedVote<Ctx>>>) -> Acceptance {
+        for vote in votes {
+            let vote = vote.borrow();
+            if !self.is_validator(&vote.validator) {
+                return Acceptance::Ignore;
+            }
+            if !self.voice.vote_holds(&vote.message, &vote.signature) {
+                return Acceptance::Reject;
+            }
         }
-        self.spoke_of(vote.height.0);
-        self.port.send(NetworkEvent::Vote(from, vote));
         Acceptance::Accept
     }
 
