@@ -136,3 +136,6 @@ pub(super) fn write(
     shared.advance(tip);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
