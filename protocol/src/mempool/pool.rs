@@ -222,15 +222,17 @@ impl Pool {
     /// Changes one lane's queue and brings the indexes up to date.
     fn alter(&mut self, lane: &Lane, change: impl FnOnce(&mut Queue)) {
         let queue = self.queues.entry(lane.clone()).or_default();
-        if let Some(head) = queue.waiting.get(&queue.next) {
-            self.heads.remove(&(head.rank(), lane.clone()));
-        }
+        let head = queue.waiting.get(&queue.next).map(Waiting::rank);
         for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
             self.stranded.remove(&waiting.arrival);
         }
         change(queue);
-        if let Some(head) = queue.waiting.get(&queue.next) {
-            self.heads.insert((head.rank(), lane.clone()));
+        let head_now = queue.waiting.get(&queue.next).map(Waiting::rank);
+        if head != head_now {
+            self.heads.extend(head_now.map(|rank| (rank, lane.clone())));
+            if let Some(rank) = head {
+                self.heads.remove(&(rank, lane.clone()));
+            }
         }
         for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
             self.stranded.insert(waiting.arrival, waiting.signed.id());

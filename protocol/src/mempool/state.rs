@@ -285,20 +285,20 @@ impl State {
     fn decided(&mut self, now: Timestamp, batch: &Batch, entries: &[Entry], effects: &mut Vec<Effect>) {
         self.decided_at = Some(now);
         for (signed, entry) in batch.transactions.iter().zip(entries) {
+            let counts = entry.fit && signed.operation().is_none();
+            if counts {
+                // Before it is taken out: else all that wait behind it would count as stranded for a moment.
+                self.pool.advance(&Lane::of(signed), signed.transaction().sequence + 1);
+            }
             if self.pool.remove(&entry.id).is_some() {
                 effects.push(Effect::Forget(entry.id));
             }
             effects.push(Effect::Resolved { id: entry.id, outcome: entry.outcome });
-            if !entry.fit {
-                continue;
-            }
-            let transaction = signed.transaction();
-            if signed.operation().is_some() {
-                let others = self.pool.operations(&transaction.wallet).filter_map(|id| self.get(&id));
-                effects.extend(others.map(|other| Effect::Recheck(other.clone())));
-            } else {
-                self.pool.advance(&Lane::of(signed), transaction.sequence + 1);
+            if counts {
                 self.drop_passed(signed, effects);
+            } else if entry.fit {
+                let others = self.pool.operations(&signed.transaction().wallet).filter_map(|id| self.get(&id));
+                effects.extend(others.map(|other| Effect::Recheck(other.clone())));
             }
         }
         self.expire(batch.time, effects);
