@@ -1,5 +1,6 @@
 //! What deciding costs: rates, latencies, processor time for each transfer and node, catching up, idling.
-//! `cargo bench -p angel-tests --bench ledger [-- alone four dead catchup idle]`.
+//! `cargo bench -p angel-tests --bench ledger [-- alone four dead catchup idle thirteen]`, with `fjall` for that engine
+//! under the stores.
 //!
 //! Validators are processes of the release binary on this machine, the load comes over HTTP from this one, so all of them
 //! and the load share its cores: the processor time of each daemon is printed beside every rate. Malachite's makers publish
@@ -14,31 +15,40 @@ use angel_harness::wait::until;
 use anyhow::{Context, Result, ensure};
 use futures::stream::{self, StreamExt};
 
-const WALLETS: usize = 64;
+/// Wallets, and as many requests of the load under way at once: each wallet pays one after another.
+const WALLETS: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Requests of the load under way at once.
-const TOGETHER: usize = 32;
+/// Payments at half of the rate that saturates, by wallets whose payments are followed to their confirmation.
+const HALF: usize = 4_000;
 
 /// How long the light load lasts, in payments one after another.
 const LIGHT: u64 = 100;
+
+/// The engine that is not the usual one.
+const FJALL: &str = "fjall";
 
 /// How long an idle network is watched.
 const IDLE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let which: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_part = |argument: &String| !argument.starts_with('-') && argument != FJALL;
+    let which: Vec<String> = std::env::args().skip(1).filter(is_part).collect();
     let wanted = |name: &str| which.is_empty() || which.iter().any(|which| which == name);
     if wanted("alone") {
         let mut alone = Load::start(1)?;
         alone.light("alone, light load").await?;
-        alone.saturate("alone, saturated", 20_000).await?;
+        let rate = alone.saturate("alone, saturated", 40_000).await?;
+        alone.half("alone, half of that", rate / 2.0).await?;
     }
-    if wanted("four") {
+    if wanted("four") || wanted("dead") {
         let mut four = Load::start(4)?;
-        four.light("four, light load").await?;
-        four.saturate("four, saturated", 10_000).await?;
+        if wanted("four") {
+            four.light("four, light load").await?;
+            let rate = four.saturate("four, saturated", 20_000).await?;
+            four.half("four, half of that", rate / 2.0).await?;
+        }
         if wanted("dead") {
             four.validators.kill(3)?;
             four.light("one of four dead, light load").await?;
@@ -50,6 +60,9 @@ async fn main() -> Result<()> {
     }
     if wanted("idle") {
         idle().await?;
+    }
+    if wanted("thirteen") {
+        thirteen().await?;
     }
     Ok(())
 }
@@ -63,7 +76,14 @@ struct Load {
 
 impl Load {
     fn start(count: usize) -> Result<Self> {
-        Ok(Self { validators: Validators::start_all(count, WALLETS)?, next: vec![0; WALLETS] })
+        let mut validators = Validators::found(count, WALLETS)?;
+        if std::env::args().any(|argument| argument == FJALL) {
+            validators.set("ANGEL_STORAGE_ENGINE", FJALL);
+        }
+        for index in 0..count {
+            validators.start(index)?;
+        }
+        Ok(Self { validators, next: vec![0; WALLETS] })
     }
 
     fn payment(&mut self, wallet: usize) -> Payment {
@@ -90,14 +110,46 @@ impl Load {
             }
             took.push(began.elapsed());
         }
-        took.sort();
-        let at = |part: usize| took[(took.len() - 1) * part / 100].as_secs_f64() * 1000.0;
-        println!("{what}: p50 {:.1} ms, p95 {:.1} ms from handing in to confirmed", at(50), at(95));
+        told(what, took);
+        Ok(())
+    }
+
+    /// Payments at a steady rate to one node: how long from the moment at which each is due until it is confirmed. Every
+    /// tenth is followed, by asking for it every few milliseconds.
+    async fn half(&mut self, what: &str, rate: f64) -> Result<()> {
+        let payments: Vec<_> = (0..HALF).map(|place| self.payment(place % WALLETS)).collect();
+        let nodes: Vec<_> = self.validators.running().collect();
+        let validators = &self.validators;
+        let began = Instant::now();
+        let nodes = &nodes;
+        let each = payments.iter().enumerate().map(|(place, payment)| async move {
+            let due = began + Duration::from_secs_f64(place as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+            // A wallet's payments go to one node.
+            let node = nodes[place % WALLETS % nodes.len()];
+            while validators.hand_in(node, payment).await?.0 != 202 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if place % 10 != 0 {
+                return Ok(None);
+            }
+            while validators.status_of(node, payment).await?["status"] != "confirmed" {
+                ensure!(due.elapsed() < PATIENCE, "a payment was not decided");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(Some(due.elapsed()))
+        });
+        let took: Vec<Result<Option<Duration>>> = stream::iter(each).buffer_unordered(HALF).collect().await;
+        let took: Vec<_> = took.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        for payment in payments.iter().rev().take(WALLETS) {
+            validators.decided(nodes[0], payment).await?;
+        }
+        told(&format!("{what} ({rate:.0} transfers/s)"), took);
         Ok(())
     }
 
     /// As many payments as go through: the rate at which they are confirmed, and what each costs each node.
-    async fn saturate(&mut self, what: &str, count: usize) -> Result<()> {
+    async fn saturate(&mut self, what: &str, count: usize) -> Result<f64> {
         let payments: Vec<_> = (0..count).map(|place| self.payment(place % WALLETS)).collect();
         let before = self.processor()?;
         let first = self.validators.height(0).await?;
@@ -122,7 +174,7 @@ impl Load {
                 Ok(())
             }
         });
-        let outcomes: Vec<Result<()>> = stream::iter(by_wallet).buffer_unordered(TOGETHER).collect().await;
+        let outcomes: Vec<Result<()>> = stream::iter(by_wallet).buffer_unordered(WALLETS).collect().await;
         outcomes.into_iter().collect::<Result<Vec<_>>>()?;
         let handed_in = began.elapsed();
         for payment in payments.iter().rev().take(WALLETS) {
@@ -141,8 +193,14 @@ impl Load {
             handed_in.as_secs_f64(),
             load.as_secs_f64()
         );
-        Ok(())
+        Ok(count as f64 / took.as_secs_f64())
     }
+}
+
+fn told(what: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let at = |part: usize| took[(took.len() - 1) * part / 100].as_secs_f64() * 1000.0;
+    println!("{what}: p50 {:.1} ms, p99 {:.1} ms from handing in to confirmed", at(50), at(99));
 }
 
 /// A node that joins when many heights are decided.
@@ -171,6 +229,8 @@ async fn catch_up() -> Result<()> {
 async fn idle() -> Result<()> {
     let mut load = Load::start(4)?;
     load.light("before idling").await?;
+    // The first checkpoint gives each validator an account of its own, which is decided too.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let height = load.validators.agree().await?;
     let before = load.processor()?;
     tokio::time::sleep(IDLE).await;
@@ -180,5 +240,17 @@ async fn idle() -> Result<()> {
     }
     let now = load.validators.height(0).await.context("it answers")?;
     ensure!(now == height, "an idle network decided {} heights", now - height);
+    Ok(())
+}
+
+/// Thirteen validators, each a process of its own: they go on deciding.
+async fn thirteen() -> Result<()> {
+    let mut thirteen = Load::start(13)?;
+    thirteen.light("thirteen, light load").await?;
+    let before = thirteen.processor()?;
+    thirteen.saturate("thirteen, saturated", 2_000).await?;
+    let height = thirteen.validators.agree().await?;
+    let spent: Duration = thirteen.processor()?.iter().zip(&before).map(|(after, before)| *after - *before).sum();
+    println!("thirteen agree on {height} heights; together they took {:.1} s of processor time", spent.as_secs_f64());
     Ok(())
 }
