@@ -1,9 +1,9 @@
 //! `angel`: one Angel OS node, and the commands that talk to it.
 
-/// The system's allocator keeps what many threads have freed: after a busy hour the process would hold several times
-/// what it uses, and a small server has no room for that.
+/// Many threads free what others have made, and an allocator that gives each thread a heap of its own ends up holding
+/// several times what is in use. This one is built to share a few arenas (`.cargo/config.toml`).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
     angel_node::cli::main()

@@ -17,7 +17,7 @@ use reqwest::Client;
 
 /// As in the daemon.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const NODES: usize = 64;
 const PEERS: usize = 8;
