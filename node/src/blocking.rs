@@ -7,14 +7,24 @@ use tracing::Span;
 /// # Panics
 /// When `work` panics: the panic goes on in the caller, who answers it as any other.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    begin(work).await
+}
+
+/// As [`run`], but begins at once, whenever its end is waited for.
+pub(crate) fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = T> + Send + 'static {
     let span = Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is being torn down cancels blocking work, and then nobody waits for the answer.
-            Err(_) => std::future::pending().await,
-        },
+    let working = tokio::task::spawn_blocking(move || span.in_scope(work));
+    async move {
+        match working.await {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only a runtime that is being torn down cancels blocking work, and then nobody waits for the answer.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 }
 

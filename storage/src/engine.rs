@@ -185,6 +185,12 @@ impl PageLimit {
     }
 }
 
+/// Rows of a page after which the size of the others is guessed.
+const SAMPLE_ROWS: usize = 16;
+
+/// Bytes that a page makes room for on such a guess: the range may end with the next row.
+const EXPECTED_BYTES_MAX: usize = 256 * 1024;
+
 /// One page of rows, all of them in one piece of memory: whoever reads many looks at them where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -227,6 +233,14 @@ impl Page {
         self.row(self.len().checked_sub(1)?).map(|(key, _)| key)
     }
 
+    /// Makes room for as many rows like those so far as the limit allows: growing bit by bit copies all of them again.
+    fn expect(&mut self, limit: PageLimit) {
+        let further = limit.rows.saturating_sub(self.len());
+        let each = self.bytes.len() / self.len().max(1);
+        self.ends.reserve(further.min(EXPECTED_BYTES_MAX / each.max(1)));
+        self.bytes.reserve(further.saturating_mul(each).min(limit.bytes).min(EXPECTED_BYTES_MAX));
+    }
+
     /// Fills a page from an engine's own iterator.
     fn collect<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         rows: impl Iterator<Item = Result<(K, V), EngineError>>,
@@ -243,6 +257,9 @@ impl Page {
             let key_end = page.bytes.len();
             page.bytes.extend_from_slice(value.as_ref());
             page.ends.push((key_end, page.bytes.len()));
+            if page.len() == SAMPLE_ROWS {
+                page.expect(limit);
+            }
         }
         Ok(page)
     }

@@ -167,16 +167,16 @@ impl RecordScan {
         if !self.fill(expected)? {
             return Ok(None);
         }
-        let is_whole = matches!(self.row()?.2, RecordView::First { parts: 1, .. });
-        if !is_whole {
+        if !matches!(self.view_at(self.at)?, RecordView::First { parts: 1, .. }) {
             return self.assemble(expected).map(Some);
         }
         self.at += 1;
-        match self.row_at(self.at - 1)? {
-            (path, _, RecordView::First { rev, cid, bytes, .. }) => {
+        let (path, _) = self.path_at(self.at - 1)?;
+        match self.view_at(self.at - 1)? {
+            RecordView::First { rev, cid, bytes, .. } => {
                 Ok(Some(RecordRef { path: path.into(), cid, rev, bytes: bytes.into() }))
             }
-            _ => Ok(None),
+            RecordView::Further(_) => Ok(None),
         }
     }
 
@@ -187,7 +187,7 @@ impl RecordScan {
     /// The engine fails, or a row cannot be read or is missing.
     pub fn at(&mut self, path: &str, expected: usize) -> Result<Option<RecordRef<'_>>, ReadError> {
         while self.fill(expected)? {
-            let here = self.row()?.0.cmp(path);
+            let here = self.path_at(self.at)?.0.cmp(path);
             match if self.order == Order::Ascending { here } else { here.reverse() } {
                 std::cmp::Ordering::Less => self.at += 1,
                 std::cmp::Ordering::Equal => return self.next_ref(expected),
@@ -199,14 +199,14 @@ impl RecordScan {
 
     /// Puts together a record of several rows, the next of which is there.
     fn assemble(&mut self, expected: usize) -> Result<RecordRef<'static>, ReadError> {
-        let path = self.row()?.0.to_owned();
+        let path = self.path_at(self.at)?.0.to_owned();
         let (mut found, mut first) = (Vec::new(), None);
         while self.fill(expected)? {
-            let (here, part, view) = self.row()?;
+            let (here, part) = self.path_at(self.at)?;
             if here != path {
                 break;
             }
-            match view {
+            match self.view_at(self.at)? {
                 RecordView::First { rev, cid, parts, bytes } => {
                     first = Some((rev, cid, parts));
                     found.push((part, bytes.to_vec()));
@@ -246,18 +246,17 @@ impl RecordScan {
         Ok(!self.page.is_empty())
     }
 
-    fn row(&self) -> Result<(&str, u16, RecordView<'_>), ReadError> {
-        self.row_at(self.at)
+    /// Path and part of a row of the page.
+    fn path_at(&self, index: usize) -> Result<(&str, u16), ReadError> {
+        let (key, _) = self.page.row(index).unwrap_or_default();
+        let place = key.get(self.prefix_bytes..).and_then(path_and_part);
+        place.ok_or_else(|| self.broken(key, "the key is none of a record".to_owned()))
     }
 
-    /// Path, part and value of a row of the page.
-    fn row_at(&self, index: usize) -> Result<(&str, u16, RecordView<'_>), ReadError> {
+    /// Value of a row of the page.
+    fn view_at(&self, index: usize) -> Result<RecordView<'_>, ReadError> {
         let (key, stored) = self.page.row(index).unwrap_or_default();
-        let place = key.get(self.prefix_bytes..).and_then(path_and_part);
-        let (path, part) = place.ok_or_else(|| self.broken(key, "the key is none of a record".to_owned()))?;
-        let view =
-            RecordRow::view(stored).map_err(|source| ReadError::Row { table: self.table, key: hex(key), source })?;
-        Ok((path, part, view))
+        RecordRow::view(stored).map_err(|source| ReadError::Row { table: self.table, key: hex(key), source })
     }
 
     fn broken(&self, key: &[u8], detail: String) -> ReadError {

@@ -1,9 +1,10 @@
 //! A whole repository as a CAR file, piece by piece, while others write to it.
 //!
 //! An export reads the repository as it was when it began. From then on the writer keeps what it supersedes, until the
-//! last export of that repository has ended ([`super::sweeper`] drops it). A piece is made when the client has taken the
-//! one before, so an export holds no thread while it waits, and its memory does not depend on the repository's size:
-//! small trees are read at once, which is far cheaper than node by node, larger ones are not, and few are at a time.
+//! last export of that repository has ended ([`super::sweeper`] drops it). A piece is made while the client takes the one
+//! before, and no further ahead, so an export holds no thread while it waits, and its memory does not depend on the
+//! repository's size: small trees are read at once, which is far cheaper than node by node, larger ones are not, and few
+//! are at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use angel_protocol::data::Cid;
 use angel_protocol::ids::Tid;
 use angel_protocol::repo::car;
-use angel_protocol::repo::mst::{MstError, Step, Steps};
+use angel_protocol::repo::mst::{MstError, StoredStep, StoredSteps};
 use angel_storage::AccountId;
 use angel_storage::repos::{self, Head, NodeShelf, Order, RecordScan};
 use tokio::sync::OwnedSemaphorePermit;
@@ -41,17 +42,22 @@ pub(super) const ROOMY_EXPORTS_MAX: usize = 2;
 
 /// An export under way.
 pub struct Export {
+    steps: StoredSteps,
+    blocks: Blocks,
+    has_begun: bool,
+    /// Blocks are kept as long as this lives.
+    _turn: Turn,
+}
+
+/// Where the blocks of an export come from.
+struct Blocks {
     repos: Repos,
     head: Head,
     since: Option<Tid>,
-    steps: Steps,
     nodes: Option<Nodes>,
     /// Records in the order of the tree.
     records: Option<RecordScan>,
     sent: HashSet<Cid>,
-    has_begun: bool,
-    /// Blocks are kept as long as this lives.
-    _turn: Turn,
 }
 
 /// The tree nodes that were read at once.
@@ -94,22 +100,14 @@ impl Repos {
             let head = repos.head_blocking(account)?.ok_or(RepoError::NoRepository)?;
             let slot = ending.disarm();
             let turn = Turn { repos: repos.clone(), slot, head: head.clone() };
-            let steps = Steps::new(head.commit.data());
-            let mut export = Export {
-                repos,
-                head,
-                since,
-                steps,
-                nodes: None,
-                records: None,
-                sent: HashSet::new(),
-                has_begun: false,
-                _turn: turn,
-            };
+            let steps = StoredSteps::new(head.commit.data());
+            let expected = usize::try_from(head.totals.records).unwrap_or(usize::MAX).min(SENT_MAX);
+            let sent = HashSet::with_capacity(if since.is_none() { expected } else { 0 });
+            let mut blocks = Blocks { repos, head, since, nodes: None, records: None, sent };
             if since.is_none() {
-                export.read_ahead()?;
+                blocks.read_ahead()?;
             }
-            Ok(export)
+            Ok(Export { steps, blocks, has_begun: false, _turn: turn })
         })
         .await
     }
@@ -134,49 +132,52 @@ impl Drop for EndOnDrop {
 }
 
 impl Export {
-    /// The next piece; `None` behind the last.
+    /// The next piece; `None` behind the last. It is begun at once, whenever its end is waited for.
     ///
     /// # Errors
     /// [`RepoError`] when the repository cannot be read; the export is of no use afterwards.
-    pub async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, RepoError> {
-        blocking::run(move || Ok(self.piece()?.map(|piece| (piece, self)))).await
+    pub fn next(mut self) -> impl Future<Output = Result<Option<(Vec<u8>, Self)>, RepoError>> + Send + 'static {
+        blocking::begin(move || Ok(self.piece()?.map(|piece| (piece, self))))
     }
 
     /// The next piece. Blocks.
     fn piece(&mut self) -> Result<Option<Vec<u8>>, RepoError> {
+        let Self { steps, blocks, .. } = self;
         let mut out = Vec::with_capacity(PIECE_BYTES + 16 * 1024);
         if !std::mem::replace(&mut self.has_begun, true) {
-            car::write_header(&mut out, self.head.commit.cid());
-            if self.wants(self.head.commit.rev()) {
-                car::write_block(&mut out, self.head.commit.block());
-            } else {
+            let commit = &blocks.head.commit;
+            car::write_header(&mut out, commit.cid());
+            if !blocks.wants(commit.rev()) {
                 return Ok(Some(out));
             }
+            car::write_block(&mut out, commit.block());
         }
         while out.len() < PIECE_BYTES {
-            match self.steps.next() {
+            match steps.next() {
                 None => break,
-                Some(Step::Node(cid)) => self.node(&mut out, cid)?,
-                Some(Step::Record(key, cid)) => self.record(&mut out, key.as_str(), cid)?,
+                Some(StoredStep::Node(cid)) => blocks.node(&mut out, cid, steps)?,
+                Some(StoredStep::Record(path, cid)) => blocks.record(&mut out, path, cid)?,
             }
         }
         Ok(if out.is_empty() { None } else { Some(out) })
     }
+}
 
+impl Blocks {
     fn wants(&self, rev: Tid) -> bool {
         self.since.is_none_or(|since| rev > since)
     }
 
-    fn node(&mut self, out: &mut Vec<u8>, cid: Cid) -> Result<(), RepoError> {
+    fn node(&self, out: &mut Vec<u8>, cid: Cid, steps: &mut StoredSteps) -> Result<(), RepoError> {
         if let Some(bytes) = self.nodes.as_ref().and_then(|nodes| nodes.shelf.get(&cid)) {
-            self.steps.enter(bytes)?;
+            steps.enter(bytes)?;
             car::write_stored_block(out, cid, bytes);
             return Ok(());
         }
         let node = self.stored_node(cid)?;
         // What lies under a node is never newer than the node.
         if self.wants(node.rev) {
-            self.steps.enter(&node.bytes)?;
+            steps.enter(&node.bytes)?;
             car::write_stored_block(out, cid, &node.bytes);
         }
         Ok(())

@@ -246,6 +246,8 @@ struct Taking<'a> {
     batch: Batch,
     nodes_in_parts: u64,
     collections: Vec<String>,
+    /// The newest of them, if its records have rules to keep.
+    ruled: Option<Nsid>,
     in_flight: Arc<BatchesInFlight>,
     is_in_force: bool,
     is_copy: bool,
@@ -276,6 +278,7 @@ impl<'a> Taking<'a> {
             batch,
             nodes_in_parts,
             collections,
+            ruled: None,
             in_flight,
             is_in_force,
             is_copy,
@@ -333,14 +336,13 @@ impl<'a> Taking<'a> {
             }
             self.collections.push(collection.to_owned());
             repos::put_collection(&mut self.batch, self.contents, collection, false)?;
+            let has_rules = |nsid: &Nsid| Flags::builtin().collection(nsid.as_str()).is_some();
+            self.ruled = collection.parse().ok().filter(has_rules);
         }
-        let nsid = collection.parse::<Nsid>().ok();
         // A copy is what its host has, whatever that is.
-        if let Some(collection) =
-            nsid.filter(|nsid| !self.is_copy && Flags::builtin().collection(nsid.as_str()).is_some())
-        {
+        if let Some(collection) = self.ruled.as_ref().filter(|_| !self.is_copy) {
             let value = cbor::decode(record.bytes()).map_err(refused)?;
-            let judged = judge_import(&collection, &value, clock::now());
+            let judged = judge_import(collection, &value, clock::now());
             judged.map_err(|refused| ImportRefused::Rules { path: key.clone(), refused })?;
         }
         if outline.may_name_blobs {

@@ -11,6 +11,7 @@ mod key;
 mod node;
 mod proof;
 mod remove;
+mod stored;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ pub use key::{InvalidMstKey, MstKey, common_prefix, layer};
 use node::{Child, Node};
 pub use node::{NodeError, records_of};
 pub use proof::{get, prove};
+pub use stored::{StoredStep, StoredSteps};
 pub use walk::{Entries, Step, Steps, Walk, WalkItem};
 
 use super::blocks::{BlockSource, SourceError};

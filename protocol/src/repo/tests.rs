@@ -397,6 +397,50 @@ fn a_whole_repository_is_checked_to_its_last_record() {
 }
 
 #[test]
+fn a_stored_tree_is_gone_through_like_any_other() {
+    use super::mst::{StoredStep, StoredSteps};
+
+    let host = Host::filled(400);
+    let root = host.repository.head().data();
+    let mut steps = StoredSteps::new(root);
+    for item in Walk::new(&host.blocks, root).map(|item| item.expect("a sound tree")) {
+        match (steps.next().expect("as long as the walk"), item) {
+            (StoredStep::Node(cid), WalkItem::Node(node)) if cid == node.cid() => {
+                steps.enter(node.bytes()).expect("a node");
+            }
+            (StoredStep::Record(key, cid), WalkItem::Record(other, other_cid)) => {
+                assert_eq!((key, cid), (other.as_str(), other_cid));
+            }
+            (step, item) => panic!("{step:?} and {item:?}"),
+        }
+    }
+    assert_eq!(steps.next(), None);
+    // The root alone: what is not entered is passed over.
+    let mut steps = StoredSteps::new(root);
+    assert_eq!(steps.next().expect("a root"), StoredStep::Node(root));
+    steps.enter(host.blocks.block(&root).expect("stored").bytes()).expect("a node");
+    let mut named = Vec::new();
+    while let Some(step) = steps.next() {
+        named.push(matches!(step, StoredStep::Node(_)));
+    }
+    assert!(named.contains(&true) && named.contains(&false) && named.len() < 100, "{named:?}");
+    // What is no node is an error even so, and a tree that leads back to itself ends.
+    let mut steps = StoredSteps::new(root);
+    steps.next();
+    assert!(matches!(steps.enter(b"none"), Err(MstError::Node { .. })));
+    let mut steps = StoredSteps::new(root);
+    let mut depth = 0;
+    let node = host.blocks.block(&root).expect("stored");
+    while let Some(step) = steps.next() {
+        if matches!(step, StoredStep::Node(_)) && steps.enter(node.bytes()).is_err() {
+            break;
+        }
+        depth += 1;
+        assert!(depth < 10_000, "it has no end");
+    }
+}
+
+#[test]
 fn steps_pass_over_what_is_not_entered() {
     let host = Host::filled(120);
     let root = host.repository.head().data();

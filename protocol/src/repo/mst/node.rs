@@ -199,17 +199,33 @@ impl Node {
     }
 }
 
-/// Reads one entry; `key` holds the key before it, and then its own.
-fn decode_entry(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Result<(Entry, u8), NodeError> {
+/// An entry as a node's bytes have it.
+pub(super) struct RawEntry<'a> {
+    /// How many bytes of its key are those of the key before it.
+    pub(super) shared: usize,
+    /// The rest of its key.
+    pub(super) suffix: &'a [u8],
+    pub(super) right: Option<Cid>,
+    pub(super) value: Cid,
+}
+
+/// Reads the next entry of a node.
+pub(super) fn read_entry<'a>(reader: &mut Reader<'a>) -> Result<RawEntry<'a>, NodeError> {
     reader.expect_map(4)?;
     reader.expect_key("k")?;
     let suffix = reader.bytes()?;
     reader.expect_key("p")?;
     let shared = usize::try_from(reader.integer()?).map_err(|_| NodeError::Prefix)?;
     reader.expect_key("t")?;
-    let right = reader.link_or_null()?.map(Child::Stored);
+    let right = reader.link_or_null()?;
     reader.expect_key("v")?;
     let value = reader.link()?;
+    Ok(RawEntry { shared, suffix, right, value })
+}
+
+/// Reads and checks one entry; `key` holds the key before it, and then its own.
+fn decode_entry(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Result<(Entry, u8), NodeError> {
+    let RawEntry { shared, suffix, right, value } = read_entry(reader)?;
     // A longer shared prefix was possible when the next byte of both is the same.
     let could_share_more = key.get(shared).is_some_and(|next| suffix.first() == Some(next));
     if shared > key.len() || could_share_more {
@@ -219,7 +235,7 @@ fn decode_entry(reader: &mut Reader<'_>, key: &mut Vec<u8>) -> Result<(Entry, u8
     key.extend_from_slice(suffix);
     let text = std::str::from_utf8(key).map_err(|_| InvalidMstKey::Character)?;
     let (key, layer) = MstKey::with_layer(text)?;
-    Ok((Entry { key, value, right }, layer))
+    Ok((Entry { key, value, right: right.map(Child::Stored) }, layer))
 }
 
 /// The records that a node itself names, without those under it. Each node tells its keys in full.

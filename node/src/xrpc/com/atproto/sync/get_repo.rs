@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures::future::{Either, ready};
 use futures::stream;
 use serde::Deserialize;
 
@@ -35,10 +36,11 @@ pub(super) async fn export(host: &Host, did: &Did, caller: &Caller, since: Optio
     let account = available(host, did, caller).await?;
     let export = host.repos.export(account.id(), since).await?;
     let first = export.next().await?;
-    let pieces = stream::unfold(Some(Ok(first)), |state| async move {
-        match state? {
+    let pieces = stream::unfold(Some(Either::Left(ready(Ok(first)))), |making| async move {
+        match making?.await {
             Ok(None) => None,
-            Ok(Some((piece, export))) => Some((Ok(piece), Some(export.next().await))),
+            // The next one is made while this one is on its way.
+            Ok(Some((piece, export))) => Some((Ok(piece), Some(Either::Right(export.next())))),
             Err(error) => {
                 // The connection is cut, which tells the client that the file is not whole.
                 tracing::error!(%error, "an export broke off");
