@@ -82,6 +82,14 @@ impl Preferences {
         self.0.fence.raise(placement);
     }
 
+    /// How many preferences are kept for an account. Blocks.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn count_blocking(&self, id: AccountId) -> Result<u64, PreferencesError> {
+        Ok(self.stored(id)?.len() as u64)
+    }
+
     /// What the owner, or an app, sees of an account's preferences. Blocks.
     ///
     /// # Errors

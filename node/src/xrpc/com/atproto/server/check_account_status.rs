@@ -31,6 +31,8 @@ pub(crate) async fn handler(
 ) -> Result<Json<Output>, XrpcError> {
     let (repos, id) = (host.repos.clone(), account.id());
     let head = blocking::run(move || repos.head_blocking(id)).await?;
+    let preferences = host.preferences.clone();
+    let private_state_values = blocking::run(move || preferences.count_blocking(id)).await?;
     let head = head.ok_or_else(|| XrpcError::invalid_request("the account has no repository"))?;
     let blobs = host.blobs.counts(id).await?;
     Ok(Json(Output {
@@ -41,7 +43,7 @@ pub(crate) async fn handler(
         // The tree, the records and the commit.
         repo_blocks: head.totals.nodes + head.totals.records + 1,
         indexed_records: head.totals.records,
-        private_state_values: 0,
+        private_state_values,
         expected_blobs: blobs.named,
         imported_blobs: blobs.present,
     }))

@@ -1,5 +1,5 @@
 //! `com.atproto.sync.getBlob`: a blob that a record names, as it was uploaded, or a range of its bytes (RFC 9110
-//! section 14).
+//! section 14); nothing for whoever has it already.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,6 +39,9 @@ pub(crate) async fn handler(
 /// A blob as an answer to a request with these headers.
 pub(crate) fn answer(blob: Blob, cid: Cid, asked: &HeaderMap) -> Response {
     let (size, tag) = (blob.size, format!("\"{cid}\""));
+    if is_known(asked, &tag) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    }
     let wanted = match ByteRange::asked(asked, &tag) {
         None => None,
         Some(range) => match range.within(size) {
@@ -66,6 +69,13 @@ pub(crate) fn answer(blob: Blob, cid: Cid, asked: &HeaderMap) -> Response {
             (StatusCode::PARTIAL_CONTENT, headers, told, blob.into_range(range)).into_response()
         }
     }
+}
+
+/// Whether whoever asks has this version already (RFC 9110, section 13.1.2).
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let mut known = known.flat_map(|tags| tags.split(',')).map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 fn unsatisfiable(size: u64) -> Response {
@@ -149,6 +159,17 @@ mod tests {
         for text in wrong {
             assert_eq!(asked(text, None), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_version_that_is_known_is_known_by_its_tag() {
+        let known = |tags: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, tags.parse().expect("a header"));
+            is_known(&headers, "\"tag\"")
+        };
+        assert!(known("\"tag\"") && known("*") && known("W/\"tag\"") && known("\"other\", \"tag\""));
+        assert!(!known("\"other\"") && !known("tag") && !known("") && !is_known(&HeaderMap::new(), "\"tag\""));
     }
 
     #[test]

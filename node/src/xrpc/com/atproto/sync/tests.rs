@@ -153,6 +153,9 @@ async fn a_blob_is_served_while_a_record_names_it() {
     let beyond = get_blob().header(header::RANGE, format!("bytes={}-", bytes.len())).send().await.expect("sent");
     assert_eq!(beyond.status().as_u16(), 416);
     assert_eq!(beyond.headers()["content-range"], format!("bytes */{}", bytes.len()).as_str());
+    let known = get_blob().header(header::IF_NONE_MATCH, &tag).send().await.expect("sent");
+    assert_eq!((known.status().as_u16(), &known.headers()["etag"]), (304, &tag));
+    assert!(known.bytes().await.expect("an end").is_empty());
     let other = get_blob().header(header::RANGE, "bytes=0-9").header(header::IF_RANGE, "\"other\"").send().await;
     assert_eq!(other.expect("sent").status().as_u16(), 200, "of another version the whole is sent");
     let listed = async || answer(world.get(&format!("com.atproto.sync.listBlobs?did={DID}"))).await.1;
@@ -167,6 +170,31 @@ async fn a_blob_is_served_while_a_record_names_it() {
     assert_eq!((status, &refused["error"]), (413, &json!("PayloadTooLarge")));
     let (status, refused) = world.upload("nonsense", vec![0]).await;
     assert_eq!((status, &refused["error"]), (400, &json!("InvalidRequest")));
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn whoever_moves_an_account_learns_what_is_here_of_it() {
+    let world = World::new().await;
+    let status = async || {
+        let (status, answer) =
+            answer(world.get("com.atproto.server.checkAccountStatus").bearer_auth(&world.token)).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    assert_eq!(status().await["privateStateValues"], 0);
+    let preferences = json!([
+        { "$type": "app.bsky.actor.defs#adultContentPref", "enabled": false },
+        { "$type": "app.bsky.actor.defs#threadViewPref", "sort": "oldest" },
+    ]);
+    let put = world.client.post(format!("{}/xrpc/app.bsky.actor.putPreferences", world.url)).bearer_auth(&world.token);
+    let put = put.json(&json!({ "preferences": preferences })).send().await.expect("answered");
+    assert_eq!(put.status().as_u16(), 200);
+    let record = json!({ "repo": DID, "collection": "com.example.note", "record": { "$type": "com.example.note" } });
+    let made = world.post("com.atproto.repo.createRecord", &record).await;
+    let known = status().await;
+    assert_eq!((&known["privateStateValues"], &known["indexedRecords"]), (&json!(2), &json!(1)));
+    assert_eq!((&known["repoCommit"], &known["repoRev"]), (&made["commit"]["cid"], &made["commit"]["rev"]));
     world.node.shutdown().await.expect("stops");
 }
 
