@@ -20,6 +20,7 @@ pub(crate) const WRITERS: usize = 16;
 /// Records of the account that is read from.
 const READER_RECORDS: usize = 2_000;
 const BATCH: usize = 200;
+const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const COLLECTION: &str = "com.example.load.note";
 
 /// Where a host is, and which process serves it.
@@ -134,7 +135,7 @@ impl Host {
         let mut body = json!({
             "handle": format!("{name}{}", self.target.handle_domain),
             "email": format!("{name}@example.com"),
-            "password": "correct horse battery staple",
+            "password": PASSWORD,
         });
         let server: Value = self.get("com.atproto.server.describeServer", &[], None).await?;
         if server["inviteCodeRequired"] == true {
@@ -146,6 +147,13 @@ impl Host {
             body["inviteCode"] = answer["code"].clone();
         }
         self.sign_up(&body).await
+    }
+
+    /// Signs in with the password.
+    pub(crate) async fn create_session(&self, account: &Account) -> Result<()> {
+        let body = json!({ "identifier": account.did, "password": PASSWORD });
+        self.send(self.post("com.atproto.server.createSession", None).json(&body)).await?;
+        Ok(())
     }
 
     pub(crate) async fn sign_up(&self, body: &Value) -> Result<Account> {

@@ -3,7 +3,7 @@
 //! A target is a URL, the process that serves it, and its administration password. Every workload runs in rounds, and in
 //! each round every target takes its turn, so that a machine that slows down slows all of them. Reported are medians
 //! over the rounds, the CPU time of the server's process tree per operation, and that of this generator, which shows
-//! whether the generator was in the way. `scripts/bench atproto` starts the official host and runs this.
+//! whether the generator was in the way. `scripts/bench atproto` starts both hosts and runs this.
 //!
 //! It judges nothing but that every operation succeeded and every event arrived; what is right is for
 //! `scripts/clients`.

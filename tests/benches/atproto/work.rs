@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// Requests under way at once, where a workload reads.
-const READERS: usize = 8;
+const READERS: usize = 16;
 const UPLOADERS: usize = 4;
 const BLOB_BYTES: usize = 1 << 20;
-/// How often a whole repository is exported in a round.
-const EXPORTS: usize = 3;
+/// How often a whole repository is exported in a round: the clock of processor time has a coarse grain.
+const EXPORTS: usize = 10;
 
 type Round<'a> = Pin<Box<dyn Future<Output = Result<Sample>> + 'a>>;
 
@@ -35,7 +35,7 @@ pub(crate) struct Workload {
     pub(crate) run: for<'a> fn(&'a Host, &'a Options) -> Round<'a>,
 }
 
-pub(crate) const WORKLOADS: [Workload; 11] = [
+pub(crate) const WORKLOADS: [Workload; 12] = [
     Workload { name: "createRecord", run: |host, options| Box::pin(create_record(host, options, 1)) },
     Workload { name: "createRecord-16", run: |host, options| Box::pin(create_record(host, options, WRITERS)) },
     Workload { name: "getRecord", run: |host, options| Box::pin(get_record(host, options)) },
@@ -44,6 +44,7 @@ pub(crate) const WORKLOADS: [Workload; 11] = [
     Workload { name: "sync.getRecord", run: |host, options| Box::pin(sync_get_record(host, options)) },
     Workload { name: "uploadBlob-1MiB", run: |host, options| Box::pin(upload_blob(host, options)) },
     Workload { name: "createAccount", run: |host, options| Box::pin(create_account(host, options)) },
+    Workload { name: "createSession", run: |host, options| Box::pin(create_session(host, options)) },
     Workload { name: "importRepo", run: |host, options| Box::pin(import_repo(host, options)) },
     Workload { name: "getRepo", run: |host, options| Box::pin(get_repo(host, options)) },
     Workload { name: "subscribeRepos", run: |host, options| Box::pin(subscribe_repos(host, options)) },
@@ -160,6 +161,11 @@ async fn create_account(host: &Host, options: &Options) -> Result<Sample> {
         Ok(())
     })
     .await
+}
+
+/// Next to nothing but a password's hash: what signing up costs beside that is the difference.
+async fn create_session(host: &Host, options: &Options) -> Result<Sample> {
+    loops(host, options, 1, async |_| host.create_session(&host.reader).await).await
 }
 
 /// An account that waits for its repository, and the repository.
