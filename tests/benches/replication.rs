@@ -12,17 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use angel_harness::binary::verb;
 use angel_harness::processor;
-use angel_harness::validators::Validators;
-use angel_harness::wait::until;
-use anyhow::{Context, Result, ensure};
-use reqwest::{Client, StatusCode};
+use angel_harness::tenancy::{COLLECTION, Session, Tenancy};
+use anyhow::{Context, Result};
+use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-
-const LONG: Duration = Duration::from_secs(600);
-const COLLECTION: &str = "com.example.note";
 
 #[derive(Clone, Copy)]
 struct Wishes {
@@ -47,7 +42,7 @@ fn main() -> Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let bench = Bench::start()?;
+        let bench = Bench { tenancy: Tenancy::under_load().await?, client: Client::new() };
         bench.following(wishes).await?;
         bench.first_copy(wishes).await?;
         Ok(())
@@ -55,95 +50,34 @@ fn main() -> Result<()> {
 }
 
 struct Bench {
-    validators: Validators,
+    tenancy: Tenancy,
     client: Client,
 }
 
-#[derive(Clone)]
-struct Account {
-    did: String,
-    token: String,
-}
-
 impl Bench {
-    fn start() -> Result<Self> {
-        let mut validators = Validators::found(4, 1)?;
-        for (name, value) in [
-            ("ANGEL_REPLICAS_ACCEPT_TENANTS", "network"),
-            ("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test"),
-            ("ANGEL_ACCOUNTS_INVITES_REQUIRED", "false"),
-            ("ANGEL_HTTP_RATE_LIMITS", "false"),
-        ] {
-            validators.set(name, value);
-        }
-        for index in 0..4 {
-            validators.start(index)?;
-        }
-        Ok(Self { validators, client: Client::new() })
-    }
-
     fn url(&self, method: &str) -> String {
-        format!("{}/xrpc/{method}", self.validators.daemon(0).fact("httpUrl"))
+        format!("{}/xrpc/{method}", self.tenancy.validators.daemon(0).fact("httpUrl"))
     }
 
-    async fn sign_up(&self, name: &str) -> Result<Account> {
-        let body = json!({
-            "handle": format!("{name}.angel.test"), "email": format!("{name}@example.com"), "password": "correct horse",
-        });
-        let (made, _) = until("the account is made", LONG, async || {
-            let request = self.client.post(self.url("com.atproto.server.createAccount")).json(&body);
-            let answer = request.send().await?;
-            let (status, body) = (answer.status(), answer.json::<Value>().await?);
-            Ok((status == StatusCode::OK).then_some(body))
-        })
-        .await?;
-        let text = |name: &str| made[name].as_str().map(ToOwned::to_owned).context("a session");
-        Ok(Account { did: text("did")?, token: text("accessJwt")? })
+    /// Puts copies on two nodes, and waits until they are whole.
+    async fn place(&self, did: &str, ack: &str) -> Result<()> {
+        let (one, two) = (self.tenancy.node(1), self.tenancy.node(2));
+        self.tenancy.angel(0, &["tenant", "place", did, "--node", &one, "--node", &two, "--ack", ack])?;
+        self.tenancy.until_copied(did).await
     }
 
-    fn place(&self, account: &Account, ack: &str) -> Result<()> {
-        let node = |index: usize| self.validators.daemon(index).fact("did").to_owned();
-        let (one, two) = (node(1), node(2));
-        let words = ["tenant", "place", &account.did, "--node", &one, "--node", &two, "--ack", ack, "--json"];
-        let output = verb(&self.validators.dir(0), &words)?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-
-    async fn report(&self, index: usize, did: &str) -> Result<Value> {
-        let daemon = self.validators.daemon(index);
-        let password = std::fs::read_to_string(daemon.fact("adminPasswordFile"))?;
-        let request = self.client.get(format!("{}/admin/replicas", daemon.fact("httpUrl")));
-        let request = request.basic_auth("admin", Some(password.trim()));
-        let answer: Value = request.send().await?.error_for_status()?.json().await?;
-        let tenants = answer["tenants"].as_array().cloned().unwrap_or_default();
-        Ok(tenants.into_iter().find(|tenant| tenant["did"] == did).unwrap_or_default())
-    }
-
-    async fn until_whole(&self, did: &str) -> Result<()> {
-        for index in [1, 2] {
-            until("the copy is whole", LONG, async || {
-                let report = self.report(index, did).await?;
-                Ok((report["complete"].is_u64() && report["copying"].is_null()).then_some(()))
-            })
-            .await?;
-        }
-        until("the primary is confirmed", LONG, async || {
-            Ok((self.report(0, did).await?["writable"] == true).then_some(()))
-        })
-        .await?;
-        Ok(())
+    async fn copy_of(&self, did: &str) -> Result<Value> {
+        Ok(self.tenancy.report_of(1, did).await?.unwrap_or_default())
     }
 
     /// What following costs, how far behind it is, what waiting for it costs.
     async fn following(&self, wishes: Wishes) -> Result<()> {
-        let account = self.sign_up("writer").await?;
-        let pid = self.validators.daemon(0).pid();
+        let account = self.tenancy.sign_up("writer").await?;
+        let pid = self.tenancy.validators.daemon(0).pid();
         let span = Duration::from_secs(wishes.seconds);
         let bare = self.write_for(&account, 16, wishes.rate, span, pid, None).await?;
         println!("without copies   {}", bare.words());
-        self.place(&account, "local")?;
-        self.until_whole(&account.did).await?;
+        self.place(&account.did, "local").await?;
         let lag = Arc::new(Lag::default());
         let watching = self.watch(&account, Arc::clone(&lag));
         let writing = self.write_for(&account, 16, wishes.rate, span, pid, Some(&lag));
@@ -165,8 +99,7 @@ impl Bench {
         for writers in [1, 16] {
             let mut results = Vec::new();
             for ack in ["local", "replicated"] {
-                self.place(&account, ack)?;
-                self.until_whole(&account.did).await?;
+                self.place(&account.did, ack).await?;
                 let done = self.write_for(&account, writers, u64::MAX, span, pid, None).await?;
                 println!("{writers:2} writers, {ack:10} {}", done.words());
                 results.push(done.per_second());
@@ -176,9 +109,9 @@ impl Bench {
         Ok(())
     }
 
-    async fn watch(&self, account: &Account, lag: Arc<Lag>) -> Result<()> {
+    async fn watch(&self, account: &Session, lag: Arc<Lag>) -> Result<()> {
         while !lag.over.load(Ordering::Relaxed) || !lag.waiting.lock().await.is_empty() {
-            let report = self.report(1, &account.did).await?;
+            let report = self.copy_of(&account.did).await?;
             let (now, rev) = (Instant::now(), report["rev"].as_str().unwrap_or_default().to_owned());
             let mut waiting = lag.waiting.lock().await;
             while waiting.front().is_some_and(|(written, _)| *written <= rev) {
@@ -193,7 +126,7 @@ impl Bench {
 
     async fn write_for(
         &self,
-        account: &Account,
+        account: &Session,
         writers: u64,
         rate: u64,
         span: Duration,
@@ -241,7 +174,7 @@ impl Bench {
 
     /// The first copy of much, beside a plain copy of as many bytes.
     async fn first_copy(&self, wishes: Wishes) -> Result<()> {
-        let account = self.sign_up("archive").await?;
+        let account = self.tenancy.sign_up("archive").await?;
         let post = |method: &str| self.client.post(self.url(method)).bearer_auth(&account.token);
         let file = 10_000_000_u64.min(wishes.megabytes.max(1) * 1_000_000);
         let mut embeds = Vec::new();
@@ -268,10 +201,9 @@ impl Bench {
             post("com.atproto.repo.applyWrites").json(&body).send().await?.error_for_status()?;
         }
         let began = Instant::now();
-        self.place(&account, "local")?;
-        self.until_whole(&account.did).await?;
+        self.place(&account.did, "local").await?;
         let took = began.elapsed();
-        let bytes = self.report(1, &account.did).await?["bytes"].as_u64().unwrap_or(0);
+        let bytes = self.copy_of(&account.did).await?["bytes"].as_u64().unwrap_or(0);
         // Two standbys copy at once, so as many bytes go twice in the plain copy, too.
         let plain = tokio::task::spawn_blocking(move || plain_copy(bytes * 2)).await??;
         println!(

@@ -285,6 +285,17 @@ impl Daemon {
         Ok(*self.status.get_or_init(|| status))
     }
 
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        if self.status.get().is_none()
+            && let Ok(status) = self.ended.try_recv()
+        {
+            self.status.get_or_init(|| status);
+        }
+        self.status.get().is_some()
+    }
+
     /// Asks it to stop with SIGTERM and waits for it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! | module | what it offers |
 //! |---|---|
 //! | [`binary`] | daemons as processes, on real files and real sockets |
+//! | [`disks`] | a disk of its own under a directory, to be filled |
 //! | [`hosts`] | several hosts on this machine, some behind routers |
 //! | [`peers`] | what a daemon says of its peers |
 //! | [`power_cut`] | a disk that loses power |
@@ -14,6 +15,7 @@
 //! | [`wait`] | waiting for what has no event of its own |
 
 pub mod binary;
+pub mod disks;
 pub mod hosts;
 pub mod peers;
 pub mod power_cut;

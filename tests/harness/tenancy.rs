@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::binary::verb;
+use crate::disks::Disk;
 use crate::hosts::{Host, Lab};
 use crate::validators::Validators;
 use crate::wait::until;
@@ -33,16 +34,30 @@ pub const HOSTS: [usize; 3] = [0, 1, 2];
 const PASSWORD: &str = "correct horse battery staple";
 
 /// How long one request may take. Longer than a write waits for a standby.
-const REQUEST: Duration = Duration::from_secs(10);
+const REQUEST: Duration = Duration::from_secs(20);
+
+/// Megabytes of a node's disk where each has one of its own.
+const DISK: u32 = 1024;
 
 /// The nodes and their tenant.
 pub struct Tenancy {
+    disks: Vec<Disk>,
     /// The processes. They end before the hosts they run on.
     pub validators: Validators,
     did: String,
     doors: Vec<Door>,
     hosts: Vec<Host>,
+    patience: Duration,
     _lab: Option<Lab>,
+}
+
+/// What nodes stand on.
+struct Ground {
+    doors: Vec<Door>,
+    hosts: Vec<Host>,
+    lab: Option<Lab>,
+    silence: Option<Duration>,
+    disks: bool,
 }
 
 /// Where requests to one node are made from: its own host.
@@ -50,6 +65,15 @@ pub struct Tenancy {
 struct Door {
     client: Client,
     runtime: tokio::runtime::Handle,
+}
+
+/// Somebody who is logged in at a node.
+#[derive(Clone)]
+pub struct Session {
+    /// Who.
+    pub did: String,
+    /// What their requests bear.
+    pub token: String,
 }
 
 /// Talks to the nodes, also while they are being killed.
@@ -75,9 +99,16 @@ impl Tenancy {
     /// # Errors
     /// A node does not start, or the account is not made.
     pub async fn on_loopback() -> Result<Self> {
-        let here = tokio::runtime::Handle::current();
-        let doors = vec![Door { client: Client::new(), runtime: here }; NODES];
-        Self::begin(doors, Vec::new(), None).await
+        Self::begin(Ground::loopback(Some(SILENCE))).await
+    }
+
+    /// On loopback, with primaries that may be silent for as long as anywhere else: for measurements, under which a machine
+    /// may be too busy to be heard.
+    ///
+    /// # Errors
+    /// As [`Self::on_loopback`].
+    pub async fn under_load() -> Result<Self> {
+        Self::begin(Ground::loopback(None)).await
     }
 
     /// Each node on a host of its own, so that it can be cut off. Nothing, and a word why, where there can be none.
@@ -85,24 +116,31 @@ impl Tenancy {
     /// # Errors
     /// As [`Self::on_loopback`].
     pub async fn on_hosts() -> Result<Option<Self>> {
-        let mut lab = match Lab::new() {
-            Ok(lab) => lab,
-            Err(unavailable) => {
-                println!("skipped: {unavailable}");
-                return Ok(None);
-            }
-        };
-        let hosts: Vec<Host> = (0..NODES).map(|index| lab.host(&format!("place-{index}"))).collect::<Result<_>>()?;
-        let doors = hosts.iter().map(Door::inside).collect::<Result<_>>()?;
-        Ok(Some(Self::begin(doors, hosts, Some(lab)).await?))
+        let ground = Ground::hosts()?;
+        Ok(match ground {
+            Some(ground) => Some(Self::begin(ground).await?),
+            None => None,
+        })
     }
 
-    async fn begin(doors: Vec<Door>, hosts: Vec<Host>, lab: Option<Lab>) -> Result<Self> {
+    /// Whatever there can be: hosts that are cut off, and disks that are filled, where this machine allows it.
+    ///
+    /// # Errors
+    /// As [`Self::on_loopback`].
+    pub async fn for_anything() -> Result<Self> {
+        let ground = Ground::hosts()?.unwrap_or_else(|| Ground::loopback(Some(SILENCE)));
+        Self::begin(Ground { disks: true, ..ground }).await
+    }
+
+    async fn begin(ground: Ground) -> Result<Self> {
+        let Ground { doors, hosts, lab, silence, disks } = ground;
         let mut validators = Validators::found(NODES, 1)?;
-        let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
-        let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
-        content["parameters"]["silence"] = json!(SILENCE.as_millis() as u64);
-        std::fs::write(&genesis, serde_json::to_vec(&content)?)?;
+        if let Some(silence) = silence {
+            let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
+            let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
+            content["parameters"]["silence"] = json!(silence.as_millis() as u64);
+            std::fs::write(&genesis, serde_json::to_vec(&content)?)?;
+        }
         for (name, value) in [
             ("ANGEL_REPLICAS_ACCEPT_TENANTS", "network"),
             ("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test"),
@@ -117,23 +155,40 @@ impl Tenancy {
             validators.set_for(index, "ANGEL_NETWORK_SCOPE", "public");
             validators.set_wrapper(index, &host.wrapper());
         }
+        let mut mounted = Vec::new();
+        for index in (0..NODES).filter(|_| disks) {
+            mounted.extend(Disk::under(&validators.dir(index), DISK)?);
+        }
         for index in 0..NODES {
             validators.start(index)?;
             // It has the same address when it starts again: that is where the identity leads once it takes over.
             let listen = validators.daemon(index).fact("httpUrl").trim_start_matches("http://").to_owned();
             validators.set_for(index, "ANGEL_HTTP_LISTEN", &listen);
         }
-        let mut this = Self { validators, did: String::new(), doors, hosts, _lab: lab };
-        let body = json!({ "handle": "shop.angel.test", "email": "shop@example.com", "password": PASSWORD });
+        let disks = if mounted.len() == NODES { mounted } else { Vec::new() };
+        // A first copy of much takes its time.
+        let patience = if silence.is_some() { LONG } else { LONG * 5 };
+        let mut this = Self { disks, validators, did: String::new(), doors, hosts, patience, _lab: lab };
+        this.did = this.sign_up("shop").await?.did;
+        Ok(this)
+    }
+
+    /// Makes one more account on node 0.
+    ///
+    /// # Errors
+    /// The node makes none.
+    pub async fn sign_up(&self, name: &str) -> Result<Session> {
+        let body = json!({
+            "handle": format!("{name}.angel.test"), "email": format!("{name}@example.com"), "password": PASSWORD,
+        });
         // The identity goes through the ledger, which may only just be deciding its first heights.
         let (made, _) = until("the account is made", LONG, async || {
-            let (status, body) = this.caller(0).call("com.atproto.server.createAccount", None, &body).await?;
+            let (status, body) = self.caller(0).call("com.atproto.server.createAccount", None, &body).await?;
             ensure!(status == 200, "{status} {body}");
             Ok(Some(body))
         })
         .await?;
-        made["did"].as_str().context("a DID")?.clone_into(&mut this.did);
-        Ok(this)
+        session(&made)
     }
 
     /// The tenant.
@@ -146,6 +201,12 @@ impl Tenancy {
     #[must_use]
     pub fn can_be_cut(&self) -> bool {
         !self.hosts.is_empty()
+    }
+
+    /// Whether each node has a disk of its own.
+    #[must_use]
+    pub fn can_be_filled(&self) -> bool {
+        !self.disks.is_empty()
     }
 
     /// Talks to a running node.
@@ -182,14 +243,7 @@ impl Tenancy {
         });
         let (status, body) = self.operate(0, Method::POST, "/admin/replicas/place", Some(&body)).await?;
         ensure!(status == 200, "the placement: {status} {body}");
-        for index in [1, 2] {
-            self.until_reported("the copy is whole", index, |report| report["complete"].is_u64()).await?;
-        }
-        self.until_reported("the primary is confirmed, and either could follow it", 0, |report| {
-            report["writable"] == true && report["heirs"].as_array().is_some_and(|heirs| heirs.len() == 2)
-        })
-        .await?;
-        Ok(())
+        self.until_copied(&self.did).await
     }
 
     /// Asks a node as its operator.
@@ -206,10 +260,18 @@ impl Tenancy {
     /// # Errors
     /// It does not answer.
     pub async fn report(&self, index: usize) -> Result<Option<Value>> {
+        self.report_of(index, &self.did).await
+    }
+
+    /// How a node reports an account; nothing while it does not know of it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn report_of(&self, index: usize, did: &str) -> Result<Option<Value>> {
         let (status, answer) = self.operate(index, Method::GET, "/admin/replicas", None).await?;
         ensure!(status == 200, "{status} {answer}");
         let tenants = answer["tenants"].as_array().cloned().unwrap_or_default();
-        Ok(tenants.into_iter().find(|tenant| tenant["did"] == *self.did))
+        Ok(tenants.into_iter().find(|tenant| tenant["did"] == did))
     }
 
     /// Waits until a node reports the tenant as `fits` wants it.
@@ -217,13 +279,44 @@ impl Tenancy {
     /// # Errors
     /// It does not; with what it reported last, and its log.
     pub async fn until_reported(&self, what: &str, index: usize, fits: impl Fn(&Value) -> bool) -> Result<Value> {
-        let waited = until(what, LONG, async || {
-            let report = self.report(index).await?.unwrap_or_default();
+        self.until_reported_of(&self.did, what, index, fits).await
+    }
+
+    /// The same of any account.
+    ///
+    /// # Errors
+    /// As [`Self::until_reported`].
+    pub async fn until_reported_of(
+        &self,
+        did: &str,
+        what: &str,
+        index: usize,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let waited = until(what, self.patience, async || {
+            let report = self.report_of(index, did).await?.unwrap_or_default();
             ensure!(fits(&report), "node {index} reports {report}");
             Ok(Some(report))
         });
         let waited = waited.await.with_context(|| self.validators.daemon(index).log().join("\n"));
         Ok(waited?.0)
+    }
+
+    /// Waits until nodes 1 and 2 hold whole copies of an account, the primary may write, and either could follow it.
+    ///
+    /// # Errors
+    /// It does not come so far.
+    pub async fn until_copied(&self, did: &str) -> Result<()> {
+        for index in [1, 2] {
+            let whole = |report: &Value| report["complete"].is_u64() && report["copying"].is_null();
+            self.until_reported_of(did, "the copy is whole", index, whole).await?;
+        }
+        let both = |report: &Value| report["heirs"].as_array().is_some_and(|heirs| heirs.len() == 2);
+        self.until_reported_of(did, "the primary is confirmed, and either could follow it", 0, |report| {
+            report["writable"] == true && both(report)
+        })
+        .await?;
+        Ok(())
     }
 
     /// Waits until all of `nodes` have the same revision and root, and nothing is on its way. Answers the root.
@@ -250,10 +343,18 @@ impl Tenancy {
     /// # Errors
     /// None does; with their logs.
     pub async fn until_primary(&self, nodes: &[usize]) -> Result<usize> {
+        self.until_primary_of(&self.did, nodes).await
+    }
+
+    /// The same of any account.
+    ///
+    /// # Errors
+    /// As [`Self::until_primary`].
+    pub async fn until_primary_of(&self, did: &str, nodes: &[usize]) -> Result<usize> {
         let waited = until("one of the nodes is primary", LONG, async || {
             let mut reports = Vec::new();
             for index in nodes {
-                let report = self.report(*index).await?.unwrap_or_default();
+                let report = self.report_of(*index, did).await?.unwrap_or_default();
                 if report["role"] == "primary" && report["writable"] == true {
                     return Ok(Some(*index));
                 }
@@ -292,6 +393,36 @@ impl Tenancy {
     pub fn cut(&self, index: usize, cut: bool) -> Result<()> {
         let host = self.hosts.get(index).context("nodes on loopback cannot be cut off")?;
         if cut { host.cut() } else { host.mend() }
+    }
+
+    /// Fills the disk of a node, or gives the room back.
+    ///
+    /// # Errors
+    /// Nodes have no disks of their own.
+    pub fn fill(&self, index: usize, fill: bool) -> Result<()> {
+        let disk = self.disks.get(index).context("nodes share a disk that is not theirs to fill")?;
+        if fill { disk.fill() } else { disk.free() }
+    }
+}
+
+impl Ground {
+    fn loopback(silence: Option<Duration>) -> Self {
+        let here = tokio::runtime::Handle::current();
+        let doors = vec![Door { client: Client::new(), runtime: here }; NODES];
+        Self { doors, hosts: Vec::new(), lab: None, silence, disks: false }
+    }
+
+    fn hosts() -> Result<Option<Self>> {
+        let mut lab = match Lab::new() {
+            Ok(lab) => lab,
+            Err(unavailable) => {
+                println!("skipped: {unavailable}");
+                return Ok(None);
+            }
+        };
+        let hosts: Vec<Host> = (0..NODES).map(|index| lab.host(&format!("place-{index}"))).collect::<Result<_>>()?;
+        let doors = hosts.iter().map(Door::inside).collect::<Result<_>>()?;
+        Ok(Some(Self { doors, hosts, lab: Some(lab), silence: Some(SILENCE), disks: false }))
     }
 }
 
@@ -348,6 +479,14 @@ impl Caller {
         self.request(Method::POST, &format!("/xrpc/{method}"), &who, Some(body)).await
     }
 
+    /// Calls a query, with the token of a session.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn query(&self, method: &str, token: &str) -> Result<Answer> {
+        self.request(Method::GET, &format!("/xrpc/{method}"), &Who::Holder(token), None).await
+    }
+
     async fn request(&self, method: Method, path: &str, who: &Who<'_>, body: Option<&Value>) -> Result<Answer> {
         let mut request = self.door.client.request(method, format!("{}{path}", self.url)).timeout(REQUEST);
         request = match who {
@@ -371,10 +510,18 @@ impl Caller {
     /// # Errors
     /// The node gives none.
     pub async fn log_in(&self) -> Result<String> {
-        let body = json!({ "identifier": self.did, "password": PASSWORD });
-        let (status, session) = self.call("com.atproto.server.createSession", None, &body).await?;
-        ensure!(status == 200, "no session: {status} {session}");
-        Ok(session["accessJwt"].as_str().context("a token")?.to_owned())
+        Ok(self.log_in_as(&self.did, PASSWORD).await?.token)
+    }
+
+    /// Begins a session of anybody.
+    ///
+    /// # Errors
+    /// The node gives none.
+    pub async fn log_in_as(&self, identifier: &str, password: &str) -> Result<Session> {
+        let body = json!({ "identifier": identifier, "password": password });
+        let (status, made) = self.call("com.atproto.server.createSession", None, &body).await?;
+        ensure!(status == 200, "no session for {identifier}: {status} {made}");
+        session(&made)
     }
 
     /// Makes a record of the tenant under a name.
@@ -422,4 +569,9 @@ impl Caller {
             }
         }
     }
+}
+
+fn session(made: &Value) -> Result<Session> {
+    let text = |name: &str| made[name].as_str().map(ToOwned::to_owned).context("a session");
+    Ok(Session { did: text("did")?, token: text("accessJwt")? })
 }

@@ -233,6 +233,15 @@ impl Validators {
         Ok(())
     }
 
+    /// Lets go of a daemon that has ended of its own accord; answers whether it had.
+    pub fn bury(&mut self, index: usize) -> bool {
+        let has_ended = self.daemons.get(&index).is_some_and(Daemon::has_ended);
+        if has_ended {
+            self.daemons.remove(&index);
+        }
+        has_ended
+    }
+
     /// Stops a daemon in good order.
     ///
     /// # Errors

@@ -3,19 +3,10 @@
 //! nothing of it lies on a node that holds no copy.
 
 use std::path::Path;
-use std::time::Duration;
 
-use angel_harness::binary::verb;
-use angel_harness::validators::Validators;
-use angel_harness::wait::until;
+use angel_harness::tenancy::{Session, Tenancy};
 use anyhow::{Context, Result, ensure};
-use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-
-const SILENCE: Duration = Duration::from_secs(4);
-
-/// Everything that takes the network a decision, a copy or a failover may take so long on a busy machine.
-const LONG: Duration = Duration::from_secs(90);
 
 /// Stands in everything that is private.
 const MARK: &str = "Kolibri-4711-private";
@@ -25,156 +16,24 @@ const PRIMARY: usize = 0;
 const STANDBYS: [usize; 2] = [1, 2];
 const OTHER: usize = 3;
 
-struct World {
-    validators: Validators,
-    client: Client,
+async fn post(tenancy: &Tenancy, index: usize, name: &str, person: &Session, body: &Value) -> Result<Value> {
+    let (status, answer) = tenancy.caller(index).call(name, Some(&person.token), body).await?;
+    ensure!(status == 200, "{name}: {status} {answer}");
+    Ok(answer)
 }
 
-/// Somebody who logged in.
-struct Person {
-    did: String,
-    token: String,
+async fn get(tenancy: &Tenancy, index: usize, name: &str, person: &Session) -> Result<Value> {
+    let (status, answer) = tenancy.caller(index).query(name, &person.token).await?;
+    ensure!(status == 200, "{name}: {status} {answer}");
+    Ok(answer)
 }
 
-impl World {
-    fn start() -> Result<Self> {
-        let mut validators = Validators::found(4, 1)?;
-        let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
-        let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
-        content["parameters"]["silence"] = json!(SILENCE.as_millis() as u64);
-        std::fs::write(&genesis, serde_json::to_vec(&content)?)?;
-        for (name, value) in [
-            ("ANGEL_REPLICAS_ACCEPT_TENANTS", "network"),
-            ("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test"),
-            ("ANGEL_ACCOUNTS_INVITES_REQUIRED", "false"),
-            ("ANGEL_HTTP_RATE_LIMITS", "false"),
-        ] {
-            validators.set(name, value);
-        }
-        for index in 0..4 {
-            validators.start(index)?;
-        }
-        Ok(Self { validators, client: Client::new() })
-    }
-
-    fn node(&self, index: usize) -> String {
-        self.validators.daemon(index).fact("did").to_owned()
-    }
-
-    fn angel(&self, index: usize, words: &[&str]) -> Result<Value> {
-        let output = verb(&self.validators.dir(index), &[words, &["--json"]].concat())?;
-        ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    async fn ask(
-        &self,
-        index: usize,
-        method: Method,
-        name: &str,
-        person: Option<&Person>,
-        body: Option<&Value>,
-    ) -> Result<(StatusCode, Value)> {
-        let url = format!("{}/xrpc/{name}", self.validators.daemon(index).fact("httpUrl"));
-        let request = self.client.request(method, url).timeout(Duration::from_secs(20));
-        let request = if let Some(person) = person { request.bearer_auth(&person.token) } else { request };
-        let request = if let Some(body) = body { request.json(body) } else { request };
-        let answer = request.send().await?;
-        let status = answer.status();
-        Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
-    }
-
-    async fn post(&self, index: usize, name: &str, person: &Person, body: &Value) -> Result<Value> {
-        let (status, answer) = self.ask(index, Method::POST, name, Some(person), Some(body)).await?;
-        ensure!(status == StatusCode::OK, "{name}: {status} {answer}");
-        Ok(answer)
-    }
-
-    async fn get(&self, index: usize, name: &str, person: &Person) -> Result<Value> {
-        let (status, answer) = self.ask(index, Method::GET, name, Some(person), None).await?;
-        ensure!(status == StatusCode::OK, "{name}: {status} {answer}");
-        Ok(answer)
-    }
-
-    async fn sign_up(&self, index: usize, name: &str) -> Result<Person> {
-        let body = json!({
-            "handle": format!("{name}.angel.test"), "email": format!("{name}@example.com"), "password": "correct horse",
-        });
-        let made = "com.atproto.server.createAccount";
-        let (made, _) = until("the account is made", LONG, async || {
-            // The identity goes through the ledger, which may only just be deciding its first heights.
-            let (status, answer) = self.ask(index, Method::POST, made, None, Some(&body)).await?;
-            Ok((status == StatusCode::OK).then_some(answer))
-        })
-        .await?;
-        person(&made)
-    }
-
-    async fn log_in(&self, index: usize, identifier: &str, password: &str) -> Result<Person> {
-        let body = json!({ "identifier": identifier, "password": password });
-        let name = "com.atproto.server.createSession";
-        let (status, answer) = self.ask(index, Method::POST, name, None, Some(&body)).await?;
-        ensure!(status == StatusCode::OK, "{identifier} logs in: {status} {answer}");
-        person(&answer)
-    }
-
-    fn place(&self, did: &str) -> Result<()> {
-        let [one, two] = STANDBYS.map(|index| self.node(index));
-        self.angel(PRIMARY, &["tenant", "place", did, "--node", &one, "--node", &two, "--ack", "replicated"])?;
-        Ok(())
-    }
-
-    /// How a node reports an account; nothing while it does not know of it.
-    async fn report(&self, index: usize, did: &str) -> Result<Option<Value>> {
-        let password = std::fs::read_to_string(self.validators.daemon(index).fact("adminPasswordFile"))?;
-        let url = format!("{}/admin/replicas", self.validators.daemon(index).fact("httpUrl"));
-        let request = self.client.get(&url).basic_auth("admin", Some(password.trim()));
-        let answer: Value = request.send().await?.error_for_status()?.json().await?;
-        let tenants = answer["tenants"].as_array().cloned().unwrap_or_default();
-        Ok(tenants.into_iter().find(|tenant| tenant["did"] == did))
-    }
-
-    /// Waits until a node reports an account as `fits` wants it.
-    async fn until_reported(
-        &self,
-        what: &str,
-        index: usize,
-        did: &str,
-        fits: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
-        let (report, _) = until(what, LONG, async || {
-            let report = self.report(index, did).await?.unwrap_or_default();
-            ensure!(fits(&report), "node {index} reports {report}");
-            Ok(Some(report))
-        })
-        .await
-        .with_context(|| self.validators.daemon(index).log().join("\n"))?;
-        Ok(report)
-    }
-
-    /// Waits until a standby is primary of an account and takes writes, with a copy of which nothing had to be mended.
-    async fn until_taken_over(&self, did: &str) -> Result<usize> {
-        let waited = until("a standby is primary", LONG, async || {
-            let mut reports = Vec::new();
-            for index in STANDBYS {
-                let report = self.report(index, did).await?.unwrap_or_default();
-                if report["role"] == "primary" && report["writable"] == true {
-                    return Ok(Some((index, report)));
-                }
-                reports.push(report.to_string());
-            }
-            anyhow::bail!("{reports:?}")
-        });
-        let logs = || STANDBYS.map(|index| self.validators.daemon(index).log().join("\n")).join("\n\n");
-        let ((index, report), _) = waited.await.with_context(logs)?;
-        ensure!(report["mended"] == 0, "nothing was to be mended: {report}");
-        Ok(index)
-    }
-}
-
-fn person(answer: &Value) -> Result<Person> {
-    let text = |name: &str| answer[name].as_str().map(ToOwned::to_owned).context("a session");
-    Ok(Person { did: text("did")?, token: text("accessJwt")? })
+/// Waits until a standby is primary of an account and takes writes, with a copy of which nothing had to be mended.
+async fn until_taken_over(tenancy: &Tenancy, did: &str) -> Result<usize> {
+    let index = tenancy.until_primary_of(did, &STANDBYS).await?;
+    let report = tenancy.report_of(index, did).await?.context("a report")?;
+    ensure!(report["mended"] == 0, "nothing was to be mended: {report}");
+    Ok(index)
 }
 
 fn order(number: u32) -> Value {
@@ -206,75 +65,73 @@ fn marks_under(dir: &Path) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_private_outlives_its_machine() -> Result<()> {
-    let mut world = World::start()?;
-    let manager = world.sign_up(PRIMARY, "mila").await?;
+    let mut world = Tenancy::on_loopback().await?;
+    let manager = world.sign_up("mila").await?;
     let made = world.angel(PRIMARY, &["tenant", "create", "--template", "ecommerce-store", "hays"])?;
     let text = |path: &str| made.pointer(path).and_then(Value::as_str).map(ToOwned::to_owned).context("as it says");
     let (tenant, handle, password) = (text("/tenant/did")?, text("/owner/handle")?, text("/owner/password")?);
-    let owner = world.log_in(PRIMARY, &handle, &password).await?;
+    let owner = world.caller(PRIMARY).log_in_as(&handle, &password).await?;
 
     // What is older than the first copy.
     let invitation = json!({ "tenant": "hays", "role": "tenant_manager", "permissions": ["manage_content"] });
-    let invited = world.post(PRIMARY, "co.kendev.tenants.invite", &owner, &invitation).await?;
+    let invited = post(&world, PRIMARY, "co.kendev.tenants.invite", &owner, &invitation).await?;
     let acceptance = json!({ "tenant": tenant, "token": invited["token"] });
-    world.post(PRIMARY, "co.kendev.tenants.acceptInvite", &manager, &acceptance).await?;
+    post(&world, PRIMARY, "co.kendev.tenants.acceptInvite", &manager, &acceptance).await?;
     let wish = json!({ "tenant": tenant, "record": {
         "name": "Back office", "slug": "back-office", "visibility": "private", "memberApproval": "automatic",
         "businessIdentity": { "type": "service", "industry": "general" },
     } });
-    let space = world.post(PRIMARY, "co.kendev.spaces.createSpace", &owner, &wish).await?;
+    let space = post(&world, PRIMARY, "co.kendev.spaces.createSpace", &owner, &wish).await?;
     let space = space["uri"].as_str().context("a space")?.to_owned();
     let say = |text: &str| json!({ "space": space, "content": { "type": "text", "text": format!("{MARK} {text}") } });
-    world.post(PRIMARY, "co.kendev.spaces.sendMessage", &owner, &say("before")).await?;
-    world.post(PRIMARY, "app.bsky.actor.putPreferences", &owner, &preferences("before")).await?;
+    post(&world, PRIMARY, "co.kendev.spaces.sendMessage", &owner, &say("before")).await?;
+    post(&world, PRIMARY, "app.bsky.actor.putPreferences", &owner, &preferences("before")).await?;
     let list = json!({ "$type": "com.atproto.simplespace.defs#memberListPolicy" });
     let orders = json!({ "spaceType": "com.example.orders", "skey": "self", "readPolicy": list, "writePolicy": list,
         "appAccess": { "$type": "com.atproto.simplespace.defs#open" } });
-    let orders = world.post(PRIMARY, "com.atproto.simplespace.createSpace", &owner, &orders).await?;
+    let orders = post(&world, PRIMARY, "com.atproto.simplespace.createSpace", &owner, &orders).await?;
     let orders = orders["uri"].as_str().context("a space")?.to_owned();
     let take = |number: u32| {
         json!({ "space": orders, "repo": owner.did, "collection": "com.example.order", "rkey": format!("n{number}"),
             "record": order(number) })
     };
-    world.post(PRIMARY, "com.atproto.space.createRecord", &owner, &take(1)).await?;
+    post(&world, PRIMARY, "com.atproto.space.createRecord", &owner, &take(1)).await?;
 
     for did in [&tenant, &owner.did] {
-        world.place(did)?;
-        for index in STANDBYS {
-            world.until_reported("the copy is whole", index, did, |report| report["complete"].is_u64()).await?;
-        }
-        world.until_reported("the primary is confirmed", PRIMARY, did, |report| report["writable"] == true).await?;
+        let [one, two] = STANDBYS.map(|index| world.node(index));
+        world.angel(PRIMARY, &["tenant", "place", did, "--node", &one, "--node", &two, "--ack", "replicated"])?;
+        world.until_copied(did).await?;
     }
 
     // What is answered from here on has a standby, and the machine goes the moment that the last of it is answered.
-    world.post(PRIMARY, "com.atproto.space.createRecord", &owner, &take(2)).await?;
-    world.post(PRIMARY, "co.kendev.spaces.sendMessage", &owner, &say("after")).await?;
+    post(&world, PRIMARY, "com.atproto.space.createRecord", &owner, &take(2)).await?;
+    post(&world, PRIMARY, "co.kendev.spaces.sendMessage", &owner, &say("after")).await?;
     let app = json!({ "name": "till" });
-    let app = world.post(PRIMARY, "com.atproto.server.createAppPassword", &owner, &app).await?;
+    let app = post(&world, PRIMARY, "com.atproto.server.createAppPassword", &owner, &app).await?;
     let promotion = json!({ "tenant": "hays", "user": manager.did, "role": "tenant_admin" });
-    world.post(PRIMARY, "co.kendev.tenants.setRole", &owner, &promotion).await?;
-    world.post(PRIMARY, "app.bsky.actor.putPreferences", &owner, &preferences("after")).await?;
+    post(&world, PRIMARY, "co.kendev.tenants.setRole", &owner, &promotion).await?;
+    post(&world, PRIMARY, "app.bsky.actor.putPreferences", &owner, &preferences("after")).await?;
     world.validators.kill(PRIMARY)?;
 
     // Two accounts, each with a primary of its own: the business, and the person who owns it. Usually one node takes both
     // over. Where not, the business follows its owner, as an operator would have it.
-    let new = world.until_taken_over(&owner.did).await?;
-    if world.until_taken_over(&tenant).await? != new {
+    let new = until_taken_over(&world, &owner.did).await?;
+    if until_taken_over(&world, &tenant).await? != new {
         world.angel(new, &["tenant", "promote", &tenant])?;
         world
-            .until_reported("the business is with its owner", new, &tenant, |report| report["writable"] == true)
+            .until_reported_of(&tenant, "the business is with its owner", new, |report| report["writable"] == true)
             .await?;
     }
-    let owner = world.log_in(new, &handle, &password).await?;
-    world.log_in(new, &handle, app["password"].as_str().context("an app password")?).await?;
-    let kept = world.get(new, "app.bsky.actor.getPreferences", &owner).await?;
+    let owner = world.caller(new).log_in_as(&handle, &password).await?;
+    world.caller(new).log_in_as(&handle, app["password"].as_str().context("an app password")?).await?;
+    let kept = get(&world, new, "app.bsky.actor.getPreferences", &owner).await?;
     ensure!(kept == preferences("after"), "{kept}");
-    let members = world.get(new, "co.kendev.tenants.listMemberships?tenant=hays", &owner).await?;
+    let members = get(&world, new, "co.kendev.tenants.listMemberships?tenant=hays", &owner).await?;
     let role = members["memberships"].as_array().into_iter().flatten().find_map(|it| {
         (it["value"]["user"] == manager.did.as_str()).then(|| it["value"]["role"].as_str().map(ToOwned::to_owned))
     });
     ensure!(role.flatten().as_deref() == Some("tenant_admin"), "{members}");
-    let said = world.get(new, &format!("co.kendev.spaces.listMessages?space={space}"), &owner).await?;
+    let said = get(&world, new, &format!("co.kendev.spaces.listMessages?space={space}"), &owner).await?;
     let said = said.to_string();
     ensure!(said.contains(&format!("{MARK} before")) && said.contains(&format!("{MARK} after")), "{said}");
     for number in [1, 2] {
@@ -282,14 +139,14 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
             "com.atproto.space.getRecord?space={orders}&repo={}&collection=com.example.order&rkey=n{number}",
             owner.did
         );
-        let found = world.get(new, &path, &owner).await?;
+        let found = get(&world, new, &path, &owner).await?;
         ensure!(found["value"] == order(number), "order {number}: {}", found["value"]["number"]);
     }
 
     // It goes on: the business takes orders as before, and the other standby has each that is answered.
-    world.post(new, "com.atproto.space.createRecord", &owner, &take(3)).await?;
+    post(&world, new, "com.atproto.space.createRecord", &owner, &take(3)).await?;
     let seen = format!("com.atproto.space.listRecords?space={orders}&repo={}&collection=com.example.order", owner.did);
-    let seen = world.get(new, &seen, &owner).await?;
+    let seen = get(&world, new, &seen, &owner).await?;
     ensure!(seen["records"].as_array().map(Vec::len) == Some(3), "{} orders", seen["records"]);
 
     // Whoever does not host the business has nothing of it: not in its store, not in its log.

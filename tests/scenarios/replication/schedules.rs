@@ -1,5 +1,5 @@
-//! Random schedules of what happens to machines: they are killed, stand still, are cut off and start with another time of
-//! day, while a client writes. Whatever the order: what was acknowledged is there afterwards, once, nothing goes back in
+//! Random schedules of what happens to machines: they are killed, stand still, are cut off, have no room left on their
+//! disks and start with another time of day, while a client writes. Whatever the order: what was acknowledged is there afterwards, once, nothing goes back in
 //! time, the copies are equal, and one node is primary. A failure prints the seed of its schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,9 @@ enum Step {
     Continue(usize),
     Cut(usize),
     Mend(usize),
+    Fill(usize),
+    /// And start it, if it ended for want of room, as what watches over a service does.
+    Free(usize),
 }
 
 /// How a node is.
@@ -42,6 +45,7 @@ enum State {
     Dead,
     Still,
     Apart,
+    Full,
 }
 
 /// What the writer tried and what it was told.
@@ -116,10 +120,7 @@ struct Campaign {
 
 impl Campaign {
     async fn start() -> Result<Self> {
-        let tenancy = match Tenancy::on_hosts().await? {
-            Some(tenancy) => tenancy,
-            None => Tenancy::on_loopback().await?,
-        };
+        let tenancy = Tenancy::for_anything().await?;
         tenancy.place(true).await?;
         let callers = HOSTS.iter().map(|index| tenancy.caller(*index)).collect();
         Ok(Self { tenancy, states: [State::Well; NODES], callers: watch::Sender::new(callers) })
@@ -133,10 +134,12 @@ impl Campaign {
             State::Dead => Step::Start(index, if rng.random_ratio(1, 3) { rng.random_range(-60..=60) } else { 0 }),
             State::Still => Step::Continue(index),
             State::Apart => Step::Mend(index),
-            State::Well if unwell < 2 => match rng.random_range(0..if self.tenancy.can_be_cut() { 3 } else { 2 }) {
-                0 => Step::Kill(index),
-                1 => Step::Pause(index),
-                _ => Step::Cut(index),
+            State::Full => Step::Free(index),
+            State::Well if unwell < 2 => match rng.random_range(0..4) {
+                2 if self.tenancy.can_be_cut() => Step::Cut(index),
+                3 if self.tenancy.can_be_filled() => Step::Fill(index),
+                0 | 2 => Step::Kill(index),
+                _ => Step::Pause(index),
             },
             State::Well => self.draw(rng),
         }
@@ -173,6 +176,17 @@ impl Campaign {
                 self.tenancy.cut(index, false)?;
                 self.states[index] = State::Well;
             }
+            Step::Fill(index) => {
+                self.tenancy.fill(index, true)?;
+                self.states[index] = State::Full;
+            }
+            Step::Free(index) => {
+                self.tenancy.fill(index, false)?;
+                if self.tenancy.validators.bury(index) {
+                    self.perform(Step::Start(index, 0))?;
+                }
+                self.states[index] = State::Well;
+            }
         }
         Ok(())
     }
@@ -184,6 +198,7 @@ impl Campaign {
                 State::Dead => self.perform(Step::Start(index, 0))?,
                 State::Still => self.perform(Step::Continue(index))?,
                 State::Apart => self.perform(Step::Mend(index))?,
+                State::Full => self.perform(Step::Free(index))?,
             }
         }
         Ok(())
