@@ -76,6 +76,9 @@ use progress::Progresses;
 pub(crate) use state::{Sealing, SealingError};
 use tails::Tails;
 
+/// How long it may take to open a stream to another node: over a connection that died unnoticed it never opens.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
 /// How long another node may take to answer a small question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
@@ -319,7 +322,8 @@ impl Replication {
 
     async fn open(&self, node: &Did) -> Result<network::Stream, ReplicationError> {
         let peer = network::peer_id_of(node).map_err(|_| ReplicationError::NoNode(node.clone()))?;
-        Ok(self.0.parts.network.open_stream(peer, PROTOCOL).await?)
+        let opened = tokio::time::timeout(OPEN_LIMIT, self.0.parts.network.open_stream(peer, PROTOCOL)).await;
+        Ok(opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??)
     }
 
     /// The newest event of a tenant that is durable, once that has been read.

@@ -7,6 +7,7 @@
 use angel_protocol::failover::Promise;
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::ledger::rows::{self, Placement};
+use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,8 @@ pub const OPERATIONS: ChunkedTable<(Did, Did)> = ChunkedTable::new(TableId::Repl
 /// What a tenant asks of its copies, at whatever node is primary.
 pub const SETTINGS: Table<Did, Cbor<SettingsRow>> = Table::new(TableId::ReplicaSettings);
 
-/// Second versions of records, kept where two nodes had written one: by tenant, path and revision.
+/// Second versions of records, kept where two nodes had written one: by tenant, path and revision. The path of a record
+/// in a space stands behind a digest of the space ([`version_path`]), whose URI alone may be as long as a key.
 pub const VERSIONS: ChunkedTable<(Did, String, String)> = ChunkedTable::new(TableId::ReplicaVersions);
 
 /// A copy.
@@ -154,6 +156,9 @@ pub struct VersionRow {
     pub at: Timestamp,
     /// Its bytes; nothing where it had been taken away.
     pub record: Option<serde_bytes::ByteBuf>,
+    /// In which space, for a record that is for certain people only.
+    #[serde(default)]
+    pub space: Option<SpaceUri>,
 }
 
 /// A tenant's settings.
@@ -190,6 +195,18 @@ pub fn replace<K: crate::key::Key + Clone>(
 ) -> Result<(), TrimError> {
     table.delete(reader, batch, key)?;
     Ok(table.put(batch, key, value)?)
+}
+
+/// Where the second version of a record lies.
+#[must_use]
+pub fn version_path(space: Option<&SpaceUri>, path: &str) -> String {
+    match space {
+        Some(space) => {
+            let digest: String = space.digest()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{digest}~{path}")
+        }
+        None => path.to_owned(),
+    }
 }
 
 /// Second versions kept for a tenant, at most `limit`.
@@ -322,7 +339,7 @@ mod tests {
     fn versions_are_listed_for_their_tenant_alone() {
         let store = Store::in_memory().expect("starts");
         let mut batch = Batch::new();
-        let row = VersionRow { node: did("n"), rev: Tid::new(5, 0), at: Timestamp::EPOCH, record: None };
+        let row = VersionRow { node: did("n"), rev: Tid::new(5, 0), at: Timestamp::EPOCH, record: None, space: None };
         let bytes = crate::codec::encode(&Cbor(row.clone())).expect("encodes");
         for tenant in ["a", "b"] {
             VERSIONS.put(&mut batch, &(did(tenant), "x/y".to_owned(), "r".to_owned()), &bytes).expect("fits");

@@ -11,6 +11,7 @@ use std::time::Instant;
 use angel_harness::tenancy::{Caller, HOSTS, LONG, Tenancy};
 use angel_harness::wait::until;
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 async fn write(caller: &Caller, token: &str, rkey: &str) -> Result<()> {
@@ -88,14 +89,49 @@ async fn a_primary_that_nobody_confirms_refuses_writes() -> Result<()> {
     Ok(())
 }
 
+/// The tenant's private records: a space of its own.
+struct Orders(String);
+
+impl Orders {
+    async fn open(caller: &Caller, token: &str) -> Result<Self> {
+        let list = json!({ "$type": "com.atproto.simplespace.defs#memberListPolicy" });
+        let wish = json!({ "spaceType": "com.example.orders", "skey": "self", "readPolicy": list, "writePolicy": list,
+            "appAccess": { "$type": "com.atproto.simplespace.defs#open" } });
+        let (status, made) = caller.call("com.atproto.simplespace.createSpace", Some(token), &wish).await?;
+        ensure!(status == 200, "{status} {made}");
+        Ok(Self(made["uri"].as_str().context("a space")?.to_owned()))
+    }
+
+    async fn put(&self, caller: &Caller, token: &str, rkey: &str, note: &str) -> Result<()> {
+        let record = json!({ "$type": "com.example.order", "note": note, "createdAt": "2026-11-21T12:00:00.000Z" });
+        let body = json!({ "space": self.0, "repo": caller.did(), "collection": "com.example.order", "rkey": rkey,
+            "record": record });
+        let (status, answer) = caller.call("com.atproto.space.putRecord", Some(token), &body).await?;
+        ensure!(status == 200, "{rkey}: {status} {answer}");
+        Ok(())
+    }
+
+    async fn note(&self, caller: &Caller, token: &str, rkey: &str) -> Result<Option<String>> {
+        let method = format!(
+            "com.atproto.space.getRecord?space={}&repo={}&collection=com.example.order&rkey={rkey}",
+            self.0,
+            caller.did()
+        );
+        let (status, record) = caller.query(&method, token).await?;
+        Ok(record.pointer("/value/note").and_then(|note| note.as_str()).filter(|_| status == 200).map(str::to_owned))
+    }
+}
+
 /// What a primary wrote while its standbys heard nothing is told when it comes back: in order, nothing dropped, and where
-/// both wrote one record, both are kept.
+/// both wrote one record, both are kept. So it is with what is public and with what is in spaces.
 #[tokio::test(flavor = "multi_thread")]
 async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let mut tenancy = Tenancy::on_loopback().await?;
-    tenancy.place(false).await?;
     let caller = tenancy.caller(0);
     let token = caller.log_in().await?;
+    let orders = Orders::open(&caller, &token).await?;
+    orders.put(&caller, &token, "both", "before").await?;
+    tenancy.place(false).await?;
     // Killed, for one that is merely stopped still hears what lies in its sockets. The lease goes on for a while, and
     // what is written meanwhile is answered for this machine alone.
     tenancy.validators.kill(1)?;
@@ -103,6 +139,10 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     for rkey in ["unseen-1", "unseen-2", "both"] {
         write(&caller, &token, rkey).await?;
     }
+    for note in ["a draft", "the last word"] {
+        orders.put(&caller, &token, "unseen", note).await?;
+    }
+    orders.put(&caller, &token, "both", "by the old primary").await?;
     tenancy.validators.kill(0)?;
     tenancy.validators.start(1)?;
     tenancy.validators.start(2)?;
@@ -112,14 +152,23 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let token = caller.log_in().await?;
     let (status, body) = caller.write(&token, "both", "written by the new primary").await?;
     ensure!(status == 200, "{status} {body}");
+    ensure!(orders.note(&caller, &token, "unseen").await?.is_none(), "the standbys did not hear of it");
+    orders.put(&caller, &token, "both", "by the new primary").await?;
 
     tenancy.validators.start(0)?;
     tenancy.until_reported("the old primary is a standby", 0, |report| report["role"] == "standby").await?;
     for rkey in ["unseen-1", "unseen-2"] {
         ensure!(caller.has(rkey).await?, "{rkey} was told");
     }
-    let report = tenancy.report(new).await?.context("a report")?;
-    ensure!(report["keptVersions"] == 1, "the other version of one record is kept: {report}");
+    let unseen = orders.note(&caller, &token, "unseen").await?;
+    ensure!(unseen.as_deref() == Some("the last word"), "{unseen:?}");
+    let both = orders.note(&caller, &token, "both").await?;
+    ensure!(both.as_deref() == Some("by the new primary"), "{both:?}");
+    let report = tenancy.angel(new, &["tenant", "backups", tenancy.did()])?;
+    ensure!(report["keptVersions"] == 2, "the other version of two records is kept: {report}");
+    let kept = report["versions"].as_array().context("a list")?;
+    let in_space = |space: Option<&str>| kept.iter().filter(|it| it["space"].as_str() == space).count();
+    ensure!((in_space(None), in_space(Some(&orders.0))) == (1, 1), "it is shown which: {report}");
     tenancy.until_equal(&HOSTS).await?;
     Ok(())
 }

@@ -51,7 +51,10 @@ struct Who {
 async fn show(_: Operator, State(host): State<Arc<Host>>, Input(wish): Input<Who>) -> Result<Json<Value>, XrpcError> {
     let account = who::hosted(&host, &wish.account).await?;
     let tenant = tenant(&host.replication, &account)?;
-    report(&host, tenant).await
+    let (replication, did) = (host.replication.clone(), account.did().clone());
+    let Json(mut answer) = report(&host, tenant).await?;
+    answer["versions"] = blocking::run(move || replication.versions_blocking(&did)).await?.into();
+    Ok(Json(answer))
 }
 
 #[derive(Deserialize)]

@@ -276,12 +276,7 @@ impl Driver {
 
     async fn try_compare(&self) -> Result<(Holds, Holds, Signature), NotMoved> {
         let tenant = self.tenant()?;
-        let replication = &self.migrations.0.parts.replication;
-        let account = replication.account_digest_for(&tenant, &self.row.to).await?;
-        let here = replication.holds(&tenant, account).await?;
-        let Answer::Holds(there) = self.migrations.ask(&self.row.to, &Question::Holds(self.of(&tenant))).await? else {
-            return Err(ReplicationError::Unexpected.into());
-        };
+        let (here, there) = self.both_hold(&tenant).await?;
         let question = Question::Accept(InFavour { tenant: self.did.clone(), epoch: tenant.placed.epoch + 1 });
         let Answer::Accepted(accepted) = self.migrations.ask(&self.row.to, &question).await? else {
             return Err(ReplicationError::Unexpected.into());
@@ -292,6 +287,28 @@ impl Driver {
             angel_protocol::crypto::NodePublicKey::from_did(&self.row.to).map_err(|_| ReplicationError::Unexpected)?;
         key.verify(domain, &message, &accepted).map_err(|_| refused("the target's consent is not signed by it"))?;
         Ok((here, there, accepted))
+    }
+
+    /// What both sides have. Some of what is private changes without the tenant's own writes, as others read and join: then
+    /// the target gets that too, and both are looked at again, for as long as writes may wait.
+    async fn both_hold(&self, tenant: &Arc<Tenant>) -> Result<(Holds, Holds), NotMoved> {
+        let replication = &self.migrations.0.parts.replication;
+        let id = tenant.account.ok_or(crate::accounts::AccountError::NotFound)?;
+        let mut newest = self.row.state.newest().unwrap_or_default();
+        loop {
+            let account = replication.account_digest_for(tenant, &self.row.to).await?;
+            let here = replication.holds(tenant, account).await?;
+            let Answer::Holds(there) = self.migrations.ask(&self.row.to, &Question::Holds(self.of(tenant))).await?
+            else {
+                return Err(ReplicationError::Unexpected.into());
+            };
+            let now = replication.newest_event(id).await?;
+            if here == there || now == newest {
+                return Ok((here, there));
+            }
+            newest = now;
+            tenant.until_copied(&self.row.to, newest, self.patience()).await;
+        }
     }
 
     /// Brings the switch before the ledger, under the same id each time, and waits for its word.

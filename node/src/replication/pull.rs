@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copy::SharedTenant;
 use super::rows::Compared;
-use super::stream::{self, SILENCE_LIMIT};
+use super::stream;
 use super::{LOOK_EVERY, Replication, ReplicationError};
 use crate::accounts::Account;
 use crate::blocking;
@@ -27,6 +27,10 @@ use crate::tasks::TaskResult;
 
 /// How long the primary may wait for something to tell before it answers that there is nothing.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// How much later than that an answer may come. A stream over a connection that died with a cable says nothing: it is given
+/// up, and another opened.
+const OWED: Duration = Duration::from_secs(10);
 
 /// How often the private rows of a copy are compared with the primary's, whether or not anything told of a change.
 const COMPARE_EVERY: Duration = Duration::from_mins(10);
@@ -208,7 +212,7 @@ impl<'a> Follower<'a> {
         let recipient = self.replication.0.parts.sealing.recipient();
         let pull = Pull { of, since, complete, wait_ms, account: self.row.state, recipient };
         stream::ask(io, &Question::Pull(pull)).await?;
-        match stream::answered(io, SILENCE_LIMIT).await? {
+        match stream::answered(io, WAIT + OWED).await? {
             Answer::Page { events, next, head, rev, data, account, rows } => {
                 self.page.clear();
                 let events = events.into_iter().map(|told| self.read(told)).collect::<Result<_, _>>();

@@ -1,20 +1,24 @@
 //! What a former primary wrote and its successor has not seen: told in order when it comes back. Nothing is dropped and
-//! nothing overwritten: where both wrote one record, the one that is served stays and the other is kept beside it.
+//! nothing overwritten, neither of public records nor of those in spaces: where both wrote one record, the one that is
+//! served stays and the other is kept beside it.
 
 use std::collections::BTreeMap;
 
 use angel_protocol::data::{Cid, cbor};
 use angel_protocol::firehose::{Frame, Message};
-use angel_protocol::ids::{Did, RepoPath};
+use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::ledger::Action;
 use angel_protocol::limits::REPLICA_REPLAY_WRITES_MAX;
+use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::replication::wire::{Answer, Of, Question, Replay, Unseen};
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_storage::codec::{self, Cbor};
 use angel_storage::ledger::decided;
+use angel_storage::permissioned::{self as rows, RepoKey};
 use angel_storage::replicas::{self, VersionRow};
-use angel_storage::{AccountId, Batch, events, firehose};
+use angel_storage::{AccountId, Batch, Reader, events, firehose};
 use serde_bytes::ByteBuf;
+use serde_json::{Value, json};
 
 use super::{Replication, ReplicationError};
 use crate::placement::Tenant;
@@ -23,6 +27,9 @@ use crate::{blocking, clock};
 
 /// Heights that are searched for the decision that replaced this node.
 const HEIGHTS_SEARCHED: u64 = 200_000;
+
+/// Second versions that are shown at once.
+const VERSIONS_SHOWN: usize = 200;
 
 /// Bytes of one message, reached by its last write.
 const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -85,17 +92,42 @@ impl Replication {
 
     fn written_since_blocking(&self, account: AccountId, since: u64) -> Result<Vec<Unseen>, ReplicationError> {
         let mut writes = Vec::new();
+        let mut private = Private::default();
         let mut position = since;
         loop {
             let page = events::after(&self.0.parts.reader, position, 500)?;
-            let Some(last) = page.events.last() else { return Ok(writes) };
+            let Some(last) = page.events.last() else { break };
             position = last.sequence;
             for event in page.events.iter().filter(|event| event.account == Some(account)) {
                 if event.kind == firehose::COMMIT {
                     writes.extend(firehose::frame(event).map(|frame| unseen_of(&frame)).unwrap_or_default());
+                } else if event.kind == rows::WRITTEN
+                    && let Ok(Some(written)) = rows::written(event)
+                {
+                    private.note(written);
                 }
             }
         }
+        writes.extend(private.unseen(&self.0.parts.reader, account)?);
+        Ok(writes)
+    }
+
+    /// Second versions of records that are kept beside those that are served, for the operator: which, of whom and since
+    /// when, and never what is in them. Blocks.
+    pub(crate) fn versions_blocking(&self, tenant: &Did) -> Result<Vec<Value>, ReplicationError> {
+        let kept = replicas::versions(&self.0.parts.reader, tenant, VERSIONS_SHOWN)?;
+        let shown = kept.into_iter().map(|(at, row)| {
+            let path = at.split_once('~').filter(|_| row.space.is_some()).map_or(at.as_str(), |(_, path)| path);
+            json!({
+                "path": path,
+                "space": row.space,
+                "rev": row.rev,
+                "node": row.node,
+                "keptAt": row.at,
+                "bytes": row.record.as_ref().map(|record| record.len()),
+            })
+        });
+        Ok(shown.collect())
     }
 
     /// Takes what a former primary alone wrote.
@@ -118,6 +150,9 @@ impl Replication {
 
     /// Whether the write was applied, or was there; otherwise it is kept as a second version.
     async fn replay_one(&self, owner: &Owner, from: &Did, unseen: Unseen) -> Result<bool, ReplicationError> {
+        if let Some(space) = unseen.space.clone() {
+            return self.replay_private(owner, from, &space, unseen).await;
+        }
         let Ok(path) = unseen.path.parse::<RepoPath>() else { return self.keep_version(owner, from, unseen).await };
         let (repos, id, text) = (self.0.parts.repos.clone(), owner.id, unseen.path.clone());
         let present = blocking::run(move || repos.record_blocking(id, &text)).await?.map(|record| record.cid);
@@ -142,12 +177,49 @@ impl Replication {
         }
     }
 
+    /// The same for a record in a space.
+    async fn replay_private(
+        &self,
+        owner: &Owner,
+        from: &Did,
+        space: &SpaceUri,
+        unseen: Unseen,
+    ) -> Result<bool, ReplicationError> {
+        let record = unseen.record.as_ref().map(|bytes| cbor::decode(bytes)).transpose();
+        let (Ok(path), Ok(record)) = (unseen.path.parse::<RepoPath>(), record) else {
+            return self.keep_version(owner, from, unseen).await;
+        };
+        let author = self.0.parts.accounts.by_did(&owner.did).await?.ok_or(crate::accounts::AccountError::NotFound)?;
+        let (reader, key) = (self.0.parts.reader.clone(), RepoKey { account: owner.id, space: space.digest() });
+        let text = unseen.path.clone();
+        let present = blocking::run(move || rows::record(&reader, key, &text)).await?.map(|record| record.cid);
+        let record = record.as_ref().map(NewRecord::new);
+        if present == record.as_ref().map(NewRecord::cid) {
+            return Ok(true);
+        }
+        if present != unseen.before {
+            return self.keep_version(owner, from, unseen).await;
+        }
+        let action = record.map_or(WriteAction::Remove, WriteAction::Put);
+        let swap = Some(present.map_or(Swap::Absent, Swap::Record));
+        match self.0.parts.permissioned.write(&author, space, vec![RepoWrite { path, action, swap }]).await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                // Somebody wrote it meanwhile, the space has gone, or a file is not here: none of that is a reason to
+                // drop it.
+                tracing::debug!(tenant = %owner.did, %error, "an unseen private write is kept beside what is there");
+                self.keep_version(owner, from, unseen).await
+            }
+        }
+    }
+
     async fn keep_version(&self, owner: &Owner, from: &Did, unseen: Unseen) -> Result<bool, ReplicationError> {
         let (this, did, from) = (self.clone(), owner.did.clone(), from.clone());
         blocking::run(move || {
             let parts = &this.0.parts;
-            let row = VersionRow { node: from, rev: unseen.rev, at: clock::now(), record: unseen.record };
-            let key = (did, unseen.path, unseen.rev.to_string());
+            let Unseen { space, path, rev, record, .. } = unseen;
+            let key = (did, replicas::version_path(space.as_ref(), &path), rev.to_string());
+            let row = VersionRow { node: from, rev, at: clock::now(), record, space };
             let bytes = codec::encode(&Cbor(row)).map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
             let mut batch = Batch::new();
             replicas::replace(&replicas::VERSIONS, &parts.reader, &mut batch, &key, &bytes)?;
@@ -158,6 +230,55 @@ impl Replication {
     }
 }
 
+/// What was written into spaces. Of a record that was written several times the last is told, on top of what was there
+/// before the first: what it was in between is not kept anywhere.
+#[derive(Default)]
+struct Private {
+    /// In the order of the last write to each.
+    order: u64,
+    paths: BTreeMap<(String, String), Last>,
+}
+
+struct Last {
+    order: u64,
+    space: SpaceUri,
+    rev: Tid,
+    before: Option<Cid>,
+    after: Option<Cid>,
+}
+
+impl Private {
+    fn note(&mut self, written: rows::Written) {
+        for op in written.ops {
+            self.order += 1;
+            let key = (written.space.to_string(), op.path.to_string());
+            let before = self.paths.get(&key).map_or(op.prev, |earlier| earlier.before);
+            let (order, space, rev) = (self.order, written.space.clone(), written.rev);
+            self.paths.insert(key, Last { order, space, rev, before, after: op.cid });
+        }
+    }
+
+    fn unseen(self, reader: &Reader, account: AccountId) -> Result<Vec<Unseen>, ReplicationError> {
+        let mut paths: Vec<_> = self.paths.into_iter().filter(|(_, last)| last.before != last.after).collect();
+        paths.sort_unstable_by_key(|(_, last)| last.order);
+        let mut writes = Vec::with_capacity(paths.len());
+        for ((_, path), Last { space, rev, before, after, .. }) in paths {
+            let key = RepoKey { account, space: space.digest() };
+            let record = match after {
+                Some(cid) => {
+                    // What it names is what was written, or somebody else has changed the store.
+                    let found = rows::record(reader, key, &path)?.filter(|record| record.cid == cid);
+                    let Some(found) = found else { continue };
+                    Some(ByteBuf::from(found.bytes))
+                }
+                None => None,
+            };
+            writes.push(Unseen { space: Some(space), path, rev, before, record });
+        }
+        Ok(writes)
+    }
+}
+
 /// The writes of one commit.
 fn unseen_of(frame: &[u8]) -> Vec<Unseen> {
     let Ok(Frame::Message { message: Message::Commit(body), .. }) = Frame::decode(frame) else { return Vec::new() };
@@ -165,6 +286,7 @@ fn unseen_of(frame: &[u8]) -> Vec<Unseen> {
     let Ok((_, blocks)) = car::decode(&body.car, limits) else { return Vec::new() };
     let records: BTreeMap<Cid, _> = blocks.iter().map(|block| (block.cid(), block)).collect();
     let written = body.changes.iter().map(|change| Unseen {
+        space: None,
         path: change.key.as_str().to_owned(),
         rev: body.rev,
         before: change.before,

@@ -8,7 +8,10 @@ use angel_protocol::replication::rows::{
     Bound, EventOf, Place, RowOf, SealedRows, Span, decode_events, decode_rows, encode_events, encode_rows,
 };
 use angel_protocol::replication::wire::{Answer, Of, Question, RowsOf};
-use angel_storage::belongings::copy::{NotTaken, Position, Stretch, Taking, is_empty, stretch_of_copy, stretch_of_own};
+use angel_storage::belongings::copy::{
+    NotTaken, Position, Stretch, Summary, Taking, is_empty, stretch_of_copy, stretch_of_own, summary_of_copy,
+    summary_of_own,
+};
 use angel_storage::belongings::{OwnRow, Owned, decode_changed};
 use angel_storage::{AccountId, replicas};
 use sha2::{Digest, Sha256};
@@ -115,6 +118,23 @@ impl Replication {
             let rows =
                 asked.recipient.map(|recipient| this.sealed_rows(&tenant, &span, &rows, &recipient)).transpose()?;
             Ok(Answer::Rows { sequence, end, digest, rows })
+        })
+        .await
+    }
+
+    /// All private rows that this node has of a tenant, in one number: those that are served, or those of its copy.
+    pub(super) async fn private_summary(
+        &self,
+        tenant: &SharedTenant,
+        account: AccountId,
+    ) -> Result<Summary, ReplicationError> {
+        let (reader, is_served) = (self.0.parts.reader.clone(), tenant.is_primary());
+        blocking::run(move || {
+            if !is_served {
+                return Ok(summary_of_copy(&reader, account)?);
+            }
+            let owned = Owned::of(&reader, account)?.ok_or(AccountError::NotFound)?;
+            Ok(summary_of_own(&reader, &owned)?)
         })
         .await
     }

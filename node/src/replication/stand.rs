@@ -68,7 +68,16 @@ impl Replication {
                 break;
             }
         }
-        Ok(Holds { rev: have.rev, root: have.data, files, files_digest: digest.finalize().into(), account })
+        let private = self.private_summary(tenant, id).await?;
+        Ok(Holds {
+            rev: have.rev,
+            root: have.data,
+            files,
+            files_digest: digest.finalize().into(),
+            account,
+            private_rows: private.rows,
+            private_digest: private.digest,
+        })
     }
 
     /// Drops the copy of a tenant that the ledger has others host.

@@ -10,7 +10,7 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const FRAME_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the other side may be silent between frames before the stream is given up.
-pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads one frame of at most `max` bytes; `patience` is how long it may take to begin.
 pub(crate) async fn read_frame(

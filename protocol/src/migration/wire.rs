@@ -77,6 +77,11 @@ pub struct Holds {
     /// Digest of what else is kept for the account, as replication compares it.
     #[serde(with = "serde_bytes")]
     pub account: [u8; 32],
+    /// Rows that nobody but the hosts may see, counted.
+    pub private_rows: u64,
+    /// Digest over them in the order of their tables and keys.
+    #[serde(with = "serde_bytes")]
+    pub private_digest: [u8; 32],
 }
 
 /// How far a copy is.

@@ -18,6 +18,7 @@ use crate::limits::{
     REPLICA_ANSWER_BYTES_MAX, REPLICA_KEPT_MAX, REPLICA_QUESTION_BYTES_MAX, REPLICA_RECIPIENT_BYTES_MAX,
     REPLICA_REPLAY_WRITES_MAX,
 };
+use crate::permissioned::SpaceUri;
 use crate::placement::{Declined, Offer};
 use crate::time::Timestamp;
 use crate::wire::canonical;
@@ -216,6 +217,9 @@ pub struct Replay {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Unseen {
+    /// In which space, for a record that is for certain people only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<SpaceUri>,
     /// Where.
     pub path: String,
     /// The revision that made it.

@@ -27,6 +27,10 @@ use crate::reader::{ReadError, Reader};
 use crate::repos::RecordRow;
 use crate::tables::TableId;
 
+/// Rows and bytes that are read at once to be summed up.
+const SUMMARY_ROWS: usize = 2_000;
+const SUMMARY_BYTES: usize = 2 * 1024 * 1024;
+
 /// Stands for the account's in keys that are looked at for their form.
 const ANY_DID: &str = "did:web:example.com";
 
@@ -65,11 +69,40 @@ pub enum NotTaken {
     Naming(#[from] NamingError),
 }
 
+/// All private rows of an account in one number: equal where two nodes have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many there are.
+    pub rows: u64,
+    /// A digest over them.
+    pub digest: [u8; 32],
+}
+
+impl Summary {
+    fn over(mut next: impl FnMut(Option<&Position>) -> Result<Stretch, ReadError>) -> Result<Self, ReadError> {
+        let (mut rows, mut hash, mut after) = (0, Sha256::new(), None);
+        loop {
+            let stretch = next(after.as_ref())?;
+            rows += stretch.rows.len() as u64;
+            stretch.add_to(&mut hash);
+            match stretch.end {
+                Some(end) => after = Some(end),
+                None => return Ok(Self { rows, digest: hash.finalize().into() }),
+            }
+        }
+    }
+}
+
 impl Stretch {
     /// A digest over the rows, by which two nodes find that they have the same.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
+        self.add_to(&mut hash);
+        hash.finalize().into()
+    }
+
+    fn add_to(&self, hash: &mut Sha256) {
         for (table, row) in &self.rows {
             hash.update([*table]);
             for part in [&row.key, &row.value] {
@@ -77,7 +110,6 @@ impl Stretch {
                 hash.update(part);
             }
         }
-        hash.finalize().into()
     }
 
     fn ended_by(rows: Vec<(u8, OwnRow)>, more: bool) -> Self {
@@ -117,6 +149,22 @@ pub fn stretch_of_own(
         }
     }
     Ok(Stretch::ended_by(rows, false))
+}
+
+/// All private rows of an account that is served here.
+///
+/// # Errors
+/// The engine fails.
+pub fn summary_of_own(reader: &Reader, owned: &Owned) -> Result<Summary, ReadError> {
+    Summary::over(|after| stretch_of_own(reader, owned, after, SUMMARY_ROWS, SUMMARY_BYTES))
+}
+
+/// All private rows of a copy.
+///
+/// # Errors
+/// The engine fails.
+pub fn summary_of_copy(reader: &Reader, account: AccountId) -> Result<Summary, ReadError> {
+    Summary::over(|after| stretch_of_copy(reader, account, after, None, SUMMARY_ROWS))
 }
 
 /// The rows of the copy behind `after`, up to `until` and at most `limit` of them.

@@ -79,5 +79,10 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
     if let Some(kept) = report["keptVersions"].as_u64().filter(|kept| *kept > 0) {
         lines.push(row("conflicts", format!("{kept} second versions are kept")));
     }
+    for version in report["versions"].as_array().into_iter().flatten() {
+        let text = |name: &str| version[name].as_str().unwrap_or("-");
+        let space = version["space"].as_str().map_or_else(String::new, |space| format!(" in {space}"));
+        lines.push(row("", format!("{}{space}, as {} wrote it in {}", text("path"), text("node"), text("rev"))));
+    }
     lines
 }
