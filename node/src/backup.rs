@@ -24,6 +24,7 @@ pub(crate) mod recovery;
 pub(crate) mod restore;
 pub(crate) mod returning;
 mod service;
+pub(crate) mod tenant;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use std::io;
 use std::path::PathBuf;
 
 use angel_protocol::backup::{ChunkName, FileKind, ManifestRefused, NoKeepRule, NotAChunk};
+use angel_protocol::ids::Did;
 use angel_storage::backup::{CutError, FillError, RootsError};
 use angel_storage::store::{CloseError, OpenError};
 use angel_storage::verify::VerifyError;
@@ -191,6 +193,9 @@ pub(crate) enum BackupError {
     /// The store of the daemon.
     #[error(transparent)]
     Commit(#[from] angel_storage::CommitError),
+    /// One account of it is not restored.
+    #[error(transparent)]
+    Tenant(#[from] NotThisTenant),
     /// One is being made.
     #[error("a backup is being made or verified; wait until it is done")]
     Busy,
@@ -217,9 +222,68 @@ impl BackupError {
             | Self::FileDiffers { .. }
             | Self::Differs { .. } => "BackupDamaged",
             Self::BlobDamaged { .. } | Self::Row | Self::Roots(_) => "SourceDamaged",
+            Self::Tenant(NotThisTenant::Here(_)) => "AccountExists",
+            Self::Tenant(NotThisTenant::Hosted { .. }) => "HostedElsewhere",
+            Self::Tenant(NotThisTenant::NotInBackup { .. } | NotThisTenant::OnlyCopy { .. }) => "NotInBackup",
             Self::Busy => "BackupUnderWay",
             Self::Stopped => "Stopping",
             _ => "BackupFailed",
         }
     }
+}
+
+/// Why one account of a backup is not restored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotThisTenant {
+    /// It is here.
+    #[error(
+        "{0} is on this node, and nothing is restored over an account: what it has may be newer; delete it first, with \
+         `angel account delete`, if the backup is to take its place"
+    )]
+    Here(Did),
+    /// Others have it.
+    #[error(
+        "{did} is hosted by {hosts}, whose copies are newer than any backup: take over there with `angel tenant promote`, \
+         or have it moved here with `angel tenant migrate`"
+    )]
+    Hosted {
+        /// The account.
+        did: Did,
+        /// Who hosts it, as the ledger has it here.
+        hosts: String,
+    },
+    /// The snapshot has no such account.
+    #[error("snapshot {number} has no account {did}; `angel backup list` names the others")]
+    NotInBackup {
+        /// The account.
+        did: Did,
+        /// The snapshot.
+        number: u64,
+    },
+    /// The snapshot has a copy of it only.
+    #[error("snapshot {number} has {did} only as a standby's copy: restore it from a backup of its primary")]
+    OnlyCopy {
+        /// The account.
+        did: Did,
+        /// The snapshot.
+        number: u64,
+    },
+    /// Who this node is cannot be read.
+    #[error(transparent)]
+    Node(crate::secrets::SecretError),
+    /// The ledger here cannot be read.
+    #[error("who hosts the account cannot be read from the ledger: {0}")]
+    Ledger(String),
+    /// Accounts cannot be opened.
+    #[error("the accounts cannot be opened: {0}")]
+    Accounts(String),
+    /// An account.
+    #[error(transparent)]
+    Account(crate::accounts::AccountError),
+    /// A row.
+    #[error(transparent)]
+    Read(angel_storage::reader::ReadError),
+    /// The account's rows.
+    #[error(transparent)]
+    Rows(Box<angel_storage::belongings::restore::NotRestored>),
 }

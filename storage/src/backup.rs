@@ -22,6 +22,7 @@ use crate::tables::{Table, TableId};
 pub(crate) use cut::Cuts;
 pub use cut::{Cut, CutError};
 pub use fill::{FillError, Filling};
+pub(crate) use roots::check_repository;
 pub use roots::{Roots, RootsError, check_roots};
 
 /// Key and value as they are stored.

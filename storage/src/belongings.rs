@@ -11,6 +11,7 @@
 pub mod copy;
 mod install;
 mod journal;
+pub mod restore;
 
 #[cfg(test)]
 mod tests;

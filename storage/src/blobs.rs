@@ -206,6 +206,16 @@ pub fn stage_upload(
     Ok(row)
 }
 
+/// Counts a blob whose row comes from elsewhere as held by the account: its file stays while it is, and it is looked
+/// whether a record names it as after an upload at `now`.
+///
+/// # Errors
+/// The batch is full.
+pub fn stage_held(batch: &mut Batch, account: AccountId, cid: Cid, now: Timestamp) -> Result<(), RowRefused> {
+    batch.put(&HOLDERS, &(cid.to_bytes(), account), &Present)?;
+    batch.put(&CHECKS, &((now + UNNAMED_FOR).as_millis(), account, cid.to_bytes()), &Present)
+}
+
 /// Whose record names blobs, and since when.
 #[derive(Clone, Copy, Debug)]
 pub struct Naming<'a> {

@@ -1,6 +1,8 @@
 //! The machine is gone, and the node comes back from a backup: the same DID, the same accounts, the same records, and
 //! numbers that are ahead of whatever followers have seen. Real daemons, and a real S3-compatible server.
 
+mod tenant;
+
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};

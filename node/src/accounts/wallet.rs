@@ -34,9 +34,16 @@ impl Accounts {
     /// # Errors
     /// The store fails, or the key does not open.
     pub fn kept_wallet_key_blocking(&self, id: AccountId) -> Result<Option<NodeKey>, AccountError> {
+        Ok(self.kept_wallet_seed_blocking(id)?.map(|seed| NodeKey::from_seed(&seed)))
+    }
+
+    /// The secret half of the same. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::kept_wallet_key_blocking`].
+    pub(crate) fn kept_wallet_seed_blocking(&self, id: AccountId) -> Result<Option<Zeroizing<[u8; 32]>>, AccountError> {
         let Some(row) = self.0.reader.get(&ACCOUNT_KEYS, &(id, PURPOSE.number()))? else { return Ok(None) };
-        let seed = self.0.seal.open_secret(&seal::context(id, PURPOSE), &row)?;
-        Ok(Some(NodeKey::from_seed(&seed)))
+        Ok(Some(self.0.seal.open_secret(&seal::context(id, PURPOSE), &row)?))
     }
 
     /// Adds the key of an account's wallet to a batch.

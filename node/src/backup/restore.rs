@@ -4,6 +4,7 @@
 //! marker in the directory keeps every daemon out. What was restored is compared before the marker goes; a restore that
 //! was cut short is begun anew by the same command, and by nothing else.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,10 +12,16 @@ use std::path::{Path, PathBuf};
 
 use angel_protocol::backup::FileKind;
 use angel_protocol::backup::rows::StoredRow;
+use angel_protocol::data::Cid;
+use angel_protocol::ids::Did;
 use angel_protocol::time::Timestamp;
+use angel_storage::TableId;
+use angel_storage::accounts::ACCOUNTS_BY_DID;
 use angel_storage::backup::{Filling, Roots};
+use angel_storage::codec::Cbor;
 use angel_storage::engine::{EngineKind, Tuning};
 use angel_storage::events::floor_after_restore;
+use angel_storage::key::Key as _;
 use serde::{Deserialize, Serialize};
 
 use super::depot::Depot;
@@ -73,8 +80,20 @@ pub(crate) fn restore(
     depot: &Depot,
     snapshot: &Snapshot,
     root: &Path,
-    kind: EngineKind,
-    tuning: Tuning,
+    engine: (EngineKind, Tuning),
+    now: Timestamp,
+    progress: &Progress,
+) -> Result<Roots, BackupError> {
+    restore_only(depot, snapshot, root, engine, None, now, progress)
+}
+
+/// The same; with an account, without the files that it has not.
+pub(super) fn restore_only(
+    depot: &Depot,
+    snapshot: &Snapshot,
+    root: &Path,
+    (kind, tuning): (EngineKind, Tuning),
+    only: Option<&Did>,
     now: Timestamp,
     progress: &Progress,
 ) -> Result<Roots, BackupError> {
@@ -86,7 +105,8 @@ pub(crate) fn restore(
     let (layout, _lock) = DataDir::begin_restore(root, &what)?;
     progress.phase("restoring");
     let filling = Filling::begin(&layout.storage(), kind, &format!("angel {VERSION}"), tuning)?;
-    let mut into = Placing { layout: layout.clone(), filling: Some(filling), file: None };
+    let only = only.map(|did| Only { did: did.clone(), rows: None, files: BTreeSet::new() });
+    let mut into = Placing { layout: layout.clone(), filling: Some(filling), file: None, only };
     receive(depot, snapshot, &mut into, progress)?;
     if let Some(filling) = into.filling.take() {
         let age = now.since(manifest.made_at);
@@ -108,6 +128,38 @@ struct Placing {
     layout: Layout,
     filling: Option<Filling>,
     file: Option<(PathBuf, File)>,
+    only: Option<Only>,
+}
+
+/// Whose files are placed. What an account is, and what it has, comes before the files.
+struct Only {
+    did: Did,
+    /// What the keys of the account's files begin with.
+    rows: Option<Vec<u8>>,
+    files: BTreeSet<String>,
+}
+
+impl Only {
+    fn look(&mut self, rows: &[StoredRow]) {
+        for (key, value) in rows {
+            match (&self.rows, key.first()) {
+                (None, Some(table)) if *table == TableId::AccountsByDid.byte() => {
+                    let is_this = ACCOUNTS_BY_DID.decode_key(key).is_ok_and(|did| did == self.did);
+                    if let Some(Cbor(account)) = ACCOUNTS_BY_DID.decode_value(value).ok().filter(|_| is_this) {
+                        let mut prefix = vec![TableId::Blobs.byte()];
+                        account.encode(&mut prefix);
+                        self.rows = Some(prefix);
+                    }
+                }
+                (Some(prefix), _) => {
+                    if let Some(cid) = key.strip_prefix(&prefix[..]).and_then(|cid| Cid::from_bytes(cid).ok()) {
+                        self.files.insert(cid.to_string());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Placing {
@@ -136,6 +188,9 @@ impl Placing {
 
 impl Receiver for Placing {
     fn rows(&mut self, rows: Vec<StoredRow>) -> Result<(), BackupError> {
+        if let Some(only) = &mut self.only {
+            only.look(&rows);
+        }
         match &mut self.filling {
             Some(filling) => Ok(filling.put(rows)?),
             None => Ok(()),
@@ -143,6 +198,11 @@ impl Receiver for Placing {
     }
 
     fn file(&mut self, kind: &FileKind) -> Result<(), BackupError> {
+        if let (Some(only), FileKind::Blob(name)) = (&self.only, kind)
+            && !only.files.contains(name)
+        {
+            return Ok(());
+        }
         let path = self.path(kind)?;
         let failed = |source| BackupError::File { what: "write", path: path.clone(), source };
         if let Some(dir) = path.parent() {

@@ -123,7 +123,7 @@ impl Bench {
         let depot = Depot::open(place, &BucketAccess::default(), Purpose::Read)?;
         let snapshot = Snapshot::open(&depot, number, &Opener::Recovery(&self.recovery))?;
         let (kind, tuning) = (EngineKind::Sled, Tuning::default());
-        restore(&depot, &snapshot, into, kind, tuning, clock::now(), &Progress::default()).map(drop)
+        restore(&depot, &snapshot, into, (kind, tuning), clock::now(), &Progress::default()).map(drop)
     }
 
     fn verify(&self, place: &Place) -> Result<(), BackupError> {

@@ -34,6 +34,8 @@ pub(super) enum AccountVerb {
     Takedown(TakedownArgs),
     /// Show a hidden account again.
     Restore(Who),
+    /// Switch on an account that was switched off or restored from a backup, once its identity leads here.
+    Activate(Who),
     /// Give an account another password, and end its sessions.
     Password(Who),
     /// Make an invite code.
@@ -144,6 +146,11 @@ async fn perform(daemon: &Daemon, verb: AccountVerb) -> Result<Said, Failure> {
             take_down(daemon, &who, json!({ "applied": true, "ref": reference }), "hidden").await
         }
         AccountVerb::Restore(who) => take_down(daemon, &who, json!({ "applied": false }), "shown again").await,
+        AccountVerb::Activate(who) => {
+            let answer = daemon.post("/admin/accounts/activate", &json!({ "account": who.account })).await?;
+            let line = format!("{} is switched on", who.account);
+            Ok((answer, vec![line]))
+        }
         AccountVerb::Password(who) => password(daemon, &who).await,
         AccountVerb::Invite(InviteArgs { uses }) => {
             let answer = daemon.post("/xrpc/com.atproto.server.createInviteCode", &json!({ "useCount": uses })).await?;

@@ -1,4 +1,4 @@
-//! `angel restore`: a data directory from a backup. Works without a daemon, and needs the recovery key.
+//! `angel restore`: a data directory from a backup, or one account of it into a directory that is there. Works without a daemon, and needs the recovery key.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use crate::backup::depot::{Depot, Purpose};
 use crate::backup::progress::Progress;
 use crate::backup::read::{Opener, Snapshot};
 use crate::backup::restore::restore as restore_node;
+use crate::backup::tenant::{RestoredTenant, restore_tenant};
 use crate::backup::{BackupError, BucketAccess, Place, manifest_json, roots_json};
 use crate::clock;
 use crate::data_dir::DataDir;
@@ -35,6 +36,9 @@ pub(super) struct RestoreArgs {
     /// Which snapshot [default: the newest].
     #[arg(long, value_name = "NUMBER")]
     snapshot: Option<u64>,
+    /// Restore this account alone, into a node that is stopped, beside the accounts that it has.
+    #[arg(long, value_name = "DID")]
+    tenant: Option<Did>,
     /// The node that must have made it [default: one that the recovery key was proved with].
     #[arg(long, value_name = "DID")]
     node: Option<Did>,
@@ -49,7 +53,10 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
         None => config.backup.to.clone().ok_or_else(|| Failure::new(Code::Usage, "name the backup with --from"))?,
     };
     // Before anything that takes long.
-    DataDir::check_restorable(config.data_dir())?;
+    match &args.tenant {
+        Some(_) => drop(DataDir::open_existing(config.data_dir())?),
+        None => DataDir::check_restorable(config.data_dir())?,
+    }
     let key = read_key(&args.key, passphrase(&args.passphrase)?)?;
     let key = key.ok_or_else(|| Failure::new(Code::Secret, format!("{} is not there", args.key.display())))?;
     // A bucket is reached on a runtime of its own.
@@ -70,7 +77,14 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
     let progress = Progress::default();
     let meter = Meter::start(progress.clone());
     let (engine, tuning) = (config.storage.engine, tuning(&config.storage));
-    let roots = restore_node(&depot, &snapshot, config.data_dir(), engine, tuning, clock::now(), &progress);
+    let engine = (engine, tuning);
+    if let Some(did) = &args.tenant {
+        let done = restore_tenant(&depot, &snapshot, config.data_dir(), did, engine, clock::now(), &progress);
+        meter.stop();
+        print_tenant(common, did, &snapshot, &done?, began.elapsed());
+        return Ok(());
+    }
+    let roots = restore_node(&depot, &snapshot, config.data_dir(), engine, clock::now(), &progress);
     meter.stop();
     let roots = roots?;
     let took = began.elapsed().as_millis();
@@ -89,6 +103,41 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
         "Start it with `angel run`. Never run it while the node it was made of still runs: they are the same node."
     );
     Ok(())
+}
+
+fn print_tenant(common: &Common, did: &Did, snapshot: &Snapshot, done: &RestoredTenant, took: Duration) {
+    let private = &done.rows.private;
+    let answer = json!({
+        "did": did,
+        "handle": done.handle,
+        "snapshot": manifest_json(&snapshot.manifest),
+        "records": done.rows.records,
+        "root": done.rows.root.map(|root| root.to_string()),
+        "privateRows": private.written,
+        "files": done.files,
+        "namesTaken": done.taken,
+        "disagreed": private.disagreed,
+        "active": false,
+        "tookMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    });
+    let mut lines = vec![
+        row("restored", format!("{did} ({})", done.handle.as_deref().unwrap_or("no handle"))),
+        row("snapshot", snapshot_line(&answer["snapshot"])),
+        row("holds", format!("{} records, {} private rows, {} files", done.rows.records, private.written, done.files)),
+    ];
+    for name in &done.taken {
+        lines.push(row("taken", format!("{name} belongs to another account here by now")));
+    }
+    if private.disagreed > 0 {
+        lines.push(row(
+            "differs",
+            format!("{} private records or repositories did not come to their hashes", private.disagreed),
+        ));
+    }
+    print(common, &answer, lines);
+    eprintln!(
+        "It is switched off. Start the node and run `angel account activate {did}`: that works once its identity leads here."
+    );
 }
 
 /// Says on standard error how far it is.

@@ -24,6 +24,7 @@ use crate::xrpc::input::Input;
 pub(super) fn routes(host: Arc<Host>) -> Router {
     Router::new()
         .route("/admin/accounts/find", post(find))
+        .route("/admin/accounts/activate", post(activate))
         .route("/admin/accounts/code", post(code))
         .route("/admin/accounts/recovery", post(test_recovery))
         .with_state(host)
@@ -43,6 +44,17 @@ async fn find(_: Operator, State(host): State<Arc<Host>>, Input(who): Input<Who>
         "active": account.is_active(),
         "createdAt": account.row().created_at,
     })))
+}
+
+/// Switches an account on that was switched off or restored, once its identity is found to lead here.
+async fn activate(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(who): Input<Who>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = account(&host, &who.account).await?;
+    host.lifecycle.activate(&account).await?;
+    Ok(Json(json!({ "did": account.did(), "handle": account.handle(), "active": true })))
 }
 
 #[derive(Deserialize)]

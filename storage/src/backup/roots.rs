@@ -107,7 +107,8 @@ impl BlockSource for Nodes<'_> {
     }
 }
 
-fn check_repository(reader: &Reader, head: &Head) -> Result<u64, RootsError> {
+/// Walks a repository from its root, and answers how many records it has.
+pub(crate) fn check_repository(reader: &Reader, head: &Head) -> Result<u64, RootsError> {
     let wrong = |why: String| RootsError::Repository { did: head.commit.did().clone(), why };
     let source = Nodes { reader, contents: head.contents };
     let mut records = repos::records(reader, head.contents, "", None, repos::Order::Ascending);

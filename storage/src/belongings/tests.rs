@@ -162,7 +162,9 @@ mod copying {
     use angel_protocol::spaces::{Approval, Membership, Role, SpaceRules, Status, Visibility};
     use angel_protocol::time::Timestamp;
 
-    use super::super::copy::{NotTaken, Taking, is_empty, stretch_of_copy, stretch_of_own};
+    use super::super::copy::{
+        NotTaken, Taking, is_empty, stretch_of_copy, stretch_of_own, summary_of_copy, summary_of_own,
+    };
     use super::*;
     use crate::codec::Cbor;
     use crate::events;
@@ -293,7 +295,11 @@ mod copying {
         let owned = Owned::with_did(there.reader(), THERE, did("a")).expect("reads");
         let own = stretch_of_own(there.reader(), &owned, None, 10_000, usize::MAX).expect("reads");
         let copy = stretch_of_copy(here.reader(), HERE, None, None, 10_000).expect("reads");
-        own.digest() == copy.digest()
+        let summed = summary_of_own(there.reader(), &owned).expect("reads");
+        let same = own.digest() == copy.digest();
+        assert_eq!((summed.rows, summed.digest), (own.rows.len() as u64, own.digest()), "page by page or at once");
+        assert_eq!(summed == summary_of_copy(here.reader(), HERE).expect("reads"), same);
+        same
     }
 
     /// A business with orders, a room, a message and a member, of which some are older than its first copy.
@@ -398,6 +404,48 @@ mod copying {
             here.writer().commit(std::mem::take(&mut batch)).expect("written");
         }
         assert!(is_empty(here.reader(), HERE).expect("reads"));
+    }
+
+    /// One account of a store is put into another that has accounts of its own, as often as it is tried.
+    #[test]
+    fn one_account_is_restored_beside_others_and_nothing_of_others_comes() {
+        use crate::accounts::PREFERENCES;
+        use crate::belongings::restore::{Source, Target, restore};
+        let (there, head) = business();
+        commit(&there, |batch| {
+            for account in [THERE, AccountId(8)] {
+                batch.put(&APP_PASSWORDS, &(account, "app".to_owned()), &password(1)).expect("fits");
+            }
+            PREFERENCES.put(batch, &THERE, &[7; 100]).expect("fits");
+        });
+        let here = Store::in_memory().expect("starts");
+        commit(&here, |batch| {
+            batch.put(&SPACES, &SpaceId(3), &space_row("somebody-else", 0)).expect("fits");
+            batch.put(&APP_PASSWORDS, &(HERE, "stale".to_owned()), &password(1)).expect("fits");
+            batch.put(&APP_PASSWORDS, &(AccountId(99), "theirs".to_owned()), &password(1)).expect("fits");
+        });
+        let number = std::cell::Cell::new(40);
+        for round in 0..2 {
+            let source = Source { reader: there.reader(), account: THERE };
+            let into = Target { reader: here.reader(), writer: here.writer(), account: HERE };
+            let next = || {
+                number.set(number.get() + 1);
+                Ok(number.get())
+            };
+            let done = restore(source, into, &did("a"), Timestamp::EPOCH, next).expect("is restored");
+            assert_eq!((done.rows, done.records, done.root), (2, 0, None), "round {round}: {done:?}");
+            assert_eq!((done.private.refused, done.private.disagreed), (0, 0), "{done:?}");
+            let apps = here.reader().scan(&APP_PASSWORDS).page(10).expect("reads").rows;
+            let apps: Vec<_> = apps.into_iter().map(|((account, name), _)| (account, name)).collect();
+            assert_eq!(apps.len(), 2, "{apps:?}");
+            assert!(apps.contains(&(HERE, "app".to_owned())) && apps.contains(&(AccountId(99), "theirs".to_owned())));
+            let key = RepoKey { account: HERE, space: room().digest() };
+            assert_eq!(repo(here.reader(), key).expect("reads").expect("is there").head, head);
+            assert!(is_empty(here.reader(), HERE).expect("reads"), "nothing lies aside");
+            let spaces = here.reader().scan(&SPACES).page(10).expect("reads").rows;
+            let own: Vec<_> = spaces.iter().filter(|(_, row)| row.holder == did("a")).map(|(id, _)| *id).collect();
+            assert_eq!((spaces.len(), own), (2, vec![SpaceId(41 + round)]), "its one space, and the other's");
+        }
     }
 
     #[test]
