@@ -190,7 +190,8 @@ impl Auditor<'_> {
         let age = self.parameters.observation_age;
         let votes = observers.iter().filter(|did| backups.contains(did)).count();
         let enough = match backups.len() {
-            1 => votes == 1 && observers.iter().any(|did| others.contains(did)),
+            // A tenant that is its own backup is one voice, not two.
+            1 => votes == 1 && observers.iter().any(|did| others.contains(did) && !backups.contains(did)),
             copies => votes * 2 > copies + 1,
         };
         let own = seen.iter().find(|seen| seen.observer == *by);
