@@ -4,12 +4,16 @@
 //! * so many messages a second into one space (`--rate`, 1,000), each follower hearing each once and in order;
 //! * `listMessages` of 50 and `searchMessages` in a space of many messages (`--messages`, 1,000,000), filled straight
 //!   into the store.
+//!
+//! Beside each figure stands what the process, which is node and clients in one, used of the processor: on a machine that
+//! others use too it is the figure that lasts.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use angel_harness::processor;
 use angel_node::config::Config;
 use angel_node::node::{Node, NodeHandle};
 use angel_protocol::data::{Cid, Codec, cbor, record_from_json};
@@ -159,9 +163,11 @@ async fn say(client: &Client, node: &NodeHandle, space: &str, person: &Person, n
 
 async fn delivery(node: &NodeHandle, space: &str, people: &[Person], wishes: &Wishes) -> Result<()> {
     let client = Client::new();
+    const SAID: u32 = 100;
     let mut heard = follow(node, space, wishes.followers).await?;
     let mut took = vec![];
-    for number in 0..100 {
+    let used = processor::time();
+    for number in 0..u64::from(SAID) {
         let answered = say(&client, node, space, &people[usize::try_from(number)? % people.len()], number).await?;
         for _ in 0..wishes.followers {
             let (_, found, at) = heard.recv().await.context("a follower went")?;
@@ -169,7 +175,12 @@ async fn delivery(node: &NodeHandle, space: &str, people: &[Person], wishes: &Wi
             took.push(at.saturating_duration_since(answered));
         }
     }
-    println!("from answer to delivery, {} followers: {}", wishes.followers, quantiles(took));
+    let used = (processor::time() - used) / SAID;
+    println!(
+        "from answer to delivery, {} followers: {}; {used:.1?} of processor each",
+        wishes.followers,
+        quantiles(took)
+    );
     Ok(())
 }
 
@@ -178,7 +189,7 @@ async fn throughput(node: &NodeHandle, space: &str, people: &[Person], wishes: &
     let mut heard = follow(node, space, FOLLOWERS).await?;
     let total = wishes.rate * wishes.seconds;
     let next = Arc::new(AtomicU64::new(0));
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), processor::time());
     let rate = wishes.rate;
     let writing = people.iter().map(|person| {
         let (client, next) = (Client::new(), Arc::clone(&next));
@@ -206,11 +217,12 @@ async fn throughput(node: &NodeHandle, space: &str, people: &[Person], wishes: &
     ensure!(counts.iter().flatten().all(|count| *count == 1), "a message was heard twice or not at all");
     println!(
         "{total} messages from {} writers in {:.1} s ({:.0}/s), each heard once by each of {FOLLOWERS}, the last {:.0} ms \
-         after its answer",
+         after its answer; {:.0} µs of processor each",
         people.len(),
         written.as_secs_f64(),
         total as f64 / written.as_secs_f64(),
         (began.elapsed() - written).as_secs_f64() * 1000.0,
+        (processor::time() - used).as_secs_f64() * 1e6 / total as f64,
     );
     Ok(())
 }
@@ -286,7 +298,7 @@ async fn reading(node: &NodeHandle, space: &str, messages: u64) -> Result<()> {
         let queries: Vec<String> = (0..300).map(|_| query(&mut random)).collect();
         let (client, url, encoded) = (client.clone(), url(node), encoded.clone());
         async move {
-            let (mut took, mut found) = (vec![], 0);
+            let (mut took, mut found, used) = (vec![], 0, processor::time());
             for query in queries {
                 let began = Instant::now();
                 let at = format!("{url}/xrpc/co.kendev.spaces.{name}?space={encoded}&{query}");
@@ -294,7 +306,9 @@ async fn reading(node: &NodeHandle, space: &str, messages: u64) -> Result<()> {
                 took.push(began.elapsed());
                 found += answer["messages"].as_array().map_or(0, Vec::len);
             }
-            println!("{name} in a space of {messages}: {} ({} found on average)", quantiles(took), found / 300);
+            let used = (processor::time() - used).as_secs_f64() * 1000.0 / 300.0;
+            let figures = quantiles(took);
+            println!("{name} in a space of {messages}: {figures}; {used:.2} ms of processor, {} found", found / 300);
             Ok::<_, anyhow::Error>(())
         }
     };

@@ -2,13 +2,14 @@
 //! and found nowhere that is public.
 
 mod business;
+mod exports;
 mod nowhere;
 mod reader;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use angel_harness::binary::{Daemon, Launch, PATIENCE};
+use angel_harness::binary::{Daemon, Launch, PATIENCE, verb};
 use angel_harness::peers::QUICK;
 use angel_harness::wait::until;
 use angel_protocol::ids::Did;

@@ -1,8 +1,6 @@
 //! A business and its people on three hosts, who write what is private in every way there is, with the records of this
 //! network: messages into a private space, into a channel for some, between two people; and leads of the business.
 
-use angel_harness::binary::verb;
-
 use super::*;
 use crate::walk::Record;
 
@@ -16,6 +14,7 @@ pub(super) struct Business {
     pub(super) office: String,
     pub(super) direct: String,
     backroom: String,
+    product: String,
 }
 
 /// Logs in.
@@ -60,9 +59,16 @@ impl Business {
         }
         let channel = json!({ "space": office, "name": "Backroom", "channelType": "chat", "visibility": "restricted" });
         let backroom = text(&post("createChannel", channel).await?["uri"])?;
+        let collection = "co.kendev.business.product";
+        let cake = json!({ "$type": collection, "title": "Cake", "slug": "cake", "tenant": tenant,
+            "productType": "physical", "pricing": { "currency": "EUR", "basePrice": 1250 }, "status": "active",
+            "createdAt": "2026-11-21T12:00:00.000Z" });
+        let cake = json!({ "repo": tenant, "collection": collection, "record": cake });
+        let cake = host.post("com.atproto.repo.createRecord", &cake).bearer_auth(&owner.token);
+        let product = text(&host.answer(cake).await?["uri"])?;
         let other = host.sign_up("other").await?;
         let direct = text(&post("openDirect", json!({ "user": other.did })).await?["uri"])?;
-        Ok(Self { tenant, owner, office, direct, backroom })
+        Ok(Self { tenant, owner, office, direct, backroom, product })
     }
 
     /// Writes one of each kind, with `word` in it.
@@ -85,6 +91,10 @@ impl Business {
             let sent = home.post("co.kendev.spaces.sendMessage", &message).bearer_auth(&author.token);
             written.push(record(&home.answer(sent).await?)?);
         }
+        let order = json!({ "tenant": self.tenant, "method": "pickup", "customerNotes": format!("for Mrs {word}"),
+            "lineItems": [{ "product": self.product, "quantity": 1 }] });
+        let placed = host.post("co.kendev.business.createOrder", &order).bearer_auth(&self.owner.token);
+        written.push(record(&host.answer(placed).await?)?);
         let lead = json!({ "$type": "co.kendev.business.lead", "firstName": "Ada", "lastName": word,
             "email": format!("{word}@mail.test"), "source": "website", "status": "new", "tenant": self.tenant,
             "createdAt": "2026-11-21T12:00:00.000Z" });

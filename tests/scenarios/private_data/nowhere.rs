@@ -13,6 +13,7 @@ use tokio_tungstenite::connect_async;
 use tokio_util::sync::CancellationToken;
 
 use super::business::Business;
+use super::exports::{OWN, everything_exported};
 use super::*;
 use crate::walk::{Known, Record, questions};
 
@@ -120,7 +121,7 @@ async fn everything_public(host: &Host, known: &Known) -> Result<Vec<(String, Ve
 async fn what_is_private_shows_nowhere() -> Result<()> {
     let seconds = std::env::var("ANGEL_PRIVATE_SECONDS").ok().and_then(|text| text.parse().ok());
     let write_for = seconds.map_or(WRITE_FOR, Duration::from_secs);
-    let Hosts { hosts, _root } = Hosts::start()?;
+    let Hosts { hosts, _root: root } = Hosts::start()?;
     let [first, second, third] = &hosts;
     let (shop, bob, carol) =
         (first.sign_up("shop").await?, second.sign_up("bob").await?, third.sign_up("carol").await?);
@@ -255,6 +256,15 @@ async fn what_is_private_shows_nowhere() -> Result<()> {
             ensure!(!line.contains(&mark), "the log of {} shows what is private: {line}", host.url);
         }
     }
+    let mut owned = 0;
+    for (place, bytes) in everything_exported(&hosts, &homes, &business, root.path()).await? {
+        searched += bytes.len();
+        match place.as_str() {
+            OWN => owned += usize::from(find(&bytes, &mark)),
+            _ => ensure!(!find(&bytes, &mark), "{place} shows what is private"),
+        }
+    }
+    ensure!(owned == 1, "the search bites: what is private is in the owner's export");
     for collector in collectors.iter().chain([&gossip]) {
         searched += collector.bytes();
         ensure!(!collector.holds(&mark), "{} shows what is private", collector.place);
