@@ -36,6 +36,7 @@ mod relays;
 mod requests;
 mod seek;
 mod stats;
+mod streamless;
 mod swarm;
 mod transport;
 mod walks;
@@ -153,7 +154,7 @@ pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>, Task), St
         .map_err(|error| StartError::Settings(error.to_string()))?;
     let mut behaviour = Behaviour::new(&config, &keys, relay_client).map_err(StartError::Settings)?;
     for (peer, _) in persistent.iter().chain(&configured_relays) {
-        behaviour.limits.bypass_peer_id(peer);
+        behaviour.gate.limits.bypass_peer_id(peer);
     }
     let swarm_config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.limits.idle_timeout)
@@ -168,7 +169,7 @@ pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>, Task), St
         swarm.listen_on(address.clone()).map_err(|error| listen_error(address, error))?;
     }
 
-    let streams = swarm.behaviour().streams.new_control();
+    let streams = swarm.behaviour().talk.streams.new_control();
     let (commands_in, commands) = mpsc::channel(config.limits.commands_max);
     let (outbox, events) = Outbox::new(config.limits.events_max);
     let (view, view_out) = watch::channel(View::default());

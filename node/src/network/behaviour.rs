@@ -14,30 +14,58 @@ use libp2p::{
 
 use super::config::{Config, RelayLimits};
 use super::requests::{self, Protocol};
+use super::streamless::Streamless;
 use super::{admission, gossip, reachability, walks};
 
 /// The order matters where connections are decided: whoever refuses comes first.
+///
+/// Each protocol's part of a connection is wrapped around the next one's, and the compiler's work grows with the square
+/// of that depth. Groups of a few keep it shallow.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    pub(super) gate: Streamless<Gate>,
+    pub(super) discovery: Discovery,
+    pub(super) talk: Talk,
+    reach: Reach,
+}
+
+/// Who may connect at all, and what is found without a connection.
+#[derive(NetworkBehaviour)]
+pub(super) struct Gate {
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(super) allowed: Toggle<allow_block_list::Behaviour<allow_block_list::AllowedPeers>>,
     pub(super) limits: connection_limits::Behaviour,
     memory: Toggle<memory_connection_limits::Behaviour>,
     admission: admission::Behaviour,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
+}
+
+/// Who is there, and how far away.
+#[derive(NetworkBehaviour)]
+pub(super) struct Discovery {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
-    pub(super) gossip: gossip::Behaviour,
     pub(super) kademlia: walks::Behaviour,
-    mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// What peers say to each other.
+#[derive(NetworkBehaviour)]
+pub(super) struct Talk {
+    pub(super) gossip: gossip::Behaviour,
+    registry: requests::Behaviour,
+    record: requests::Behaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
+}
+
+/// How nodes behind routers are reached.
+#[derive(NetworkBehaviour)]
+pub(super) struct Reach {
     reachability: reachability::Behaviour,
     autonat_server: autonat::v2::server::Behaviour,
     relay_server: Toggle<relay::Behaviour>,
     relay_client: relay::client::Behaviour,
     dcutr: dcutr::Behaviour,
-    upnp: Toggle<upnp::tokio::Behaviour>,
-    registry: requests::Behaviour,
-    record: requests::Behaviour,
-    pub(super) streams: libp2p_stream::Behaviour,
 }
 
 /// A peer's version string: networks whose strings differ do not talk.
@@ -90,33 +118,44 @@ impl Behaviour {
         };
 
         Ok(Self {
-            blocked,
-            allowed: allowed.into(),
-            limits: connection_limits::Behaviour::new(connections),
-            memory: limits.memory_max.map(memory_connection_limits::Behaviour::with_max_bytes).into(),
-            admission: admission::Behaviour::new(limits, config.scope),
-            identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new()),
-            gossip: gossip::build(&config.network, keys, &config.topics)?,
-            kademlia: walks::Behaviour::new(kademlia(config, local)),
-            mdns: mdns.into(),
-            reachability: reachability::Behaviour::new(config.scope),
-            autonat_server: autonat::v2::server::Behaviour::default(),
-            relay_server: config.relay_server.map(|limits| relay::Behaviour::new(local, relay_config(limits))).into(),
-            relay_client,
-            dcutr: dcutr::Behaviour::new(local),
-            upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
-            registry: requests::build(Protocol::Registry, &config.network),
-            record: requests::build(Protocol::Record, &config.network),
-            streams: libp2p_stream::Behaviour::new(),
+            gate: Streamless(Gate {
+                blocked,
+                allowed: allowed.into(),
+                limits: connection_limits::Behaviour::new(connections),
+                memory: limits.memory_max.map(memory_connection_limits::Behaviour::with_max_bytes).into(),
+                admission: admission::Behaviour::new(limits, config.scope),
+                mdns: mdns.into(),
+                upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
+            }),
+            discovery: Discovery {
+                identify: identify::Behaviour::new(identify),
+                ping: ping::Behaviour::new(ping::Config::new()),
+                kademlia: walks::Behaviour::new(kademlia(config, local)),
+            },
+            talk: Talk {
+                gossip: gossip::build(&config.network, keys, &config.topics)?,
+                registry: requests::build(Protocol::Registry, &config.network),
+                record: requests::build(Protocol::Record, &config.network),
+                streams: libp2p_stream::Behaviour::new(),
+            },
+            reach: Reach {
+                reachability: reachability::Behaviour::new(config.scope),
+                autonat_server: autonat::v2::server::Behaviour::default(),
+                relay_server: config
+                    .relay_server
+                    .map(|limits| relay::Behaviour::new(local, relay_config(limits)))
+                    .into(),
+                relay_client,
+                dcutr: dcutr::Behaviour::new(local),
+            },
         })
     }
 
     /// The behaviour that speaks `protocol`.
     pub(super) fn exchange(&mut self, protocol: Protocol) -> &mut requests::Behaviour {
         match protocol {
-            Protocol::Registry => &mut self.registry,
-            Protocol::Record => &mut self.record,
+            Protocol::Registry => &mut self.talk.registry,
+            Protocol::Record => &mut self.talk.record,
         }
     }
 }

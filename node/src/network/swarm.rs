@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use super::ReaderGone;
 use super::address::{self, Scope, TrustedHosts};
 use super::admission::Rate;
-use super::behaviour::{Behaviour, BehaviourEvent};
+use super::behaviour::{Behaviour, BehaviourEvent, DiscoveryEvent, GateEvent, ReachEvent, TalkEvent};
 use super::config::{Limits, Topic};
 use super::dial::{Found, Targets};
 use super::event::{Event, Reachability, RefusalReason};
@@ -219,20 +219,47 @@ impl Network {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Identify(event) => self.on_identify(event),
-            BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Kademlia(walks::Event::Kademlia(event)) => self.on_kademlia(*event),
-            BehaviourEvent::Kademlia(walks::Event::Met { peer, addresses }) => self.hear(peer, addresses),
-            BehaviourEvent::Ping(event) => self.on_ping(event),
-            BehaviourEvent::Mdns(event) => self.on_mdns(event),
-            BehaviourEvent::Registry(event) => self.on_exchange(Protocol::Registry, event),
-            BehaviourEvent::Record(event) => self.on_exchange(Protocol::Record, event),
-            BehaviourEvent::RelayClient(event) => self.on_relay_client(event),
-            BehaviourEvent::RelayServer(event) => self.on_relay_server(event),
-            BehaviourEvent::Dcutr(event) => self.on_hole_punching(event),
-            BehaviourEvent::Upnp(event) => tracing::info!(?event, "home router"),
-            BehaviourEvent::Reachability(event) => tracing::debug!(?event, "reachability was tested"),
-            BehaviourEvent::AutonatServer(_) | BehaviourEvent::Streams(()) => {}
+            BehaviourEvent::Gate(event) => self.on_gate(event),
+            BehaviourEvent::Discovery(event) => self.on_discovery(event),
+            BehaviourEvent::Talk(event) => self.on_talk(event),
+            BehaviourEvent::Reach(event) => self.on_reach(event),
+        }
+    }
+
+    fn on_gate(&mut self, event: GateEvent) {
+        match event {
+            GateEvent::Mdns(event) => self.on_mdns(event),
+            GateEvent::Upnp(event) => tracing::info!(?event, "home router"),
+            // Who is refused is told where the connection fails.
+            _ => {}
+        }
+    }
+
+    fn on_discovery(&mut self, event: DiscoveryEvent) {
+        match event {
+            DiscoveryEvent::Identify(event) => self.on_identify(event),
+            DiscoveryEvent::Ping(event) => self.on_ping(event),
+            DiscoveryEvent::Kademlia(walks::Event::Kademlia(event)) => self.on_kademlia(*event),
+            DiscoveryEvent::Kademlia(walks::Event::Met { peer, addresses }) => self.hear(peer, addresses),
+        }
+    }
+
+    fn on_talk(&mut self, event: TalkEvent) {
+        match event {
+            TalkEvent::Gossip(event) => self.on_gossip(event),
+            TalkEvent::Registry(event) => self.on_exchange(Protocol::Registry, event),
+            TalkEvent::Record(event) => self.on_exchange(Protocol::Record, event),
+            TalkEvent::Streams(()) => {}
+        }
+    }
+
+    fn on_reach(&mut self, event: ReachEvent) {
+        match event {
+            ReachEvent::RelayClient(event) => self.on_relay_client(event),
+            ReachEvent::RelayServer(event) => self.on_relay_server(event),
+            ReachEvent::Dcutr(event) => self.on_hole_punching(event),
+            ReachEvent::Reachability(event) => tracing::debug!(?event, "reachability was tested"),
+            ReachEvent::AutonatServer(_) => {}
         }
     }
 
@@ -251,22 +278,22 @@ impl Network {
             Command::Keep { peers } => self.keep(peers),
             Command::Block { peer } => {
                 self.blocked.insert(peer);
-                self.swarm.behaviour_mut().blocked.block_peer(peer);
+                self.swarm.behaviour_mut().gate.blocked.block_peer(peer);
                 self.outbox.notice(Event::PeerRefused { peer, reason: RefusalReason::Blocked });
             }
             Command::Unblock { peer } => {
                 self.blocked.remove(&peer);
                 self.bans.remove(&peer);
                 self.penalties.remove(&peer);
-                self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+                self.swarm.behaviour_mut().gate.blocked.unblock_peer(peer);
             }
             Command::Allow { peer } => {
-                if let Some(allowed) = self.swarm.behaviour_mut().allowed.as_mut() {
+                if let Some(allowed) = self.swarm.behaviour_mut().gate.allowed.as_mut() {
                     allowed.allow_peer(peer);
                 }
             }
             Command::Disallow { peer } => {
-                if let Some(allowed) = self.swarm.behaviour_mut().allowed.as_mut() {
+                if let Some(allowed) = self.swarm.behaviour_mut().gate.allowed.as_mut() {
                     allowed.disallow_peer(peer);
                 }
             }
@@ -290,7 +317,7 @@ impl Network {
         self.make_room(now);
         if self.next_walk <= now && self.reported() < self.limits.peers_wanted {
             self.next_walk = now + WALK_INTERVAL;
-            self.swarm.behaviour_mut().kademlia.get_closest_peers(PeerId::random());
+            self.swarm.behaviour_mut().discovery.kademlia.get_closest_peers(PeerId::random());
         }
         if self.next_forgiving <= now {
             self.next_forgiving = now + FORGIVE_INTERVAL;

@@ -29,7 +29,7 @@ impl Network {
         let local = *self.swarm.local_peer_id();
         let mut candidates: BTreeMap<PeerId, Vec<Multiaddr>> =
             self.found.known().map(|peer| (peer, self.found.addresses(&peer))).collect();
-        for bucket in self.swarm.behaviour_mut().kademlia.kbuckets() {
+        for bucket in self.swarm.behaviour_mut().discovery.kademlia.kbuckets() {
             for entry in bucket.iter() {
                 candidates.entry(*entry.node.key.preimage()).or_default().extend(entry.node.value.iter().cloned());
             }
@@ -59,7 +59,7 @@ impl Network {
     pub(super) fn restrain_walks(&mut self) {
         let enough = self.reported() + self.found.dials_under_way() >= self.limits.peers_wanted;
         let may_dial = !enough || self.seeks.is_looking();
-        self.swarm.behaviour_mut().kademlia.let_dial(may_dial);
+        self.swarm.behaviour_mut().discovery.kademlia.let_dial(may_dial);
     }
 
     pub(super) fn dial_named(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -122,7 +122,7 @@ impl Network {
     pub(super) fn learn_identified(&mut self, peer: PeerId, connection: ConnectionId, info: &identify::Info) {
         let addresses = self.admissible(peer, info.listen_addrs.clone());
         let speaks = |protocol: &StreamProtocol| info.protocols.contains(protocol);
-        let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+        let kademlia = &mut self.swarm.behaviour_mut().discovery.kademlia;
         if kademlia.protocol_names().iter().any(speaks) {
             for address in &addresses {
                 kademlia.add_address(&peer, address.clone());
@@ -183,7 +183,7 @@ impl Network {
                 let private: Vec<Multiaddr> =
                     addresses.iter().filter(|address| !self.scope.admits(address)).cloned().collect();
                 for address in private {
-                    self.swarm.behaviour_mut().kademlia.remove_address(&peer, &address);
+                    self.swarm.behaviour_mut().discovery.kademlia.remove_address(&peer, &address);
                 }
             }
             kad::Event::OutboundQueryProgressed {

@@ -17,7 +17,7 @@ impl Network {
             return Err(PublishError::TooLarge { topic: topic.to_owned(), max: *bytes_max, bytes: bytes.len() });
         }
         let size = bytes.len();
-        match self.swarm.behaviour_mut().gossip.publish(IdentTopic::new(topic), bytes) {
+        match self.swarm.behaviour_mut().talk.gossip.publish(IdentTopic::new(topic), bytes) {
             Ok(id) => {
                 self.counters.gossip_published.one();
                 Ok(Published::Sent(id))
@@ -82,7 +82,7 @@ impl Network {
 
     fn settle(&mut self, message: &MessageId, propagation_source: &PeerId, acceptance: Acceptance) {
         // False means that the message is no longer remembered: reported too late.
-        self.swarm.behaviour_mut().gossip.report_message_validation_result(
+        self.swarm.behaviour_mut().talk.gossip.report_message_validation_result(
             message,
             propagation_source,
             acceptance.into(),

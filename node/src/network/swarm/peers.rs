@@ -22,7 +22,7 @@ impl Network {
             self.found.connected(connection, peer);
         }
         if let Some(weight) = self.penalties.get(&peer) {
-            self.swarm.behaviour_mut().gossip.set_application_score(&peer, -f64::from(*weight));
+            self.swarm.behaviour_mut().talk.gossip.set_application_score(&peer, -f64::from(*weight));
         }
         let entry = self.peers.entry(peer).or_insert_with(|| Peer {
             since: now,
@@ -145,7 +145,7 @@ impl Network {
             self.lift(next);
         }
         self.bans.insert(peer, self.now() + self.limits.ban);
-        self.swarm.behaviour_mut().blocked.block_peer(peer);
+        self.swarm.behaviour_mut().gate.blocked.block_peer(peer);
         self.outbox.notice(Event::PeerRefused { peer, reason });
     }
 
@@ -159,7 +159,7 @@ impl Network {
     fn lift(&mut self, peer: PeerId) {
         self.bans.remove(&peer);
         if !self.blocked.contains(&peer) {
-            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+            self.swarm.behaviour_mut().gate.blocked.unblock_peer(peer);
         }
     }
 
@@ -173,12 +173,12 @@ impl Network {
         let penalty = self.penalties.entry(peer).or_default();
         *penalty = penalty.saturating_add(weight).min(PENALTY_MAX);
         let score = -f64::from(*penalty);
-        self.swarm.behaviour_mut().gossip.set_application_score(&peer, score);
+        self.swarm.behaviour_mut().talk.gossip.set_application_score(&peer, score);
         self.cut_off_if_misbehaving(peer);
     }
 
     pub(super) fn forgive(&mut self) {
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let gossip = &mut self.swarm.behaviour_mut().talk.gossip;
         self.penalties.retain(|peer, weight| {
             *weight /= 2;
             gossip.set_application_score(peer, -f64::from(*weight));
@@ -194,7 +194,8 @@ impl Network {
     }
 
     pub(super) fn cut_off_if_misbehaving(&mut self, peer: PeerId) {
-        let low = self.swarm.behaviour().gossip.peer_score(&peer).is_some_and(|score| score < gossip::GRAYLIST_SCORE);
+        let low =
+            self.swarm.behaviour().talk.gossip.peer_score(&peer).is_some_and(|score| score < gossip::GRAYLIST_SCORE);
         if low && !self.bans.contains_key(&peer) {
             tracing::warn!(%peer, "peer cut off: it sent too much that is invalid");
             self.counters.peers_score_too_low.one();
@@ -222,7 +223,8 @@ impl Network {
         if self.reported() <= self.limits.peers_high {
             return;
         }
-        let mesh: std::collections::HashSet<PeerId> = self.swarm.behaviour().gossip.all_mesh_peers().copied().collect();
+        let mesh: std::collections::HashSet<PeerId> =
+            self.swarm.behaviour().talk.gossip.all_mesh_peers().copied().collect();
         let excess = self.reported() - self.limits.peers_wanted;
         // Hash order is random per process, so nobody can aim at a connection.
         let spare: Vec<PeerId> = self

@@ -47,7 +47,7 @@ impl Network {
     }
 
     fn dial_where_kademlia_has_it(&mut self, peer: PeerId) {
-        let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+        let kademlia = &mut self.swarm.behaviour_mut().discovery.kademlia;
         let known = kademlia.kbucket(peer).and_then(|bucket| {
             let entry = bucket.iter().find(|entry| *entry.node.key.preimage() == peer)?;
             Some(entry.node.value.iter().cloned().collect::<Vec<_>>())
@@ -74,7 +74,7 @@ impl Network {
     /// Asks the network for those that are not where they were, and tells those who have waited in vain.
     pub(super) fn look_around(&mut self, now: Timestamp) {
         for peer in self.seeks.lookups_due(now) {
-            let query = self.swarm.behaviour_mut().kademlia.get_closest_peers(peer);
+            let query = self.swarm.behaviour_mut().discovery.kademlia.get_closest_peers(peer);
             self.seeks.looking(&peer, query);
             self.counters.peers_looked_up.one();
         }
@@ -107,7 +107,7 @@ impl Network {
     pub(super) fn keep(&mut self, peers: BTreeSet<PeerId>) {
         let local = *self.swarm.local_peer_id();
         let peers: BTreeSet<PeerId> = peers.into_iter().filter(|peer| *peer != local).take(KEPT_MAX).collect();
-        let limits = &mut self.swarm.behaviour_mut().limits;
+        let limits = &mut self.swarm.behaviour_mut().gate.limits;
         for peer in &peers {
             limits.bypass_peer_id(peer);
         }
