@@ -31,6 +31,7 @@ pub(crate) use driver::Driver;
 pub use driver::DriverError;
 pub use profile::OwnNode;
 pub use saver::SaveError;
+pub(crate) use saver::{NODE_EVENT, NodeEventRow};
 
 /// Questions and orders that may wait for the driver.
 const INBOX_MAX: usize = 256;

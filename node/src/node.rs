@@ -321,7 +321,6 @@ impl Node {
         let opening = parts::spaces(&store, homes, rooms, &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
-        spawner.spawn("announcements", |stop| spaces::announcer::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
         let business = Business::new(business::Parts {
@@ -376,6 +375,10 @@ impl Node {
         permissioned.guard(placement.clone());
         let following = placement.clone();
         spawner.spawn("placement", |stop| following.run(stop));
+        let (telling, of) = (spaces.clone(), placement.clone());
+        spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
+        let (telling, of) = (spaces.clone(), placement.clone());
+        spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
         let replication = Replication::new(replication::Parts {
             submitter: Submitter { wallet: wallet.clone(), accounts: accounts.clone() },
             consent: parts::consent(&config),

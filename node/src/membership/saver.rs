@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use angel_protocol::ids::Did;
-use angel_protocol::membership::{NodeEvent, StoredEntry};
+use angel_protocol::membership::{NodeEvent, NodeEventKind, StoredEntry};
 use angel_protocol::time::Timestamp;
 use angel_storage::batch::RowRefused;
 use angel_storage::codec::{self, Cbor};
@@ -35,6 +35,9 @@ pub(crate) struct NodeEventRow {
     pub(crate) node: Did,
     pub(crate) event: String,
     pub(crate) description: String,
+    /// Its status since then, where that is what changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
 }
 
 /// Why something could not be kept.
@@ -172,6 +175,10 @@ impl Waiting {
                 node: event.did.clone(),
                 event: event.kind.word().to_owned(),
                 description: describe(&event),
+                status: match &event.kind {
+                    NodeEventKind::StatusChange { to, .. } => Some(to.word().to_owned()),
+                    _ => None,
+                },
             };
             let body = codec::encode(&Cbor(row))?;
             batch.append_event(NewEvent::new(event.at, None, NODE_EVENT, &body)?)?;
@@ -206,14 +213,13 @@ fn sequence_name(own: &Did) -> String {
 
 /// A node event in words.
 pub(crate) fn describe(event: &NodeEvent) -> String {
-    use angel_protocol::membership::NodeEventKind as Kind;
     let name = &event.node_id;
     match &event.kind {
-        Kind::Created => format!("{name} was seen for the first time"),
-        Kind::Updated => format!("{name} says something new about itself"),
-        Kind::KeyRotated { old } => format!("{name} replaced the key of {old}"),
-        Kind::ResourceAdjustment => format!("{name} changed what it takes on"),
-        Kind::StatusChange { from, to } => format!("{name} went from {} to {}", from.word(), to.word()),
-        Kind::Removed => format!("{name} was dropped from the registry"),
+        NodeEventKind::Created => format!("{name} was seen for the first time"),
+        NodeEventKind::Updated => format!("{name} says something new about itself"),
+        NodeEventKind::KeyRotated { old } => format!("{name} replaced the key of {old}"),
+        NodeEventKind::ResourceAdjustment => format!("{name} changed what it takes on"),
+        NodeEventKind::StatusChange { from, to } => format!("{name} went from {} to {}", from.word(), to.word()),
+        NodeEventKind::Removed => format!("{name} was dropped from the registry"),
     }
 }

@@ -122,6 +122,12 @@ pub fn with_real_port(wanted: &Multiaddr, bound: &[Multiaddr]) -> Multiaddr {
     real.collect()
 }
 
+/// Whether the address is one of QUIC.
+#[must_use]
+pub(super) fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::QuicV1)
+}
+
 /// Whether the address leads through a relay.
 #[must_use]
 pub(super) fn is_relayed(address: &Multiaddr) -> bool {

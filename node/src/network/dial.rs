@@ -48,7 +48,7 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    /// Addresses of one persistent peer are tried together. Our own are left out: one list may serve all nodes.
+    /// Addresses of one peer are tried together. Our own are left out: one list may serve all nodes.
     pub(super) fn new(
         local: PeerId,
         persistent: &[(PeerId, Multiaddr)],
@@ -68,10 +68,14 @@ impl Targets {
         };
         let mut targets: Vec<Target> =
             peers.into_iter().map(|(peer, addresses)| new(Some(peer), addresses, true)).collect();
-        targets.extend(bootstrap.iter().map(|bootstrap| {
-            let (address, peer) = address::split_peer(bootstrap);
-            new(peer, vec![address], false)
-        }));
+        let mut named: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+        for bootstrap in bootstrap {
+            match address::split_peer(bootstrap) {
+                (address, Some(peer)) => named.entry(peer).or_default().push(address),
+                (address, None) => targets.push(new(None, vec![address], false)),
+            }
+        }
+        targets.extend(named.into_iter().map(|(peer, addresses)| new(Some(peer), addresses, false)));
         targets.retain(|target| target.peer != Some(local));
         Self { targets, dialing: HashMap::new() }
     }
@@ -175,7 +179,8 @@ impl Found {
     }
 
     pub(super) fn known(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.known.keys().copied()
+        let heard = self.hearsay.keys().filter(|peer| !self.known.contains_key(peer));
+        self.known.keys().chain(heard).copied()
     }
 
     pub(super) fn dials_under_way(&self) -> usize {
@@ -185,6 +190,11 @@ impl Found {
     /// Whether a peer may be dialed now, as far as earlier failures are concerned.
     pub(super) fn may_dial(&self, peer: &PeerId, now: Timestamp) -> bool {
         self.tried.get(peer).is_none_or(|(_, due)| *due <= now) && !self.dialing.values().any(|other| other == peer)
+    }
+
+    /// Whether dialing a peer came to nothing since it was last connected or told a new address.
+    pub(super) fn has_failed(&self, peer: &PeerId) -> bool {
+        self.tried.contains_key(peer)
     }
 
     pub(super) fn dialing(&mut self, connection: ConnectionId, peer: PeerId) {
@@ -310,6 +320,11 @@ mod tests {
         let itself = address(1).with_p2p(local).expect("no other peer in it");
         let mut targets = Targets::new(local, &[(local, address(1))], &[itself, address(2)], Policy::default());
         assert_eq!(targets.due(START, true).len(), 1);
+        let twice = [1, 2].map(|port| address(port).with_p2p(PeerId::random()).expect("no other peer in it"));
+        assert_eq!(Targets::new(local, &[], &twice, Policy::default()).due(START, true).len(), 2);
+        let other = PeerId::random();
+        let once = [1, 2].map(|port| address(port).with_p2p(other).expect("no other peer in it"));
+        assert_eq!(Targets::new(local, &[], &once, Policy::default()).due(START, true).len(), 1, "one dial");
     }
 
     #[test]
@@ -334,6 +349,9 @@ mod tests {
         let addresses = found.addresses(&peer);
         assert_eq!(addresses[0], address(1));
         assert_eq!(addresses.len(), 1 + HEARSAY_PER_PEER_MAX);
+        assert_eq!(found.known().count(), 1);
+        found.hear(PeerId::random(), [address(1)]);
+        assert_eq!(found.known().count(), 2);
         assert!(addresses.contains(&address(99)), "the newest");
     }
 
@@ -346,8 +364,8 @@ mod tests {
         found.failed(dial, START, u64::MAX);
         found.add(peer, [address(1)]);
         found.hear(peer, [address(2)]);
-        assert!(!found.may_dial(&peer, START));
+        assert!(!found.may_dial(&peer, START) && found.has_failed(&peer));
         found.add(peer, [address(3)]);
-        assert!(found.may_dial(&peer, START));
+        assert!(found.may_dial(&peer, START) && !found.has_failed(&peer));
     }
 }

@@ -98,6 +98,11 @@ impl<W> Seeks<W> {
         !self.under_way.contains_key(peer) && self.failed.get(peer).is_none_or(|(_, due)| *due <= now)
     }
 
+    /// How many wait.
+    pub(super) fn waiters(&self) -> usize {
+        self.under_way.values().map(|seek| seek.waiters.len()).sum()
+    }
+
     /// Whether a peer is sought.
     pub(super) fn is_sought(&self, peer: &PeerId) -> bool {
         self.under_way.contains_key(peer)
@@ -280,6 +285,7 @@ mod tests {
             assert_eq!(seeks.begin(peer, Some(n), START), Ok(n == 0));
         }
         assert_eq!(seeks.begin(peer, Some(0), START), Err(Busy(Some(0))));
+        assert_eq!(seeks.waiters(), WAITERS_MAX);
         for _ in 1..SEEKS_MAX {
             assert_eq!(seeks.begin(PeerId::random(), None, START), Ok(true));
         }

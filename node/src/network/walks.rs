@@ -1,11 +1,11 @@
-//! Kademlia that dials strangers only while this node looks for peers.
+//! Kademlia that dials strangers only while somebody in particular is looked for.
 //!
 //! A walk asks whoever is nearest to its aim, and dials whom it is not connected to. On a network of some dozens of
 //! nodes the walks of all of them would connect everybody to everybody, which costs each node its handshakes at once and
-//! gossip for good. A node that has enough peers asks only those; to the walk the others are out of reach.
+//! gossip for good. So a walk asks only connected peers; to it the others are out of reach.
 //!
 //! Kademlia keeps to itself where a peer is that it was told of, unless it gets to speak with it. Here whoever listens
-//! hears of everybody a walk meets.
+//! hears of everybody a walk meets, and dials as many as it wants.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -41,15 +41,15 @@ pub(super) enum Event {
 
 /// What a walk is told instead of a connection.
 #[derive(Debug, thiserror::Error)]
-#[error("this node has enough peers")]
-struct EnoughPeers;
+#[error("walks ask connected peers only")]
+struct NotConnected;
 
 impl Behaviour {
     pub(super) const fn new(kademlia: Kademlia) -> Self {
-        Self { kademlia, may_dial: true, met: VecDeque::new() }
+        Self { kademlia, may_dial: false, met: VecDeque::new() }
     }
 
-    /// Whether this node looks for more peers.
+    /// Whether walks may dial.
     pub(super) const fn let_dial(&mut self, may_dial: bool) {
         self.may_dial = may_dial;
     }
@@ -145,7 +145,7 @@ impl NetworkBehaviour for Behaviour {
                     if self.may_dial {
                         return Poll::Ready(ToSwarm::Dial { opts });
                     }
-                    let error = DialError::Denied { cause: ConnectionDenied::new(EnoughPeers) };
+                    let error = DialError::Denied { cause: ConnectionDenied::new(NotConnected) };
                     self.kademlia.on_swarm_event(FromSwarm::DialFailure(DialFailure {
                         peer_id: opts.get_peer_id(),
                         error: &error,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_looks_for_peers_dials_whom_it_meets() {
+    fn a_walk_that_looks_for_somebody_dials_whom_it_meets() {
         let (mut walks, other) = walking(true);
         let Some(ToSwarm::Dial { opts }) = next(&mut walks) else { panic!("a dial") };
         assert_eq!(opts.get_peer_id(), Some(other));

@@ -21,7 +21,8 @@ impl Network {
 
     /// Dials peers we have heard of until there are enough.
     pub(super) fn dial_found(&mut self, now: Timestamp) {
-        let missing = self.limits.peers_wanted.saturating_sub(self.reported() + self.found.dials_under_way());
+        // A peer that has not identified itself yet counts too: most will, and the others are cut off soon.
+        let missing = self.limits.peers_wanted.saturating_sub(self.peers.len() + self.found.dials_under_way());
         let places = missing.min(FOUND_DIALS_MAX.saturating_sub(self.found.dials_under_way()));
         if places == 0 {
             return;
@@ -44,8 +45,13 @@ impl Network {
                     && self.found.may_dial(peer, now)
             })
             .sample(&mut rand::rng(), places);
-        for (peer, addresses) in chosen {
-            let dial = DialOpts::peer_id(peer).addresses(addresses).extend_addresses_through_behaviour().build();
+        let udp_passes = self.udp_passes();
+        for (peer, mut addresses) in chosen {
+            // Side by side, on a busy machine both handshakes are paid for and one is thrown away.
+            if udp_passes && !self.found.has_failed(&peer) && addresses.iter().any(address::is_quic) {
+                addresses.retain(address::is_quic);
+            }
+            let dial = DialOpts::peer_id(peer).addresses(addresses).build();
             let connection = dial.connection_id();
             self.found.dialing(connection, peer);
             if let Err(error) = self.swarm.dial(dial) {
@@ -54,11 +60,16 @@ impl Network {
         }
     }
 
-    /// Walks may dial whom they meet while peers are missing that no dial under way brings, and while they look for
-    /// somebody in particular.
+    /// Whether somebody was reached from here over QUIC, and still is: then no firewall stands in its way.
+    fn udp_passes(&self) -> bool {
+        let mut connections = self.peers.values().flat_map(|peer| peer.connections.values());
+        connections.any(|connection| connection.dialed && !connection.relayed && address::is_quic(&connection.address))
+    }
+
+    /// A walk may dial whom it meets only while it looks for somebody in particular. Whom other walks meet is dialed as
+    /// far as peers are missing.
     pub(super) fn restrain_walks(&mut self) {
-        let enough = self.reported() + self.found.dials_under_way() >= self.limits.peers_wanted;
-        let may_dial = !enough || self.seeks.is_looking();
+        let may_dial = self.seeks.is_looking();
         self.swarm.behaviour_mut().discovery.kademlia.let_dial(may_dial);
     }
 

@@ -90,7 +90,7 @@ impl Network {
     }
 
     pub(super) fn request(&mut self, peer: PeerId, protocol: Protocol, bytes: Vec<u8>, answer: requests::Asker) {
-        if self.waiting.outbound_len() >= self.limits.requests_outbound_max {
+        if self.waiting.outbound_len() + self.seeks.waiters() >= self.limits.requests_outbound_max {
             let _ = answer.send(Err(RequestError::Busy { max: self.limits.requests_outbound_max }));
             return;
         }

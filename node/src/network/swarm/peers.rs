@@ -107,7 +107,6 @@ impl Network {
             let (address, relayed) = (best.address.clone(), best.relayed);
             tracing::info!(%peer, %address, relayed, "peer connected");
             self.outbox.connected(peer, address, relayed);
-            self.restrain_walks();
         }
         self.show(peer);
     }
@@ -249,7 +248,7 @@ impl Network {
 
     fn count_connection(&self, endpoint: &ConnectedPoint) {
         let counters = &self.counters;
-        let quic = endpoint.get_remote_address().iter().any(|part| part == libp2p::multiaddr::Protocol::QuicV1);
+        let quic = address::is_quic(endpoint.get_remote_address());
         let counter = match (endpoint.is_dialer(), endpoint.is_relayed(), quic) {
             (true, true, _) => &counters.connections_outbound_relayed,
             (true, false, true) => &counters.connections_outbound_quic,
