@@ -128,10 +128,11 @@ pub(crate) struct Proxy {
     body_max: u64,
 }
 
-/// For whom a request is passed on.
+/// For whom a request is passed on, and which method that allows.
 pub(crate) struct Sender<'a> {
     pub(crate) did: &'a Did,
     pub(crate) key: &'a SigningKey,
+    pub(crate) method: &'a Nsid,
 }
 
 impl Proxy {
@@ -198,15 +199,19 @@ impl Proxy {
         (secure && url.has_host() && url.username().is_empty() && url.password().is_none()).then_some(url)
     }
 
-    /// Passes a request on and its answer back.
+    /// Who knows public records of accounts elsewhere, if the operator chose somebody.
+    pub(crate) fn app_view(&self) -> Option<Target> {
+        self.app_view.clone().map(|(did, url)| Target { did, url, chosen: true })
+    }
+
+    /// Passes a request on and its answer back: with a token of the sender, or as anybody might ask.
     ///
     /// # Errors
     /// `UpstreamFailure` and `UpstreamTimeout` when there is no answer; what the service itself refuses is an answer.
     pub(crate) async fn pass_on(
         &self,
         target: &Target,
-        sender: Sender<'_>,
-        lxm: &Nsid,
+        sender: Option<Sender<'_>>,
         (method, uri, headers): (Method, &Uri, &HeaderMap),
         body: Body,
     ) -> Result<Response, XrpcError> {
@@ -216,7 +221,10 @@ impl Proxy {
         let fetcher = if target.chosen { &self.chosen } else { &self.named };
         let has_body = method == Method::POST;
         let mut request = fetcher.request(method, &url).map_err(|error| no_way(&error))?;
-        request = request.bearer_auth(token(sender, &target.did, lxm)).headers(passed(headers, has_body));
+        if let Some(sender) = sender {
+            request = request.bearer_auth(token(&sender, &target.did));
+        }
+        request = request.headers(passed(headers, has_body));
         if has_body {
             request = request.body(reqwest::Body::wrap_stream(bounded(body.into_data_stream(), self.body_max)));
         }
@@ -246,14 +254,14 @@ impl Proxy {
 }
 
 /// A token for one call of one method.
-fn token(sender: Sender<'_>, audience: &Did, method: &Nsid) -> String {
+fn token(sender: &Sender<'_>, audience: &Did) -> String {
     let now = clock::now().as_millis() / 1000;
     let claims = Claims {
         issuer: sender.did.clone().into(),
         audience: audience.clone().into(),
         expires_at: now + TOKEN_SECONDS,
         issued_at: Some(now),
-        method: Some(method.clone()),
+        method: Some(sender.method.clone()),
         nonce: Some(format!("{:032x}", rand::random::<u128>())),
     };
     claims.sign(sender.key)

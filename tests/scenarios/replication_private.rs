@@ -3,13 +3,19 @@
 //! nothing of it lies on a node that holds no copy.
 
 use std::path::Path;
+use std::time::Duration;
 
 use angel_harness::tenancy::{Session, Tenancy};
+use angel_harness::wait::until;
+use angel_protocol::ledger::action::Exchange;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 /// Stands in everything that is private.
 const MARK: &str = "Kolibri-4711-private";
+
+/// Everything that takes the network a decision may take so long on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
 
 /// The primary, its standbys, and the node that only decides and hosts nothing of the business.
 const PRIMARY: usize = 0;
@@ -153,5 +159,57 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     let found = marks_under(&world.validators.dir(OTHER))?;
     ensure!(found == 0, "node {OTHER} has the mark {found} times");
     ensure!(marks_under(&world.validators.dir(new))? > 0, "the search finds what is there");
+    is_told_what_the_network_does(&mut world, new, &owner, &tenant).await
+}
+
+/// The business hears of its move, of tokens, and of a node of its that falls silent and comes back.
+async fn is_told_what_the_network_does(world: &mut Tenancy, new: usize, owner: &Session, tenant: &str) -> Result<()> {
+    let moved = until_told(world, new, owner, tenant, "tenant.migrated").await?;
+    ensure!(moved["to"] == world.node(new), "{moved}");
+    let exchange = Exchange { to: tenant.parse()?, ..world.validators.exchange(0, 2_500_000) };
+    let payment = world.validators.sign(0, &world.validators.draft(0, 0, exchange));
+    let (status, taken) = world.validators.hand_in(new, &payment).await?;
+    ensure!(status < 300, "{status} {taken}");
+    let decided = world.validators.decided(new, &payment).await?;
+    ensure!(decided["status"] == "confirmed", "{decided}");
+    let confirmed = until_told(world, new, owner, tenant, "token.confirmed").await?;
+    ensure!(confirmed["change"] == 2_500_000 && confirmed["balance"] == 2_500_000, "{confirmed}");
+
+    // The former primary comes back as a standby, and goes again.
+    world.validators.start(PRIMARY)?;
+    let former = world.node(PRIMARY);
+    until("the former primary is heard", LONG, async || {
+        let nodes = world.validators.get(new, "/api/federation/nodes").await?;
+        let nodes = nodes["nodes"].as_array().context("nodes")?;
+        Ok(nodes.iter().any(|node| node["did"] == former && node["status"] == "online").then_some(()))
+    })
+    .await?;
+    world.validators.kill(PRIMARY)?;
+    let silent = until_told(world, new, owner, tenant, "node.degraded").await?;
+    world.validators.start(PRIMARY)?;
+    let well = until_told(world, new, owner, tenant, "node.recovered").await?;
+    ensure!(silent["node"] == former && well["node"] == former, "{silent} {well}");
     Ok(())
+}
+
+/// Waits until a business is told of an event; answers what is said of it. Each comes once.
+async fn until_told(world: &Tenancy, index: usize, owner: &Session, tenant: &str, event: &str) -> Result<Value> {
+    let (told, _) = until(&format!("{event} is told"), LONG, async || {
+        let spaces = get(world, index, &format!("co.kendev.spaces.listSpaces?tenant={tenant}"), owner).await?;
+        let spaces = spaces["spaces"].as_array().context("spaces")?;
+        let Some(system) = spaces.iter().find(|space| space["value"]["slug"] == "system") else { return Ok(None) };
+        let uri = system["uri"].as_str().context("a URI")?;
+        let said = get(world, index, &format!("co.kendev.spaces.listMessages?space={uri}&limit=100"), owner).await?;
+        let said = said["messages"].as_array().context("messages")?;
+        let told: Vec<_> = said
+            .iter()
+            .map(|message| &message["value"]["content"]["systemData"])
+            .filter(|told| told["event"] == event)
+            .cloned()
+            .collect();
+        ensure!(told.len() <= 1, "told more than once: {told:?}");
+        Ok(told.into_iter().next())
+    })
+    .await?;
+    Ok(serde_json::from_str(told["data"].as_str().context("data")?)?)
 }

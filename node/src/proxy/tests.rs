@@ -136,7 +136,8 @@ async fn call(
     let target = proxy.target(&lxm, headers).await?.expect("a service");
     let did = Did::from_str("did:plc:yk4dd2qkboz2yv6tpubpc6co").expect("a DID");
     let key = key(9);
-    proxy.pass_on(&target, Sender { did: &did, key: &key }, &lxm, (method, &uri, headers), body).await
+    let sender = Sender { did: &did, key: &key, method: &lxm };
+    proxy.pass_on(&target, Some(sender), (method, &uri, headers), body).await
 }
 
 async fn json_of(response: Response) -> Value {

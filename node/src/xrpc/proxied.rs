@@ -30,8 +30,8 @@ pub(crate) async fn handler(State(host): State<Arc<Host>>, request: Request) -> 
         return Err(bad_method());
     }
     let key = host.accounts.signing_key(access.account.id()).await?;
-    let sender = Sender { did: access.account.did(), key: &key };
-    host.proxy.pass_on(&target, sender, &lxm, (parts.method, &parts.uri, &parts.headers), body).await
+    let sender = Sender { did: access.account.did(), key: &key, method: &lxm };
+    host.proxy.pass_on(&target, Some(sender), (parts.method, &parts.uri, &parts.headers), body).await
 }
 
 /// Around a method that this host serves itself unless another service is meant.

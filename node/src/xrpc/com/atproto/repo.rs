@@ -10,6 +10,8 @@ pub(crate) mod list_missing_blobs;
 pub(crate) mod list_records;
 mod prepare;
 pub(crate) mod put_record;
+#[cfg(test)]
+mod tests;
 pub(crate) mod upload_blob;
 
 use std::sync::Arc;

@@ -1,9 +1,11 @@
-//! `com.atproto.repo.getRecord`: one record.
+//! `com.atproto.repo.getRecord`: one record. Clients ask their own host for records of people elsewhere too; the app view
+//! that the operator chose knows those.
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, Nsid, RecordKey};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -20,13 +22,24 @@ pub(crate) struct Query {
     cid: Option<Cid>,
 }
 
-pub(crate) async fn handler(State(host): State<Shared>, Params(query): Params<Query>) -> Result<Response, XrpcError> {
+pub(crate) async fn handler(
+    State(host): State<Shared>,
+    uri: Uri,
+    headers: HeaderMap,
+    Params(query): Params<Query>,
+) -> Result<Response, XrpcError> {
     let Query { repo, collection, rkey, cid } = query;
     let not_found = || {
         let text = format!("there is no record at://{repo}/{collection}/{rkey} here");
         XrpcError::new(StatusCode::BAD_REQUEST, "RecordNotFound", text)
     };
-    let account = super::visible(&host, &repo).await?.ok_or_else(not_found)?;
+    let Some(account) = host.accounts.find(&repo).await? else {
+        let Some(app_view) = host.proxy.app_view() else { return Err(not_found()) };
+        return host.proxy.pass_on(&app_view, None, (Method::GET, &uri, &headers), Body::empty()).await;
+    };
+    if !account.is_active() {
+        return Err(not_found());
+    }
     let (repos, did, path) = (host.repos.clone(), account.did().clone(), format!("{collection}/{rkey}"));
     let found = blocking::run(move || {
         let record = repos.record_blocking(account.id(), &path)?;
