@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::ids::Did;
+use angel_protocol::replication::rows::SealedRows;
 use angel_protocol::replication::wire::{
     AccountOf, Answer, File, InFavour, Keep, Kept, Of, PROTOCOL, Pull, Question, Refusal, Told, encode_shares,
 };
 use angel_protocol::time::Timestamp;
+use angel_storage::repos::Head;
 use angel_storage::{AccountId, firehose};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
@@ -19,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::copy::SharedTenant;
 use super::state::SealingError;
+use super::tails::Since;
 use super::{Replication, ReplicationError, state, stream};
 use crate::blocking;
 use crate::network::{self, Stream};
@@ -39,6 +42,22 @@ const PIECE_BYTES: usize = 256 * 1024;
 struct Session {
     /// The newest stamp that was sent: confirming a later one is confirming nothing.
     stamp: u64,
+}
+
+/// What there is to tell a standby.
+struct Looked {
+    head: Head,
+    found: Option<Since>,
+    /// Digest of what else is kept for the account.
+    account: [u8; 32],
+    rows: Option<SealedRows>,
+}
+
+impl Looked {
+    fn tells_nothing(&self, pull: &Pull) -> bool {
+        let is_quiet = |found: &Since| found.events.is_empty() && found.rows.is_empty() && found.head <= pull.since;
+        self.account == pull.account && self.found.as_ref().is_some_and(is_quiet)
+    }
 }
 
 impl Replication {
@@ -212,33 +231,23 @@ impl Replication {
         tenant.copied(asker, pull.complete);
         tenant.holds_of_account(asker, pull.account);
         let (mut head, mut dealt) = (self.0.tails.watch(account), self.0.dealt.subscribe());
-        let wait = Duration::from_millis(pull.wait_ms.into()).min(WAIT_MAX);
-        let (this, told_of, standby) = (self.clone(), Arc::clone(&tenant), asker.clone());
-        let digest = blocking::run(move || this.account_digest_blocking(&told_of, account, &standby)).await?;
-        if digest == pull.account {
+        let nothing_to_tell = *head.borrow() <= pull.since;
+        let pull = Arc::new(pull);
+        let mut looked = self.look(asker, &tenant, account, &pull, None).await?;
+        if nothing_to_tell && looked.tells_nothing(&pull) {
+            let wait = Duration::from_millis(pull.wait_ms.into()).min(WAIT_MAX);
             // Whoever waits is woken by the next event, or by new shares, and answered with nothing when none comes.
-            let more = async {
+            let woken = async {
                 tokio::select! {
-                    more = head.wait_for(|head| *head > pull.since) => drop(more),
-                    dealt = dealt.changed() => drop(dealt),
+                    more = head.wait_for(|head| *head > pull.since) => more.map(|_| Some(looked.account)),
+                    dealt = dealt.changed() => dealt.map(|()| None),
                 }
             };
-            drop(tokio::time::timeout(wait, more).await);
+            if let Ok(Ok(known)) = tokio::time::timeout(wait, woken).await {
+                looked = self.look(asker, &tenant, account, &pull, known).await?;
+            }
         }
-        let this = self.clone();
-        let (since, recipient, told_of, asker) = (pull.since, pull.recipient, Arc::clone(&tenant), asker.clone());
-        let read = blocking::run(move || {
-            let head = this.0.parts.repos.head_blocking(account)?;
-            let found = this.0.tails.since_blocking(account, since)?;
-            let digest = this.account_digest_blocking(&told_of, account, &asker)?;
-            let rows = match &found {
-                Some(found) => this.sealed_events_blocking(&told_of, (since, found.next), &found.rows, &recipient)?,
-                None => None,
-            };
-            Ok::<_, ReplicationError>((head, found, digest, rows))
-        });
-        let (head, found, digest, rows) = read.await?;
-        let head = head.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
+        let Looked { head, found, account, rows } = looked;
         let Some(found) = found else { return Ok(Answer::Trimmed) };
         let told = |(sequence, stored): (u64, Arc<[u8]>)| {
             firehose::frame_of(&stored, sequence).map(|frame| Told { sequence, frame })
@@ -249,9 +258,42 @@ impl Replication {
             head: found.head,
             rev: head.commit.rev(),
             data: head.commit.data(),
-            account: digest,
+            account,
             rows,
         })
+    }
+
+    /// What there is to tell behind the cursor of a pull. `known` is the digest of what else is kept for the account as it
+    /// was a moment ago: made anew only if something tells that it is another.
+    async fn look(
+        &self,
+        asker: &Did,
+        tenant: &SharedTenant,
+        account: AccountId,
+        pull: &Arc<Pull>,
+        known: Option<[u8; 32]>,
+    ) -> Result<Looked, ReplicationError> {
+        let (this, asker, tenant, pull) = (self.clone(), asker.clone(), Arc::clone(tenant), Arc::clone(pull));
+        blocking::run(move || {
+            let head = this.0.parts.repos.head_blocking(account)?;
+            let head = head.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
+            let found = this.0.tails.since_blocking(account, pull.since)?;
+            // Behind the events: with one that says that the state is another goes the digest of that state, or a later.
+            let is_same = found.as_ref().is_some_and(|found| !found.state);
+            let digest = match known.filter(|_| is_same) {
+                Some(known) => known,
+                None => this.account_digest_blocking(&tenant, account, &asker)?,
+            };
+            let rows = match &found {
+                Some(found) => {
+                    let span = (pull.since, found.next);
+                    this.sealed_events_blocking(&tenant, span, &found.rows, &pull.recipient)?
+                }
+                None => None,
+            };
+            Ok(Looked { head, found, account: digest, rows })
+        })
+        .await
     }
 
     async fn send_repository(&self, asker: &Did, of: &Of, io: &mut Stream) -> Result<(), ReplicationError> {

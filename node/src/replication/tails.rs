@@ -55,6 +55,8 @@ pub(super) struct Since {
     pub(super) events: Vec<(u64, Arc<[u8]>)>,
     /// Events that tell of private rows.
     pub(super) rows: Vec<(u64, Arc<[u8]>)>,
+    /// Whether one of the events tells that the account's state is another.
+    pub(super) state: bool,
     /// The cursor behind them.
     pub(super) next: u64,
     /// The newest event of the tenant.
@@ -63,13 +65,13 @@ pub(super) struct Since {
 
 impl Since {
     fn new(next: u64, head: u64) -> Self {
-        Self { events: Vec::new(), rows: Vec::new(), next, head }
+        Self { events: Vec::new(), rows: Vec::new(), state: false, next, head }
     }
 
     fn push(&mut self, at: u64, kind: EventKind, body: Arc<[u8]>) {
         match kind {
-            // That the state has changed is told by its digest.
-            STATE => {}
+            // What has changed is told by its digest.
+            STATE => self.state = true,
             CHANGED => self.rows.push((at, body)),
             _ => self.events.push((at, body)),
         }
