@@ -140,6 +140,29 @@ impl AccountStatus {
 }
 
 impl AccountRow {
+    /// The row of an account that nobody can name or log in to, switched off: a copy of one that is served elsewhere, or one
+    /// that is being restored. What it is to be called comes with the rest of it.
+    #[must_use]
+    pub const fn without_names(did: Did, signing_key: Did, now: Timestamp) -> Self {
+        Self {
+            did,
+            handle: None,
+            email: None,
+            email_confirmed_at: None,
+            password: None,
+            signing_key,
+            recovery_key: None,
+            created_at: now,
+            tokens_valid_from: now,
+            deactivated: Some(Deactivation { at: now, delete_after: None }),
+            takedown: None,
+            suspended: false,
+            invites_disabled: true,
+            invite_note: None,
+            invite_code: None,
+        }
+    }
+
     /// What the row's marks mean together. The operator's word counts before the owner's.
     #[must_use]
     pub fn status(&self) -> AccountStatus {

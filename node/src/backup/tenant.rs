@@ -192,23 +192,7 @@ fn begin(
     if let Some(account) = own.by_did_blocking(did).map_err(NotThisTenant::Account)? {
         return Ok(account);
     }
-    let row = AccountRow {
-        did: did.clone(),
-        handle: None,
-        email: None,
-        email_confirmed_at: None,
-        password: None,
-        signing_key: key.did(),
-        recovery_key: None,
-        created_at: now,
-        tokens_valid_from: now,
-        deactivated: Some(Deactivation { at: now, delete_after: None }),
-        takedown: None,
-        suspended: false,
-        invites_disabled: true,
-        invite_note: None,
-        invite_code: None,
-    };
+    let row = AccountRow::without_names(did.clone(), key.did(), now);
     let made = own.create_blocking(NewAccount { row, signing_key: key.clone() }, |id, _, batch| {
         let mark = ReplicaRow {
             account: id,

@@ -13,7 +13,7 @@ use angel_storage::{AccountId, Batch};
 
 use super::progress::What;
 use super::{Replication, ReplicationError, stream as frames};
-use crate::accounts::{Account, Deactivation, NewAccount};
+use crate::accounts::{Account, NewAccount};
 use crate::blocking;
 use crate::clock;
 use crate::placement::Tenant;
@@ -38,23 +38,7 @@ impl Replication {
             let now = clock::now();
             accounts.reserve_key_blocking(Some(&did), now)?;
             let key = accounts.reserved_key_blocking(&did)?.ok_or(crate::accounts::AccountError::NotFound)?;
-            let row = AccountRow {
-                did: did.clone(),
-                handle: None,
-                email: None,
-                email_confirmed_at: None,
-                password: None,
-                signing_key: key.did(),
-                recovery_key: None,
-                created_at: now,
-                tokens_valid_from: now,
-                deactivated: Some(Deactivation { at: now, delete_after: None }),
-                takedown: None,
-                suspended: false,
-                invites_disabled: true,
-                invite_note: None,
-                invite_code: None,
-            };
+            let row = AccountRow::without_names(did.clone(), key.did(), now);
             let new = NewAccount { row, signing_key: key };
             accounts.create_blocking(new, |id, _, batch| {
                 let copy = ReplicaRow {

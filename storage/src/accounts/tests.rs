@@ -144,3 +144,20 @@ fn numbers_are_given_out_once_across_restarts() {
     let other = Numbers::open(store.reader(), "mail").expect("opens");
     assert_eq!(other.next(store.writer()).expect("given"), 1, "each name counts for itself");
 }
+
+#[test]
+fn a_row_without_names_is_found_by_its_did_alone_and_is_switched_off() {
+    let store = Store::in_memory().expect("starts");
+    let known = row(1, "a.example", None);
+    let row = AccountRow::without_names(known.did.clone(), known.signing_key, Timestamp::EPOCH);
+    let mut batch = Batch::new();
+    stage_new(&mut batch, AccountId(1), &row).expect("fits");
+    store.writer().commit(batch).expect("commits");
+    let found = store.reader().get(&ACCOUNTS_BY_DID, &known.did).expect("reads");
+    assert_eq!(found, Some(Cbor(AccountId(1))));
+    for names in [&ACCOUNTS_BY_HANDLE, &ACCOUNTS_BY_EMAIL] {
+        assert!(store.reader().scan(names).page(1).expect("reads").rows.is_empty());
+    }
+    assert_eq!(row.status().name(), Some("deactivated"));
+    assert!(row.password.is_none() && row.recovery_key.is_none());
+}
