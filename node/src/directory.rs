@@ -22,6 +22,7 @@ mod tests;
 
 use std::time::Duration;
 
+use angel_protocol::data::Cid;
 use angel_protocol::did_document::DidDocument;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::directory::Exported;
@@ -212,6 +213,18 @@ impl Directory {
                 blocking::run(move || decided.log(&did)).await
             }
             Kind::Outside(outside) => outside.log(did).await,
+        }
+    }
+
+    /// The CID of the last operation of `did`, as this node's own store has it; `None` where an outside directory would have
+    /// to be asked. Blocks.
+    ///
+    /// # Errors
+    /// The rows cannot be read, or nobody registered it.
+    pub(crate) fn known_head_blocking(&self, did: &Did) -> Result<Option<Cid>, DirectoryError> {
+        match &self.0 {
+            Kind::Decided(decided) => decided.head(did).map(Some),
+            Kind::Outside(_) => Ok(None),
         }
     }
 

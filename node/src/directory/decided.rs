@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use angel_protocol::data::Cid;
 use angel_protocol::did_document::DidDocument;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::directory::{self, Exported};
@@ -69,6 +70,14 @@ impl Decided {
             }
         }
         Err(DirectoryError::Busy)
+    }
+
+    pub(super) fn head(&self, did: &Did) -> Result<Cid, DirectoryError> {
+        if let Some(log) = self.earlier.log(did)? {
+            return Ok(log.head().cid);
+        }
+        let identity = directory::identity(&self.view(), did)?;
+        Ok(identity.ok_or_else(|| DirectoryError::NotRegistered(did.clone()))?.cid())
     }
 
     pub(super) async fn submit(&self, did: &Did, operation: &PlcOperation) -> Result<(), DirectoryError> {

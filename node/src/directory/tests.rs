@@ -76,6 +76,8 @@ async fn an_identity_lives_its_life_here_and_elsewhere() {
         rename(&identities, &did, "new.example").await.expect("the node's key may");
         let log = directory.log(&did).await.expect("registered");
         assert_eq!(log.entries().len(), 2);
+        let known = directory.known_head_blocking(&did).expect("registered");
+        assert_eq!(known, directory.is_own().then_some(log.head().cid), "nobody else is asked for it");
         let data = log.data().expect("alive");
         assert_eq!(data.also_known_as, ["at://new.example"]);
         assert_eq!(data.rotation_keys, [key(1).did(), key(2).did()]);

@@ -81,8 +81,9 @@ impl Replication {
         Ok(())
     }
 
-    /// The standbys to which the identity would move if this node ended now: the operation is prepared, and they and so
-    /// many others hold shares of it as are needed. Blocks.
+    /// The standbys to which the identity would move if this node ended now: the operation is prepared, follows on the
+    /// identity's head, and they and so many others hold shares of it as are needed. Of an outside directory the head is
+    /// not asked. Blocks.
     pub(crate) fn heirs_blocking(&self, tenant: &Tenant) -> Result<BTreeSet<Did>, ReplicationError> {
         if tenant.did.method() != "plc" {
             // Whoever serves its domain points it to the one that takes over: no share is needed.
@@ -96,13 +97,13 @@ impl Replication {
                 holders.insert(backup.clone());
             }
         }
+        let head = self.0.parts.lifecycle.identities.directory().known_head_blocking(&tenant.did);
+        let head = head.map_err(|error| ReplicationError::Identity(error.to_string()))?.map(|head| head.to_string());
         let mut heirs = BTreeSet::new();
         for standby in tenant.placed.standbys.iter().filter(|standby| holders.contains(*standby)) {
             let key = (tenant.did.clone(), standby.clone());
             let row = replicas::OPERATIONS.get(&self.0.parts.reader, &key)?.and_then(|bytes| decoded(&bytes));
-            let Some(row) = row else { continue };
-            let at_hand = row.shares.iter().filter(|(holder, _)| holders.contains(holder)).count();
-            if at_hand >= usize::from(row.needed) {
+            if row.is_some_and(|row| can_be_released(&row, head.as_deref(), &holders)) {
                 heirs.insert(standby.clone());
             }
         }
@@ -206,6 +207,12 @@ impl Replication {
     }
 }
 
+/// Whether those who hold shares could put an operation together that the directory would take.
+fn can_be_released(row: &OperationRow, head: Option<&str>, holders: &BTreeSet<Did>) -> bool {
+    let at_hand = row.shares.iter().filter(|(holder, _)| holders.contains(holder)).count();
+    at_hand >= usize::from(row.needed) && head.is_none_or(|head| row.prev == head)
+}
+
 fn encoded(row: &OperationRow) -> Result<Vec<u8>, ReplicationError> {
     codec::encode(&Cbor(row.clone())).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
 }
@@ -229,5 +236,24 @@ mod tests {
         }
         assert!(Sharks(2).recover(&[read(&dealt[0])]).is_err(), "one is not enough");
         assert!(!dealt.iter().any(|share| share.windows(8).any(|part| secret.windows(8).any(|of| of == part))));
+    }
+
+    #[test]
+    fn an_operation_is_released_by_enough_holders_and_only_behind_the_head() {
+        let did = |name: &str| format!("did:web:{name}.example").parse::<Did>().expect("a DID");
+        let share = |name: &str| (did(name), serde_bytes::ByteBuf::new());
+        let row = OperationRow {
+            signing_key: did("key"),
+            rotation_key: did("rotation"),
+            endpoint: "https://standby.example".to_owned(),
+            prev: "the head".to_owned(),
+            needed: 2,
+            shares: vec![share("one"), share("two"), share("three")],
+        };
+        let (all, one) = (["one", "two", "three"].map(did).into(), [did("one")].into());
+        assert!(can_be_released(&row, Some("the head"), &all));
+        assert!(can_be_released(&row, None, &all), "an outside directory is not asked");
+        assert!(!can_be_released(&row, Some("the head"), &one), "one share is not enough");
+        assert!(!can_be_released(&row, Some("a later head"), &all), "the identity has gone on: it is worth nothing");
     }
 }
