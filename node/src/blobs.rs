@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use angel_protocol::data::Cid;
 use angel_protocol::ids::Tid;
 use angel_storage::batch::RowRefused;
-use angel_storage::blobs::{self, Counts};
+use angel_storage::blobs::{self, BlobRow, Counts};
 use angel_storage::events::TrimError;
 use angel_storage::permissioned::SpaceDigest;
 use angel_storage::reader::ReadError;
@@ -191,6 +191,20 @@ impl Blobs {
         blocking::run(move || Ok(blobs::list_in_space(&this.0.reader, account, &space, since, after, limit)?)).await
     }
 
+    /// The blob, whoever may read it, also one that the operator took down: for the nodes that keep a copy of the account.
+    /// What is served of a copy is decided where it is served.
+    ///
+    /// # Errors
+    /// The store or the file cannot be read.
+    pub(crate) async fn get_for_copy(&self, account: AccountId, cid: Cid) -> Result<Option<Blob>, BlobError> {
+        let this = self.clone();
+        blocking::run(move || match blobs::get(&this.0.reader, account, cid)? {
+            Some(row) => this.open_row_blocking(cid, row).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
     fn get_blocking(&self, account: AccountId, cid: Cid) -> Result<Option<Blob>, BlobError> {
         if blobs::is_public(&self.0.reader, account, cid)? { self.open_blocking(account, cid) } else { Ok(None) }
     }
@@ -202,6 +216,10 @@ impl Blobs {
         if blobs::is_taken_down(reader, account, cid)? {
             return Ok(None);
         }
+        self.open_row_blocking(cid, row).map(Some)
+    }
+
+    fn open_row_blocking(&self, cid: Cid, row: BlobRow) -> Result<Blob, BlobError> {
         let (path, mut file) = self.0.files.read(cid)?;
         let content = match usize::try_from(row.size) {
             Ok(size) if size <= READ_BYTES => {
@@ -211,7 +229,7 @@ impl Blobs {
             }
             _ => Content::File(file),
         };
-        Ok(Some(Blob { mime_type: row.mime_type, size: row.size, content }))
+        Ok(Blob { mime_type: row.mime_type, size: row.size, content })
     }
 
     /// Up to `limit` blobs that records of the account name, behind `after`; with `since`, only those that a record
@@ -278,21 +296,6 @@ impl Blobs {
 }
 
 impl Blob {
-    /// The same without its first bytes.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub(crate) fn behind(mut self, bytes: u64) -> io::Result<Self> {
-        match &mut self.content {
-            Content::Whole(whole) => {
-                let from = usize::try_from(bytes).unwrap_or(usize::MAX).min(whole.len());
-                *whole = whole.slice(from..);
-            }
-            Content::File(file) => drop(io::Seek::seek(file, io::SeekFrom::Start(bytes))?),
-        }
-        Ok(self)
-    }
-
     /// The bytes, as an answer sends them. A large file is read piece by piece, as fast as the client takes it.
     pub fn into_body(self) -> Body {
         let all = 0..self.size;

@@ -9,6 +9,7 @@
 //! | `pull` | follows one tenant's log |
 //! | `copy` | the first copy, and files |
 //! | `partial` | files of which something has come |
+//! | `wanting` | files that the primary does not have as their names say |
 //! | `pace` | how fast copying may be |
 //! | `rows` | private rows: sealed, compared, installed |
 //! | `state` | what else is kept for an account, sealed |
@@ -35,6 +36,7 @@ mod stand;
 mod state;
 pub(crate) mod stream;
 mod tails;
+mod wanting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -144,6 +146,9 @@ pub(crate) enum ReplicationError {
     /// What it sent does not verify.
     #[error("what the primary sent does not verify: {0}")]
     NotBelieved(String),
+    /// A file.
+    #[error("the primary does not have the file as its name says: {0}")]
+    OtherFile(String),
     /// It would take more room than this node gives.
     #[error("the copy would take more room than this node sets aside for others (replicas.quota)")]
     Quota,

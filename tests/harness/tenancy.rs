@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ impl Tenancy {
 
     async fn begin(ground: Ground) -> Result<Self> {
         let Ground { doors, hosts, lab, silence, disks } = ground;
-        let mut validators = Validators::found(NODES, 1)?;
+        let mut validators = Validators::found(NODES, 2)?;
         if let Some(silence) = silence {
             let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
             let mut content: Value = serde_json::from_slice(&std::fs::read(&genesis)?)?;
@@ -470,6 +470,14 @@ impl Caller {
         self.request(Method::GET, path, &Who::Anybody, None).await
     }
 
+    /// Tells anything that everybody may tell.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.request(Method::POST, path, &Who::Anybody, Some(body)).await
+    }
+
     /// Calls a procedure, with the token of a session where there is one.
     ///
     /// # Errors
@@ -487,22 +495,52 @@ impl Caller {
         self.request(Method::GET, &format!("/xrpc/{method}"), &Who::Holder(token), None).await
     }
 
+    /// Uploads a file. Answers how records name it.
+    ///
+    /// # Errors
+    /// The node does not take it.
+    pub async fn upload(&self, token: &str, bytes: Vec<u8>) -> Result<Value> {
+        let request = self.to(Method::POST, "/xrpc/com.atproto.repo.uploadBlob", &Who::Holder(token));
+        let request = request.header("content-type", "application/octet-stream").body(bytes);
+        let (status, answer) = self.send(request).await?;
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        ensure!(status == 200, "{status} {answer}");
+        Ok(answer["blob"].take())
+    }
+
+    /// Fetches a file, with the token of a session where there is one.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn file(&self, method: &str, token: Option<&str>) -> Result<(u16, Vec<u8>)> {
+        let who = token.map_or(Who::Anybody, Who::Holder);
+        self.send(self.to(Method::GET, &format!("/xrpc/{method}"), &who)).await
+    }
+
     async fn request(&self, method: Method, path: &str, who: &Who<'_>, body: Option<&Value>) -> Result<Answer> {
-        let mut request = self.door.client.request(method, format!("{}{path}", self.url)).timeout(REQUEST);
-        request = match who {
-            Who::Anybody => request,
-            Who::Operator(password) => request.basic_auth("admin", Some(*password)),
-            Who::Holder(token) => request.bearer_auth(token),
-        };
+        let mut request = self.to(method, path, who);
         if let Some(body) = body {
             request = request.json(body);
         }
+        let (status, bytes) = self.send(request).await?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
+    fn to(&self, method: Method, path: &str, who: &Who<'_>) -> RequestBuilder {
+        let request = self.door.client.request(method, format!("{}{path}", self.url)).timeout(REQUEST);
+        match who {
+            Who::Anybody => request,
+            Who::Operator(password) => request.basic_auth("admin", Some(*password)),
+            Who::Holder(token) => request.bearer_auth(token),
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<(u16, Vec<u8>)> {
         let asking = async move {
             let answer = request.send().await?;
-            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.bytes().await?))
+            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.bytes().await?.into()))
         };
-        let (status, bytes) = self.door.runtime.spawn(asking).await.context("the door is open")??;
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+        Ok(self.door.runtime.spawn(asking).await.context("the door is open")??)
     }
 
     /// Begins a session of the tenant. Answers its token.

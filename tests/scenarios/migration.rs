@@ -2,6 +2,8 @@
 //! the grace. What was acknowledged is there, reads never fail, writes wait but for a moment. And daemons of either side
 //! are killed in the middle: the move goes on, or is undone.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -42,10 +42,12 @@ async fn until_taken_over(tenancy: &Tenancy, did: &str) -> Result<usize> {
     Ok(index)
 }
 
-fn order(number: u32) -> Value {
+/// With a file that no public record names.
+fn order(number: u32, drawing: &Value) -> Value {
     // One that fits a row of the store, and one that does not.
     let note = MARK.repeat(if number == 1 { 1 } else { 2_000 });
-    json!({ "$type": "com.example.order", "number": number, "note": note, "createdAt": "2026-11-21T12:00:00.000Z" })
+    json!({ "$type": "com.example.order", "number": number, "note": note, "drawing": drawing,
+        "createdAt": "2026-11-21T12:00:00.000Z" })
 }
 
 fn preferences(word: &str) -> Value {
@@ -97,9 +99,11 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
         "appAccess": { "$type": "com.atproto.simplespace.defs#open" } });
     let orders = post(&world, PRIMARY, "com.atproto.simplespace.createSpace", &owner, &orders).await?;
     let orders = orders["uri"].as_str().context("a space")?.to_owned();
+    let drawing = format!("{MARK} as drawn").into_bytes();
+    let blob = world.caller(PRIMARY).upload(&owner.token, drawing.clone()).await?;
     let take = |number: u32| {
         json!({ "space": orders, "repo": owner.did, "collection": "com.example.order", "rkey": format!("n{number}"),
-            "record": order(number) })
+            "record": order(number, &blob) })
     };
     post(&world, PRIMARY, "com.atproto.space.createRecord", &owner, &take(1)).await?;
 
@@ -146,8 +150,16 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
             owner.did
         );
         let found = get(&world, new, &path, &owner).await?;
-        ensure!(found["value"] == order(number), "order {number}: {}", found["value"]["number"]);
+        ensure!(found["value"] == order(number, &blob), "order {number}: {}", found["value"]["number"]);
     }
+
+    let cid = blob["ref"]["$link"].as_str().context("a CID")?;
+    let path = format!("com.atproto.space.getBlob?space={orders}&repo={}&cid={cid}", owner.did);
+    let (status, bytes) = world.caller(new).file(&path, Some(&owner.token)).await?;
+    ensure!(status == 200 && bytes == drawing, "the drawing: {status}");
+    let (status, _) =
+        world.caller(new).file(&format!("com.atproto.sync.getBlob?did={}&cid={cid}", owner.did), None).await?;
+    ensure!(status != 200, "it is no more public than before");
 
     // It goes on: the business takes orders as before, and the other standby has each that is answered.
     post(&world, new, "com.atproto.space.createRecord", &owner, &take(3)).await?;

@@ -181,3 +181,20 @@ async fn one_account_cannot_hold_all_places() {
     assert_eq!(under_way(), None);
     world.upload(ADA, b"one more").await.expect("taken");
 }
+
+#[tokio::test]
+async fn copies_are_given_what_nobody_may_read_and_go_on_where_they_stopped() {
+    let world = World::new();
+    for length in [5, READ_BYTES + 7] {
+        let content = bytes(length);
+        let blob = world.upload(ADA, &content).await.expect("taken");
+        assert_eq!(world.bytes(ADA, blob.cid).await, None, "no public record names it");
+        assert!(world.blobs.get_for_copy(BOB, blob.cid).await.expect("reads").is_none(), "not Bob's");
+        for from in [0, 1, 3, length as u64] {
+            let copy = world.blobs.get_for_copy(ADA, blob.cid).await.expect("reads").expect("Ada's");
+            let rest = copy.into_range(from..length as u64);
+            let rest = axum::body::to_bytes(rest, usize::MAX).await.expect("reads");
+            assert_eq!(rest, content[usize::try_from(from).expect("small")..], "behind {from} of {length}");
+        }
+    }
+}

@@ -15,9 +15,10 @@ use angel_storage::replicas::{self, ReplicaRow, Role};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::copy::SharedTenant;
+use super::copy::{Left, SharedTenant};
 use super::rows::Compared;
 use super::stream;
+use super::wanting::Wanting;
 use super::{LOOK_EVERY, Replication, ReplicationError};
 use crate::accounts::Account;
 use crate::blocking;
@@ -124,6 +125,7 @@ struct Follower<'a> {
     row: ReplicaRow,
     /// When the private rows were compared.
     compared: Instant,
+    wanting: Wanting,
 }
 
 impl<'a> Follower<'a> {
@@ -151,7 +153,8 @@ impl<'a> Follower<'a> {
             have => Standby::new(have, row.cursor, state),
         };
         let (page, landing, compared) = (BTreeMap::new(), Vec::new(), Instant::now());
-        Ok(Self { replication, tenant: Arc::clone(tenant), account, machine, page, landing, row, compared })
+        let (tenant, wanting) = (Arc::clone(tenant), Wanting::default());
+        Ok(Self { replication, tenant, account, machine, page, landing, row, compared, wanting })
     }
 
     /// Ends well when the machine has stopped.
@@ -169,6 +172,9 @@ impl<'a> Follower<'a> {
             let mut effects = Vec::new();
             self.machine.handle(input, &mut effects);
             self.perform(effects).await?;
+            if self.wanting.is_due(Instant::now()) {
+                self.perform(vec![Effect::FetchFiles]).await?;
+            }
             if self.compared.elapsed() >= COMPARE_EVERY && self.machine.complete() == self.machine.cursor() {
                 self.compare().await?;
             }
@@ -302,9 +308,16 @@ impl<'a> Follower<'a> {
             }
             Effect::FetchFiles => {
                 self.land().await?;
-                let (missing, bytes) = replication.fetch_files(&tenant, account, self.room().await?).await?;
+                let room = self.room().await?;
+                let (left, bytes) = replication.fetch_files(&tenant, account, room, &mut self.wanting).await?;
                 self.row.bytes = self.row.bytes.saturating_add(bytes);
-                Some(Input::Missing(missing))
+                self.tell_wanting().await?;
+                match left {
+                    Left::Nothing => Some(Input::Missing(false)),
+                    Left::More => Some(Input::Missing(true)),
+                    // They are asked for again in their time, and until then the copy is not whole.
+                    Left::Wanting => None,
+                }
             }
             Effect::CopyRows => {
                 self.land().await?;
@@ -315,6 +328,8 @@ impl<'a> Follower<'a> {
                 self.land().await?;
                 replication.0.progress.done(&tenant.did);
                 (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
+                // Whatever was in the way is not any more.
+                self.row.stopped = None;
                 self.store().await?;
                 replication.0.failover.advanced(&tenant.did, tenant.placed.epoch, cursor);
                 None
@@ -336,6 +351,16 @@ impl<'a> Follower<'a> {
                 None
             }
         })
+    }
+
+    /// Tells the operator, and whoever waits for the copy, of files without which it does not become whole.
+    async fn tell_wanting(&mut self) -> Result<(), ReplicationError> {
+        let Some(words) = self.wanting.told().filter(|words| self.row.stopped.as_ref() != Some(words)) else {
+            return Ok(());
+        };
+        tracing::error!(tenant = %self.tenant.did, primary = %self.tenant.placed.primary, why = words, "the copy is not whole");
+        self.row.stopped = Some(words);
+        self.store().await
     }
 
     /// Bytes that this copy may still grow by.

@@ -23,6 +23,7 @@ use super::copy::SharedTenant;
 use super::state::SealingError;
 use super::tails::Since;
 use super::{Replication, ReplicationError, state, stream};
+use crate::blobs::BlobError;
 use crate::blocking;
 use crate::network::{self, Stream};
 use crate::placement::Tenant;
@@ -315,14 +316,26 @@ impl Replication {
 
     async fn send_file(&self, asker: &Did, file: &File, io: &mut Stream) -> Result<(), ReplicationError> {
         let (_, account) = self.primary_for(asker, &file.of)?;
-        let blob = self.0.parts.blobs.get(account, file.cid).await?;
+        let blob = match self.0.parts.blobs.get_for_copy(account, file.cid).await {
+            Err(error @ BlobError::File { .. }) => {
+                tracing::error!(cid = %file.cid, %error, "a file of an account is not to be had: no copy of it becomes whole");
+                None
+            }
+            found => found?,
+        };
         let blob = blob.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
         let _turn = self.0.pace.turn().await;
-        let media_type = Some(blob.mime_type.clone());
-        stream::answer(io, &Answer::Begins { bytes: Some(blob.size), sequence: 0, media_type }).await?;
-        let mut body = blob.behind(file.from)?.into_body().into_data_stream();
+        let (media_type, size) = (Some(blob.mime_type.clone()), blob.size);
+        stream::answer(io, &Answer::Begins { bytes: Some(size), sequence: 0, media_type }).await?;
+        let mut body = blob.into_range(file.from.min(size)..size).into_data_stream();
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(io::Error::other)?;
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => {
+                    tracing::error!(cid = %file.cid, %error, "a file of an account cannot be read to its end: no copy of it becomes whole");
+                    break;
+                }
+            };
             for piece in piece.chunks(PIECE_BYTES) {
                 self.0.pace.send(piece.len()).await;
                 stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
