@@ -17,11 +17,13 @@
 //! | `shares` | the operation by which an identity moves, in shares |
 //! | `stand` | what both sides of a move compare |
 //! | `replay` | what a node wrote unseen, told when it comes back |
+//! | `formers` | who was primary before |
 //!
 //! Everything here runs apart from requests: a standby that is slow, gone or hostile costs its tenants' writers nothing
 //! but the wait that they asked for.
 
 mod copy;
+mod formers;
 mod keep;
 mod pace;
 mod partial;
@@ -70,6 +72,7 @@ use crate::tasks::TaskResult;
 use crate::tenants::Tenants;
 use crate::{blocking, membership};
 
+use formers::Formers;
 use pace::Pace;
 use partial::Partials;
 pub(crate) use place::{NotPlaced, PlaceWish};
@@ -125,6 +128,7 @@ pub(crate) struct Shared {
     pub(crate) drills: Drills,
     progress: Progresses,
     partials: Partials,
+    formers: Formers,
     pace: Pace,
 }
 
@@ -273,6 +277,7 @@ impl Replication {
             drills,
             progress,
             partials,
+            formers: Formers::default(),
             pace,
         }))
     }

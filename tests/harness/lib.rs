@@ -5,6 +5,7 @@
 //! | [`binary`] | daemons as processes, on real files and real sockets |
 //! | [`disks`] | a disk of its own under a directory, to be filled |
 //! | [`hosts`] | several hosts on this machine, some behind routers |
+//! | [`impostor`] | a peer with the key of a node that has ended |
 //! | [`peers`] | what a daemon says of its peers |
 //! | [`power_cut`] | a disk that loses power |
 //! | [`processor`] | time on the processor |
@@ -17,6 +18,7 @@
 pub mod binary;
 pub mod disks;
 pub mod hosts;
+pub mod impostor;
 pub mod peers;
 pub mod power_cut;
 pub mod processor;

@@ -3,6 +3,7 @@
 //! served stays and the other is kept beside it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use angel_protocol::data::{Cid, cbor};
 use angel_protocol::firehose::{Frame, Message};
@@ -10,7 +11,7 @@ use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::ledger::Action;
 use angel_protocol::limits::REPLICA_REPLAY_WRITES_MAX;
 use angel_protocol::permissioned::SpaceUri;
-use angel_protocol::replication::wire::{Answer, Of, Question, Replay, Unseen};
+use angel_protocol::replication::wire::{Answer, Of, Question, Refusal, Replay, Unseen};
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_storage::codec::{self, Cbor};
 use angel_storage::ledger::decided;
@@ -25,8 +26,8 @@ use crate::placement::Tenant;
 use crate::repos::{Action as WriteAction, NewRecord, Owner, RepoError, RepoWrite, Swap};
 use crate::{blocking, clock};
 
-/// Heights that are searched for the decision that replaced this node.
-const HEIGHTS_SEARCHED: u64 = 200_000;
+/// Heights that are searched for the decisions that made nodes primary.
+pub(super) const HEIGHTS_SEARCHED: u64 = 200_000;
 
 /// Second versions that are shown at once.
 const VERSIONS_SHOWN: usize = 200;
@@ -134,10 +135,15 @@ impl Replication {
     pub(super) async fn take_replay(
         &self,
         from: &Did,
-        tenant: &Tenant,
+        tenant: &Arc<Tenant>,
         replay: Replay,
     ) -> Result<Answer, ReplicationError> {
         let Some(id) = tenant.account else { return Err(ReplicationError::Unexpected) };
+        let (this, of, node) = (self.clone(), Arc::clone(tenant), from.clone());
+        if !blocking::run(move || this.was_primary_blocking(&of, &node)).await? {
+            tracing::warn!(tenant = %tenant.did, %from, "a node that was never primary tells of unseen writes: they are not taken");
+            return Err(ReplicationError::Refused(Refusal::NotPrimary));
+        }
         let key = self.0.parts.accounts.signing_key(id).await?;
         let owner = Owner { id, did: tenant.did.clone(), key };
         let (mut applied, mut kept) = (0, 0);
