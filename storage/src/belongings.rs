@@ -127,8 +127,10 @@ pub const fn of(table: TableId) -> Belongs {
         }
         T::SpaceWords | T::SpaceLog | T::SpaceInvites => account(Found::BySpace, Nature::Private),
         T::SpaceBlocks | T::SpaceFacts => account(Found::ByDid, Nature::Private),
+        // They wait for somebody to look at them, at whatever node is primary then.
+        T::ReplicaVersions => account(Found::ByDid, Nature::Private),
 
-        T::Replicas | T::ReplicaSealed | T::ReplicaPromises | T::ReplicaOperations | T::ReplicaVersions => {
+        T::Replicas | T::ReplicaSealed | T::ReplicaPromises | T::ReplicaOperations => {
             account(Found::ByDid, Nature::Local)
         }
         T::Moves => account(Found::ByDid, Nature::Local),

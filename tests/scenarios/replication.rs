@@ -171,6 +171,13 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let in_space = |space: Option<&str>| kept.iter().filter(|it| it["space"].as_str() == space).count();
     ensure!((in_space(None), in_space(Some(&orders.0))) == (1, 1), "it is shown which: {report}");
     tenancy.until_equal(&HOSTS).await?;
+
+    // They go with the tenant: whoever is primary next shows the same.
+    let next = 3 - new;
+    tenancy.angel(next, &["tenant", "promote", tenancy.did()])?;
+    ensure!(tenancy.until_primary(&[next]).await? == next);
+    let after = tenancy.angel(next, &["tenant", "backups", tenancy.did()])?;
+    ensure!(after["versions"] == report["versions"], "{after}, and before {report}");
     Ok(())
 }
 

@@ -30,14 +30,9 @@ const BATCH_BYTES: usize = 2 * 1024 * 1024;
 const BATCH_ROWS: usize = 8_192;
 
 /// What else goes with an account, beyond what is public and what is private: how its owner's apps log in, what they
-/// keep, what it asks of its copies, what the operator has hidden, and versions that somebody still has to look at.
-const FURTHER: [TableId; 5] = [
-    TableId::AppPasswords,
-    TableId::Preferences,
-    TableId::ReplicaSettings,
-    TableId::Takedowns,
-    TableId::ReplicaVersions,
-];
+/// keep, what it asks of its copies, and what the operator has hidden.
+const FURTHER: [TableId; 4] =
+    [TableId::AppPasswords, TableId::Preferences, TableId::ReplicaSettings, TableId::Takedowns];
 
 /// An account in a store.
 #[derive(Clone, Copy, Debug)]

@@ -172,6 +172,7 @@ mod copying {
         Repo, RepoKey, SpaceRow as PermissionedSpace, put_op, put_record, put_repo, put_space, record, repo,
     };
     use crate::reader::Reader;
+    use crate::replicas::VERSIONS;
     use crate::spaces::{BLOCKS, MEMBERS, MESSAGES, MemberRow, MessageRow, Place, RECORDS, SPACES_OF, SpaceRow};
     use crate::tenants::{TENANT_USAGE, usage};
     use angel_protocol::tenants::{Month, Resource, Usage};
@@ -352,6 +353,11 @@ mod copying {
             batch.put(&TENANT_USAGE, &(AccountId(8), month.number()), &Cbor(Usage::new(month))).expect("fits");
             for holder in ["a", "somebody-else"] {
                 batch.put(&BLOCKS, &(did(holder), did("m")), &Present).expect("fits");
+                // One that is kept in one piece, and one that is not.
+                for (path, bytes) in [("small", 100), ("large", 40_000)] {
+                    let at = (did(holder), path.to_owned(), "rev".to_owned());
+                    VERSIONS.put(batch, &at, &vec![7; bytes]).expect("fits");
+                }
             }
         });
         commit(&there, |batch| batch.put(&APP_PASSWORDS, &(THERE, "app".to_owned()), &password(1)).expect("fits"));
@@ -379,6 +385,13 @@ mod copying {
         assert_eq!(large.bytes.len(), 40_000);
         assert_eq!(repo(here.reader(), key).expect("reads").expect("is there").head, head);
         assert!(here.reader().contains(&BLOCKS, &(did("a"), did("m"))).expect("reads"));
+        for (holder, path, bytes) in
+            [("a", "small", Some(100)), ("a", "large", Some(40_000)), ("somebody-else", "small", None)]
+        {
+            let at = (did(holder), path.to_owned(), "rev".to_owned());
+            let kept = VERSIONS.get(here.reader(), &at).expect("reads").map(|version| version.len());
+            assert_eq!(kept, bytes, "a second version goes with its tenant: {path} of {holder}");
+        }
         assert_eq!(usage(here.reader(), HERE, month).expect("reads").counts, [(Resource::Tasks, 3)].into());
         let space = SpaceId(41);
         assert_eq!(here.reader().get(&SPACES, &space).expect("reads").expect("is there").last, 2);
