@@ -8,6 +8,7 @@ mod ledger;
 mod lexicons;
 mod many_nodes;
 mod migration;
+mod network;
 mod official_clients;
 mod private_data;
 mod process;
