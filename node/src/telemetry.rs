@@ -9,6 +9,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{LogConfig, LogFormat};
 
+/// What libraries say at their usual levels is about themselves. Whoever wants to hear it names them.
+const QUIET: &str = "libp2p_swarm=warn,libp2p_gossipsub=error,libp2p_kad=error,arc_malachitebft=error,ractor=warn";
+
 /// Changes what is logged. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogControl {
@@ -50,8 +53,24 @@ impl LogControl {
     }
 }
 
+/// Of two directives for one target the later counts.
 fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
     EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("{QUIET},{filter}"))
         .map_err(|error| InvalidFilter { filter: filter.to_owned(), why: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_stay_quiet_unless_they_are_named() {
+        let filter = |text: &str| parse(text).expect("directives").to_string();
+        assert!(filter("debug").contains("arc_malachitebft=error"), "{}", filter("debug"));
+        let named = filter("debug,arc_malachitebft=trace");
+        assert!(named.contains("arc_malachitebft=trace") && !named.contains("arc_malachitebft=error"), "{named}");
+        let refused = parse("angel_node=loud").expect_err("no such level").to_string();
+        assert!(refused.contains("\"angel_node=loud\""), "{refused}");
+    }
 }

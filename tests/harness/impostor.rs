@@ -26,7 +26,7 @@ const FRAME_BYTES_MAX: usize = 64 << 20;
 
 /// The peer. It ends when dropped.
 pub struct Impostor {
-    identity: Identity,
+    key: NodeKey,
     handle: Handle,
     stop: CancellationToken,
 }
@@ -36,12 +36,21 @@ impl Impostor {
     ///
     /// # Errors
     /// There is no key, or no peer can be made.
-    pub fn join(validators: &Validators, dir: &Path) -> Result<Self> {
+    pub fn of_daemon(validators: &Validators, dir: &Path) -> Result<Self> {
         let identity = Identity::load(&Layout::new(dir), clock::now())?;
+        Self::join(validators, NodeKey::from_seed(&identity.key().seed()))
+    }
+
+    /// Joins those that run under a key.
+    ///
+    /// # Errors
+    /// No peer can be made.
+    pub fn join(validators: &Validators, key: NodeKey) -> Result<Self> {
         let network = validators.network();
-        let mut config = network::Config::new(network.clone(), identity.key().seed());
+        let mut config = network::Config::new(network.clone(), key.seed());
         config.scope = network::Scope::Loopback;
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?, "/ip4/127.0.0.1/udp/0/quic-v1".parse()?];
+        // All that the others have, or it could not read what they subscribe to.
         let of_ledger = |topic: Topic| topic.of_ledger(&network, validators.genesis());
         let topics = [Topic::Heartbeat.name(&network), of_ledger(Topic::Transactions), of_ledger(Topic::Consensus)];
         config.topics = topics.into_iter().map(|topic| network::Topic::new(topic, 1 << 20)).collect();
@@ -54,13 +63,19 @@ impl Impostor {
         let stopping = stop.clone();
         tokio::spawn(async move { task.run(stopping).await });
         tokio::spawn(async move { while events.recv().await.is_some() {} });
-        Ok(Self { identity, handle, stop })
+        Ok(Self { key, handle, stop })
     }
 
     /// The key that it speaks with.
     #[must_use]
     pub fn key(&self) -> &NodeKey {
-        self.identity.key()
+        &self.key
+    }
+
+    /// Its way to the others.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// Streams that others open under a protocol.

@@ -242,8 +242,8 @@ section! {
     /// The log, on standard error.
     pub struct LogConfig in "log" {
         /// What is logged: a level ("error", "warn", "info", "debug" or "trace"), or directives by module such as
-        /// "info,angel_node::http=debug".
-        filter: String = "info,libp2p_swarm=warn,libp2p_gossipsub=error,libp2p_kad=error,arc_malachitebft=error,ractor=warn".to_owned(),
+        /// "info,angel_node::http=debug". Libraries stay quiet unless they are named.
+        filter: String = "info".to_owned(),
         /// "pretty" for people, "json" for collectors.
         format: LogFormat = LogFormat::Pretty,
     }

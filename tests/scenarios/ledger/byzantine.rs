@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use angel_harness::binary::verb;
+use angel_harness::impostor::Impostor;
 use angel_harness::validators::{GRANT, Validators};
 use angel_harness::wait::until;
-use angel_node::network::{self, Handle, PublishError, Published};
+use angel_node::network::{PublishError, Published};
 use angel_protocol::consensus::part::{Part, PartHead, split};
 use angel_protocol::consensus::proposal::PROPOSAL;
 use angel_protocol::consensus::{Address, Height, LedgerContext, Proposal, ValidatorSet, ValueId, Vote};
@@ -20,7 +21,6 @@ use malachitebft_core_types::{
     NilOrVal, PolkaCertificate, PolkaSignature, Round, SignedMessage, Validator as _, ValidatorSet as _, VoteType,
 };
 use malachitebft_engine::util::streaming::{StreamContent, StreamId, StreamMessage};
-use tokio_util::sync::CancellationToken;
 
 const SEED: [u8; 32] = [0xbd; 32];
 
@@ -34,48 +34,31 @@ const PART: u8 = 2;
 
 /// The liar's peer.
 struct Liar {
-    key: NodeKey,
-    handle: Handle,
+    peer: Impostor,
     topic: String,
     network: NetworkId,
-    stop: CancellationToken,
 }
 
 impl Liar {
     fn join(validators: &Validators) -> Result<Self> {
-        let key = NodeKey::from_seed(&SEED);
         let network = validators.network();
         let topic = Topic::Consensus.of_ledger(&network, validators.genesis());
-        let transactions = Topic::Transactions.of_ledger(&network, validators.genesis());
-        let mut config = network::Config::new(network.clone(), key.seed());
-        config.scope = network::Scope::Loopback;
-        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
-        // All that the others have, or it could not read what they subscribe to.
-        let topics = [Topic::Heartbeat.name(&network), transactions, topic.clone()];
-        config.topics = topics.into_iter().map(|topic| network::Topic::new(topic, 1 << 20)).collect();
-        for index in validators.running() {
-            let addresses = validators.daemon(index).facts()["p2p"].as_array().context("addresses")?;
-            config.bootstrap.extend(addresses.iter().filter_map(|it| it.as_str()?.parse().ok()));
-        }
-        let (handle, mut events, task) = network::start(config)?;
-        let stop = CancellationToken::new();
-        let stopping = stop.clone();
-        tokio::spawn(async move { task.run(stopping).await });
-        tokio::spawn(async move { while events.recv().await.is_some() {} });
-        Ok(Self { key, handle, topic, network, stop })
+        Ok(Self { peer: Impostor::join(validators, NodeKey::from_seed(&SEED))?, topic, network })
     }
 
     fn address(&self) -> Address {
-        Address(self.key.did())
+        Address(self.peer.key().did())
     }
 
     async fn publish(&self, kind: u8, payload: &impl borsh::BorshSerialize) -> Result<()> {
         let message = [&[kind][..], &[0; 8], &borsh::to_vec(payload)?].concat();
-        until("somebody listens", PATIENCE, async || match self.handle.publish(&self.topic, message.clone()).await {
-            Ok(Published::Sent(_) | Published::Duplicate) => Ok(Some(())),
-            Ok(Published::Alone) => Ok(None),
-            Err(PublishError::Stopped) => anyhow::bail!("the peer has stopped"),
-            Err(_) => Ok(None),
+        until("somebody listens", PATIENCE, async || {
+            match self.peer.handle().publish(&self.topic, message.clone()).await {
+                Ok(Published::Sent(_) | Published::Duplicate) => Ok(Some(())),
+                Ok(Published::Alone) => Ok(None),
+                Err(PublishError::Stopped) => anyhow::bail!("the peer has stopped"),
+                Err(_) => Ok(None),
+            }
         })
         .await?;
         Ok(())
@@ -84,7 +67,7 @@ impl Liar {
     async fn vote(&self, height: u64, step: VoteType, value: NilOrVal<ValueId>) -> Result<()> {
         let vote = Vote { height: Height(height), round: Round::new(0), step, value, validator: self.address() };
         let statement = vote.in_ledger(&self.network).context("within a round")?;
-        let signature = self.key.sign(VOTE, &statement.sign_bytes());
+        let signature = self.peer.key().sign(VOTE, &statement.sign_bytes());
         self.publish(CONSENSUS, &SignedConsensusMsg::<LedgerContext>::Vote(SignedMessage::new(vote, signature))).await
     }
 
@@ -92,7 +75,7 @@ impl Liar {
         let (height, round) = (Height(height), Round::new(0));
         let value = ValueId([value; 32]);
         let proposal = Proposal { height, round, value, pol_round: Round::Nil, proposer: self.address() };
-        let signature = self.key.sign(PROPOSAL, &proposal.sign_bytes(&self.network));
+        let signature = self.peer.key().sign(PROPOSAL, &proposal.sign_bytes(&self.network));
         let proposal = SignedMessage::new(proposal, signature);
         self.publish(CONSENSUS, &SignedConsensusMsg::<LedgerContext>::Proposal(proposal)).await
     }
@@ -109,7 +92,7 @@ impl Liar {
             sender: self.address(),
             bytes: u32::try_from(body.len())?,
         };
-        let mut parts = vec![Part::head(head, &self.network, &self.key)];
+        let mut parts = vec![Part::head(head, &self.network, self.peer.key())];
         parts.extend(split(&body));
         if withheld {
             parts.pop();
@@ -133,12 +116,6 @@ impl Liar {
             polka_signatures: signatures.collect(),
         };
         self.publish(LIVENESS, &LivenessMsg::<LedgerContext>::PolkaCertificate(certificate)).await
-    }
-}
-
-impl Drop for Liar {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

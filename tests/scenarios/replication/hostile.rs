@@ -50,7 +50,7 @@ async fn a_backup_that_lies_changes_nothing_and_is_moved_nothing() -> Result<()>
     let primary: Did = tenancy.node(PRIMARY).parse()?;
     let target = tenancy.node(LIAR);
     tenancy.validators.kill(LIAR)?;
-    let liar = Arc::new(Impostor::join(&tenancy.validators, &tenancy.validators.dir(LIAR))?);
+    let liar = Arc::new(Impostor::of_daemon(&tenancy.validators, &tenancy.validators.dir(LIAR))?);
     let own = liar.key().did();
     ensure!(own.as_str() == target);
     let of = Of { tenant: tenancy.did().parse()?, epoch: 1 };
@@ -306,7 +306,7 @@ async fn a_primary_that_lies_spoils_no_copy() -> Result<()> {
     for round in rounds {
         let evil = copies.into_iter().zip(round).map(|(index, evil)| (tenancy.node(index), evil)).collect();
         let primary = Arc::new(Primary { did: tenancy.did().parse()?, stands: stand, evil: Mutex::new(evil) });
-        let liar = Impostor::join(&tenancy.validators, &tenancy.validators.dir(PRIMARY))?;
+        let liar = Impostor::of_daemon(&tenancy.validators, &tenancy.validators.dir(PRIMARY))?;
         let mut incoming = liar.accept(PROTOCOL)?;
         let answering = tokio::spawn(async move {
             while let Some((peer, io)) = incoming.next().await {
