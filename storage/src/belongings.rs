@@ -91,7 +91,7 @@ pub const fn of(table: TableId) -> Belongs {
         T::BlobChecks | T::BlobFiles | T::PlcEntries | T::PlcAccepted => Belongs::Node,
         T::LedgerRows | T::LedgerBatches | T::LedgerDecisions | T::LedgerValidators => Belongs::Node,
         T::LedgerHistory | T::LedgerCheckpoints | T::LedgerEvidence | T::LedgerUndecided => Belongs::Node,
-        T::Mempool | T::LedgerNotes | T::SpaceHosts | T::SpaceAuthors => Belongs::Node,
+        T::Mempool | T::MempoolGroups | T::LedgerNotes | T::SpaceHosts | T::SpaceAuthors => Belongs::Node,
 
         T::Accounts | T::AppPasswords | T::Preferences | T::AccountKeys => account(Found::ByAccount, Nature::State),
         T::ReplicaSettings => account(Found::ByDid, Nature::State),

@@ -12,19 +12,20 @@
 //! | [`LedgerView`] | the state, read by the ledger's own code |
 //! | [`decide`], [`Decision`] | writing one height |
 //! | [`genesis`] | writing height 0 |
-//! | [`decided`] | reading heights, certificates, validators, histories |
+//! | [`decided`] | reading heights, certificates, validators |
+//! | `history` | movements of balances, by account |
 //! | [`undecided`] | proposals, and what consensus remembers |
 //! | [`waiting`] | the mempool's rows |
 
 pub mod decided;
+mod history;
 pub mod undecided;
 pub mod waiting;
 
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::certificate::Certificate;
-use angel_protocol::ledger::transfer::Posting;
 use angel_protocol::ledger::view::ViewError;
-use angel_protocol::ledger::{Amount, Applied, Changes, Checkpoint, Header, TransactionId, ValidatorSet, View};
+use angel_protocol::ledger::{Applied, Changes, Checkpoint, Header, ValidatorSet, View};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, RowRefused};
@@ -34,16 +35,16 @@ use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 use crate::writer::{CommitError, Writer};
 
+pub use history::Movement;
+
 /// Rows of the state. A value larger than a row has more than one part; the first begins with their number.
 pub(crate) const ROWS: Table<(Vec<u8>, u8), Raw> = Table::new(TableId::LedgerRows);
-/// Decided batches, as they travelled.
+/// Decided batches, as they travelled, where this node did not keep them as proposals.
 pub(crate) const BATCHES: ChunkedTable<u64> = ChunkedTable::new(TableId::LedgerBatches);
 /// Headers with certificates.
 pub(crate) const DECISIONS: Table<u64, Cbor<Decision>> = Table::new(TableId::LedgerDecisions);
 /// Validators, from a height on.
 pub(crate) const VALIDATORS: Table<u64, Cbor<ValidatorSet>> = Table::new(TableId::LedgerValidators);
-/// Movements of balances.
-pub(crate) const HISTORY: Table<(Did, u64, u32), Cbor<Movement>> = Table::new(TableId::LedgerHistory);
 /// Roots worth publishing.
 pub(crate) const CHECKPOINTS: Table<u64, Cbor<StoredCheckpoint>> = Table::new(TableId::LedgerCheckpoints);
 
@@ -62,22 +63,6 @@ pub struct Decision {
     pub proposer: Did,
     /// Transactions in the batch.
     pub transactions: u32,
-}
-
-/// A movement of one balance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Movement {
-    /// The transaction's id, 32 bytes.
-    #[serde(with = "serde_bytes")]
-    pub id: [u8; 32],
-    /// In which scope.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<Did>,
-    /// By how much, in micro-tokens.
-    pub change: i64,
-    /// What was there afterwards.
-    pub balance: Amount,
 }
 
 /// A checkpoint as stored.
@@ -140,7 +125,7 @@ fn put_row(batch: &mut Batch, key: &[u8], value: Option<&[u8]>) -> Result<(), Ro
     Ok(())
 }
 
-/// Everything that one decided height changes.
+/// Everything that one decided height changes. A batch that was kept as a proposal is not written again.
 ///
 /// # Errors
 /// The batch would be larger than batches may be.
@@ -151,23 +136,24 @@ pub fn decide(
     encoded: &[u8],
 ) -> Result<Batch, crate::events::TrimError> {
     let height = applied.header.height;
+    let value = decision.certificate.value.0;
     let mut batch = Batch::new();
     for (key, value) in &applied.changes {
         put_row(&mut batch, key, value.as_deref())?;
     }
-    BATCHES.put(&mut batch, &height, encoded)?;
+    // What was kept before the vote stays where it lies.
+    if !undecided::is_kept(reader, height, value)? {
+        BATCHES.put(&mut batch, &height, encoded)?;
+    }
     batch.put(&DECISIONS, &height, &Cbor(decision))?;
     if decided::validators(reader, height)?.as_ref() != Some(&applied.validators) {
         batch.put(&VALIDATORS, &(height + 1), &Cbor(applied.validators.clone()))?;
     }
-    for (number, posting) in (0_u32..).zip(&applied.postings) {
-        let Posting { id: TransactionId(id), account, tenant, change, balance } = posting.clone();
-        batch.put(&HISTORY, &(account, height, number), &Cbor(Movement { id, tenant, change, balance }))?;
-    }
+    history::put(&mut batch, height, &applied.postings)?;
     if let Some(checkpoint) = &applied.checkpoint {
         batch.put(&CHECKPOINTS, &height, &Cbor(checkpoint.into()))?;
     }
-    undecided::forget_until(reader, &mut batch, height)?;
+    undecided::forget_others(reader, &mut batch, height, value)?;
     Ok(batch)
 }
 

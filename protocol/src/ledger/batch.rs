@@ -30,6 +30,18 @@ struct Wire {
     transactions: Vec<ByteBuf>,
 }
 
+/// The same for reading one of them, without copying the others.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Borrowed<'a> {
+    #[serde(rename = "height")]
+    _height: u64,
+    #[serde(rename = "time")]
+    _time: Timestamp,
+    #[serde(borrow)]
+    transactions: Vec<&'a Bytes>,
+}
+
 /// The same for writing, without copying the transactions.
 #[derive(Serialize)]
 struct Written<'a> {
@@ -111,6 +123,17 @@ impl Batch {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { height: wire.height, time: wire.time, transactions })
+    }
+
+    /// Reads one transaction of an encoded batch, by its place; the others are not looked at.
+    ///
+    /// # Errors
+    /// [`InvalidBatch`], by what is wrong.
+    pub fn decode_one(bytes: &[u8], index: usize) -> Result<Option<Signed>, InvalidBatch> {
+        let wire: Borrowed<'_> =
+            serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidBatch::Encoding(error.to_string()))?;
+        let Some(bytes) = wire.transactions.get(index) else { return Ok(None) };
+        Signed::decode(bytes).map(Some).map_err(|error| InvalidBatch::Transaction(index, error))
     }
 }
 

@@ -1,14 +1,12 @@
 //! Reading what was decided.
 
-use angel_protocol::ids::Did;
-use angel_protocol::ledger::{Batch, ValidatorSet};
+use angel_protocol::ledger::batch::InvalidBatch;
+use angel_protocol::ledger::{Batch, Signed, ValidatorSet};
 
-use super::{BATCHES, CHECKPOINTS, DECISIONS, Decision, HISTORY, Movement, StoredCheckpoint, VALIDATORS};
+pub use super::history::{Place, history};
+use super::{BATCHES, CHECKPOINTS, DECISIONS, Decision, StoredCheckpoint, VALIDATORS, undecided};
 use crate::codec::{Cbor, CodecError};
 use crate::reader::{ReadError, Reader};
-
-/// Where a movement stands in an account's history: height and number.
-pub type Place = (u64, u32);
 
 /// The header and certificate of a height; nothing for genesis and for heights to come.
 ///
@@ -23,7 +21,24 @@ pub fn decision(reader: &Reader, height: u64) -> Result<Option<Decision>, ReadEr
 /// # Errors
 /// The engine fails, or the row cannot be read.
 pub fn encoded_batch(reader: &Reader, height: u64) -> Result<Option<Vec<u8>>, ReadError> {
-    BATCHES.get(reader, &height)
+    if let Some(encoded) = BATCHES.get(reader, &height)? {
+        return Ok(Some(encoded));
+    }
+    let Some(decision) = decision(reader, height)? else { return Ok(None) };
+    Ok(undecided::get(reader, height, decision.certificate.value.0)?.map(|kept| kept.body))
+}
+
+/// One transaction of a height, by its place in the batch.
+///
+/// # Errors
+/// The engine fails, or the row cannot be read.
+pub fn transaction(reader: &Reader, height: u64, index: usize) -> Result<Option<Signed>, ReadError> {
+    let Some(encoded) = encoded_batch(reader, height)? else { return Ok(None) };
+    Batch::decode_one(&encoded, index).map_err(|error| damaged(height, &error))
+}
+
+fn damaged(height: u64, error: &InvalidBatch) -> ReadError {
+    ReadError::row(&BATCHES.rows(), &(height, 0), CodecError::Decode { detail: error.to_string() })
 }
 
 /// The batch of a height.
@@ -32,10 +47,7 @@ pub fn encoded_batch(reader: &Reader, height: u64) -> Result<Option<Vec<u8>>, Re
 /// The engine fails, or the row cannot be read.
 pub fn batch(reader: &Reader, height: u64) -> Result<Option<Batch>, ReadError> {
     let Some(encoded) = encoded_batch(reader, height)? else { return Ok(None) };
-    let damaged = |error: angel_protocol::ledger::batch::InvalidBatch| {
-        ReadError::row(&BATCHES.rows(), &(height, 0), CodecError::Decode { detail: error.to_string() })
-    };
-    Batch::decode(&encoded).map(Some).map_err(damaged)
+    Batch::decode(&encoded).map(Some).map_err(|error| damaged(height, &error))
 }
 
 /// The validators that decide, or decided, `height`.
@@ -45,24 +57,6 @@ pub fn batch(reader: &Reader, height: u64) -> Result<Option<Batch>, ReadError> {
 pub fn validators(reader: &Reader, height: u64) -> Result<Option<ValidatorSet>, ReadError> {
     let newest = reader.scan(&VALIDATORS).until(&height.saturating_add(1)).reverse().page(1)?;
     Ok(newest.rows.into_iter().next().map(|(_, Cbor(set))| set))
-}
-
-/// Movements of an account's balances before `before`, the newest first.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn history(
-    reader: &Reader,
-    account: &Did,
-    before: Option<Place>,
-    limit: usize,
-) -> Result<Vec<(Place, Movement)>, ReadError> {
-    let mut scan = reader.scan(&HISTORY).prefix(account).reverse();
-    if let Some((height, number)) = before {
-        scan = scan.until(&(account.clone(), height, number));
-    }
-    let rows = scan.page(limit)?.rows;
-    Ok(rows.into_iter().map(|((_, height, number), Cbor(movement))| ((height, number), movement)).collect())
 }
 
 /// The newest checkpoint and its height.

@@ -1,4 +1,6 @@
 //! Proposals that may be decided: kept before anybody votes for them, because the engine's log remembers their hash alone.
+//! The one that is decided stays, as the batch of its height; the others of the height go.
+//!
 //! And what consensus remembers about itself.
 
 use angel_protocol::ids::Did;
@@ -100,13 +102,27 @@ pub fn at(reader: &Reader, height: u64) -> Result<Vec<[u8; 32]>, ReadError> {
     Ok(page.rows.into_iter().filter(|((_, part), _)| *part == 0).map(|((key, _), _)| key.1).collect())
 }
 
-/// Adds the removal of every proposal up to `height` to `batch`, as far as it has room.
-pub(super) fn forget_until(reader: &Reader, batch: &mut Batch, height: u64) -> Result<(), TrimError> {
+/// Whether a proposal is kept.
+pub(super) fn is_kept(reader: &Reader, height: u64, value: [u8; 32]) -> Result<bool, ReadError> {
+    Ok(reader.get(&UNDECIDED.rows(), &((height, value), 0))?.is_some())
+}
+
+/// Adds the removal of every proposal of `height` but the one decided to `batch`, as far as it has room.
+pub(super) fn forget_others(
+    reader: &Reader,
+    batch: &mut Batch,
+    height: u64,
+    decided: [u8; 32],
+) -> Result<(), TrimError> {
     let rows = UNDECIDED.rows();
-    let page = reader.scan(&rows).until(&((height.saturating_add(1), [0; 32]), 0)).page(1000)?;
-    for (key, _) in page.rows {
-        if batch.rows() < BATCH_ROWS_MAX {
-            batch.delete(&rows, &key)?;
+    let before = reader.scan(&rows).from(&((height, [0; 32]), 0)).until(&((height, decided), 0));
+    let behind =
+        reader.scan(&rows).from(&((height, decided), u16::MAX)).until(&((height.saturating_add(1), [0; 32]), 0));
+    for scan in [before, behind] {
+        for (key, _) in scan.page(1000)?.rows {
+            if batch.rows() < BATCH_ROWS_MAX {
+                batch.delete(&rows, &key)?;
+            }
         }
     }
     Ok(())

@@ -62,6 +62,24 @@ fn another_encoding_of_the_same_values_is_refused() {
 }
 
 #[test]
+fn one_transaction_of_a_batch_is_read_without_the_others() {
+    let mut world = World::new();
+    let transactions: Vec<_> = (1..4)
+        .map(|amount| {
+            let draft = world.draft(&did("ada"), pay("ben", tokens(amount)));
+            world.signed(&draft)
+        })
+        .collect();
+    let batch = Batch { height: 1, time: START, transactions };
+    let encoded = batch.encode();
+    for (index, signed) in batch.transactions.iter().enumerate() {
+        assert_eq!(Batch::decode_one(&encoded, index).as_ref(), Ok(&Some(signed.clone())));
+    }
+    assert_eq!(Batch::decode_one(&encoded, 3), Ok(None));
+    assert!(Batch::decode_one(&encoded[1..], 0).is_err());
+}
+
+#[test]
 fn an_amount_beyond_the_supply_is_no_amount() {
     let too_large = serde_ipld_dagcbor::to_vec(&u64::MAX).expect("an integer");
     assert!(serde_ipld_dagcbor::from_slice::<Amount>(&too_large).is_err());
