@@ -4,7 +4,9 @@
 //! A client's transaction is durable before it is answered. A peer's is not stored: the node that took it has it. Peers'
 //! transactions travel in bundles, so that a thousand of them cost one message's signature.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod kept;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,6 +32,8 @@ use crate::ledger::{Cached, Shared};
 use crate::network::{self, Acceptance, Gossip};
 use crate::tasks::TaskResult;
 
+use kept::Kept;
+
 /// Wishes that may wait for the driver.
 const INBOX_MAX: usize = 4096;
 
@@ -39,8 +43,18 @@ const JUDGED_TOGETHER_MAX: usize = 256;
 /// Groups that are judged at once. More would only take threads from others.
 const GROUPS_MAX: usize = 2;
 
-/// How long a transaction may wait for others to travel with. Part of the way to being decided, so short.
+/// Waiting transactions from which on a newcomer is not decided at once anyway, so that it may wait for others to be
+/// judged, stored and sent with: each of the three costs less for many together.
+const BUSY: usize = 64;
+
+/// How long it may wait to be judged with others then, and how many are enough.
+const GATHER_WAIT: Duration = Duration::from_millis(20);
+const GATHERED_ENOUGH: usize = 128;
+
+/// How long a transaction may wait for others to travel with. Part of the way to being decided, so short; longer where
+/// many wait.
 const BUNDLE_WAIT: Duration = Duration::from_millis(4);
+const BUNDLE_WAIT_BUSY: Duration = Duration::from_millis(40);
 
 /// Bytes of a bundle: what gossip carries in one message, less the framing.
 const BUNDLE_BYTES_MAX: usize = ENVELOPE_BYTES_MAX - 1024;
@@ -230,12 +244,13 @@ pub(crate) struct Driver {
     gossip: mpsc::Receiver<Gossip>,
     candidates: Vec<(Signed, Candidate)>,
     judging: FuturesUnordered<BoxFuture<'static, Judged>>,
-    storing: FuturesUnordered<BoxFuture<'static, Result<(), CommitError>>>,
+    storing: FuturesUnordered<BoxFuture<'static, Result<Vec<u64>, CommitError>>>,
     answers: HashMap<TransactionId, Vec<Answer>>,
     outcomes: BTreeMap<TransactionId, Vec<oneshot::Sender<Outcome>>>,
     waiters: usize,
-    stored: HashSet<TransactionId>,
-    forgotten: Vec<TransactionId>,
+    kept: Kept,
+    /// When the candidates are judged, however few.
+    judge_at: Option<Instant>,
     bundle: Vec<Signed>,
     bundle_bytes: usize,
     bundle_at: Option<Instant>,
@@ -262,8 +277,8 @@ impl Driver {
             answers: HashMap::new(),
             outcomes: BTreeMap::new(),
             waiters: 0,
-            stored: HashSet::new(),
-            forgotten: Vec::new(),
+            kept: Kept::default(),
+            judge_at: None,
             bundle: Vec::new(),
             bundle_bytes: 0,
             bundle_at: None,
@@ -276,15 +291,19 @@ impl Driver {
         loop {
             self.judge();
             let deadline = self.state.next_deadline().since(clock::now()).min(Duration::from_secs(60));
-            let bundle_at = self.bundle_at;
+            let (bundle_at, judge_at) = (self.bundle_at, self.judge_at);
+            let may_judge = judge_at.is_some() && self.judging.len() < GROUPS_MAX;
             let has_room = self.candidates.len() < JUDGED_TOGETHER_MAX * GROUPS_MAX;
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(command) = self.inbox.commands.recv(), if has_room => self.command(command).await,
                 Some(gossip) = self.gossip.recv(), if has_room => self.gossip(gossip).await,
                 Some(judged) = self.judging.next(), if !self.judging.is_empty() => self.judged(judged).await,
-                Some(stored) = self.storing.next(), if !self.storing.is_empty() => stored.map_err(DriverError::from)?,
+                Some(stored) = self.storing.next(), if !self.storing.is_empty() => {
+                    self.kept.written(&stored.map_err(DriverError::from)?);
+                }
                 () = until(bundle_at), if bundle_at.is_some() => self.send_bundle().await,
+                () = until(judge_at), if may_judge => {}
                 () = tokio::time::sleep(deadline) => self.feed(Input::Tick).await,
             }
         }
@@ -298,14 +317,16 @@ impl Driver {
     async fn restore(&mut self) -> Result<(), DriverError> {
         let shared = Arc::clone(&self.shared);
         let stored = blocking::run(move || waiting::all(&shared.reader)).await?;
-        for Waiting { bytes, .. } in stored {
+        for (place, Waiting { arrival, bytes }) in stored {
             // What an older version wrote and this one cannot read is lost to nobody: its sender has it.
-            if let Ok(signed) = Signed::decode(&bytes) {
-                self.stored.insert(signed.id());
+            let signed = Signed::decode(&bytes).ok();
+            self.kept.found(place, arrival, signed.as_ref().map(Signed::id));
+            if let Some(signed) = signed {
                 let origin = Origin::Stored { local: true };
                 self.candidates.push((signed, Candidate { origin, answer: None, again: false }));
             }
         }
+        self.kept.found_all();
         Ok(())
     }
 
@@ -373,6 +394,15 @@ impl Driver {
 
     /// Starts judging what waits for it, a group at a time, where blocking is allowed.
     fn judge(&mut self) {
+        if self.candidates.is_empty() {
+            return;
+        }
+        if self.state.len() >= BUSY && self.candidates.len() < GATHERED_ENOUGH {
+            let now = Instant::now();
+            if now < *self.judge_at.get_or_insert(now + GATHER_WAIT) {
+                return;
+            }
+        }
         while !self.candidates.is_empty() && self.judging.len() < GROUPS_MAX {
             let rest = self.candidates.split_off(self.candidates.len().min(JUDGED_TOGETHER_MAX));
             let group = std::mem::replace(&mut self.candidates, rest);
@@ -385,6 +415,9 @@ impl Driver {
                 (transactions.into_iter().zip(candidates).collect(), verdicts)
             };
             self.judging.push(Box::pin(blocking::run(work)));
+        }
+        if self.candidates.is_empty() {
+            self.judge_at = None;
         }
     }
 
@@ -414,9 +447,7 @@ impl Driver {
                     self.state.handle(now, Input::Submitted { signed, admission, origin }, &mut effects);
                 }
                 Err(outcome) => {
-                    if self.stored.remove(&id) {
-                        self.forgotten.push(id);
-                    }
+                    self.kept.forget(&id);
                     let error = match outcome {
                         Outcome::AlreadyDecided => SubmitError::Decided,
                         outcome => SubmitError::Outcome(outcome),
@@ -444,15 +475,10 @@ impl Driver {
                 Effect::Gossip(signed) => self.bundle(signed).await,
                 Effect::Persist { signed, local, arrival } => {
                     if local {
-                        self.stored.insert(signed.id());
                         persist.push((signed, arrival));
                     }
                 }
-                Effect::Forget(id) => {
-                    if self.stored.remove(&id) {
-                        self.forgotten.push(id);
-                    }
-                }
+                Effect::Forget(id) => self.kept.forget(&id),
                 Effect::Resolved { id, outcome } => self.resolved(id, outcome),
                 Effect::Recheck(signed) => {
                     let origin = Origin::Stored { local: false };
@@ -470,43 +496,38 @@ impl Driver {
         self.inbox.ready.send_if_modified(|ready| std::mem::replace(ready, self.state.has_ready()) != *ready);
     }
 
-    /// Stores what is new and forgets what is decided in one batch, and answers once that is durable. Forgetting alone is
-    /// no reason to write: it waits for company.
+    /// Stores what is new and drops what is decided in one batch, and answers once that is durable. Dropping alone is no
+    /// reason to write: it waits for company.
     fn store(&mut self, persist: Vec<(Signed, u64)>, accepted: Vec<TransactionId>) {
-        if persist.is_empty() && self.forgotten.len() < JUDGED_TOGETHER_MAX {
+        if persist.is_empty() && !self.kept.has_much_to_drop() {
             for id in accepted {
                 self.answer(id, &Ok(id));
             }
             return;
         }
-        let forgotten = std::mem::take(&mut self.forgotten);
+        let state = &self.state;
+        // What had to make room for others of its group is not stored at all.
+        let newcomers = persist.into_iter().filter(|(signed, _)| state.get(&signed.id()).is_some()).collect();
+        let change = self.kept.change(newcomers, |id| state.get(id).cloned());
         let answers: Vec<_> = accepted.into_iter().filter_map(|id| Some((id, self.answers.remove(&id)?))).collect();
         let shared = Arc::clone(&self.shared);
         let work = move || {
             let mut batch = angel_storage::Batch::new();
-            let kept = persist.iter().try_for_each(|(signed, arrival)| {
-                let row = Waiting { arrival: *arrival, bytes: signed.bytes().to_vec() };
-                waiting::keep(&mut batch, signed.id().0, &row).map_err(|error| error.to_string())
-            });
-            let done = kept.and_then(|()| {
-                forgotten.iter().try_for_each(|id| {
-                    waiting::forget(&shared.reader, &mut batch, id.0).map_err(|error| error.to_string())
-                })
-            });
-            let stored = match done {
+            let stored = match change.write(&shared.reader, &mut batch) {
                 Ok(()) => shared.writer.commit(batch).map(drop),
                 Err(error) => {
-                    tracing::error!(error, "waiting transactions do not fit a batch of rows");
+                    tracing::error!(%error, "waiting transactions do not fit a batch of rows");
                     Ok(())
                 }
             };
             let safe = stored.as_ref().map_err(ToString::to_string).copied();
+            let written = change.groups();
             for (id, waiters) in answers {
                 for waiter in waiters {
                     drop(waiter.send(safe.clone().map(|()| id).map_err(SubmitError::Storage)));
                 }
             }
-            stored
+            stored.map(|()| written)
         };
         self.storing.push(Box::pin(blocking::run(work)));
     }
@@ -533,7 +554,8 @@ impl Driver {
         }
         self.bundle_bytes += bytes;
         self.bundle.push(signed);
-        self.bundle_at.get_or_insert_with(|| Instant::now() + BUNDLE_WAIT);
+        let wait = if self.state.len() < BUSY { BUNDLE_WAIT } else { BUNDLE_WAIT_BUSY };
+        self.bundle_at.get_or_insert_with(|| Instant::now() + wait);
     }
 
     async fn send_bundle(&mut self) {

@@ -63,6 +63,13 @@ pub(super) struct Queue {
 impl Queue {
     /// The first number that is missing: everything below it can be decided.
     fn gap(&self) -> u64 {
+        // Mostly nothing is missing, which the ends tell.
+        if let (Some((first, _)), Some((last, _))) = (self.waiting.first_key_value(), self.waiting.last_key_value())
+            && *first == self.next
+            && usize::try_from(last - first).is_ok_and(|distance| distance + 1 == self.waiting.len())
+        {
+            return last + 1;
+        }
         let mut expected = self.next;
         for sequence in self.waiting.keys() {
             if *sequence != expected {
