@@ -22,7 +22,8 @@ mod verified;
 mod view;
 pub mod wallet;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use angel_protocol::ids::{Did, NetworkId};
@@ -57,6 +58,9 @@ const PROOF_TRIES: usize = 8;
 /// Proofs of double votes that are counted for the status.
 const EVIDENCE_COUNTED: usize = 100;
 
+/// Latest batches that are kept in memory, for those who follow height by height.
+const RECENT_MAX: usize = 4;
+
 /// Heights that a slow subscriber may lag behind before it has to read them from storage.
 const HEIGHTS_KEPT: usize = 256;
 
@@ -83,6 +87,7 @@ pub(crate) struct Shared {
     tip: watch::Sender<Tip>,
     height: watch::Sender<u64>,
     decided: broadcast::Sender<u64>,
+    recent: Mutex<VecDeque<Arc<Batch>>>,
 }
 
 /// Why the ledger cannot answer.
@@ -118,7 +123,8 @@ impl Shared {
         let height = watch::Sender::new(tip.height);
         let (tip, _) = watch::channel(tip);
         let (decided, _) = broadcast::channel(HEIGHTS_KEPT);
-        Ok(Self { network, genesis, own, reader, writer, verified: Verified::default(), tip, height, decided })
+        let (verified, recent) = (Verified::default(), Mutex::default());
+        Ok(Self { network, genesis, own, reader, writer, verified, tip, height, decided, recent })
     }
 
     /// How far the ledger has got.
@@ -136,11 +142,46 @@ impl Shared {
     }
 
     /// A height is durable.
-    pub(crate) fn advance(&self, tip: Tip) {
+    pub(crate) fn advance(&self, tip: Tip, batch: Arc<Batch>) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(batch);
+        drop(recent);
         self.tip.send_replace(tip);
         self.height.send_replace(tip.height);
         // Nobody may be listening.
         let _ = self.decided.send(tip.height);
+    }
+
+    /// The batch of a late height, as it was decided here.
+    fn recent(&self, height: u64) -> Option<Arc<Batch>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().find(|batch| batch.height == height).cloned()
+    }
+
+    /// The batch of a decided height. Blocks.
+    pub(crate) fn batch(&self, height: u64) -> Result<Option<Arc<Batch>>, ReadError> {
+        match self.recent(height) {
+            Some(batch) => Ok(Some(batch)),
+            None => Ok(decided::batch(&self.reader, height)?.map(Arc::new)),
+        }
+    }
+
+    /// One transaction of a decided height, by its receipt. Blocks.
+    fn transaction(&self, id: TransactionId, receipt: &Receipt) -> Result<Option<Signed>, ReadError> {
+        let index = usize::try_from(receipt.index).unwrap_or(usize::MAX);
+        let signed = match self.recent(receipt.height) {
+            Some(batch) => batch.transactions.get(index).cloned(),
+            None => decided::transaction(&self.reader, receipt.height, index)?,
+        };
+        if signed.as_ref().is_some_and(|signed| signed.id() == id) {
+            return Ok(signed);
+        }
+        // A receipt counts what is fit, and a batch that others decided may hold more.
+        let batch = self.batch(receipt.height)?;
+        Ok(batch.and_then(|batch| batch.transactions.iter().find(|signed| signed.id() == id).cloned()))
     }
 }
 
@@ -304,9 +345,8 @@ impl Ledger {
         }
         self.read(move |shared| {
             let Some(receipt) = rows::receipt(&LedgerView(&shared.reader), id)? else { return Ok(None) };
-            let batch = decided::batch(&shared.reader, receipt.height)?;
             let decision = decided::decision(&shared.reader, receipt.height)?;
-            let signed = batch.and_then(|batch| batch.transactions.into_iter().find(|signed| signed.id() == id));
+            let signed = shared.transaction(id, &receipt)?;
             let (Some(signed), Some(decision)) = (signed, decision) else { return Ok(None) };
             let transaction = signed.transaction().clone();
             Ok(Some(Known::Decided(Box::new(DecidedTransaction { transaction, receipt, decision }))))
@@ -401,10 +441,10 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub async fn height(&self, height: u64) -> Result<Option<(Decision, Batch)>, LedgerError> {
+    pub async fn height(&self, height: u64) -> Result<Option<(Decision, Arc<Batch>)>, LedgerError> {
         self.read(move |shared| {
             let decision = decided::decision(&shared.reader, height)?;
-            Ok(decision.zip(decided::batch(&shared.reader, height)?))
+            Ok(decision.zip(shared.batch(height)?))
         })
         .await
     }

@@ -22,7 +22,6 @@ use angel_storage::batch::RowRefused;
 use angel_storage::belongings::JOURNALED;
 use angel_storage::codec::Cbor;
 use angel_storage::ledger::LedgerView;
-use angel_storage::ledger::decided;
 use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
 use angel_storage::{AccountId, Batch, CommitError, Reader, Writer};
@@ -517,7 +516,7 @@ impl Placement {
         let mut moved = BTreeSet::new();
         let mut numbers = false;
         for height in from..=to {
-            let Some(batch) = decided::batch(&self.0.reader, height)? else { continue };
+            let Some(batch) = self.0.ledger.shared.batch(height)? else { continue };
             for signed in &batch.transactions {
                 match &signed.transaction().action {
                     Action::PlaceTenant(_) => drop(moved.insert(signed.transaction().wallet.clone())),

@@ -133,7 +133,7 @@ pub(super) fn write(
     let rows = ledger::decide(&shared.reader, decision, &candidate.applied, &candidate.encoded)?;
     shared.writer.commit(rows)?;
     shared.verified.forget(&candidate.batch.transactions);
-    shared.advance(tip);
+    shared.advance(tip, Arc::clone(&candidate.batch));
     Ok(())
 }
 

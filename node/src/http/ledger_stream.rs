@@ -75,7 +75,7 @@ impl Heights {
         let last = self.ledger.shared.tip().height.min(position.saturating_add(PAGE_HEIGHTS));
         let (mut frames, mut bytes) = (Vec::new(), 0);
         for height in position + 1..=last {
-            let found = decided::decision(reader, height)?.zip(decided::batch(reader, height)?);
+            let found = decided::decision(reader, height)?.zip(self.ledger.shared.batch(height)?);
             let Some((decision, batch)) = found else { break };
             let frame = height_frame(&decision.header, &decision.certificate, &decision.proposer, &batch);
             bytes += frame.len();
