@@ -18,7 +18,10 @@ const TENANTS_MAX: usize = 1_000;
 /// Former primaries by tenant, each with the epoch for which they were looked up. However often it is asked, the ledger is
 /// searched once for an epoch.
 #[derive(Debug, Default)]
-pub(super) struct Formers(Mutex<BTreeMap<Did, (u64, Arc<BTreeSet<Did>>)>>);
+pub(super) struct Formers(Mutex<BTreeMap<Did, OfEpoch>>);
+
+/// The epoch for which they were looked up, and they.
+type OfEpoch = (u64, Arc<BTreeSet<Did>>);
 
 impl Replication {
     /// Whether the ledger made `node` primary of the tenant in an earlier epoch. Blocks.
