@@ -16,6 +16,7 @@
 
 #[cfg(test)]
 pub(crate) mod alone;
+pub(crate) mod custody;
 pub mod genesis;
 mod registration;
 mod verified;

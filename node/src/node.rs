@@ -38,6 +38,7 @@ use crate::http::ledger::LedgerRoutes;
 use crate::http::router::{self, MetricsPage};
 use crate::http::server;
 use crate::http::validators::Operations;
+use crate::ledger::custody::Submitter;
 use crate::ledger::{Ledger, NodeWallet};
 use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
@@ -51,7 +52,7 @@ use crate::pending::Pending;
 use crate::permissioned::credentials::Credentials;
 use crate::permissioned::notifier::Notifier;
 use crate::permissioned::puller::Puller;
-use crate::placement::{Placement, Submitter};
+use crate::placement::Placement;
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::replication::{self, Replication, Sealing};
@@ -379,8 +380,9 @@ impl Node {
         spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
+        let submitter = Submitter { wallet: wallet.clone(), accounts: accounts.clone(), tenants: tenants.clone() };
         let replication = Replication::new(replication::Parts {
-            submitter: Submitter { wallet: wallet.clone(), accounts: accounts.clone() },
+            submitter: submitter.clone(),
             consent: parts::consent(&config),
             placement,
             network: network.clone(),
@@ -447,6 +449,7 @@ impl Node {
             backups,
             tenants,
             rulebook,
+            submitter: submitter.clone(),
             service_account,
             provisioner,
             replication,
@@ -473,7 +476,7 @@ impl Node {
             layout: layout.clone(),
             rotation_overlap: config.identity.rotation_overlap,
         });
-        let operations = Operations { admin: Arc::clone(&admin), wallet, entry };
+        let operations = Operations { admin: Arc::clone(&admin), submitter, entry };
         let router = router::build(router::Parts {
             config: config.http.clone(),
             facts: Arc::clone(&facts),

@@ -5,7 +5,6 @@
 //! have confirmed it of late that the others are too few to have replaced it ([`angel_protocol::failover::Lease`]).
 
 mod fence;
-mod submit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +35,6 @@ use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
 pub(crate) use fence::Fence;
-pub(crate) use submit::{SubmitFailed, Submitter};
 
 /// How long a write may wait while the tenant is handed over.
 const FREEZE_MAX: Duration = Duration::from_secs(8);

@@ -5,6 +5,7 @@ mod byzantine;
 mod clocks;
 mod cuts;
 mod identities;
+mod kept_wallets;
 mod losses;
 mod membership;
 mod refusals;

@@ -66,17 +66,17 @@ pub(super) struct SendArgs {
     /// How many tokens, for example 2.5.
     #[arg(value_name = "TOKENS", value_parser = amount)]
     amount: Amount,
-    /// The file of the paying wallet's key.
+    /// The file of the paying wallet's key. Without one the node signs: for itself, or for an account whose wallet it keeps.
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-    /// The paying account's DID, where it is not the did:key of the key.
+    key: Option<PathBuf>,
+    /// The paying account's DID. Without it the did:key of the key pays, or this node.
     #[arg(long, value_name = "DID")]
     from: Option<String>,
     /// What for, in your words.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
     /// Return as soon as the node has taken it.
-    #[arg(long)]
+    #[arg(long, requires = "key")]
     no_wait: bool,
 }
 
@@ -195,18 +195,24 @@ fn history(common: &Common, account: Option<String>) -> Result<(), Failure> {
 
 fn send(common: &Common, args: SendArgs) -> Result<(), Failure> {
     let daemon = Daemon::find(common)?;
-    let key = wallet_key::load(&args.key)?;
-    let wallet = args.from.as_deref().map_or_else(|| Ok(key.did()), did)?;
-    let action = Action::CrossTenantExchange(Exchange {
-        to: did(&args.to)?,
-        from_tenant: None,
-        to_tenant: None,
-        amount: args.amount,
-        currency: Currency::AngelTokens,
-        quote: None,
-        reason: args.reason,
-    });
-    let answer = block_on(pay(&daemon, &key, wallet, action, args.no_wait))??;
+    let (to, from) = (did(&args.to)?, args.from.as_deref().map(did).transpose()?);
+    let answer = if let Some(file) = &args.key {
+        let key = wallet_key::load(file)?;
+        let wallet = from.unwrap_or_else(|| key.did());
+        let action = Action::CrossTenantExchange(Exchange {
+            to,
+            from_tenant: None,
+            to_tenant: None,
+            amount: args.amount,
+            currency: Currency::AngelTokens,
+            quote: None,
+            reason: args.reason,
+        });
+        block_on(pay(&daemon, &key, wallet, action, args.no_wait))??
+    } else {
+        let wish = json!({ "from": from, "to": to, "amount": args.amount.micro(), "reason": args.reason });
+        block_on(daemon.post("/admin/ledger/send", &wish))??
+    };
     let status = answer["status"].as_str().unwrap_or_default().to_owned();
     let mut lines = vec![format!("{status}  {}", answer["transactionId"].as_str().unwrap_or_default())];
     if let Some(signers) = answer.pointer("/certificate/validatorNodes").and_then(Value::as_array) {

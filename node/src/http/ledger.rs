@@ -159,7 +159,8 @@ fn parse_id(text: &str) -> Result<TransactionId, XrpcError> {
     text.parse().map_err(|error| XrpcError::invalid_request(format!("id: {error}")))
 }
 
-async fn transaction_view(ledger: &Ledger, id: TransactionId) -> Result<Json<Value>, XrpcError> {
+/// A transaction as answers show it.
+pub(crate) async fn transaction_view(ledger: &Ledger, id: TransactionId) -> Result<Json<Value>, XrpcError> {
     let known = ledger.transaction(id).await?;
     let known = known.ok_or_else(|| {
         XrpcError::new(StatusCode::NOT_FOUND, "TransactionNotFound", "this node has not heard of the transaction")

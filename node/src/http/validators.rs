@@ -20,13 +20,17 @@ use serde_json::{Value, json};
 
 use super::admin::Admin;
 use super::error::XrpcError;
-use crate::ledger::NodeWallet;
+use super::ledger::transaction_view;
+use crate::accounts::AccountError;
+use crate::ledger::custody::{SubmitFailed, Submitter};
 use crate::ledger::wallet::WalletError;
+use crate::mempool::SubmitError;
+use crate::xrpc::co::kendev::network::send_tokens;
 
 /// What the routes need.
 pub(crate) struct Operations {
     pub(crate) admin: Arc<Admin>,
-    pub(crate) wallet: NodeWallet,
+    pub(crate) submitter: Submitter,
     /// What the node says of itself.
     pub(crate) entry: RegisterNode,
 }
@@ -41,6 +45,7 @@ pub(super) fn routes(operations: Operations) -> Router {
         .route("/admin/validators/submit", post(submit))
         .route("/admin/validators/leave", post(leave))
         .route("/admin/ledger/reward", post(reward))
+        .route("/admin/ledger/send", post(send))
         .with_state(Arc::new(operations))
 }
 
@@ -136,7 +141,7 @@ async fn draft(
     Json(wish): Json<Wish>,
 ) -> Result<Json<Value>, XrpcError> {
     operations.admin.authorize(&headers)?;
-    let wallet = &operations.wallet;
+    let wallet = &operations.submitter.wallet;
     let tip = wallet.ledger().shared.tip().height;
     let action = match wish {
         Wish::Join { after } => {
@@ -172,7 +177,7 @@ async fn approve(
 ) -> Result<Json<Value>, XrpcError> {
     operations.admin.authorize(&headers)?;
     let transaction = change.transaction()?;
-    let wallet = &operations.wallet;
+    let wallet = &operations.submitter.wallet;
     let own = wallet.did();
     let ledger = wallet.ledger();
     if transaction.network != *ledger.network() {
@@ -201,7 +206,7 @@ async fn submit(
 ) -> Result<Json<Value>, XrpcError> {
     operations.admin.authorize(&headers)?;
     let mut transaction = change.transaction()?;
-    let wallet = &operations.wallet;
+    let wallet = &operations.submitter.wallet;
     if transaction.wallet != wallet.did() {
         let text = format!("the change was drafted by {}: hand it in there", transaction.wallet);
         return Err(XrpcError::invalid_request(text));
@@ -238,9 +243,9 @@ async fn leave(
     Json(After { after }): Json<After>,
 ) -> Result<Json<Value>, XrpcError> {
     operations.admin.authorize(&headers)?;
-    let at = operations.wallet.ledger().shared.tip().height + after;
+    let at = operations.submitter.wallet.ledger().shared.tip().height + after;
     let leave = Action::LeaveValidators(LeaveValidators { at });
-    let id = operations.wallet.act(leave).await.map_err(refused)?;
+    let id = operations.submitter.wallet.act(leave).await.map_err(refused)?;
     Ok(Json(json!({ "transactionId": id.to_string(), "at": at })))
 }
 
@@ -260,8 +265,51 @@ async fn reward(
     operations.admin.authorize(&headers)?;
     let amount = Amount::new(micro).map_err(|error| XrpcError::invalid_request(error.to_string()))?;
     let reward = Action::NodeReward(NodeReward { to, amount, day });
-    let id = operations.wallet.act(reward).await.map_err(refused)?;
+    let id = operations.submitter.wallet.act(reward).await.map_err(refused)?;
     Ok(Json(json!({ "transactionId": id.to_string(), "day": day })))
+}
+
+/// Whose wallet pays what to whom.
+#[derive(Deserialize)]
+struct Payment {
+    /// This node's own wallet when absent.
+    from: Option<Did>,
+    #[serde(flatten)]
+    what: send_tokens::Request,
+}
+
+/// Pays from the node's wallet, or from that of an account whose wallet the node keeps.
+async fn send(
+    State(operations): Routes,
+    headers: HeaderMap,
+    Json(Payment { from, what }): Json<Payment>,
+) -> Result<Json<Value>, XrpcError> {
+    operations.admin.authorize(&headers)?;
+    let submitter = &operations.submitter;
+    let (exchange, sequence) = what.exchange()?;
+    let from = from.unwrap_or_else(|| submitter.wallet.did());
+    let id = submitter.pay(&from, exchange, sequence, send_tokens::DECISION_LIMIT).await?;
+    transaction_view(submitter.wallet.ledger(), id).await
+}
+
+impl From<SubmitFailed> for XrpcError {
+    fn from(error: SubmitFailed) -> Self {
+        let text = error.to_string();
+        match error {
+            SubmitFailed::Outcome(outcome) => Self::from(&SubmitError::Outcome(outcome)),
+            SubmitFailed::Submit(error) => (&error).into(),
+            SubmitFailed::Wallet(error) => refused(error),
+            SubmitFailed::Undecided(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Undecided", text),
+            SubmitFailed::Outrun => Self::new(StatusCode::CONFLICT, "BadSequence", text),
+            SubmitFailed::KeptElsewhere(_) => Self::new(StatusCode::CONFLICT, "KeptElsewhere", text),
+            SubmitFailed::Account(AccountError::NotFound) => {
+                Self::new(StatusCode::NOT_FOUND, "AccountNotFound", "there is no such account on this node")
+            }
+            SubmitFailed::Account(error) => Self::unexpected(&error),
+            SubmitFailed::Ledger(error) => Self::unexpected(&error),
+            SubmitFailed::Form(error) => Self::new(StatusCode::BAD_REQUEST, "InvalidTransaction", error.to_string()),
+        }
+    }
 }
 
 fn refused(error: WalletError) -> XrpcError {

@@ -74,8 +74,8 @@ pub(crate) enum NotPlaced {
     Replication(#[from] ReplicationError),
 }
 
-impl From<crate::placement::SubmitFailed> for NotPlaced {
-    fn from(error: crate::placement::SubmitFailed) -> Self {
+impl From<crate::ledger::custody::SubmitFailed> for NotPlaced {
+    fn from(error: crate::ledger::custody::SubmitFailed) -> Self {
         Self::Replication(error.into())
     }
 }

@@ -15,6 +15,7 @@ use crate::firehose::Firehose;
 use crate::handles::Handles;
 use crate::identities::Identities;
 use crate::invites::Invites;
+use crate::ledger::custody::Submitter;
 use crate::lexicons::Lexicons;
 use crate::lifecycle::Lifecycle;
 use crate::mail::Mail;
@@ -86,6 +87,8 @@ pub(crate) struct Host {
     pub(crate) rulebook: Rulebook,
     /// Their orders and leads.
     pub(crate) business: Business,
+    /// Their wallets.
+    pub(crate) submitter: Submitter,
     /// The node's own account.
     pub(crate) service_account: ServiceAccount,
     /// Makes tenants.

@@ -8,7 +8,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
-use super::co::kendev::{business, spaces, tenants};
+use super::co::kendev::{business, network, spaces, tenants};
 use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, simplespace, space, sync, temp};
 use super::host::Host;
 use super::jetstream;
@@ -147,6 +147,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
 fn space_routes() -> Router<Arc<Host>> {
     Router::new()
         .route("/api/spaces/events", get(live::events))
+        .route("/xrpc/co.kendev.network.sendTokens", post(network::send_tokens::handler))
         .route("/xrpc/co.kendev.spaces.approveMember", post(spaces::approve_member::handler))
         .route("/xrpc/co.kendev.spaces.banMember", post(spaces::ban_member::handler))
         .route("/xrpc/co.kendev.spaces.createChannel", post(spaces::create_channel::handler))

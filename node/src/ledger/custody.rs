@@ -1,16 +1,18 @@
-//! Bringing placements before the ledger, and waiting for what it decides.
+//! Signing for this node and for the accounts whose wallet keys it keeps, and waiting for what the ledger decides. Whoever
+//! keeps the key of a wallet alone signs elsewhere, and hands the transaction in.
 
 use std::time::Duration;
 
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::Did;
-use angel_protocol::ledger::action::{Holder, RegisterWallet};
-use angel_protocol::ledger::{Action, Outcome, Signed, Transaction, statement};
+use angel_protocol::ledger::action::{Exchange, Holder, RegisterWallet};
+use angel_protocol::ledger::{Action, Outcome, Signed, Transaction, TransactionId, statement};
 
+use super::wallet::WalletError;
+use super::{LedgerError, NodeWallet};
 use crate::accounts::{AccountError, Accounts};
-use crate::ledger::wallet::WalletError;
-use crate::ledger::{LedgerError, NodeWallet};
 use crate::mempool::SubmitError;
+use crate::tenants::Tenants;
 use crate::{blocking, clock};
 
 /// How long a transaction may wait to be decided.
@@ -26,8 +28,16 @@ pub(crate) enum SubmitFailed {
     #[error("the ledger refuses: {}", .0.text())]
     Outcome(Outcome),
     /// It was not decided in time.
-    #[error("the network has not decided within the time; is a majority of its validators there?")]
-    Undecided,
+    #[error(
+        "the network has not decided within the time; is a majority of its validators there? The transaction {0} may still be decided"
+    )]
+    Undecided(TransactionId),
+    /// Others with the same wallet were always faster.
+    #[error("other transactions of this wallet came in between each time; try again")]
+    Outrun,
+    /// The wallet was opened with another key.
+    #[error("this node does not keep the key of the wallet of {0}: sign with that key")]
+    KeptElsewhere(Did),
     /// It was not taken.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -52,6 +62,8 @@ pub(crate) struct Submitter {
     pub(crate) wallet: NodeWallet,
     /// Whose wallets it keeps.
     pub(crate) accounts: Accounts,
+    /// Which of them are businesses.
+    pub(crate) tenants: Tenants,
 }
 
 impl Submitter {
@@ -66,30 +78,64 @@ impl Submitter {
     }
 
     /// Asks in the name of an account whose wallet this node keeps, opening the wallet first if need be.
-    pub(crate) async fn as_account(&self, account: &Did, action: Action, limit: Duration) -> Result<(), SubmitFailed> {
+    pub(crate) async fn as_account(
+        &self,
+        account: &Did,
+        action: Action,
+        limit: Duration,
+    ) -> Result<TransactionId, SubmitFailed> {
         let key = self.account_wallet(account, limit).await?;
-        self.submit(account, &key, action, limit).await
+        self.submit(account, &key, action, None, limit).await
+    }
+
+    /// Pays from this node's own wallet, or from that of an account whose wallet it keeps. With `sequence` it is that
+    /// wallet's transaction of this number or none: asked again, it pays once.
+    pub(crate) async fn pay(
+        &self,
+        from: &Did,
+        exchange: Exchange,
+        sequence: Option<u64>,
+        limit: Duration,
+    ) -> Result<TransactionId, SubmitFailed> {
+        let action = Action::CrossTenantExchange(exchange);
+        if *from == self.wallet.did() {
+            return Ok(self.wallet.act(action).await?);
+        }
+        let key = self.account_wallet(from, limit).await?;
+        self.submit(from, &key, action, sequence, limit).await
     }
 
     /// The key of an account's wallet, which is opened if there is none.
     async fn account_wallet(&self, account: &Did, limit: Duration) -> Result<NodeKey, SubmitFailed> {
         let (accounts, did) = (self.accounts.clone(), account.clone());
         let key = blocking::run(move || accounts.wallet_key_blocking(&did)).await?;
-        if self.wallet.ledger().wallet(account.clone()).await?.is_some() {
-            return Ok(key);
-        }
         let public = key.public().to_bytes();
+        match self.wallet.ledger().wallet(account.clone()).await? {
+            Some(wallet) if wallet.key == public => return Ok(key),
+            Some(_) => return Err(SubmitFailed::KeptElsewhere(account.clone())),
+            None => {}
+        }
+        let holder = if self.tenants.find(account).is_some() { Holder::Business } else { Holder::Person };
         let (domain, message) =
             statement::binding(self.wallet.ledger().network(), account, &public, &self.wallet.did());
         let binding = self.key().sign(domain, &message);
-        let it = RegisterWallet { key: public, holder: Holder::Business, home: self.wallet.did(), binding };
-        self.submit(account, &key, Action::RegisterWallet(it), limit).await?;
+        let it = RegisterWallet { key: public, holder, home: self.wallet.did(), binding };
+        self.submit(account, &key, Action::RegisterWallet(it), None, limit).await?;
         Ok(key)
     }
 
-    async fn submit(&self, wallet: &Did, key: &NodeKey, action: Action, limit: Duration) -> Result<(), SubmitFailed> {
-        for last in (0..TRIES).rev() {
-            let sequence = self.wallet.ledger().wallet(wallet.clone()).await?.map_or(0, |wallet| wallet.sequence);
+    async fn submit(
+        &self,
+        wallet: &Did,
+        key: &NodeKey,
+        action: Action,
+        fixed: Option<u64>,
+        limit: Duration,
+    ) -> Result<TransactionId, SubmitFailed> {
+        let tries = if fixed.is_some() { 1 } else { TRIES };
+        for last in (0..tries).rev() {
+            let next = self.wallet.ledger().wallet(wallet.clone()).await?.map_or(0, |wallet| wallet.sequence);
+            let sequence = fixed.unwrap_or(next);
             let transaction = Transaction {
                 network: self.wallet.ledger().network().clone(),
                 wallet: wallet.clone(),
@@ -104,12 +150,12 @@ impl Submitter {
                 Err(error) => return Err(error.into()),
             };
             return match self.wallet.ledger().outcome(id, limit).await? {
-                Some(outcome) if outcome.is_posted() => Ok(()),
+                Some(outcome) if outcome.is_posted() => Ok(id),
                 Some(Outcome::SequencePassed | Outcome::SequenceAhead) if last > 0 => continue,
                 Some(outcome) => Err(SubmitFailed::Outcome(outcome)),
-                None => Err(SubmitFailed::Undecided),
+                None => Err(SubmitFailed::Undecided(id)),
             };
         }
-        Err(SubmitFailed::Undecided)
+        Err(SubmitFailed::Outrun)
     }
 }
