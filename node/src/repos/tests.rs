@@ -227,9 +227,9 @@ async fn writers_side_by_side_queue_up_and_the_log_tells_of_each() {
         let (repos, owner) = (node.repos.clone(), owners[n % 2].clone());
         writers.spawn(async move {
             let at = path("a", &format!("k{n}"));
-            let shared = path("b", "shared");
+            let (shared, mine) = (path("b", "shared"), record(&format!("by {n}")));
             repos.write(&owner, vec![write(&at, Action::Create(record("1")))], None).await.expect("taken");
-            repos.write(&owner, vec![write(&shared, Action::Put(record(&n.to_string())))], None).await.expect("taken");
+            repos.write(&owner, vec![write(&shared, Action::Put(mine))], None).await.expect("taken");
             repos.write(&owner, vec![write(&at, Action::Update(record("2")))], None).await.expect("taken")
         });
     }
