@@ -124,8 +124,9 @@ impl Bench {
         self.sectors_unsafe += cut_done.sectors_unsafe;
         self.sectors_lost += cut_done.sectors_lost;
         for line in child.kill().map_err(|error| error.to_string())? {
-            // Without power the child's store fails; what it acknowledged before counts.
-            if !matches!(line, Line::Failed(_) | Line::Refused(_)) {
+            // Without power the child's store fails, or can be read no more while it is checked; what it acknowledged
+            // before counts. What cannot be read with power either, the next child tells.
+            if !matches!(line, Line::Failed(_) | Line::Refused(_) | Line::Unreadable(_)) {
                 self.note(line)?;
             }
         }
