@@ -184,20 +184,16 @@ impl Disk {
 
     /// Switches the power on, with new numbers for all files, so that nobody mistakes them for the old ones.
     pub(super) fn restore(&mut self) {
-        let offset = self.next;
-        let renumber = |node: u64| if node == ROOT { ROOT } else { node + offset };
-        let nodes = std::mem::take(&mut self.nodes);
-        for (number, mut node) in nodes {
+        let old = self.nodes.keys().copied().filter(|number| *number != ROOT);
+        let numbers: BTreeMap<u64, u64> = old.zip(self.next..).chain([(ROOT, ROOT)]).collect();
+        self.next += numbers.len() as u64;
+        for (number, mut node) in std::mem::take(&mut self.nodes) {
             if let Node::Directory(directory) = &mut node {
-                directory
-                    .now
-                    .values_mut()
-                    .chain(directory.safe.values_mut())
-                    .for_each(|entry| *entry = renumber(*entry));
+                let entries = directory.now.values_mut().chain(directory.safe.values_mut());
+                entries.for_each(|entry| *entry = numbers.get(entry).copied().unwrap_or(*entry));
             }
-            self.nodes.insert(renumber(number), node);
+            self.nodes.insert(numbers[&number], node);
         }
-        self.next += offset;
         self.powered = true;
     }
 
@@ -386,6 +382,27 @@ mod tests {
             assert!(content(&disk, "a").is_none(), "without power nothing is read");
             disk.restore();
             assert_eq!(content(&disk, "a"), Some(vec![1; 10_000]), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn power_goes_as_often_as_it_likes() {
+        let mut disk = Disk::new();
+        let dir = disk.create_directory(ROOT, OsStr::new("dir")).expect("creates");
+        let file = disk.create_file(dir, OsStr::new("a")).expect("creates");
+        disk.write(file, 0, &[1; 10]).expect("writes");
+        disk.sync_file(file).expect("syncs");
+        disk.sync_directory(dir).expect("syncs");
+        disk.sync_directory(ROOT).expect("syncs");
+        let mut numbers = vec![file];
+        for seed in 0..300 {
+            assert_eq!(disk.cut(seed), Cut::default());
+            disk.restore();
+            let dir = disk.lookup(ROOT, OsStr::new("dir")).expect("was synced");
+            let file = disk.lookup(dir, OsStr::new("a")).expect("was synced");
+            assert_eq!(disk.read(file, 0, 100).expect("powered"), [1; 10]);
+            assert!(!numbers.contains(&file), "nobody mistakes it for the old one");
+            numbers.push(file);
         }
     }
 
