@@ -3,6 +3,9 @@
 //! It follows the ledger behind a height of its own, apart from the records' announcer: a wallet through which many
 //! payments go makes nobody wait for news of an order.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::TransactionId;
 use angel_storage::codec::Cbor;
@@ -12,7 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
-use crate::placement::Placement;
+use crate::placement::{Placement, Tenant};
 use crate::spaces::announce::Announcement;
 use crate::spaces::{SpaceError, Spaces};
 use crate::tasks::TaskResult;
@@ -31,10 +34,11 @@ pub(crate) async fn run(spaces: Spaces, placement: Placement, stop: Cancellation
     let newest = tip.borrow_and_update().height;
     let this = spaces.clone();
     let mut height = blocking::run(move || this.begin_telling(newest)).await?;
+    let mut epochs = BTreeMap::new();
     loop {
         placed.borrow_and_update();
         let newest = tip.borrow_and_update().height;
-        spaces.tell_moves(&placement).await?;
+        spaces.tell_moves(&placement, &mut epochs).await?;
         if newest > height {
             spaces.tell_movements(height, newest).await?;
             height = newest;
@@ -64,9 +68,16 @@ impl Spaces {
         Ok(())
     }
 
-    /// A tenant's first epoch is that of its first primary: in each later one it has moved.
-    async fn tell_moves(&self, placement: &Placement) -> Result<(), SpaceError> {
-        for tenant in placement.tenants().into_iter().filter(|tenant| tenant.serves() && tenant.placed.epoch > 1) {
+    /// A tenant's first epoch is that of its first primary: in each later one it has moved. `epochs` are those that need not
+    /// be looked at again.
+    async fn tell_moves(&self, placement: &Placement, epochs: &mut BTreeMap<Did, u64>) -> Result<(), SpaceError> {
+        let served: Vec<_> = placement.tenants().into_iter().filter(|tenant| tenant.serves()).collect();
+        epochs.retain(|did, _| served.iter().any(|tenant| tenant.did == *did));
+        let is_news = |tenant: &&Arc<Tenant>| {
+            tenant.placed.epoch > 1 && epochs.get(&tenant.did) != Some(&tenant.placed.epoch)
+        };
+        let moved: Vec<_> = served.iter().filter(is_news).cloned().collect();
+        for tenant in moved {
             // It is told when it is open here, which is another change of placement.
             if self.0.tenants.find(&tenant.did).is_none() || !self.0.tenants.takes_writes(&tenant.did) {
                 continue;
@@ -82,6 +93,7 @@ impl Spaces {
                 ..Announcement::of_department("operations")
             };
             self.announce_once_of(&tenant.did, &placed.epoch.to_string(), told).await?;
+            epochs.insert(tenant.did.clone(), placed.epoch);
         }
         Ok(())
     }
@@ -104,7 +116,12 @@ impl Spaces {
         let mut due = vec![];
         for tenant in self.0.tenants.list(None, usize::MAX, |_, _| true, None) {
             let wallet = tenant.did();
-            let movements = history(&self.0.reader, wallet, Some((upto.saturating_add(1), 0)), MOVEMENTS_MAX)?;
+            let until = Some((upto.saturating_add(1), 0));
+            let newest = history(&self.0.reader, wallet, until, 1)?;
+            if newest.first().is_none_or(|((height, _), _)| *height <= above) {
+                continue;
+            }
+            let movements = history(&self.0.reader, wallet, until, MOVEMENTS_MAX)?;
             let fresh = movements.into_iter().take_while(|((height, _), _)| *height > above);
             let start = due.len();
             due.extend(fresh.map(|((height, _), movement)| {
