@@ -22,6 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Payments at half of the rate that saturates, by wallets whose payments are followed to their confirmation.
 const HALF: usize = 4_000;
 
+/// One of so many of these payments is followed, by asking for it this often. Asking is load too, so it is kept small beside
+/// the payments themselves.
+const FOLLOWED: usize = 25;
+const ASK_EVERY: Duration = Duration::from_millis(10);
+
 /// How long the light load lasts, in payments one after another.
 const LIGHT: u64 = 100;
 
@@ -114,8 +119,8 @@ impl Load {
         Ok(())
     }
 
-    /// Payments at a steady rate to one node: how long from the moment at which each is due until it is confirmed. Every
-    /// tenth is followed, by asking for it every few milliseconds.
+    /// Payments at a steady rate to one node: how long from the moment at which each is due until it is confirmed. A
+    /// few are followed.
     async fn half(&mut self, what: &str, rate: f64) -> Result<()> {
         let payments: Vec<_> = (0..HALF).map(|place| self.payment(place % WALLETS)).collect();
         let nodes: Vec<_> = self.validators.running().collect();
@@ -130,12 +135,12 @@ impl Load {
             while validators.hand_in(node, payment).await?.0 != 202 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            if place % 10 != 0 {
+            if place % FOLLOWED != 0 {
                 return Ok(None);
             }
             while validators.status_of(node, payment).await?["status"] != "confirmed" {
                 ensure!(due.elapsed() < PATIENCE, "a payment was not decided");
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(ASK_EVERY).await;
             }
             Ok(Some(due.elapsed()))
         });

@@ -37,6 +37,8 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub(super) enum TokenVerb {
     /// Show an account's balance.
     Balance(AccountArgs),
+    /// Open a wallet for an account of this node, under a key that the node keeps, so that it can be paid.
+    Open(OpenArgs),
     /// Pay tokens to an account, and wait until the network has decided.
     Send(SendArgs),
     /// Pay a node of the network for a day's work, as a validator.
@@ -56,6 +58,13 @@ pub(super) struct AccountArgs {
     /// The account's DID; this node's own wallet when absent.
     #[arg(value_name = "DID")]
     account: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct OpenArgs {
+    /// The account's DID.
+    #[arg(value_name = "DID")]
+    account: String,
 }
 
 #[derive(Args, Debug)]
@@ -138,6 +147,7 @@ fn amount(text: &str) -> Result<Amount, String> {
 pub(super) fn token(common: &Common, verb: TokenVerb) -> Result<(), Failure> {
     match verb {
         TokenVerb::Balance(args) => balance(common, args.account),
+        TokenVerb::Open(args) => open(common, &args),
         TokenVerb::Send(args) => send(common, args),
         TokenVerb::Reward(args) => reward(common, &args),
         TokenVerb::History(args) => history(common, args.account),
@@ -190,6 +200,15 @@ fn history(common: &Common, account: Option<String>) -> Result<(), Failure> {
         )
     };
     print(common, &answer, movements.iter().map(line).collect::<Vec<_>>());
+    Ok(())
+}
+
+fn open(common: &Common, args: &OpenArgs) -> Result<(), Failure> {
+    let daemon = Daemon::find(common)?;
+    let wish = json!({ "account": did(&args.account)? });
+    let answer = block_on(daemon.post("/admin/ledger/open", &wish))??;
+    let key = answer["key"].as_str().unwrap_or_default();
+    print(common, &answer, vec![format!("open  {}, signed for by {key}", args.account)]);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! What the operator asks of the ledger in the node's name: changes of the validator set with the consent of the others,
-//! and rewards of nodes. For the operator alone: each is signed with the node's key.
+//! rewards of nodes, payments, and wallets of accounts. For the operator alone: each is signed with a key that the node keeps.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::accounts::AccountError;
 use crate::ledger::custody::{SubmitFailed, Submitter};
 use crate::ledger::wallet::WalletError;
 use crate::mempool::SubmitError;
-use crate::xrpc::co::kendev::network::send_tokens;
+use crate::xrpc::co::kendev::network::{open_wallet, send_tokens};
 
 /// What the routes need.
 pub(crate) struct Operations {
@@ -46,6 +46,7 @@ pub(super) fn routes(operations: Operations) -> Router {
         .route("/admin/validators/leave", post(leave))
         .route("/admin/ledger/reward", post(reward))
         .route("/admin/ledger/send", post(send))
+        .route("/admin/ledger/open", post(open))
         .with_state(Arc::new(operations))
 }
 
@@ -292,6 +293,21 @@ async fn send(
     transaction_view(submitter.wallet.ledger(), id).await
 }
 
+#[derive(Deserialize)]
+struct Owner {
+    account: Did,
+}
+
+/// Opens the wallet of an account of this node.
+async fn open(
+    State(operations): Routes,
+    headers: HeaderMap,
+    Json(Owner { account }): Json<Owner>,
+) -> Result<Json<Value>, XrpcError> {
+    operations.admin.authorize(&headers)?;
+    open_wallet::open(&operations.submitter, &account).await
+}
+
 impl From<SubmitFailed> for XrpcError {
     fn from(error: SubmitFailed) -> Self {
         let text = error.to_string();
@@ -301,6 +317,7 @@ impl From<SubmitFailed> for XrpcError {
             SubmitFailed::Wallet(error) => refused(error),
             SubmitFailed::Undecided(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "Undecided", text),
             SubmitFailed::Outrun => Self::new(StatusCode::CONFLICT, "BadSequence", text),
+            SubmitFailed::NoWallet(_) => Self::new(StatusCode::CONFLICT, "NoWallet", text),
             SubmitFailed::KeptElsewhere(_) => Self::new(StatusCode::CONFLICT, "KeptElsewhere", text),
             SubmitFailed::Account(AccountError::NotFound) => {
                 Self::new(StatusCode::NOT_FOUND, "AccountNotFound", "there is no such account on this node")

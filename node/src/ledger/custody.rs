@@ -7,6 +7,7 @@ use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::action::{Exchange, Holder, RegisterWallet};
 use angel_protocol::ledger::{Action, Outcome, Signed, Transaction, TransactionId, statement};
+use angel_protocol::mempool::{Refusal, Slot};
 
 use super::wallet::WalletError;
 use super::{LedgerError, NodeWallet};
@@ -18,7 +19,7 @@ use crate::{blocking, clock};
 /// How long a transaction may wait to be decided.
 const LIFE: Duration = Duration::from_mins(10);
 
-/// How often a transaction is signed anew when another of the same wallet came in between.
+/// How often a transaction is signed when others of the same wallet come in between.
 const TRIES: usize = 4;
 
 /// Why something was not decided.
@@ -35,6 +36,11 @@ pub(crate) enum SubmitFailed {
     /// Others with the same wallet were always faster.
     #[error("other transactions of this wallet came in between each time; try again")]
     Outrun,
+    /// The account lives here, and cannot pay or be paid yet.
+    #[error(
+        "the wallet of {0} is not open yet: its owner opens it with co.kendev.network.openWallet, the operator with `angel token open {0}`"
+    )]
+    NoWallet(Did),
     /// The wallet was opened with another key.
     #[error("this node does not keep the key of the wallet of {0}: sign with that key")]
     KeptElsewhere(Did),
@@ -84,7 +90,7 @@ impl Submitter {
         action: Action,
         limit: Duration,
     ) -> Result<TransactionId, SubmitFailed> {
-        let key = self.account_wallet(account, limit).await?;
+        let key = self.open(account, limit).await?;
         self.submit(account, &key, action, None, limit).await
     }
 
@@ -99,29 +105,47 @@ impl Submitter {
     ) -> Result<TransactionId, SubmitFailed> {
         let action = Action::CrossTenantExchange(exchange);
         if *from == self.wallet.did() {
-            return Ok(self.wallet.act(action).await?);
+            return self.submit(from, self.key(), action, sequence, limit).await;
         }
-        let key = self.account_wallet(from, limit).await?;
+        // A wallet that is not open has nothing to pay with.
+        let key = self.open_wallet(from).await?.ok_or_else(|| SubmitFailed::NoWallet(from.clone()))?;
         self.submit(from, &key, action, sequence, limit).await
     }
 
-    /// The key of an account's wallet, which is opened if there is none.
-    async fn account_wallet(&self, account: &Did, limit: Duration) -> Result<NodeKey, SubmitFailed> {
+    /// Opens the wallet of an account that lives here, under a key that this node keeps: from now on others can pay the
+    /// account. One that is open stays as it is.
+    pub(crate) async fn open(&self, account: &Did, limit: Duration) -> Result<NodeKey, SubmitFailed> {
+        if let Some(key) = self.open_wallet(account).await? {
+            return Ok(key);
+        }
         let (accounts, did) = (self.accounts.clone(), account.clone());
         let key = blocking::run(move || accounts.wallet_key_blocking(&did)).await?;
         let public = key.public().to_bytes();
-        match self.wallet.ledger().wallet(account.clone()).await? {
-            Some(wallet) if wallet.key == public => return Ok(key),
-            Some(_) => return Err(SubmitFailed::KeptElsewhere(account.clone())),
-            None => {}
-        }
         let holder = if self.tenants.find(account).is_some() { Holder::Business } else { Holder::Person };
         let (domain, message) =
             statement::binding(self.wallet.ledger().network(), account, &public, &self.wallet.did());
         let binding = self.key().sign(domain, &message);
         let it = RegisterWallet { key: public, holder, home: self.wallet.did(), binding };
-        self.submit(account, &key, Action::RegisterWallet(it), None, limit).await?;
-        Ok(key)
+        match self.submit(account, &key, Action::RegisterWallet(it), None, limit).await {
+            Ok(_) => Ok(key),
+            // Somebody else may have asked at the same time, and been first.
+            Err(error) => self.open_wallet(account).await?.ok_or(error),
+        }
+    }
+
+    /// The key of an account's wallet, if the wallet is open.
+    async fn open_wallet(&self, account: &Did) -> Result<Option<NodeKey>, SubmitFailed> {
+        let (accounts, did) = (self.accounts.clone(), account.clone());
+        let key = blocking::run(move || {
+            let id = accounts.by_did_blocking(&did)?.ok_or(AccountError::NotFound)?.id();
+            accounts.kept_wallet_key_blocking(id)
+        })
+        .await?;
+        let Some(wallet) = self.wallet.ledger().wallet(account.clone()).await? else { return Ok(None) };
+        match key {
+            Some(key) if wallet.key == key.public().to_bytes() => Ok(Some(key)),
+            _ => Err(SubmitFailed::KeptElsewhere(account.clone())),
+        }
     }
 
     async fn submit(
@@ -132,30 +156,48 @@ impl Submitter {
         fixed: Option<u64>,
         limit: Duration,
     ) -> Result<TransactionId, SubmitFailed> {
-        let tries = if fixed.is_some() { 1 } else { TRIES };
-        for last in (0..tries).rev() {
-            let next = self.wallet.ledger().wallet(wallet.clone()).await?.map_or(0, |wallet| wallet.sequence);
-            let sequence = fixed.unwrap_or(next);
+        let ledger = self.wallet.ledger();
+        for _ in 0..if fixed.is_some() { 1 } else { TRIES } {
+            let nonce = rand::random();
+            let sequence = match fixed {
+                Some(sequence) => sequence,
+                None => {
+                    let next = ledger.wallet(wallet.clone()).await?.map_or(0, |wallet| wallet.sequence);
+                    match ledger.slot(wallet.clone(), next, Some(nonce), action.clone()).await? {
+                        Slot::Free(sequence) => sequence,
+                        Slot::Waits(signed) => signed.transaction().sequence,
+                    }
+                }
+            };
             let transaction = Transaction {
-                network: self.wallet.ledger().network().clone(),
+                network: ledger.network().clone(),
                 wallet: wallet.clone(),
                 sequence,
-                nonce: rand::random(),
+                nonce,
                 expires: clock::now() + LIFE,
                 action: action.clone(),
             };
-            let id = match self.wallet.ledger().submit(Signed::sign(&transaction, key)?).await {
+            let id = match ledger.submit(Signed::sign(&transaction, key)?).await {
                 Ok(id) => id,
-                Err(SubmitError::Outcome(Outcome::SequencePassed | Outcome::SequenceAhead)) if last > 0 => continue,
+                Err(error) if fixed.is_none() && is_outrun(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            return match self.wallet.ledger().outcome(id, limit).await? {
+            return match ledger.outcome(id, limit).await? {
                 Some(outcome) if outcome.is_posted() => Ok(id),
-                Some(Outcome::SequencePassed | Outcome::SequenceAhead) if last > 0 => continue,
+                Some(Outcome::SequencePassed | Outcome::SequenceAhead) if fixed.is_none() => continue,
                 Some(outcome) => Err(SubmitFailed::Outcome(outcome)),
                 None => Err(SubmitFailed::Undecided(id)),
             };
         }
         Err(SubmitFailed::Outrun)
     }
+}
+
+/// Another transaction of the same wallet took the number in between.
+const fn is_outrun(error: &SubmitError) -> bool {
+    matches!(
+        error,
+        SubmitError::Outcome(Outcome::SequencePassed | Outcome::SequenceAhead)
+            | SubmitError::Refused(Refusal::SequencePassed { .. } | Refusal::SequenceTaken)
+    )
 }

@@ -147,6 +147,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
 fn space_routes() -> Router<Arc<Host>> {
     Router::new()
         .route("/api/spaces/events", get(live::events))
+        .route("/xrpc/co.kendev.network.openWallet", post(network::open_wallet::handler))
         .route("/xrpc/co.kendev.network.sendTokens", post(network::send_tokens::handler))
         .route("/xrpc/co.kendev.spaces.approveMember", post(spaces::approve_member::handler))
         .route("/xrpc/co.kendev.spaces.banMember", post(spaces::ban_member::handler))

@@ -8,6 +8,7 @@ use angel_protocol::lexicon::Schemas;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+const OPEN: &str = "co.kendev.network.openWallet";
 const SEND: &str = "co.kendev.network.sendTokens";
 const PASSWORD: &str = "open sesame";
 
@@ -47,7 +48,16 @@ async fn an_owner_pays_with_a_login_and_the_operator_with_a_verb() -> Result<()>
         wish
     };
 
-    // Nothing there yet: the wallet is opened by the first wish, and the ledger says no to it.
+    // No wallet, nothing to pay with; and asked for twice at once, it is opened once.
+    let (status, refused) = node.call(0, SEND, token, &pay(1, Some(0))).await?;
+    ensure!((status, refused["error"].as_str()) == (409, Some("NoWallet")), "{status} {refused}");
+    let nothing = json!({});
+    let asked = tokio::join!(node.call(0, OPEN, token, &nothing), node.call(0, OPEN, token, &nothing));
+    for (status, opened) in [asked.0?, asked.1?, node.call(0, OPEN, token, &nothing).await?] {
+        ensure!(status == 200 && opened["account"] == did && opened["sequence"] == 1, "{status} {opened}");
+        let shown = Schemas::builtin().method(OPEN).context("documented")?.validate_output(&opened);
+        ensure!(shown.is_ok(), "{shown:?} in {opened:#}");
+    }
     let (status, refused) = node.call(0, SEND, token, &pay(1, None)).await?;
     ensure!((status, refused["error"].as_str()) == (402, Some("InsufficientBalance")), "{status} {refused}");
     fund(&node, did, 0, 5_000_000).await?;
@@ -65,6 +75,16 @@ async fn an_owner_pays_with_a_login_and_the_operator_with_a_verb() -> Result<()>
     let (status, again) = node.call(0, SEND, token, &pay(1_000_000, Some(sequence))).await?;
     ensure!((status, again["error"].as_str()) == (409, Some("BadSequence")), "{status} {again}");
     ensure!(balance(&node, did).await? == after, "it moved nothing");
+
+    // Two payments at once have a number each.
+    let wish = pay(1000, None);
+    let both = tokio::join!(node.call(0, SEND, token, &wish), node.call(0, SEND, token, &wish));
+    for (status, paid) in [both.0?, both.1?] {
+        ensure!(status == 200, "{status} {paid:#}");
+    }
+    let before = after;
+    let after = balance(&node, did).await?;
+    ensure!(after.1 == before.1 + 2 && after.0 <= before.0 - 2000, "{before:?} {after:?}");
 
     // Neither a stranger nor an app may pay.
     let (status, _) = node.call(0, SEND, None, &pay(1, None)).await?;
@@ -88,6 +108,9 @@ async fn an_owner_pays_with_a_login_and_the_operator_with_a_verb() -> Result<()>
     fund(&node, &own, 1, 1_000_000).await?;
     let output = angel(&["token", "send", &shop, "0.5"])?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = angel(&["token", "open", did])?;
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(told["account"] == did && told["key"].as_str().is_some_and(|key| key.starts_with("did:key:")), "{told:#}");
     let output = angel(&["token", "send", &shop, "0.5", "--from", "did:plc:ewvi7nxzyoun6zhxrhs64oiz"])?;
     ensure!(!output.status.success(), "nobody of that name lives here");
     Ok(())
