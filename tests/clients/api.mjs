@@ -5,6 +5,7 @@
 // TARGET may hold "validated": {"collection", "valid", "invalid"}, a record type whose lexicon the host knows with a
 // record that fits it and one that does not (default: app.bsky.feed.post).
 import crypto from 'node:crypto'
+import { gzipSync } from 'node:zlib'
 import { AtpAgent, BlobRef } from '@atproto/api'
 import { verifySignature } from '@atproto/crypto'
 import { NotApplicable, assert, refused, scenario } from './lib/checks.mjs'
@@ -599,6 +600,21 @@ async function blobs(checks, { agent, did }) {
     await repo.createRecord({ repo: did, collection: NOTE, record: note('large', { file: data.blob }) })
     const response = await fetch(`${target.url}${getBlob(data.blob.ref.toString())}`)
     assert.ok(Buffer.from(await response.arrayBuffer()).equals(large))
+  })
+  const zipped = (bytes, type) => ({
+    headers: { ...bearer(agent), 'content-type': type, 'content-encoding': 'gzip' },
+    body: gzipSync(bytes),
+  })
+  await checks.check('a blob that comes compressed is stored unfolded', async () => {
+    const { status, json } = await raw('POST', '/xrpc/com.atproto.repo.uploadBlob', zipped(png, 'image/png'))
+    assert.equal(status, 200)
+    assert.equal(json.blob.ref.$link, cid)
+    assert.equal(json.blob.size, png.length)
+  })
+  await checks.check('a small body that unfolds to a huge one is refused', async () => {
+    const body = Buffer.concat([Buffer.alloc(64 << 20, ' '), Buffer.from('{}')])
+    const { status } = await raw('POST', '/xrpc/com.atproto.repo.createRecord', zipped(body, 'application/json'))
+    assert.ok([400, 413].includes(status), `status ${status}`)
   })
   await checks.check('uploadBlob without a session is refused', async () => {
     const headers = { 'content-type': 'image/png' }

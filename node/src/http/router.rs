@@ -7,6 +7,7 @@ use axum::http::{HeaderName, Method};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 
 use super::admin::{self, Admin};
 use super::audit;
@@ -52,7 +53,9 @@ pub(crate) fn build(parts: Parts) -> Router {
     let observer = Observer::new(events, &config);
     // What concerns an account that was moved away goes to where it is.
     let moved = middleware::from_fn_with_state(Arc::clone(&host), migration::or_where_it_moved);
-    let methods = xrpc::router::routes(Arc::clone(&host)).layer(moved);
+    // Bodies come compressed, too; every limit counts what they unfold to. What cannot be unfolded here may be for another host.
+    let unfolded = RequestDecompressionLayer::new().pass_through_unaccepted(true);
+    let methods = xrpc::router::routes(Arc::clone(&host)).layer(unfolded).layer(moved);
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/xrpc/_health", get(health::version))

@@ -115,22 +115,29 @@ impl Submitter {
     /// Opens the wallet of an account that lives here, under a key that this node keeps: from now on others can pay the
     /// account. One that is open stays as it is.
     pub(crate) async fn open(&self, account: &Did, limit: Duration) -> Result<NodeKey, SubmitFailed> {
-        if let Some(key) = self.open_wallet(account).await? {
-            return Ok(key);
+        for _ in 0..TRIES {
+            if let Some(key) = self.open_wallet(account).await? {
+                return Ok(key);
+            }
+            let (accounts, did) = (self.accounts.clone(), account.clone());
+            let key = blocking::run(move || accounts.wallet_key_blocking(&did)).await?;
+            let opening = Action::RegisterWallet(self.opening(account, &key));
+            match self.submit(account, &key, opening, None, limit).await {
+                Ok(_) => return Ok(key),
+                // Somebody else asks at the same time: theirs is found waiting, or decided.
+                Err(SubmitFailed::Submit(SubmitError::Outcome(Outcome::WalletExists))) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let (accounts, did) = (self.accounts.clone(), account.clone());
-        let key = blocking::run(move || accounts.wallet_key_blocking(&did)).await?;
-        let public = key.public().to_bytes();
+        Err(SubmitFailed::Outrun)
+    }
+
+    /// Binds an account to the key of its wallet.
+    fn opening(&self, account: &Did, key: &NodeKey) -> RegisterWallet {
+        let (home, key) = (self.wallet.did(), key.public().to_bytes());
         let holder = if self.tenants.find(account).is_some() { Holder::Business } else { Holder::Person };
-        let (domain, message) =
-            statement::binding(self.wallet.ledger().network(), account, &public, &self.wallet.did());
-        let binding = self.key().sign(domain, &message);
-        let it = RegisterWallet { key: public, holder, home: self.wallet.did(), binding };
-        match self.submit(account, &key, Action::RegisterWallet(it), None, limit).await {
-            Ok(_) => Ok(key),
-            // Somebody else may have asked at the same time, and been first.
-            Err(error) => self.open_wallet(account).await?.ok_or(error),
-        }
+        let (domain, message) = statement::binding(self.wallet.ledger().network(), account, &key, &home);
+        RegisterWallet { key, holder, home, binding: self.key().sign(domain, &message) }
     }
 
     /// The key of an account's wallet, if the wallet is open.
@@ -157,27 +164,26 @@ impl Submitter {
         limit: Duration,
     ) -> Result<TransactionId, SubmitFailed> {
         let ledger = self.wallet.ledger();
+        // A wallet asked for twice is opened once, a payment asked for twice is made twice.
+        let own_nonce = !matches!(action, Action::RegisterWallet(_));
         for _ in 0..if fixed.is_some() { 1 } else { TRIES } {
             let nonce = rand::random();
-            let sequence = match fixed {
-                Some(sequence) => sequence,
+            let sign = |sequence| {
+                let (network, wallet, action) = (ledger.network().clone(), wallet.clone(), action.clone());
+                let expires = clock::now() + LIFE;
+                Signed::sign(&Transaction { network, wallet, sequence, nonce, expires, action }, key)
+            };
+            let signed = match fixed {
+                Some(sequence) => sign(sequence)?,
                 None => {
                     let next = ledger.wallet(wallet.clone()).await?.map_or(0, |wallet| wallet.sequence);
-                    match ledger.slot(wallet.clone(), next, Some(nonce), action.clone()).await? {
-                        Slot::Free(sequence) => sequence,
-                        Slot::Waits(signed) => signed.transaction().sequence,
+                    match ledger.slot(wallet.clone(), next, own_nonce.then_some(nonce), action.clone()).await? {
+                        Slot::Free(sequence) => sign(sequence)?,
+                        Slot::Waits(signed) => signed,
                     }
                 }
             };
-            let transaction = Transaction {
-                network: ledger.network().clone(),
-                wallet: wallet.clone(),
-                sequence,
-                nonce,
-                expires: clock::now() + LIFE,
-                action: action.clone(),
-            };
-            let id = match ledger.submit(Signed::sign(&transaction, key)?).await {
+            let id = match ledger.submit(signed).await {
                 Ok(id) => id,
                 Err(error) if fixed.is_none() && is_outrun(&error) => continue,
                 Err(error) => return Err(error.into()),

@@ -73,9 +73,8 @@ impl Spaces {
     async fn tell_moves(&self, placement: &Placement, epochs: &mut BTreeMap<Did, u64>) -> Result<(), SpaceError> {
         let served: Vec<_> = placement.tenants().into_iter().filter(|tenant| tenant.serves()).collect();
         epochs.retain(|did, _| served.iter().any(|tenant| tenant.did == *did));
-        let is_news = |tenant: &&Arc<Tenant>| {
-            tenant.placed.epoch > 1 && epochs.get(&tenant.did) != Some(&tenant.placed.epoch)
-        };
+        let is_news =
+            |tenant: &&Arc<Tenant>| tenant.placed.epoch > 1 && epochs.get(&tenant.did) != Some(&tenant.placed.epoch);
         let moved: Vec<_> = served.iter().filter(is_news).cloned().collect();
         for tenant in moved {
             // It is told when it is open here, which is another change of placement.

@@ -38,7 +38,7 @@ pub(crate) async fn upload(
 ) -> Result<Json<Value>, XrpcError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        let message = "blobs are sent as they are, without Content-Encoding";
+        let message = "blobs are sent as they are, or with Content-Encoding: gzip or deflate";
         return Err(XrpcError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidRequest", message));
     }
     let declared = text(header::CONTENT_TYPE).map(ToOwned::to_owned);
