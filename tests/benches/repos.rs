@@ -20,6 +20,10 @@ use angel_storage::engine::EngineKind;
 use angel_storage::{AccountId, Batch, Options, Store};
 use tokio::task::JoinSet;
 
+/// As in the daemon.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const COLLECTION: &str = "app.bsky.feed.post";

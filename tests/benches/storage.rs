@@ -23,6 +23,10 @@ use angel_storage::engine::EngineKind;
 use angel_storage::events::{EventKind, NewEvent};
 use angel_storage::{Batch, Options, Store, Table, TableId};
 
+/// As in the daemon.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T> = Result<T, Failure>;
 
