@@ -67,4 +67,5 @@ pub mod service_auth;
 pub mod spaces;
 pub mod tenants;
 pub mod time;
+pub mod vault;
 pub mod wire;

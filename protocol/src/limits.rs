@@ -401,6 +401,16 @@ pub const REPLICA_RECIPIENT_BYTES_MAX: usize = 128;
 /// Tenants that one node confirms to another in one message.
 pub const REPLICA_KEPT_MAX: usize = 2_000;
 
+/// Ranges that one question to a vault asks for. Of an archive of which a hundredth is gone, so many meet what is gone with
+/// a chance of one in four.
+pub const VAULT_RANGES_MAX: usize = 32;
+
+/// Bytes of such a range: with all ranges of a question 128 KiB are read.
+pub const VAULT_RANGE_BYTES: u64 = 4096;
+
+/// Questions that are made with an archive: each reads as much of it as a vault reads to answer.
+pub const VAULT_QUESTIONS_MAX: usize = 512;
+
 /// Unseen writes that are told in one message; more follow in the next.
 pub const REPLICA_REPLAY_WRITES_MAX: usize = 256;
 
