@@ -4,9 +4,11 @@
 //! | where | what |
 //! |---|---|
 //! | `cut` | all rows as they were at one moment, without stopping the writer |
+//! | `account` | which rows of a store are a store of one account alone |
 //! | `fill` | a new store that holds given rows, and does not open before it is whole |
 //! | `roots` | roots of repositories, set hashes and ledger, made anew from what lies under them |
 
+mod account;
 mod cut;
 mod fill;
 mod roots;
@@ -19,6 +21,7 @@ use angel_protocol::data::Cid;
 use crate::key::{AccountId, InvalidKey};
 use crate::tables::{Table, TableId};
 
+pub use account::Holders;
 pub(crate) use cut::Cuts;
 pub use cut::{Cut, CutError};
 pub use fill::{FillError, Filling};

@@ -368,7 +368,7 @@ impl Owned {
     }
 
     /// What the keys of the account's rows begin with, in order, and how many bytes of that do not travel.
-    fn prefixes(&self, table: TableId) -> Vec<(Vec<u8>, usize)> {
+    pub(crate) fn prefixes(&self, table: TableId) -> Vec<(Vec<u8>, usize)> {
         let Belongs::Account { found, .. } = of(table) else { return Vec::new() };
         let with = |part: &dyn Fn(&mut Vec<u8>)| {
             let mut prefix = vec![table.byte()];

@@ -216,6 +216,12 @@ pub fn stage_held(batch: &mut Batch, account: AccountId, cid: Cid, now: Timestam
     batch.put(&CHECKS, &((now + UNNAMED_FOR).as_millis(), account, cid.to_bytes()), &Present)
 }
 
+/// The row that says that the account holds a file, as it is stored.
+pub(crate) fn holder_row(account: AccountId, cid: Cid) -> (Vec<u8>, Vec<u8>) {
+    let value = crate::codec::encode(&Present).expect("that something is there has a stored form");
+    (HOLDERS.key(&(cid.to_bytes(), account)), value)
+}
+
 /// Whose record names blobs, and since when.
 #[derive(Clone, Copy, Debug)]
 pub struct Naming<'a> {

@@ -7,15 +7,20 @@
 //!
 //! Beginning a cut waits for the flush under way and stops nobody. While it is open, each changed row costs the writer one
 //! read. What is put aside is bounded: beyond that the cut is given up, never the writer held up.
+//!
+//! A cut of one account reads the account's rows alone, and puts nothing else aside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use angel_protocol::ledger::tree;
 
 use super::StoredRow;
+use super::account::ranges;
+use crate::belongings::Owned;
 use crate::engine::{Engine, EngineError, Group, KeyRange, PageLimit};
+use crate::key::AccountId;
 use crate::ledger::{DECISIONS, LedgerView};
 use crate::limits::BULK_ROWS;
 use crate::reader::{ReadError, Reader};
@@ -26,6 +31,9 @@ const STEP_BYTES: usize = 1024 * 1024;
 
 /// What a row put aside costs besides its bytes.
 const ROW_COST: usize = 64;
+
+/// How often a cut of an account is begun again because it got or lost a space at that very moment.
+const BEGINNINGS_MAX: usize = 8;
 
 /// The writer's side: whether a cut is open, and what it wants to know.
 #[derive(Debug, Default)]
@@ -41,12 +49,14 @@ pub(crate) struct Cuts {
 struct Aside {
     rows: Mutex<Rows>,
     bytes_max: usize,
+    /// What is read, in the order of keys; everything when there is none.
+    ranges: Vec<KeyRange>,
 }
 
 #[derive(Debug, Default)]
 struct Rows {
-    /// Everything up to here has been read.
-    read: Vec<u8>,
+    /// Everything before this has been read.
+    unread: Vec<u8>,
     before: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
     given_up: bool,
@@ -95,14 +105,23 @@ impl Aside {
     }
 
     fn wants(&self, key: &[u8]) -> bool {
+        if !self.is_read(key) {
+            return false;
+        }
         let rows = self.lock();
-        !rows.given_up && key > rows.read.as_slice() && !rows.before.contains_key(key)
+        !rows.given_up && key >= rows.unread.as_slice() && !rows.before.contains_key(key)
+    }
+
+    fn is_read(&self, key: &[u8]) -> bool {
+        let behind = self.ranges.partition_point(|range| range.start.as_slice() <= key);
+        let last = behind.checked_sub(1).and_then(|at| self.ranges.get(at));
+        self.ranges.is_empty() || last.is_some_and(|range| range.end.as_deref().is_none_or(|end| key < end))
     }
 
     fn keep(&self, key: &[u8], value: Option<Vec<u8>>) {
         let mut rows = self.lock();
         // It may have been read meanwhile.
-        if rows.given_up || key <= rows.read.as_slice() {
+        if rows.given_up || key < rows.unread.as_slice() {
             return;
         }
         rows.bytes += ROW_COST + key.len() + value.as_ref().map_or(0, Vec::len);
@@ -120,7 +139,7 @@ pub struct Cut {
     reader: Reader,
     writer: Writer,
     aside: Arc<Aside>,
-    range: Option<KeyRange>,
+    ranges: VecDeque<KeyRange>,
     sequence: u64,
     height: u64,
     ledger_root: [u8; 32],
@@ -133,25 +152,55 @@ impl Cut {
     ///
     /// Another cut is open, or the store cannot be read.
     pub fn begin(reader: &Reader, writer: &Writer, bytes_max: usize) -> Result<Self, CutError> {
-        let aside = Arc::new(Aside { rows: Mutex::default(), bytes_max });
         let cuts = writer.cuts();
         let boundary = cuts.flushing();
-        cuts.open(&aside)?;
-        let mut cut = Self {
-            reader: reader.clone(),
-            writer: writer.clone(),
-            aside,
-            range: Some(KeyRange::all()),
-            sequence: reader.durable_sequence(),
-            height: 0,
-            ledger_root: [0; 32],
-        };
+        let mut cut = Self::open(reader, writer, Vec::new(), bytes_max)?;
         let newest = reader.scan(&DECISIONS).reverse().page(1)?;
         cut.height = newest.rows.first().map_or(0, |(height, _)| *height);
         let root = tree::root(&LedgerView(reader)).map_err(|error| CutError::Ledger(error.to_string()))?;
         cut.ledger_root = root;
         drop(boundary);
         Ok(cut)
+    }
+
+    /// Begins a cut of one account: its rows, and those that make a store of them. Of the ledger there is nothing in it. `None`
+    /// when there is no such account.
+    ///
+    /// # Errors
+    ///
+    /// Another cut is open, the store cannot be read, or the account kept changing what it consists of.
+    pub fn begin_of(
+        reader: &Reader,
+        writer: &Writer,
+        account: AccountId,
+        bytes_max: usize,
+    ) -> Result<Option<Self>, CutError> {
+        for _ in 0..BEGINNINGS_MAX {
+            let Some(owned) = Owned::of(reader, account)? else { return Ok(None) };
+            let boundary = writer.cuts().flushing();
+            let cut = Self::open(reader, writer, ranges(&owned), bytes_max)?;
+            drop(boundary);
+            // Its spaces are found by reading, which takes longer than the writer may wait.
+            if Owned::of(reader, account)?.as_ref() == Some(&owned) {
+                return Ok(Some(cut));
+            }
+        }
+        Err(CutError::Unsteady)
+    }
+
+    fn open(reader: &Reader, writer: &Writer, ranges: Vec<KeyRange>, bytes_max: usize) -> Result<Self, CutError> {
+        let all = if ranges.is_empty() { vec![KeyRange::all()] } else { ranges.clone() };
+        let aside = Arc::new(Aside { rows: Mutex::default(), bytes_max, ranges });
+        writer.cuts().open(&aside)?;
+        Ok(Self {
+            reader: reader.clone(),
+            writer: writer.clone(),
+            aside,
+            ranges: all.into(),
+            sequence: reader.durable_sequence(),
+            height: 0,
+            ledger_root: tree::EMPTY,
+        })
     }
 
     /// The newest event of the log at that moment.
@@ -172,11 +221,14 @@ impl Cut {
     ///
     /// The store cannot be read, or more was written meanwhile than may be put aside.
     pub fn next_rows(&mut self) -> Result<Option<Vec<StoredRow>>, CutError> {
-        while let Some(range) = self.range.take() {
+        while let Some(range) = self.ranges.pop_front() {
             let page = self.reader.rows(&range, false, PageLimit { rows: BULK_ROWS, bytes: STEP_BYTES })?;
-            let last = page.last_key().map(<[u8]>::to_vec).filter(|_| page.more);
-            let before = self.take_aside(last.as_deref())?;
-            self.range = last.map(|last| range.beyond(&last, false));
+            let rest = page.last_key().filter(|_| page.more).map(|last| range.clone().beyond(last, false));
+            let unread = rest.as_ref().map(|rest| &rest.start).or(range.end.as_ref());
+            let before = self.take_aside(unread.map(Vec::as_slice))?;
+            if let Some(rest) = rest {
+                self.ranges.push_front(rest);
+            }
             let rows = page.rows().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
             let rows = as_they_were(rows, before);
             if !rows.is_empty() {
@@ -186,15 +238,15 @@ impl Cut {
         Ok(None)
     }
 
-    /// What was put aside up to `last`, or all of it; from now on nothing more is put aside there.
-    fn take_aside(&self, last: Option<&[u8]>) -> Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>, CutError> {
+    /// What was put aside before `unread`, or all of it; from now on nothing more is put aside there.
+    fn take_aside(&self, unread: Option<&[u8]>) -> Result<BTreeMap<Vec<u8>, Option<Vec<u8>>>, CutError> {
         let mut rows = self.aside.lock();
         if rows.given_up {
             return Err(CutError::TooMuchWritten { bytes: self.aside.bytes_max });
         }
-        let taken = match last {
-            Some(last) => {
-                let rest = rows.before.split_off(&[last, &[0]].concat());
+        let taken = match unread {
+            Some(unread) => {
+                let rest = rows.before.split_off(unread);
                 std::mem::replace(&mut rows.before, rest)
             }
             None => std::mem::take(&mut rows.before),
@@ -202,7 +254,7 @@ impl Cut {
         rows.bytes -=
             taken.iter().map(|(key, row)| ROW_COST + key.len() + row.as_ref().map_or(0, Vec::len)).sum::<usize>();
         // Behind every key that there can be.
-        rows.read = last.map_or_else(|| vec![u8::MAX; crate::limits::KEY_BYTES_MAX], <[u8]>::to_vec);
+        rows.unread = unread.map_or_else(|| vec![u8::MAX; crate::limits::KEY_BYTES_MAX + 1], <[u8]>::to_vec);
         Ok(taken)
     }
 }
@@ -242,6 +294,9 @@ pub enum CutError {
         /// The bound.
         bytes: usize,
     },
+    /// The account got or lost spaces whenever it was begun.
+    #[error("the account kept changing what it consists of; try again")]
+    Unsteady,
     /// The ledger's rows cannot be read.
     #[error("the ledger cannot be read: {0}")]
     Ledger(String),

@@ -6,6 +6,7 @@ use angel_protocol::time::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::accounts::{self, AccountRow};
 use crate::codec::Raw;
 use crate::engine::{EngineKind, KeyRange, PageLimit, Tuning};
 use crate::events::{self, EventKind, NewEvent};
@@ -230,4 +231,92 @@ proptest! {
         let filled = Store::open(dir.path(), Options::new(EngineKind::Fjall, "angel 0.1.0")).expect("opens");
         prop_assert!(but_meta(&all(filled.reader())) == but_meta(&rows));
     }
+}
+
+fn did(name: &str) -> angel_protocol::ids::Did {
+    format!("did:web:{name}.example").parse().expect("a DID")
+}
+
+/// A row of an account's preferences, by account and part.
+const OF_ACCOUNT: Table<(AccountId, u16), Raw> = Table::new(TableId::Preferences);
+
+fn account(store: &Store, id: u64, name: &str) {
+    let mut batch = Batch::new();
+    let row = AccountRow::without_names(did(name), did("key"), Timestamp::EPOCH);
+    accounts::stage_new(&mut batch, AccountId(id), &row).expect("fits");
+    store.writer().commit(batch).expect("commits");
+}
+
+fn put(store: &Store, id: u64, part: u16, value: &[u8]) {
+    let mut batch = Batch::new();
+    batch.put(&OF_ACCOUNT, &(AccountId(id), part), &Raw(value.to_vec())).expect("fits");
+    store.writer().commit(batch).expect("commits");
+}
+
+#[test]
+fn a_cut_of_one_account_is_that_account_at_one_moment_and_nobody_else() {
+    for (_dir, store) in stores() {
+        for (id, name) in [(1, "before"), (2, "shop"), (3, "behind")] {
+            account(&store, id, name);
+            (0..3_000).for_each(|part| put(&store, id, part, format!("{name} {part}").repeat(40).as_bytes()));
+        }
+        assert!(Cut::begin_of(store.reader(), store.writer(), AccountId(9), ROOM).expect("looks").is_none());
+        let whole = all(store.reader());
+        let cut = Cut::begin_of(store.reader(), store.writer(), AccountId(2), ROOM).expect("a cut");
+        let mut cut = cut.expect("there is such an account");
+        let mut read = BTreeMap::new();
+        let mut pages = 0;
+        while let Some(rows) = cut.next_rows().expect("reads") {
+            pages += 1;
+            read.extend(rows);
+            for id in 1..4 {
+                put(&store, id, 2_999, b"written meanwhile");
+                put(&store, id, 4_000 + pages, b"new meanwhile");
+            }
+        }
+        assert!(pages > 3, "{pages}");
+        assert!(read.iter().all(|(key, value)| whole.get(key) == Some(value)), "as it was when the cut began");
+        let of = |id: u64| OF_ACCOUNT.prefix(&AccountId(id));
+        let within = |rows: &BTreeMap<Vec<u8>, Vec<u8>>, range: &KeyRange| {
+            rows.keys().filter(|key| **key >= range.start && range.end.as_ref().is_none_or(|end| *key < end)).count()
+        };
+        assert_eq!([1, 2, 3].map(|id| within(&read, &of(id))), [0, 3_000, 0]);
+        // Besides: what kind of store it is, the account's row, and where its DID leads.
+        let tables: Vec<_> =
+            read.keys().map(|key| key[0]).filter(|table| *table != TableId::Preferences.byte()).collect();
+        assert!(tables.iter().all(|table| [0x01, 0x10, 0x11].contains(table)), "{tables:?}");
+        assert_eq!((tables.len(), cut.ledger()), (4, (0, [0; 32])));
+        drop(cut);
+
+        // What others write takes no room; what the account writes does, and ends it.
+        let begin =
+            || Cut::begin_of(store.reader(), store.writer(), AccountId(2), 2_000).expect("a cut").expect("there");
+        let mut cut = begin();
+        (0..3_000).for_each(|part| put(&store, 3, part, b"changed"));
+        assert!(cut.next_rows().is_ok());
+        drop(cut);
+        let mut cut = begin();
+        (0..3_000).for_each(|part| put(&store, 2, part, b"changed"));
+        assert!(matches!(cut.next_rows(), Err(CutError::TooMuchWritten { .. })));
+    }
+}
+
+#[test]
+fn who_holds_a_file_is_told_where_a_store_would_tell_it() {
+    let (account, mut holders) = (AccountId(2), Holders::default());
+    let cids: Vec<_> =
+        (0..5_u8).map(|byte| angel_protocol::data::Cid::of(angel_protocol::data::Codec::Raw, &[byte])).collect();
+    for cid in &cids {
+        let mut key = vec![TableId::Blobs.byte()];
+        crate::key::Key::encode(&account, &mut key);
+        key.extend(cid.to_bytes());
+        assert!(holders.before(&key, account).is_empty());
+    }
+    assert!(holders.before(&[TableId::BlobRefs.byte(), 1], account).is_empty());
+    let told = holders.before(&[TableId::Tenants.byte(), 1], account);
+    assert!(told.is_sorted() && told.iter().all(|(key, _)| key[0] == TableId::BlobHolders.byte()));
+    let held: std::collections::BTreeSet<_> =
+        told.iter().map(|(key, _)| held_blob(key).expect("a key").expect("of that table")).collect();
+    assert_eq!(held, cids.into_iter().collect());
+    assert!(holders.rest(account).is_empty(), "each is told once");
 }
