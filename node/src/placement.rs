@@ -208,8 +208,7 @@ impl Tenant {
 
     /// Up to which event so many standbys have everything that every failover would find it.
     pub(crate) fn safe(&self) -> u64 {
-        let needed = contacts_needed(self.placed.hosts().count());
-        safe_up_to(&self.copies.borrow(), needed)
+        safe_up_to(&self.copies.borrow(), copies_needed(&self.placed))
     }
 
     /// Stops writes and waits for those under way.
@@ -223,6 +222,12 @@ impl Tenant {
         let done = copies.wait_for(|copies| copies.get(standby).is_some_and(|at| *at >= sequence));
         matches!(tokio::time::timeout(limit, done).await, Ok(Ok(_)))
     }
+}
+
+/// Standbys that have to hold a write before every failover is sure to find it. Vaults have a say in a failover and no copy
+/// that counts: what all standbys have, whichever of them takes over has.
+fn copies_needed(placed: &Placed) -> usize {
+    contacts_needed(placed.hosts().count()).min(placed.standbys.len().max(1))
 }
 
 fn safe_up_to(copies: &BTreeMap<Did, u64>, needed: usize) -> u64 {
@@ -256,7 +261,7 @@ impl WriteGuard {
             let holds = tenant.lease().holds(self.uptime.now());
             return holds.then_some(()).ok_or(NotWritable::ReplicationUnavailable);
         }
-        let needed = contacts_needed(tenant.placed.hosts().count());
+        let needed = copies_needed(&tenant.placed);
         let mut copies = tenant.copies.subscribe();
         let safe = copies.wait_for(|copies| safe_up_to(copies, needed) >= sequence);
         match tokio::time::timeout(self.limit, safe).await {

@@ -1,5 +1,5 @@
 //! The operation by which an identity would move to a standby: signed ahead of time by the primary, split among the
-//! backups, and put together only after the ledger has made that standby primary (architecture, "Identities and keys").
+//! standbys, and put together only after the ledger has made that standby primary (architecture, "Identities and keys").
 //!
 //! A backup holds no rotation key of the account. Fewer shares than are needed say nothing of the operation; and the
 //! operation names what it follows on, so once the identity has another head it is worth nothing.
@@ -36,7 +36,8 @@ impl Replication {
         let identities = &self.0.parts.lifecycle.identities;
         let failed = |error: crate::directory::DirectoryError| ReplicationError::Identity(error.to_string());
         let head = identities.directory().log(&tenant.did).await.map_err(failed)?.head().cid.to_string();
-        let holders: Vec<Did> = tenant.hosts().backups().cloned().collect();
+        // A vault holds nothing but its archive: a share would be missing whenever it is needed.
+        let holders = tenant.placed.standbys.clone();
         let key = (tenant.did.clone(), standby.clone());
         let reader = self.0.parts.reader.clone();
         let stored = key.clone();
@@ -92,9 +93,9 @@ impl Replication {
         let Some(account) = tenant.account else { return Ok(BTreeSet::new()) };
         let held = tenant.held_of_account();
         let mut holders = BTreeSet::new();
-        for backup in tenant.hosts().backups() {
-            if held.get(backup) == Some(&self.account_digest_blocking(tenant, account, backup)?) {
-                holders.insert(backup.clone());
+        for standby in &tenant.placed.standbys {
+            if held.get(standby) == Some(&self.account_digest_blocking(tenant, account, standby)?) {
+                holders.insert(standby.clone());
             }
         }
         let head = self.0.parts.lifecycle.identities.directory().known_head_blocking(&tenant.did);
