@@ -20,7 +20,7 @@ use angel_protocol::crypto::SigningKey;
 use angel_protocol::ids::{AtIdentifier, Did, Handle};
 use angel_storage::accounts::{
     self, ACCOUNT_KEYS, ACCOUNTS, ACCOUNTS_BY_DID, ACCOUNTS_BY_EMAIL, ACCOUNTS_BY_HANDLE, KeyPurpose, Numbers,
-    NumbersError,
+    NumbersError, SealedKeyRow,
 };
 use angel_storage::batch::RowRefused;
 use angel_storage::events::TrimError;
@@ -35,6 +35,7 @@ use crate::placement::{Fence, NotWritable, Placement};
 use crate::secrets::SecretError;
 
 use self::cache::Cache;
+pub(crate) use self::seal::ApartSeal;
 use self::seal::Seal;
 pub use self::seal::{SealError, new_signing_key};
 
@@ -310,6 +311,21 @@ impl Accounts {
         accounts::stage_new(batch, id, &row)?;
         self.stage_key(batch, id, &new.signing_key)?;
         Ok(id)
+    }
+
+    /// A row of [`ACCOUNT_KEYS`] as it lies in an archive of the account. `None` for a purpose that this software does not
+    /// know.
+    ///
+    /// # Errors
+    /// The key does not open, or there is no randomness.
+    pub(crate) fn key_apart(
+        &self,
+        (id, purpose): (AccountId, u8),
+        row: &SealedKeyRow,
+        with: &ApartSeal,
+    ) -> Result<Option<SealedKeyRow>, SealError> {
+        let Some(purpose) = KeyPurpose::ALL.into_iter().find(|it| it.number() == purpose) else { return Ok(None) };
+        self.0.seal.reseal(&seal::context(id, purpose), row, with).map(Some)
     }
 
     fn stage_key(&self, batch: &mut Batch, id: AccountId, key: &SigningKey) -> Result<(), AccountError> {

@@ -5,6 +5,7 @@
 //! | `depot` | where backups lie: a directory, one file, a bucket |
 //! | `recovery` | who can open one, and the proof that somebody can |
 //! | `make`, `read` | from the node to chunks, and back, believing nothing |
+//! | `make_account` | the same of one account alone, for vaults |
 //! | `check` | a backup is verified by restoring it into a scratch store |
 //! | `restore` | a new data directory from a backup |
 //! | `returning` | what a node that was put back may not do before it has caught up |
@@ -17,6 +18,7 @@
 pub(crate) mod check;
 pub(crate) mod depot;
 mod make;
+pub(crate) mod make_account;
 pub(crate) mod progress;
 mod prune;
 pub(crate) mod read;
@@ -135,9 +137,12 @@ pub(crate) enum BackupError {
         /// What.
         what: String,
     },
-    /// A row names a blob that is none.
-    #[error("a row that names a blob cannot be read; run `angel storage verify`")]
+    /// A row names a blob that is none, or holds no key.
+    #[error("a row that names a blob or holds a key cannot be read; run `angel storage verify`")]
     Row,
+    /// It is of one account, and a node was to be made of it.
+    #[error("this is a backup of the account {0} alone: restore it into a node that is there, with --tenant {0}")]
+    OneAccount(Did),
     /// A file of accounts is not what its name says.
     #[error("{} is not what its name says: it is damaged on this machine; fetch it from a copy, or remove it", path.display())]
     BlobDamaged {
@@ -215,6 +220,7 @@ impl BackupError {
             Self::Recovery(_) => "RecoveryKeyUnusable",
             Self::Empty { .. } | Self::NoSnapshot { .. } => "NoSnapshot",
             Self::OtherNode { .. } | Self::OtherKey => "ForeignBackup",
+            Self::OneAccount(_) => "OneAccountOnly",
             Self::Manifest { .. }
             | Self::OtherNumber { .. }
             | Self::Chunk { .. }

@@ -165,6 +165,12 @@ impl Layout {
         self.root.join("copies")
     }
 
+    /// Archives for vaults, and those that this node keeps as one.
+    #[must_use]
+    pub fn vaults(&self) -> PathBuf {
+        self.root.join("vaults")
+    }
+
     /// Files of the accounts.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {

@@ -135,6 +135,7 @@ fn of_placed(
     let drill = drill::last(reader, &tenant.did)?;
     // The silence that the network waits for is agreed; what follows it was measured, or is not known.
     let silence = replication.placement().parameters().silence;
+    let (vaults, archive) = replication.vault_reports(tenant);
     let measured = drill.as_ref().filter(|drill| drill.failure.is_none()).map(|drill| drill.refused_there_ms);
     Ok(json!({
         "did": tenant.did,
@@ -148,6 +149,8 @@ fn of_placed(
         "within": { "silenceMs": silence, "handOverMs": measured },
         "lastDrill": drill.as_ref().map(drill::Drill::to_json),
         "lastBackup": backups.last().map(|last| last.made_at.to_string()),
+        "vaults": vaults,
+        "archive": archive,
     }))
 }
 
@@ -232,5 +235,11 @@ pub(crate) fn words(report: &Value) -> Vec<String> {
         Some(at) => format!("last backed up {at}"),
         None => "never backed up".to_owned(),
     });
+    if let Some(vaults) = report["vaults"].as_array().filter(|vaults| !vaults.is_empty()) {
+        let proved = |vault: &&Value| vault["state"] == "proved";
+        let (proved, at) = (vaults.iter().filter(proved).count(), report.pointer("/archive/madeAt"));
+        let at = at.and_then(Value::as_str).map_or_else(String::new, |at| format!(", the newest of {at}"));
+        words.push(format!("{proved} of {} vaults have proved to have an archive{at}", vaults.len()));
+    }
     words
 }

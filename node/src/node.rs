@@ -381,6 +381,7 @@ impl Node {
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
         let submitter = Submitter { wallet: wallet.clone(), accounts: accounts.clone(), tenants: tenants.clone() };
+        let archives = parts::backup_source(&config, &identity, &layout, &store, &blobs);
         let replication = Replication::new(replication::Parts {
             submitter: submitter.clone(),
             consent: parts::consent(&config),
@@ -401,6 +402,8 @@ impl Node {
             sealing,
             partial_dir: layout.partial_copies(),
             copy_rate: config.replicas.copy_rate.bytes(),
+            archives: archives.clone(),
+            vaults: parts::vaults(&config, &layout),
         });
         let copying = replication.clone();
         spawner.spawn("replication", |stop| copying.run(stop));
@@ -418,7 +421,7 @@ impl Node {
         let moving = migrations.clone();
         spawner.spawn("migration", |stop| moving.run(stop));
 
-        let opening = parts::backups(&config, &identity, &layout, &store, &blobs);
+        let opening = parts::backups(&config, archives);
         let (backups, jobs) = tokio::task::spawn_blocking(opening).await??;
         registry.register_collector(Box::new(BackupsCollector(backups.clone())));
         let backup_health = health.register("backup", Importance::Helpful, ServiceState::Off("starting".to_owned()));

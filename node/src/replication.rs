@@ -18,6 +18,7 @@
 //! | `stand` | what both sides of a move compare |
 //! | `replay` | what a node wrote unseen, told when it comes back |
 //! | `formers` | who was primary before |
+//! | `vaults` | archives that only the owner's recovery key opens |
 //!
 //! Everything here runs apart from requests: a standby that is slow, gone or hostile costs its tenants' writers nothing
 //! but the wait that they asked for.
@@ -38,6 +39,7 @@ mod stand;
 mod state;
 pub(crate) mod stream;
 mod tails;
+mod vaults;
 mod wanting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::ids::Did;
-use angel_protocol::placement::{Consent, Holding};
+use angel_protocol::placement::{Consent, Declined, Holding};
 use angel_protocol::replication::wire::{Answer, PROTOCOL, Question, Refusal};
 use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
@@ -57,6 +59,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{AccountError, Accounts};
+use crate::backup;
 use crate::blobs::{BlobError, Blobs};
 use crate::drill::Drills;
 use crate::failover::Failover;
@@ -81,6 +84,8 @@ pub(crate) use progress::Progress;
 use progress::Progresses;
 pub(crate) use state::{Sealing, SealingError};
 use tails::Tails;
+use vaults::{ArchiveReport, VaultReport, Vaults};
+pub(crate) use vaults::{KeptReport, NotExported, Settings as VaultSettings};
 
 /// How long it may take to open a stream to another node: over a connection that died unnoticed it never opens.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -114,6 +119,10 @@ pub(crate) struct Parts {
     pub(crate) partial_dir: PathBuf,
     /// Bytes a second that are sent in bulk.
     pub(crate) copy_rate: u64,
+    /// What archives for vaults are made of.
+    pub(crate) archives: backup::Source,
+    /// How vaults are cared for.
+    pub(crate) vaults: VaultSettings,
 }
 
 /// The copies. Cheap to clone.
@@ -131,6 +140,7 @@ pub(crate) struct Shared {
     partials: Partials,
     formers: Formers,
     pace: Pace,
+    vaults: Vaults,
 }
 
 /// Why something between hosting nodes did not come about.
@@ -157,6 +167,9 @@ pub(crate) enum ReplicationError {
     /// It would take more room than this node gives.
     #[error("the copy would take more room than this node sets aside for others (replicas.quota)")]
     Quota,
+    /// This node's terms are others by now.
+    #[error("this node does not take it: {0}")]
+    Declined(#[from] Declined),
     /// A DID that names no node.
     #[error("{0} is no node")]
     NoNode(Did),
@@ -258,6 +271,12 @@ pub(crate) struct TenantReport {
     pub(crate) mended: u64,
     /// At a copy: bytes of it, as they were counted.
     pub(crate) bytes: Option<u64>,
+    /// At the primary: how the vaults do.
+    pub(crate) vaults: Vec<VaultReport>,
+    /// At the primary of a tenant with vaults: the newest archive.
+    pub(crate) archive: Option<ArchiveReport>,
+    /// At a vault: the archive that it keeps.
+    pub(crate) kept: Option<KeptReport>,
 }
 
 /// Versions that a report counts.
@@ -269,7 +288,7 @@ impl Replication {
         let failover = Failover::new(parts.reader.clone(), parts.writer.clone(), parts.placement.clone());
         let tails = Tails::new(parts.reader.clone());
         let (partials, pace) = (Partials::new(parts.partial_dir.clone()), Pace::new(parts.copy_rate));
-        let (drills, progress) = (Drills::default(), Progresses::default());
+        let (drills, progress, vaults) = (Drills::default(), Progresses::default(), Vaults::new(parts.vaults.clone()));
         Self(Arc::new(Shared {
             parts,
             failover,
@@ -280,6 +299,7 @@ impl Replication {
             partials,
             formers: Formers::default(),
             pace,
+            vaults,
         }))
     }
 
@@ -292,8 +312,8 @@ impl Replication {
     }
 
     /// What this node holds of others' tenants. Blocks.
-    pub(crate) fn holding_blocking(&self, except: Option<&Did>) -> Result<Holding, ReadError> {
-        let mut holding = Holding::default();
+    pub(crate) fn holding_blocking(&self, except: Option<&Did>) -> Result<Holding, ReplicationError> {
+        let mut holding = self.archives_held_blocking(except)?;
         let mut after = None;
         loop {
             let page = replicas::page(&self.0.parts.reader, after.as_ref(), 1000)?;
@@ -367,8 +387,10 @@ impl Replication {
             (true, Some(Role::Primary) | None) => "primary",
             (true, _) => "taking over",
             (false, Some(Role::GivingWay)) => "giving way",
+            _ if tenant.placed.vaults.contains(self.own()) => "vault",
             (false, _) => "standby",
         };
+        let (vaults, archive) = if is_primary { self.vault_reports(tenant) } else { (Vec::new(), None) };
         Ok(TenantReport {
             did: tenant.did.clone(),
             epoch: tenant.placed.epoch,
@@ -388,6 +410,9 @@ impl Replication {
             silent_ms: self.0.failover.silent_for(&tenant.did).map(|silence| silence.as_millis() as u64),
             stopped: row.and_then(|row| row.stopped),
             kept_versions: replicas::versions(&parts.reader, &tenant.did, VERSIONS_COUNTED)?.len(),
+            vaults,
+            archive,
+            kept: self.kept_archive_blocking(&tenant.did).filter(|_| !is_primary),
         })
     }
 
@@ -408,8 +433,9 @@ impl Replication {
             self.clone().follow_all(stop.clone()),
             self.clone().watch_over(stop.clone()),
             self.clone().change_roles(stop.clone()),
-            self.clone().run_drills(stop),
+            self.clone().run_drills(stop.clone()),
+            self.clone().run_vaults(stop),
         );
-        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5).and(tasks.6)
+        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5).and(tasks.6).and(tasks.7)
     }
 }

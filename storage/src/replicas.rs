@@ -122,10 +122,13 @@ impl PromiseRow {
 }
 
 /// What a tenant asks of its copies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsRow {
     /// Whether a write waits until a standby has it (`ack = "replicated"`).
     pub waits_for_standby: bool,
+    /// To whom archives for vaults are sealed: the owner's recovery key, as an `age` recipient.
+    #[serde(default)]
+    pub recovery: Option<String>,
 }
 
 /// An operation that moves an identity to a standby.

@@ -21,6 +21,26 @@ const NONCE_BYTES: usize = 24;
 /// The node's sealing key.
 pub(super) struct Seal(XChaCha20Poly1305);
 
+/// A sealing key of its own, for an archive of one account: what is in the archive opens with nothing of this node's, and
+/// nothing of this node's with what is in the archive.
+pub(crate) struct ApartSeal {
+    seal: Seal,
+    text: Zeroizing<String>,
+}
+
+impl ApartSeal {
+    /// A new one.
+    pub(crate) fn new() -> Result<Self, SecretError> {
+        let key = random_bytes::<32>()?;
+        Ok(Self { seal: Seal(XChaCha20Poly1305::new((&*key).into())), text: format(&key) })
+    }
+
+    /// The file in `secrets/` in which a node would have it, and what is in that.
+    pub(crate) fn file(&self) -> (&'static str, &[u8]) {
+        (FILE, self.text.as_bytes())
+    }
+}
+
 /// Why a key cannot be sealed or opened. Says nothing of the key.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -92,6 +112,17 @@ impl Seal {
         let payload = Payload { msg: &row.sealed, aad: context };
         let secret = Zeroizing::new(self.0.decrypt(XNonce::from_slice(nonce), payload).ok()?);
         Some(Zeroizing::new(secret.as_slice().try_into().ok()?))
+    }
+
+    /// Seals anew, with another sealing key, what is sealed with this one.
+    pub(super) fn reseal(
+        &self,
+        context: &[u8],
+        row: &SealedKeyRow,
+        with: &ApartSeal,
+    ) -> Result<SealedKeyRow, SealError> {
+        let secret = self.open_secret(context, row)?;
+        with.seal.seal_secret(context, row.public.clone(), &secret)
     }
 
     /// Opens a sealed key and checks that it is the one that the row names.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use angel_protocol::backup::rows::{Gather, Gathered, TableRoot};
 use angel_protocol::backup::{
@@ -41,6 +41,8 @@ pub(crate) struct Source {
     pub(crate) network: NetworkId,
     /// Bytes that the store may put aside while it is read.
     pub(crate) aside_max: usize,
+    /// Held while the store is read at one moment: there is one such reader at a time.
+    pub(crate) turn: Arc<Mutex<()>>,
 }
 
 /// What was made.
@@ -76,26 +78,10 @@ pub(crate) fn make(
 
     // Files that are let go of stay until they are copied.
     let _held = source.blobs.hold_files();
+    let _turn = source.turn.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cut = Cut::begin(&source.reader, &source.writer, source.aside_max)?;
     let made_at = clock::now();
-    let mut making = Making {
-        depot: &mut *depot,
-        key,
-        progress,
-        present,
-        known,
-        blobs: &source.blobs,
-        gather: Gather::default(),
-        table: None,
-        index: index::Gather::default(),
-        index_chunks: vec![],
-        tables: vec![],
-        totals: Totals::default(),
-        last_blob: None,
-        written: 0,
-        chunks_written: 0,
-        chunks_there: 0,
-    };
+    let mut making = Making { present, known, ..Making::new(&mut *depot, key, &source.blobs, progress) };
     progress.phase("copying");
     while let Some(rows) = cut.next_rows()? {
         progress.check()?;
@@ -127,6 +113,7 @@ pub(crate) fn make(
         tables: making.tables,
         totals: making.totals,
         index: making.index_chunks,
+        account: None,
     };
     let signed = manifest.sign(&source.key);
     let bytes_written = making.written + signed.len() as u64;
@@ -136,9 +123,10 @@ pub(crate) fn make(
     Ok(Made { manifest, bytes_written, chunks_written, chunks_there })
 }
 
-struct Making<'a> {
+/// A snapshot on its way.
+pub(super) struct Making<'a> {
     depot: &'a mut Depot,
-    key: BackupKey,
+    pub(super) key: BackupKey,
     progress: &'a Progress,
     present: HashSet<ChunkName>,
     known: Known,
@@ -146,17 +134,40 @@ struct Making<'a> {
     gather: Gather,
     table: Option<(u8, TableRoot)>,
     index: index::Gather,
-    index_chunks: Vec<ChunkRef>,
-    tables: Vec<TableSum>,
-    totals: Totals,
+    pub(super) index_chunks: Vec<ChunkRef>,
+    pub(super) tables: Vec<TableSum>,
+    pub(super) totals: Totals,
     last_blob: Option<Cid>,
     written: u64,
     chunks_written: u64,
     chunks_there: u64,
 }
 
-impl Making<'_> {
-    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupError> {
+impl<'a> Making<'a> {
+    /// One that shares nothing with what is there.
+    pub(super) fn new(depot: &'a mut Depot, key: BackupKey, blobs: &'a Blobs, progress: &'a Progress) -> Self {
+        Self {
+            depot,
+            key,
+            progress,
+            present: HashSet::new(),
+            known: Known { entries: None, next: None },
+            blobs,
+            gather: Gather::default(),
+            table: None,
+            index: index::Gather::default(),
+            index_chunks: vec![],
+            tables: vec![],
+            totals: Totals::default(),
+            last_blob: None,
+            written: 0,
+            chunks_written: 0,
+            chunks_there: 0,
+        }
+    }
+
+    /// The next row, in the order of keys.
+    pub(super) fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupError> {
         let table = key.first().copied().unwrap_or(0);
         if self.table.as_ref().is_none_or(|(current, _)| *current != table) {
             self.end_table()?;
@@ -183,7 +194,8 @@ impl Making<'_> {
         self.entry(&Entry::Rows { table, rows: gathered.rows, chunk })
     }
 
-    fn end_table(&mut self) -> Result<(), BackupError> {
+    /// The last row of a table was there.
+    pub(super) fn end_table(&mut self) -> Result<(), BackupError> {
         let Some((table, root)) = self.table.take() else { return Ok(()) };
         if let Some(gathered) = self.gather.end() {
             self.rows(table, gathered)?;
@@ -225,7 +237,8 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn end_index(&mut self) -> Result<(), BackupError> {
+    /// Everything was there.
+    pub(super) fn end_index(&mut self) -> Result<(), BackupError> {
         match self.index.end() {
             Some(content) => self.index_chunk(&content),
             None => Ok(()),
@@ -281,6 +294,13 @@ impl Making<'_> {
             }
             pieces.push(self.chunk(&piece)?);
         }
+    }
+
+    /// A file of `secrets/` that lies nowhere else.
+    pub(super) fn secret(&mut self, name: &str, content: &[u8]) -> Result<(), BackupError> {
+        let (bytes, pieces) = self.pieces(Path::new(name), content, |_| ())?;
+        self.totals.files += 1;
+        self.entry(&Entry::File { kind: FileKind::Secret(name.to_owned()), bytes, pieces })
     }
 
     /// The keys, and what else lies at the top.

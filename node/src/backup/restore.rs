@@ -84,7 +84,10 @@ pub(crate) fn restore(
     now: Timestamp,
     progress: &Progress,
 ) -> Result<Roots, BackupError> {
-    restore_only(depot, snapshot, root, engine, None, now, progress)
+    match &snapshot.manifest.account {
+        Some(account) => Err(BackupError::OneAccount(account.clone())),
+        None => restore_only(depot, snapshot, root, engine, None, now, progress),
+    }
 }
 
 /// The same; with an account, without the files that it has not.

@@ -458,6 +458,7 @@ pub(crate) fn manifest_json(manifest: &Manifest) -> Value {
         "height": manifest.height,
         "ledgerRoot": manifest.ledger_root.to_string(),
         "recipients": manifest.recipients,
+        "account": manifest.account,
         "rows": totals.rows,
         "rowBytes": totals.row_bytes,
         "blobs": totals.blobs,

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use angel_protocol::backup::Keep;
+use angel_protocol::backup::rows::StoredRow;
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::data::{Cid, Codec};
 use angel_protocol::time::Timestamp;
+use angel_storage::accounts::ACCOUNT_KEYS;
 use angel_storage::codec::{Present, Raw};
 use angel_storage::engine::{EngineKind, Tuning};
 use angel_storage::events::{EventKind, NewEvent};
@@ -17,11 +19,13 @@ use angel_storage::{AccountId, Batch, Options, Store, Table, TableId};
 
 use super::depot::{BucketAccess, Depot, Place, Purpose};
 use super::make::{Made, make};
+use super::make_account::make_account;
 use super::progress::Progress;
-use super::read::{Opener, Snapshot};
+use super::read::{Opener, Receiver, Snapshot, receive};
 use super::recovery::{self, RecoveryKey};
 use super::restore::{Restored, restore};
 use super::*;
+use crate::accounts::{Account, AccountError, AccountRow, Accounts, NewAccount};
 use crate::blobs::Blobs;
 use crate::clock;
 use crate::config::BlobsConfig;
@@ -59,6 +63,7 @@ impl Bench {
             key: Arc::new(NodeKey::from_seed(&[5; 32])),
             network: "backup-dev".parse().expect("a network id"),
             aside_max: 64 << 20,
+            turn: Arc::default(),
         };
         let bench = Self { dir, store, source, recovery: RecoveryKey::generate() };
         bench.prove();
@@ -455,4 +460,101 @@ fn a_place_that_is_taken_or_full_is_said_and_leaves_no_snapshot() {
     assert_eq!(bench.read(&bench.place()).snapshots().expect("listed"), [1]);
     fs::write(&path, "good").expect("written");
     bench.make();
+}
+
+/// Everything that is handed on, files by what they are.
+#[derive(Default)]
+struct Listed {
+    rows: Vec<StoredRow>,
+    files: Vec<(FileKind, Vec<u8>)>,
+}
+
+impl Receiver for Listed {
+    fn rows(&mut self, rows: Vec<StoredRow>) -> Result<(), BackupError> {
+        self.rows.extend(rows);
+        Ok(())
+    }
+
+    fn file(&mut self, kind: &FileKind) -> Result<(), BackupError> {
+        self.files.push((kind.clone(), vec![]));
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: &[u8]) -> Result<(), BackupError> {
+        self.files.last_mut().expect("a file began").1.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn file_ends(&mut self) -> Result<(), BackupError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn one_account_goes_into_a_file_that_the_recovery_key_alone_opens() {
+    let bench = Bench::new();
+    bench.write(0..200, 700);
+    let (reader, writer) = (bench.store.reader().clone(), bench.store.writer().clone());
+    let accounts = Accounts::open(reader, writer, &bench.source.layout).expect("accounts");
+    let make_account_of = |name: &str| {
+        let did: Did = format!("did:web:{name}.example").parse().expect("a DID");
+        let signing_key = Arc::new(crate::accounts::new_signing_key().expect("a key"));
+        let row = AccountRow::without_names(did.clone(), signing_key.did(), clock::now());
+        let new = NewAccount { row, signing_key };
+        let account = accounts.create_blocking(new, |_, _, _| Ok::<_, AccountError>(())).expect("made");
+        accounts.wallet_key_blocking(&did).expect("a wallet");
+        account
+    };
+    let (shop, other) = (make_account_of("shop"), make_account_of("other"));
+    let path = bench.dir.path().join("shop.tar");
+    let recipient = bench.recipients().remove(0);
+    let make = || make_account(&bench.source, &accounts, &shop, &recipient, &path, &Progress::default());
+    let turn = bench.source.turn.lock().expect("nobody panicked");
+    assert!(matches!(make(), Err(BackupError::Busy)), "a backup is being made");
+    drop(turn);
+    let made = make().expect("made");
+    assert_eq!((made.account.as_ref(), &made.recipients), (Some(shop.did()), &vec![recipient.clone()]));
+    assert!(matches!(make(), Err(BackupError::Depot(_))), "nothing is overwritten");
+
+    // Neither this node nor a stranger opens it, and it is no node.
+    let place = Place::Archive(path.clone());
+    let depot = bench.read(&place);
+    let own = recovery::key(&bench.source.layout).expect("a key");
+    assert!(matches!(Snapshot::open(&depot, None, &Opener::Own(&own)), Err(BackupError::OtherKey)));
+    let stranger = RecoveryKey::generate();
+    assert!(Snapshot::open(&depot, None, &Opener::Recovery(&stranger)).is_err());
+    let target = bench.dir.path().join("restored");
+    assert!(matches!(bench.restore_from(&place, None, &target), Err(BackupError::OneAccount(_))));
+    assert!(!target.exists());
+
+    // In it is the account and nobody else; its keys open with what lies beside them, and with nothing of the node.
+    let snapshot = Snapshot::open(&depot, None, &Opener::Recovery(&bench.recovery)).expect("opens");
+    let mut listed = Listed::default();
+    receive(&depot, &snapshot, &mut listed, &Progress::default()).expect("whole");
+    let bytes = |account: &Account| account.id().0.to_be_bytes();
+    let mine: Vec<_> = listed.rows.iter().filter(|(key, _)| ![0x01, 0x11].contains(&key[0])).collect();
+    assert!(!mine.is_empty() && mine.iter().all(|(key, _)| key[1..].starts_with(&bytes(&shop))));
+    assert!(!listed.rows.iter().any(|(key, _)| key[1..].starts_with(&bytes(&other))));
+    let [(FileKind::Secret(name), seal)] = &listed.files[..] else { panic!("{} files", listed.files.len()) };
+    let own_seal = fs::read(bench.source.layout.secrets().join(name)).expect("the node has one too");
+    assert_ne!(*seal, own_seal);
+    let keys: Vec<_> = mine.iter().filter(|(key, _)| key[0] == TableId::AccountKeys.byte()).collect();
+    assert_eq!(keys.len(), 2, "to sign with, and to pay with");
+    for (key, value) in keys {
+        let of = ACCOUNT_KEYS.decode_key(key).expect("a key of the table");
+        let row = ACCOUNT_KEYS.decode_value(value).expect("a sealed key");
+        let here = bench.store.reader().get(&ACCOUNT_KEYS, &of).expect("reads").expect("it is here");
+        assert_eq!((&row.public, row.sealed == here.sealed), (&here.public, false));
+    }
+
+    // Every byte of it is sealed: one that is altered is found.
+    let mut damaged = fs::read(&path).expect("read");
+    // Behind the header of the first.
+    damaged[512 + 40] ^= 1;
+    let bad = bench.dir.path().join("bad.tar");
+    fs::write(&bad, damaged).expect("written");
+    let depot = bench.read(&Place::Archive(bad));
+    let read = Snapshot::open(&depot, None, &Opener::Recovery(&bench.recovery))
+        .and_then(|snapshot| receive(&depot, &snapshot, &mut Listed::default(), &Progress::default()));
+    assert!(read.is_err());
 }

@@ -5,6 +5,7 @@ mod migrate;
 mod place;
 mod promote;
 mod rollback;
+mod vault;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,9 @@ pub(super) enum TenantVerb {
     Promote(promote::PromoteArgs),
     /// Move a tenant to another node while its clients read and write; shows how far it is.
     Migrate(migrate::MigrateArgs),
+    /// Show the archives that this node keeps for others as a vault, and take one out.
+    #[command(subcommand)]
+    Vault(vault::VaultVerb),
     /// Undo a move: call it off before the switch, or move the tenant back within the grace.
     Rollback(rollback::RollbackArgs),
 }
@@ -156,6 +160,7 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         TenantVerb::Backups(args) => backups::backups(daemon, &args).await,
         TenantVerb::Promote(args) => promote::promote(daemon, &args).await,
         TenantVerb::Migrate(args) => migrate::migrate(daemon, &args).await,
+        TenantVerb::Vault(verb) => vault::vault(daemon, verb).await,
         TenantVerb::Rollback(args) => rollback::roll_back(daemon, &args).await,
     }
 }

@@ -340,7 +340,7 @@ section! {
         accept_tenants: AcceptTenants = AcceptTenants::Nobody,
         /// The nodes whose tenants are taken where accept_tenants is "listed", by DID.
         accept_from: Vec<Did> = vec![],
-        /// What all copies together may take: records and files of other nodes' tenants.
+        /// What all copies together may take: records and files of other nodes' tenants, and archives of them.
         quota: ByteSize = ByteSize::from_mib(10 * 1024),
         /// How long a write waits for a standby, for tenants that ask for that, before it is answered with
         /// ReplicationUnavailable.
@@ -352,6 +352,11 @@ section! {
         /// How much is sent to other nodes in bulk, a second: first copies, files, comparisons. What is written now does not
         /// wait for it.
         copy_rate: ByteSize = ByteSize::from_mib(100),
+        /// How old the archive becomes that vaults keep of a tenant of this node, 1s to 90d. Each is made whole, and sealed to
+        /// the owner's recovery key.
+        archive_every: Duration = Duration::from_hours(24),
+        /// How often a vault has to prove that it still has it, 100ms to 90d.
+        vault_check: Duration = Duration::from_hours(1),
     }
 }
 

@@ -15,6 +15,11 @@ const HTTP_CONNECTIONS_MIN: u32 = 8;
 /// Longest free text of the node record, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
+/// An archive reads everything that a tenant has: no more often than this, and than another is of use.
+const ARCHIVE_EVERY_MIN: Duration = Duration::from_secs(1);
+const VAULT_CHECK_MIN: Duration = Duration::from_millis(100);
+const VAULT_INTERVAL_MAX: Duration = Duration::from_hours(90 * 24);
+
 impl Config {
     /// Checks what the types cannot.
     ///
@@ -27,6 +32,7 @@ impl Config {
         self.validate_consensus()?;
         self.validate_membership()?;
         self.validate_names()?;
+        self.validate_replicas()?;
         let overlap = self.identity.rotation_overlap;
         require("identity.rotation_overlap", overlap <= OVERLAP_MAX, || {
             format!("peers accept a replaced key for {} days at most", OVERLAP_MAX.as_secs() / 86_400)
@@ -48,6 +54,17 @@ impl Config {
         })?;
         require("names.command", !is_command || !names.command.is_empty(), || {
             "the adapter \"command\" needs a command".to_owned()
+        })
+    }
+
+    fn validate_replicas(&self) -> Result<(), ConfigError> {
+        let replicas = &self.replicas;
+        let fits = |value: Duration, least: Duration| (least..=VAULT_INTERVAL_MAX).contains(&value);
+        require("replicas.archive_every", fits(replicas.archive_every, ARCHIVE_EVERY_MIN), || {
+            "1s to 90d are allowed".to_owned()
+        })?;
+        require("replicas.vault_check", fits(replicas.vault_check, VAULT_CHECK_MIN), || {
+            "100ms to 90d are allowed".to_owned()
         })
     }
 

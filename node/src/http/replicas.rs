@@ -1,7 +1,9 @@
 //! What the operator asks about tenants that have copies: how they are, and that one is placed or moved.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use angel_protocol::ids::{AtIdentifier, Did};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -15,7 +17,7 @@ use crate::blocking;
 use crate::drill::{self, NotDrilled};
 use crate::losses;
 use crate::placement::Tenant;
-use crate::replication::{NotPlaced, PlaceWish, Replication, ReplicationError};
+use crate::replication::{NotExported, NotPlaced, PlaceWish, Replication, ReplicationError};
 use crate::xrpc::auth::Operator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
@@ -28,6 +30,8 @@ pub(super) fn routes(host: Arc<Host>) -> Router {
         .route("/admin/replicas/show", post(show))
         .route("/admin/replicas/place", post(place))
         .route("/admin/replicas/promote", post(promote))
+        .route("/admin/replicas/vault", get(kept_archives))
+        .route("/admin/replicas/vault/export", post(export_archive))
         .route("/admin/replicas/drill", post(drill))
         .route("/admin/replicas/drill/state", post(drill_state))
         .route("/admin/replicas/losses", get(losses))
@@ -49,9 +53,11 @@ struct Who {
 
 /// One tenant.
 async fn show(_: Operator, State(host): State<Arc<Host>>, Input(wish): Input<Who>) -> Result<Json<Value>, XrpcError> {
-    let account = who::hosted(&host, &wish.account).await?;
-    let tenant = tenant(&host.replication, &account)?;
-    let (replication, did) = (host.replication.clone(), account.did().clone());
+    let tenant = match vault_of(&host, &wish.account).await {
+        Some(tenant) => tenant,
+        None => tenant(&host.replication, &who::hosted(&host, &wish.account).await?)?,
+    };
+    let (replication, did) = (host.replication.clone(), tenant.did.clone());
     let Json(mut answer) = report(&host, tenant).await?;
     answer["versions"] = blocking::run(move || replication.versions_blocking(&did)).await?.into();
     Ok(Json(answer))
@@ -93,6 +99,52 @@ async fn promote(
     host.replication.promote(&before).await?;
     let tenant = tenant(&host.replication, &account)?;
     report(&host, tenant).await
+}
+
+/// The archives that this node keeps as a vault.
+async fn kept_archives(_: Operator, State(host): State<Arc<Host>>) -> Result<Json<Value>, XrpcError> {
+    let replication = host.replication.clone();
+    let kept = blocking::run(move || replication.kept_archives_blocking()).await.map_err(ReplicationError::from)?;
+    Ok(Json(json!({ "archives": kept })))
+}
+
+#[derive(Deserialize)]
+struct Exporting {
+    account: String,
+    file: PathBuf,
+}
+
+/// Takes an archive that this node keeps as a vault out, into a file on this machine.
+async fn export_archive(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<Exporting>,
+) -> Result<Json<Value>, XrpcError> {
+    if !wish.file.is_absolute() {
+        return Err(XrpcError::invalid_request("the file is named from the root"));
+    }
+    let unknown = || XrpcError::not_found("an archive is named by the DID of its tenant, or by its handle");
+    let did = named(&host, &wish.account).await.ok_or_else(unknown)?;
+    let replication = host.replication.clone();
+    let exported = blocking::run(move || replication.export_archive_blocking(&did, &wish.file)).await?;
+    Ok(Json(json!(exported)))
+}
+
+/// Whom a DID or a handle names, whether or not they have an account here.
+async fn named(host: &Host, named: &str) -> Option<Did> {
+    match named.parse().ok()? {
+        AtIdentifier::Did(did) => Some(did),
+        AtIdentifier::Handle(handle) => host.resolver.handle(&handle).await.ok(),
+    }
+}
+
+/// A tenant of which this node is a vault, and therefore has no account.
+async fn vault_of(host: &Host, account: &str) -> Option<Arc<Tenant>> {
+    let did = match account.parse().ok()? {
+        AtIdentifier::Did(did) => did,
+        AtIdentifier::Handle(_) => return None,
+    };
+    host.replication.placement().tenant(&did).filter(|tenant| tenant.account.is_none())
 }
 
 /// Fails a tenant over and back on purpose. Answers once it is asked for; how it goes is asked separately.
@@ -161,9 +213,10 @@ impl From<ReplicationError> for XrpcError {
                 Self::new(StatusCode::BAD_GATEWAY, "TargetUnreachable", error.to_string())
             }
             ReplicationError::Submit(_) => Self::new(StatusCode::CONFLICT, "NotDecided", error.to_string()),
-            ReplicationError::Account(_) | ReplicationError::Identity(_) | ReplicationError::Quota => {
-                Self::invalid_request(error.to_string())
-            }
+            ReplicationError::Account(_)
+            | ReplicationError::Identity(_)
+            | ReplicationError::Quota
+            | ReplicationError::Declined(_) => Self::invalid_request(error.to_string()),
             _ => Self::broken(&error.to_string()),
         }
     }
@@ -175,6 +228,17 @@ impl From<NotDrilled> for XrpcError {
     }
 }
 
+impl From<NotExported> for XrpcError {
+    fn from(error: NotExported) -> Self {
+        let (status, name) = match &error {
+            NotExported::NotKept(_) => (StatusCode::NOT_FOUND, "NotKept"),
+            NotExported::Name(_) | NotExported::File { .. } => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            NotExported::Damaged(_) | NotExported::Read(_) => (StatusCode::CONFLICT, "ArchiveDamaged"),
+        };
+        Self::new(status, name, error.to_string())
+    }
+}
+
 impl From<NotPlaced> for XrpcError {
     fn from(error: NotPlaced) -> Self {
         match error {
@@ -183,6 +247,9 @@ impl From<NotPlaced> for XrpcError {
             NotPlaced::Declined { .. } => Self::new(StatusCode::CONFLICT, "Declined", error.to_string()),
             NotPlaced::Silent { .. } => Self::new(StatusCode::BAD_GATEWAY, "TargetUnreachable", error.to_string()),
             NotPlaced::NotPrimary(_) => Self::new(StatusCode::CONFLICT, "NotPrimary", error.to_string()),
+            NotPlaced::HoldsCopy(_) | NotPlaced::WhichRecoveryKey | NotPlaced::RecoveryKey(_) => {
+                Self::invalid_request(error.to_string())
+            }
         }
     }
 }

@@ -195,6 +195,8 @@ impl Driver {
                     nodes: vec![self.row.to.clone()],
                     witness: None,
                     waits_for_standby: None,
+                    vaults: None,
+                    recovery: None,
                 };
                 match self.migrations.0.parts.replication.place(&account, wish).await {
                     Ok(()) => {}

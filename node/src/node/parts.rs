@@ -42,6 +42,7 @@ use crate::passwords::Passwords;
 use crate::permissioned::Permissioned;
 use crate::permissioned::services::Services;
 use crate::preferences::Preferences;
+use crate::replication::VaultSettings;
 use crate::reports::Reports;
 use crate::repos::{RepoError, Repos};
 use crate::resolver;
@@ -175,6 +176,12 @@ pub(super) fn consent(config: &Config) -> Consent {
         tenants_max: config.node.max_tenants,
         region: region(config),
     }
+}
+
+/// How vaults are cared for.
+pub(super) fn vaults(config: &Config, layout: &Layout) -> VaultSettings {
+    let settings = &config.replicas;
+    VaultSettings { dir: layout.vaults(), every: settings.archive_every, check: settings.vault_check }
 }
 
 /// The bounds of a move.
@@ -441,15 +448,15 @@ pub(super) fn resolver(
     })
 }
 
-/// What backups are made of, and where they go.
-pub(super) fn backups(
+/// What backups are made of, and archives for vaults.
+pub(super) fn backup_source(
     config: &Config,
     identity: &Identity,
     layout: &Layout,
     store: &Store,
     blobs: &Blobs,
-) -> impl FnOnce() -> Result<(Backups, Inbox), ReadError> + use<> {
-    let source = Source {
+) -> Source {
+    Source {
         reader: store.reader().clone(),
         writer: store.writer().clone(),
         blobs: blobs.clone(),
@@ -457,7 +464,12 @@ pub(super) fn backups(
         key: Arc::new(NodeKey::from_seed(&identity.key().seed())),
         network: config.network.id.clone(),
         aside_max: config.storage.memory.as_usize().max(ASIDE_MIN),
-    };
+        turn: Arc::default(),
+    }
+}
+
+/// Where backups go, and what they are made of.
+pub(super) fn backups(config: &Config, source: Source) -> impl FnOnce() -> Result<(Backups, Inbox), ReadError> + use<> {
     let set = &config.backup;
     let settings = Settings {
         to: set.to.clone(),

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::{Replication, ReplicationError};
 use crate::accounts::Account;
+use crate::backup::recovery::{self, RecoveryError};
 use crate::blocking;
 
 /// How long the ledger may take for each step.
@@ -42,6 +43,10 @@ pub(crate) struct PlaceWish {
     pub(crate) witness: Option<Did>,
     /// Whether writes wait for a standby; as it is when absent.
     pub(crate) waits_for_standby: Option<bool>,
+    /// Nodes that keep archives which only the owner's recovery key opens; as they are when absent.
+    pub(crate) vaults: Option<Vec<Did>>,
+    /// That key, as an `age` recipient; as it is when absent.
+    pub(crate) recovery: Option<String>,
 }
 
 /// Why a tenant was not placed.
@@ -69,6 +74,15 @@ pub(crate) enum NotPlaced {
     /// Another node is primary.
     #[error("this node is not the tenant's primary; ask {0}")]
     NotPrimary(Did),
+    /// It is to be a vault, and can read the tenant.
+    #[error("{0} holds a copy that it can read: a vault is a node that never held one")]
+    HoldsCopy(Did),
+    /// There are several recovery keys, and it is not said which is the owner's.
+    #[error("several recovery keys were proved here: name the owner's with --recovery (age1…)")]
+    WhichRecoveryKey,
+    /// Nobody has shown to hold the recovery key.
+    #[error("an archive for vaults is sealed to the owner's recovery key alone: {0}")]
+    RecoveryKey(#[from] RecoveryError),
     /// Everything else.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
@@ -91,19 +105,24 @@ impl Replication {
         let placed = present.as_ref().map(|tenant| &tenant.placed);
         let strategy = wish.strategy.or(placed.map(|it| it.strategy)).unwrap_or(Strategy::MultiNodeReplica);
         let residency = wish.residency.or(placed.map(|it| it.residency)).unwrap_or(Residency::Global);
-        if let Some(waits_for_standby) = wish.waits_for_standby {
-            self.set_ack(did, waits_for_standby).await?;
+        let vaults = wish.vaults.or_else(|| placed.map(|it| it.vaults.clone())).unwrap_or_default();
+        self.change_settings(did, wish.waits_for_standby, wish.recovery, !vaults.is_empty()).await?;
+        for vault in vaults.iter().filter(|vault| placed.is_none_or(|it| !it.vaults.contains(vault))) {
+            if placed.is_some_and(|it| it.standbys.contains(vault)) {
+                return Err(NotPlaced::HoldsCopy(vault.clone()));
+            }
+            self.offer(vault, account, residency).await?;
         }
         let standbys = if wish.nodes.is_empty() {
             let wanted = Wish { strategy, residency, backups: wish.backups.unwrap_or(0) };
-            self.choose_standbys(account, wanted).await?
+            self.choose_standbys(account, wanted, &vaults).await?
         } else {
             for node in &wish.nodes {
                 self.offer(node, account, residency).await?;
             }
             wish.nodes
         };
-        let backups = Backups { standbys, vaults: Vec::new(), witness: wish.witness };
+        let backups = Backups { standbys, vaults, witness: wish.witness };
         let submitter = &self.0.parts.submitter;
         match placed {
             Some(placed) => {
@@ -124,21 +143,48 @@ impl Replication {
         Ok(())
     }
 
-    /// Whether writes of a tenant wait for a standby.
-    async fn set_ack(&self, tenant: &Did, waits_for_standby: bool) -> Result<(), ReplicationError> {
+    /// Changes what a tenant asks of its copies, where that is said. With vaults there must be a recovery key that somebody
+    /// has shown to hold; where one alone was proved here, it is that.
+    async fn change_settings(
+        &self,
+        tenant: &Did,
+        waits_for_standby: Option<bool>,
+        recovery: Option<String>,
+        has_vaults: bool,
+    ) -> Result<(), NotPlaced> {
         let (this, tenant) = (self.clone(), tenant.clone());
         blocking::run(move || {
-            let mut batch = Batch::new();
-            batch.put(&replicas::SETTINGS, &tenant, &Cbor(SettingsRow { waits_for_standby }))?;
-            this.0.parts.writer.commit(batch)?;
-            this.placement().refresh_blocking(&tenant).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+            let parts = &this.0.parts;
+            let before = replicas::settings(&parts.reader, &tenant).map_err(ReplicationError::from)?;
+            let mut after = before.clone();
+            after.waits_for_standby = waits_for_standby.unwrap_or(before.waits_for_standby);
+            let is_missing = has_vaults && before.recovery.is_none();
+            if recovery.is_some() || is_missing {
+                let mut proved = recovery::recipients(&parts.archives.layout, recovery.as_slice())?;
+                after.recovery = proved.pop();
+                if !proved.is_empty() {
+                    return Err(NotPlaced::WhichRecoveryKey);
+                }
+            }
+            if after != before {
+                this.write_settings(&tenant, after)?;
+            }
+            Ok(())
         })
         .await
     }
 
+    fn write_settings(&self, tenant: &Did, settings: SettingsRow) -> Result<(), ReplicationError> {
+        let mut batch = Batch::new();
+        batch.put(&replicas::SETTINGS, tenant, &Cbor(settings))?;
+        self.0.parts.writer.commit(batch)?;
+        self.placement().refresh_blocking(tenant).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+    }
+
     /// The best nodes that consent.
-    async fn choose_standbys(&self, account: &Account, wish: Wish) -> Result<Vec<Did>, NotPlaced> {
-        let candidates = self.candidates().await?;
+    async fn choose_standbys(&self, account: &Account, wish: Wish, vaults: &[Did]) -> Result<Vec<Did>, NotPlaced> {
+        let mut candidates = self.candidates().await?;
+        candidates.retain(|it| !vaults.contains(&it.did));
         let mut declined = BTreeSet::new();
         for _ in 0..CHOICES_MAX {
             let willing: Vec<_> = candidates.iter().filter(|it| !declined.contains(&it.did)).cloned().collect();

@@ -141,6 +141,11 @@ impl Replication {
                 let (tenant, account) = self.primary_for(asker, &asked.of)?;
                 self.rows(tenant, account, asked).await?
             }
+            Question::Archive(asked) => {
+                Box::pin(self.send_archive(asker, asked, io)).await?;
+                return Ok(None);
+            }
+            Question::Prove(asked) => self.proof(asker, asked).await?,
             Question::Silent(asked) => {
                 self.host(asker, &asked.tenant)?;
                 self.0.failover.poll(&asked.tenant, asked.epoch)
@@ -177,7 +182,7 @@ impl Replication {
     }
 
     /// The tenant, if the asker hosts it or witnesses for it.
-    fn host(&self, asker: &Did, tenant: &Did) -> Result<SharedTenant, ReplicationError> {
+    pub(super) fn host(&self, asker: &Did, tenant: &Did) -> Result<SharedTenant, ReplicationError> {
         let unknown = || ReplicationError::Refused(Refusal::UnknownTenant);
         let tenant = self.placement().tenant(tenant).ok_or_else(unknown)?;
         let hosts = tenant.placed.hosts().any(|host| host == asker)

@@ -1,6 +1,7 @@
 //! The manifest of a snapshot: who made it, of what, when, and what the whole must come to. Signed by the node.
 //!
-//! It lies open beside the chunks, so that snapshots can be listed without a key. It names no account and no tenant.
+//! It lies open beside the chunks, so that snapshots can be listed without a key. It names no account and no tenant, unless
+//! the snapshot is of one account alone: whoever keeps that has been told whose it is.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,11 @@ use crate::ids::{Did, NetworkId};
 use crate::limits::{BACKUP_MANIFEST_BYTES_MAX, BACKUP_RECIPIENTS_MAX};
 use crate::time::Timestamp;
 
-/// The format that this software writes and reads.
+/// The format of a node's snapshot.
 pub const FORMAT: u32 = 1;
+
+/// The format of a snapshot of one account alone. Software that does not know it would take it for a node's.
+pub const FORMAT_OF_ACCOUNT: u32 = 2;
 
 const DOMAIN: Domain = Domain::new("angel/backup/1");
 
@@ -94,6 +98,9 @@ pub struct Manifest {
     pub totals: Totals,
     /// The chunks of the index, in order.
     pub index: Vec<ChunkRef>,
+    /// The account that it is of, where it is not of the whole node: then there are no keys of the node in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Did>,
 }
 
 /// A manifest with the node's signature, as it is stored.
@@ -117,7 +124,8 @@ pub enum ManifestRefused {
     Form,
     /// Newer software wrote it.
     #[error(
-        "the backup has format {0}, this software knows {FORMAT}: restore it with the release that made it, or a newer one"
+        "the backup has format {0}, this software knows up to {FORMAT_OF_ACCOUNT}: restore it with the release that made it, \
+         or a newer one"
     )]
     Newer(u32),
     /// It names no node.
@@ -155,7 +163,7 @@ impl Manifest {
         }
         let signed: SignedManifest = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| ManifestRefused::Form)?;
         let head: Head = serde_ipld_dagcbor::from_slice(&signed.manifest).map_err(|_| ManifestRefused::Form)?;
-        if head.format != FORMAT {
+        if ![FORMAT, FORMAT_OF_ACCOUNT].contains(&head.format) {
             return Err(ManifestRefused::Newer(head.format));
         }
         let manifest: Self = serde_ipld_dagcbor::from_slice(&signed.manifest).map_err(|_| ManifestRefused::Form)?;
@@ -174,6 +182,9 @@ impl Manifest {
         }
         if !self.tables.is_sorted_by(|a, b| a.table < b.table) {
             return not("its tables are not in order");
+        }
+        if self.account.is_some() != (self.format == FORMAT_OF_ACCOUNT) {
+            return not("its format says something else than its list of what is in it");
         }
         let rows = self.tables.iter().try_fold(0_u64, |sum, table| sum.checked_add(table.rows));
         if rows != Some(self.totals.rows) {

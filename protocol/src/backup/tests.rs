@@ -30,6 +30,7 @@ fn manifest(node: &NodeKey) -> Manifest {
         tables: vec![table],
         totals: Totals::default(),
         index: vec![ChunkRef { name: ChunkName([2; 32]), bytes: 5 }],
+        account: None,
     }
 }
 
@@ -65,10 +66,24 @@ fn every_byte_of_a_manifest_counts() {
     }
     let other = NodeKey::from_seed(&[4; 32]);
     assert_eq!(Manifest::read(&manifest(&node).sign(&other)), Err(ManifestRefused::Signature(node.did())));
-    let newer = Manifest { format: 2, ..manifest(&node) };
-    assert_eq!(Manifest::read(&newer.sign(&node)), Err(ManifestRefused::Newer(2)));
+    let newer = Manifest { format: 3, ..manifest(&node) };
+    assert_eq!(Manifest::read(&newer.sign(&node)), Err(ManifestRefused::Newer(3)));
     let nobody = Manifest { recipients: vec![], ..manifest(&node) };
     assert!(matches!(Manifest::read(&nobody.sign(&node)), Err(ManifestRefused::Contradiction(_))));
+}
+
+#[test]
+fn a_snapshot_of_one_account_is_not_taken_for_a_nodes() {
+    let node = NodeKey::from_seed(&[3; 32]);
+    let account = Some("did:web:shop.example".parse().expect("a DID"));
+    let of_one = Manifest { format: manifest::FORMAT_OF_ACCOUNT, account, ..manifest(&node) };
+    assert_eq!(Manifest::read(&of_one.sign(&node)), Ok(of_one.clone()));
+    for wrong in [
+        Manifest { format: manifest::FORMAT, ..of_one.clone() },
+        Manifest { format: manifest::FORMAT_OF_ACCOUNT, ..manifest(&node) },
+    ] {
+        assert!(matches!(Manifest::read(&wrong.sign(&node)), Err(ManifestRefused::Contradiction(_))));
+    }
 }
 
 fn gathered(rows: &[StoredRow]) -> Vec<Vec<u8>> {

@@ -1,10 +1,12 @@
 use proptest::prelude::*;
+use serde_bytes::ByteArray;
 
 use super::rows::{Bound, Place, RowOf, SealedRows, Span, decode_rows, encode_rows};
-use super::wire::{Answer, Keep, Kept, Of, Pull, Question, RowsOf};
+use super::wire::{Answer, ArchiveOf, Keep, Kept, Of, ProveOf, Pull, Question, RowsOf};
 use super::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
 use crate::data::{Cid, Codec};
 use crate::ids::Tid;
+use crate::vault::Challenge;
 
 fn rev(number: u64) -> Tid {
     Tid::new(number * 1000, 0)
@@ -169,6 +171,17 @@ fn messages_survive_the_wire_and_bounds_hold() {
     let asked = rows(after(40));
     assert_eq!(Question::decode(&asked.encode().expect("small")).expect("reads"), asked);
     assert!(Question::decode(&rows(after(2000)).encode().expect("small")).is_err(), "no row has such a key");
+    let prove = |ranges| {
+        let challenge = Challenge { archive: [1; 32], nonce: [2; 32], offsets: vec![4096; ranges] };
+        Question::Prove(ProveOf { of: of.clone(), challenge })
+    };
+    assert_eq!(Question::decode(&prove(32).encode().expect("small")).expect("reads"), prove(32));
+    for ranges in [0, 33, 100_000] {
+        assert!(Question::decode(&prove(ranges).encode().expect("small")).is_err(), "{ranges} ranges are not read");
+    }
+    let part = Some((ByteArray::new([5; 32]), 7));
+    let archive = Question::Archive(ArchiveOf { of: of.clone(), has: Some(ByteArray::new([4; 32])), part });
+    assert_eq!(Question::decode(&archive.encode().expect("small")).expect("reads"), archive);
     let kept = Kept { tenant: of.tenant, epoch: 3, sequence: 9 };
     let answer = Answer::Kept { stamp: 5, tenants: vec![kept.clone()] };
     assert_eq!(Answer::decode(&answer.encode().expect("small")).expect("reads"), answer);

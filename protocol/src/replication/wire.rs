@@ -8,6 +8,7 @@ use std::io;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
 use super::rows::{Place, SealedRows, check_place};
 use crate::crypto::Signature;
@@ -21,6 +22,7 @@ use crate::limits::{
 use crate::permissioned::SpaceUri;
 use crate::placement::{Declined, Offer};
 use crate::time::Timestamp;
+use crate::vault::Challenge;
 use crate::wire::canonical;
 
 /// The name of the protocol, behind the network's.
@@ -58,6 +60,10 @@ pub enum Question {
     TakeOver(Of),
     /// How is the tenant with you?
     How(Of),
+    /// The newest archive, for a vault.
+    Archive(ArchiveOf),
+    /// Prove that you have an archive.
+    Prove(ProveOf),
 }
 
 /// Which tenant.
@@ -102,6 +108,28 @@ pub struct RowsOf {
     pub recipient: Option<String>,
     /// Behind which place.
     pub after: Option<Place>,
+}
+
+/// The newest archive of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveOf {
+    /// Whose.
+    pub of: Of,
+    /// The archive that the asker has, whole and compared with its digest.
+    pub has: Option<ByteArray<32>>,
+    /// The archive of which it has a part, and how many bytes.
+    pub part: Option<(ByteArray<32>, u64)>,
+}
+
+/// A question by which a vault proves that it has an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProveOf {
+    /// Whose.
+    pub of: Of,
+    /// The question.
+    pub challenge: Challenge,
 }
 
 /// What a standby needs for the account's state, and what it brings along for the day it takes over.
@@ -325,6 +353,17 @@ pub enum Answer {
     HandedOver,
     /// To [`Question::How`].
     How(How),
+    /// To [`Question::Archive`]: which is the newest. Unless the asker has it, its bytes follow.
+    Archive {
+        /// Its digest.
+        digest: ByteArray<32>,
+        /// Its size.
+        bytes: u64,
+        /// Where the bytes that follow begin.
+        from: u64,
+    },
+    /// To [`Question::Prove`]; nothing where the archive is not there.
+    Proof(Option<ByteArray<32>>),
     /// It does not do that.
     Refused(Refusal),
 }
@@ -406,6 +445,7 @@ impl Question {
             Self::Replay(replay) if replay.writes.len() > REPLICA_REPLAY_WRITES_MAX => {
                 Err(InvalidFrame::Bound("writes"))
             }
+            Self::Prove(asked) if asked.challenge.check().is_err() => Err(InvalidFrame::Bound("ranges")),
             Self::Pull(pull) if pull.recipient.len() > REPLICA_RECIPIENT_BYTES_MAX => {
                 Err(InvalidFrame::Bound("the recipient"))
             }
@@ -487,6 +527,9 @@ pub struct AccountState {
     pub wallet: Option<serde_bytes::ByteBuf>,
     /// Whether writes wait for a standby.
     pub waits_for_standby: bool,
+    /// To whom archives for vaults are sealed: an `age` recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<String>,
 }
 
 /// A password for one app.

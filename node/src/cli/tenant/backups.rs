@@ -53,6 +53,16 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         let identity = if inherits { "the identity would move there" } else { "the identity cannot move there yet" };
         lines.push(row("standby", format!("{did}, complete up to event {copy}; {identity}")));
     }
+    lines.extend(report["vaults"].as_array().into_iter().flatten().map(vault));
+    if report["archive"].is_object() {
+        lines.push(row("archive", archive(&report["archive"])));
+    }
+    if let Some(why) = report.pointer("/archive/failure").and_then(Value::as_str) {
+        lines.push(row("", format!("the last one could not be made: {why}")));
+    }
+    if report["kept"].is_object() {
+        lines.push(row("keeps", kept(&report["kept"])));
+    }
     if let Some(complete) = report["complete"].as_u64() {
         lines.push(row("copy", format!("complete up to event {complete} of the primary")));
     }
@@ -85,4 +95,53 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         lines.push(row("", format!("{}{space}, as {} wrote it in {}", text("path"), text("node"), text("rev"))));
     }
     lines
+}
+
+/// A vault, as the primary knows it.
+fn vault(vault: &Value) -> String {
+    let text = |name: &str| vault[name].as_str().unwrap_or("-");
+    let does = match text("state") {
+        "lost" if vault["hasNewest"] == true => {
+            format!("LOST its archive, noticed at {}; it has been given a new one", text("lostAt"))
+        }
+        "lost" => format!("LOST its archive, noticed at {}; it is given a new one", text("lostAt")),
+        "proved" => format!("proved at {} that it has its archive", text("provedAt")),
+        "unproved" => "says that it has an archive, and has not proved it yet".to_owned(),
+        _ => "has no archive yet".to_owned(),
+    };
+    let older =
+        if vault["hasNewest"] == false && vault["state"] == "proved" { "; the newest has not come" } else { "" };
+    let before = match vault["losses"].as_u64() {
+        Some(losses) if losses > 0 && vault["state"] != "lost" => {
+            format!("; it has lost {losses} before, the last at {}", text("lostAt"))
+        }
+        _ => String::new(),
+    };
+    row("vault", format!("{} {does}{older}{before}", text("did")))
+}
+
+/// The newest archive, as the primary made it.
+fn archive(archive: &Value) -> String {
+    match archive["madeAt"].as_str() {
+        Some(at) => {
+            format!(
+                "of {at}, {} bytes, up to event {}, opened by {}",
+                archive["bytes"],
+                archive["sequence"],
+                archive["recovery"].as_str().unwrap_or("-")
+            )
+        }
+        None => "none was made yet".to_owned(),
+    }
+}
+
+/// An archive that this node keeps as a vault.
+pub(super) fn kept(kept: &Value) -> String {
+    let text = |name: &str| kept[name].as_str();
+    let Some(at) = text("fetchedAt").filter(|_| kept["digest"].is_string()) else {
+        return "no archive yet".to_owned();
+    };
+    let until = text("staysUntil")
+        .map_or_else(String::new, |until| format!("; nobody asks for it any more, it stays until {until}"));
+    format!("an archive of {} bytes, fetched at {at}{until}", kept["bytes"])
 }

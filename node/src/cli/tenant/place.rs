@@ -28,6 +28,16 @@ pub(in super::super) struct PlaceArgs {
     /// A node that speaks instead of a majority where there are two hosts, by DID.
     #[arg(long, value_name = "DID")]
     witness: Option<String>,
+    /// A node that keeps an archive which only the owner's recovery key opens, by DID; name each [default: as they are].
+    #[arg(long = "vault", value_name = "DID", conflicts_with = "no_vaults")]
+    vaults: Vec<String>,
+    /// No vault keeps an archive of it any more.
+    #[arg(long)]
+    no_vaults: bool,
+    /// The owner's recovery key for vaults (age1…), proved with `angel backup key` [default: as it is, else the one that was
+    /// proved].
+    #[arg(long, value_name = "RECIPIENT")]
+    recovery: Option<String>,
     /// When a write is answered: once it is safe here ("local"), or once a standby has it too ("replicated").
     #[arg(long, value_name = "WHEN")]
     ack: Option<AckArg>,
@@ -65,6 +75,8 @@ pub(super) async fn place(daemon: &Daemon, args: PlaceArgs) -> Result<Said, Fail
             "backups": args.backups,
             "nodes": args.nodes,
             "witness": args.witness,
+            "vaults": (args.no_vaults || !args.vaults.is_empty()).then_some(args.vaults),
+            "recovery": args.recovery,
             "waitsForStandby": args.ack.map(|ack| ack == AckArg::Replicated),
         },
     });
