@@ -58,6 +58,8 @@ struct Ground {
     lab: Option<Lab>,
     silence: Option<Duration>,
     disks: bool,
+    /// What else the nodes are told.
+    settings: Vec<(String, String)>,
 }
 
 /// Where requests to one node are made from: its own host.
@@ -102,6 +104,15 @@ impl Tenancy {
         Self::begin(Ground::loopback(Some(SILENCE))).await
     }
 
+    /// On loopback, every node with these settings besides.
+    ///
+    /// # Errors
+    /// As [`Self::on_loopback`].
+    pub async fn on_loopback_with(settings: &[(&str, &str)]) -> Result<Self> {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::begin(Ground { settings, ..Ground::loopback(Some(SILENCE)) }).await
+    }
+
     /// On loopback, with primaries that may be silent for as long as anywhere else: for measurements, under which a machine
     /// may be too busy to be heard.
     ///
@@ -133,7 +144,7 @@ impl Tenancy {
     }
 
     async fn begin(ground: Ground) -> Result<Self> {
-        let Ground { doors, hosts, lab, silence, disks } = ground;
+        let Ground { doors, hosts, lab, silence, disks, settings } = ground;
         let mut validators = Validators::found(NODES, 2)?;
         if let Some(silence) = silence {
             let genesis = validators.dir(0).parent().context("a directory of all")?.join("genesis.json");
@@ -147,6 +158,9 @@ impl Tenancy {
             ("ANGEL_ACCOUNTS_INVITES_REQUIRED", "false"),
             ("ANGEL_HTTP_RATE_LIMITS", "false"),
         ] {
+            validators.set(name, value);
+        }
+        for (name, value) in &settings {
             validators.set(name, value);
         }
         for (index, host) in hosts.iter().enumerate() {
@@ -409,7 +423,7 @@ impl Ground {
     fn loopback(silence: Option<Duration>) -> Self {
         let here = tokio::runtime::Handle::current();
         let doors = vec![Door { client: Client::new(), runtime: here }; NODES];
-        Self { doors, hosts: Vec::new(), lab: None, silence, disks: false }
+        Self { doors, hosts: Vec::new(), lab: None, silence, disks: false, settings: Vec::new() }
     }
 
     fn hosts() -> Result<Option<Self>> {
@@ -422,7 +436,8 @@ impl Ground {
         };
         let hosts: Vec<Host> = (0..NODES).map(|index| lab.host(&format!("place-{index}"))).collect::<Result<_>>()?;
         let doors = hosts.iter().map(Door::inside).collect::<Result<_>>()?;
-        Ok(Some(Self { doors, hosts, lab: Some(lab), silence: Some(SILENCE), disks: false }))
+        let settings = Vec::new();
+        Ok(Some(Self { doors, hosts, lab: Some(lab), silence: Some(SILENCE), disks: false, settings }))
     }
 }
 
@@ -549,6 +564,12 @@ impl Caller {
     /// The node gives none.
     pub async fn log_in(&self) -> Result<String> {
         Ok(self.log_in_as(&self.did, PASSWORD).await?.token)
+    }
+
+    /// The same tenant, asked at another place: a node that is none of these.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     /// Begins a session of anybody.

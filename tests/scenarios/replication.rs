@@ -4,6 +4,7 @@
 
 mod hostile;
 mod schedules;
+mod vault;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
