@@ -121,20 +121,27 @@ pub struct Newest {
     pub is_there: bool,
 }
 
-/// Whether another archive is due, of which `age_max` is the longest that one lasts: because there is none, a vault has lost the
-/// newest, one lacks it and it is there no more, it is too old, or there is nothing left to ask about it. One that
-/// nobody has fetched does not become too old: it waits.
-pub fn is_due<'a>(
-    newest: Option<&Newest>,
-    age_max: Duration,
-    vaults: impl Iterator<Item = &'a Record> + Clone,
-) -> bool {
+/// How old archives become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ages {
+    /// No other is made before the newest is as old as this, or a vault that loses and finds its copy in turns would have
+    /// them made without end. It is no bar to a vault that is new.
+    pub min: Duration,
+    /// So long one lasts.
+    pub max: Duration,
+}
+
+/// Whether another archive is due: because there is none, a vault has lost the newest, one lacks it and it is there no more,
+/// it is too old, or there is nothing left to ask about it. One that nobody has fetched does not become too old: it waits.
+pub fn is_due<'a>(newest: Option<&Newest>, ages: Ages, vaults: impl Iterator<Item = &'a Record> + Clone) -> bool {
     let Some(newest) = newest else { return true };
+    let is_for_new = !newest.is_there && vaults.clone().any(Record::is_new);
     let is_lost = vaults.clone().any(|vault| vault.has_lost(&newest.digest));
     let is_fetched = vaults.clone().any(|vault| vault.has(&newest.digest));
     let is_lacking = vaults.clone().any(|vault| !vault.has(&newest.digest));
-    let is_used_up = newest.age >= age_max || newest.questions == 0;
-    is_lost || (is_fetched && is_used_up) || (is_lacking && !newest.is_there)
+    let is_used_up = newest.age >= ages.max || newest.questions == 0;
+    let is_wanted = is_lost || (is_fetched && is_used_up) || (is_lacking && !newest.is_there);
+    is_for_new || (is_wanted && newest.age >= ages.min)
 }
 
 /// How a vault is doing.
@@ -177,6 +184,12 @@ impl Record {
             _ if self.has.is_some() => State::Unproved,
             _ => State::Waiting,
         }
+    }
+
+    /// Whether it has never said that it has anything.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.has.is_none() && self.lost.is_none()
     }
 
     /// Whether it has this archive, as far as it is believed.

@@ -103,6 +103,8 @@ fn contradictions_are_refused_by_key() {
     assert!(refusal("[node]\npublic_url = \"https://a:b@example.org\"").starts_with("node.public_url"));
     assert!(refusal("[log]\nfilter = \"info,[\"").starts_with("log.filter"));
     assert!(refusal("[http]\nconnections_max = 1").starts_with("http.connections_max"));
+    assert!(refusal("[replicas]\narchive_every = \"10ms\"").starts_with("replicas.archive_every"));
+    assert!(refusal("[replicas]\nvault_check = \"91d\"").starts_with("replicas.vault_check"));
     let did = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
     assert!(refusal(&format!("[network]\nallow = [\"{did}\"]\nblock = [\"{did}\"]")).contains(did));
 }

@@ -75,6 +75,8 @@ struct Cared {
     asked: BTreeMap<Did, Instant>,
     /// When making an archive last failed, and why.
     failed: Option<(Instant, String)>,
+    /// Whether something of this is not written down yet.
+    is_new: bool,
 }
 
 /// A vault, for the operator of the primary.
@@ -157,10 +159,11 @@ impl Vaults {
         let Some(cared) = cared.get_mut(tenant) else { return (Given::Nothing, false) };
         let record = cared.vaults.entry(vault.clone()).or_default();
         let before = record.clone();
-        if record.said(has, clock::now()) {
+        if record.said(has, clock::now()) && before.state() != State::Lost {
             tracing::error!(%tenant, %vault, "the vault says that it has lost its archive; it is given a new one");
         }
         let is_changed = *record != before;
+        cared.is_new |= is_changed;
         let given = match &cared.archive {
             Some(archive) if record.has(&archive.digest) => Given::HasIt(archive.clone()),
             Some(archive) if cared.is_there && !record.has_lost(&archive.digest) => Given::Newest(archive.clone()),

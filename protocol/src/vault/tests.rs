@@ -170,20 +170,30 @@ fn so_many_questions_as_are_asked_and_some_more() {
 
 #[test]
 fn another_archive_is_due_when_the_newest_is_of_no_more_use() {
+    const HOUR: Duration = Duration::from_hours(1);
     const DAY: Duration = Duration::from_hours(24);
     let asked = question(&[1; 9_000], 1);
-    let newest = Newest { digest: asked.challenge.archive, age: Duration::ZERO, questions: 3, is_there: true };
+    let newest = Newest { digest: asked.challenge.archive, age: HOUR, questions: 3, is_there: true };
     let (new, has) = (Record::default(), proved(&asked));
     let mut lost = has.clone();
     lost.answered(&asked, None, at(9));
-    let due = |newest: Newest, vaults: &[&Record]| is_due(Some(&newest), DAY, vaults.iter().copied());
-    assert!(is_due(None, DAY, std::iter::once(&new)));
+    let mut older = Record::default();
+    older.said(Some([8; 32]), at(1));
+    let ages = Ages { min: HOUR, max: DAY };
+    let due = |newest: Newest, vaults: &[&Record]| is_due(Some(&newest), ages, vaults.iter().copied());
+    assert!(is_due(None, ages, std::iter::once(&new)));
     assert!(!due(newest, &[&new]) && !due(newest, &[&has]) && !due(newest, &[&has, &new]));
     assert!(due(newest, &[&has, &lost]), "it was lost");
     let gone = Newest { is_there: false, ..newest };
     assert!(!due(gone, &[&has]) && due(gone, &[&has, &new]), "somebody lacks what is not there");
+    assert!(due(gone, &[&has, &older]) && !due(newest, &[&has, &older]));
     let old = Newest { age: DAY, ..newest };
     assert!(due(old, &[&has, &new]) && !due(old, &[&new]), "one that nobody fetched waits");
     let asked_out = Newest { questions: 0, ..newest };
     assert!(due(asked_out, &[&has]) && !due(asked_out, &[&new]));
+
+    // Nothing that a vault says or forgets has them made one after the other; one that is new does not wait for that.
+    let young = |newest: Newest| Newest { age: Duration::from_secs(1), ..newest };
+    assert!(!due(young(newest), &[&lost]) && !due(young(gone), &[&older]) && !due(young(asked_out), &[&has]));
+    assert!(due(young(gone), &[&has, &new]));
 }

@@ -54,10 +54,10 @@ fn refused(output: &Output, word: &str) -> Result<()> {
     Ok(())
 }
 
-fn restore(into: &Path, did: &str, archive: &Path, key: &Path) -> Result<Output> {
+fn restore(into: &Path, did: &str, archive: &Path, key: &Path, words: &[&str]) -> Result<Output> {
     let mut restore = command(into);
     restore.args(["restore", "--tenant", did, "--json", "--from"]).arg(archive).arg("--key").arg(key);
-    Ok(restore.arg("--data-dir").arg(into).output()?)
+    Ok(restore.args(words).arg("--data-dir").arg(into).output()?)
 }
 
 /// Writes records, one with a file, and one that is private; answers the file's CID and bytes.
@@ -89,11 +89,53 @@ async fn repository(caller: &Caller) -> Result<Vec<u8>> {
     Ok(car)
 }
 
+/// Archives are made when one is lost, not for their age.
+const SETTINGS: [(&str, &str); 2] = [("ANGEL_REPLICAS_ARCHIVE_EVERY", "1h"), ("ANGEL_REPLICAS_VAULT_CHECK", "1s")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_never_takes_over_and_is_kept_by_whoever_does() -> Result<()> {
+    let mut tenancy = Tenancy::on_loopback_with(&SETTINGS).await?;
+    let away = tempfile::tempdir()?;
+    let key = away.path().join("owner.key");
+    tenancy.angel(PRIMARY, &["backup", "key", key.to_str().context("text")?])?;
+    let [one, two, vault] = [1, 2, VAULT].map(|index| tenancy.node(index));
+    let did = tenancy.did().to_owned();
+    let place = ["tenant", "place", &did, "--node", &one, "--node", &two, "--vault", &vault, "--ack", "replicated"];
+    tenancy.angel(PRIMARY, &place)?;
+    tenancy.until_copied(&did).await?;
+    until_proved(&tenancy, "the vault proves that it has its archive", 0).await?;
+    let before = kept(&tenancy)?;
+    let caller = tenancy.caller(PRIMARY);
+    write(&caller, &caller.log_in().await?, "acknowledged").await?;
+    tenancy.validators.kill(PRIMARY)?;
+
+    // A standby takes over, with the identity, and has the vault keep an archive of its own for the same recovery key.
+    let new = tenancy.until_primary(&[1, 2]).await?;
+    ensure!(tenancy.caller(new).has("acknowledged").await?, "it was acknowledged and is lost");
+    let proved = |report: &Value| report["vaults"][0]["state"] == "proved" && report["vaults"][0]["hasNewest"] == true;
+    let report = tenancy.until_reported("the new primary has the vault prove", new, proved).await?;
+    let after = kept(&tenancy)?;
+    ensure!(after["digest"] != before["digest"] && after["primary"] == tenancy.node(new), "{after}");
+    ensure!(report["archive"]["recovery"].is_string() && report["vaults"][0]["losses"] == 0, "{report}");
+    let on_vault = tenancy.angel(VAULT, &["tenant", "backups", &did])?;
+    ensure!(on_vault["role"] == "vault" && on_vault["epoch"] == report["epoch"], "{on_vault}");
+    let file = away.path().join("of-the-new-one.tar");
+    tenancy.angel(VAULT, &["tenant", "vault", "export", &did, file.to_str().context("text")?])?;
+
+    // The key was proved with the first primary: whoever restores says that the other one is meant.
+    let elsewhere = away.path().join("elsewhere");
+    ensure!(Launch::in_dir(&elsewhere).start()?.stop()?.success(), "it stops in good order");
+    refused(&restore(&elsewhere, &did, &file, &key, &[])?, "ForeignBackup")?;
+    let restored = restore(&elsewhere, &did, &file, &key, &["--node", &tenancy.node(new)])?;
+    ensure!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let restored: Value = serde_json::from_slice(&restored.stdout)?;
+    ensure!(restored["root"] == report["root"], "{restored}, not {report}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_keeps_what_it_cannot_read_and_gives_back_what_burned() -> Result<()> {
-    // Archives are made when one is lost, not for their age.
-    let settings = [("ANGEL_REPLICAS_ARCHIVE_EVERY", "1h"), ("ANGEL_REPLICAS_VAULT_CHECK", "1s")];
-    let mut tenancy = Tenancy::on_loopback_with(&settings).await?;
+    let mut tenancy = Tenancy::on_loopback_with(&SETTINGS).await?;
     let away = tempfile::tempdir()?;
     let (key, other_key) = (away.path().join("owner.key"), away.path().join("other.key"));
     let (cid, file) = furnish(&tenancy).await?;
@@ -119,7 +161,7 @@ async fn a_vault_keeps_what_it_cannot_read_and_gives_back_what_burned() -> Resul
     ensure!(Launch::in_dir(&elsewhere).start()?.stop()?.success(), "it stops in good order");
     let exported = away.path().join("first.tar");
     tenancy.angel(VAULT, &["tenant", "vault", "export", &did, exported.to_str().context("text")?])?;
-    refused(&restore(&elsewhere, &did, &exported, &other_key)?, "does not open")?;
+    refused(&restore(&elsewhere, &did, &exported, &other_key, &[])?, "does not open")?;
 
     // What was written since is in the next archive. One byte on the vault's disk is enough for there to be one.
     let caller = tenancy.caller(PRIMARY);
@@ -160,7 +202,7 @@ async fn a_vault_keeps_what_it_cannot_read_and_gives_back_what_burned() -> Resul
     let mut whole = command(&as_node);
     whole.args(["restore", "--from"]).arg(&file_out).arg("--key").arg(&key).arg("--data-dir").arg(&as_node);
     refused(&whole.output()?, "OneAccountOnly")?;
-    let restored = restore(&elsewhere, &did, &file_out, &key)?;
+    let restored = restore(&elsewhere, &did, &file_out, &key, &[])?;
     ensure!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     let restored: Value = serde_json::from_slice(&restored.stdout)?;
     ensure!(restored["root"] == root && restored["records"] == 14 && restored["files"] == 1, "{restored}, not {root}");

@@ -82,7 +82,13 @@ impl Replication {
             _ => return Err(ReplicationError::Unexpected),
         };
         let mut is_lost = false;
-        if let Some(record) = self.0.vaults.cared().get_mut(&tenant.did).and_then(|it| it.vaults.get_mut(vault)) {
+        if let Some(cared) = self.0.vaults.cared().get_mut(&tenant.did)
+            && let Some(record) = cared.vaults.get_mut(vault)
+        {
+            if cared.archive.as_ref().is_none_or(|newest| *newest.digest != digest) {
+                // Another was made meanwhile, and it may have that one by now, and this one no more.
+                return Ok(());
+            }
             let before = record.state();
             is_lost = record.answered(&question, answer, clock::now());
             if before == State::Lost && !is_lost {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use angel_protocol::vault::{Newest, Record, is_due, questions};
+use angel_protocol::vault::{Ages, Newest, Record, is_due, questions};
 use angel_storage::{AccountId, replicas};
 use serde_bytes::ByteArray;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,12 @@ use crate::backup::progress::Progress;
 use crate::placement::Tenant;
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};
+
+/// How long after a failure it is tried again, at most.
+const AGAIN: Duration = Duration::from_mins(10);
+
+/// How long a stop waits for what is being written.
+const STEP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why an archive was not made.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +52,10 @@ impl Replication {
         let mut is_swept = false;
         loop {
             for tenant in self.placement().tenants() {
-                let caring = Box::pin(self.care_for(&tenant, &stop));
-                if stop.run_until_cancelled(caring).await.is_none() {
-                    return Ok(());
+                let mut caring = Box::pin(self.care_for(&tenant, &stop));
+                tokio::select! {
+                    () = &mut caring => {}
+                    () = async { stop.cancelled().await; tokio::time::sleep(STEP_LIMIT).await } => return Ok(()),
                 }
             }
             if !is_swept {
@@ -76,21 +83,22 @@ impl Replication {
             return;
         }
         self.recall(tenant, account).await;
-        let mut failed = None;
-        if let Err(error) = self.make_if_due(tenant, account, stop).await {
-            let is_waiting = matches!(error, NotMade::Backup(BackupError::Busy | BackupError::Stopped));
-            if !is_waiting {
+        let failed = match self.make_if_due(tenant, account, stop).await {
+            Ok(()) | Err(NotMade::Backup(BackupError::Busy | BackupError::Stopped)) => None,
+            Err(error) => {
                 tracing::warn!(tenant = %tenant.did, %error, "the archive for vaults could not be made");
-                failed = Some((Instant::now(), error.to_string()));
+                Some((Instant::now(), error.to_string()))
             }
+        };
+        let mut is_new = false;
+        if let Some(cared) = self.0.vaults.cared().get_mut(&tenant.did) {
+            cared.failed = failed.or(cared.failed.take());
+            is_new = std::mem::take(&mut cared.is_new);
         }
-        if let Some(cared) = self.0.vaults.cared().get_mut(&tenant.did)
-            && failed.is_some()
-        {
-            cared.failed = failed;
-        }
-        if let Err(error) = self.drop_what_all_have(tenant, account).await {
-            tracing::warn!(tenant = %tenant.did, %error, "an archive that the vaults have stays here for now");
+        let noted = if is_new { self.note(tenant, account).await } else { Ok(()) };
+        let dropped = self.drop_what_all_have(tenant, account).await;
+        if let Err(error) = noted.and(dropped) {
+            tracing::warn!(tenant = %tenant.did, %error, "what is known of the vaults is not written down, or an archive stays");
         }
     }
 
@@ -126,7 +134,7 @@ impl Replication {
     async fn make_if_due(&self, tenant: &Tenant, account: AccountId, stop: &CancellationToken) -> Result<(), NotMade> {
         let Some(cared) = self.0.vaults.cared_for(&tenant.did) else { return Ok(()) };
         let settings = &self.0.vaults.settings;
-        if cared.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < self.0.vaults.round()) {
+        if cared.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < settings.check.min(AGAIN)) {
             return Ok(());
         }
         let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
@@ -140,7 +148,8 @@ impl Replication {
             questions: archive.questions,
             is_there: cared.is_there,
         });
-        if !is_due(newest.as_ref(), settings.every, vaults) {
+        let ages = Ages { min: settings.check.min(settings.every), max: settings.every };
+        if !is_due(newest.as_ref(), ages, vaults) {
             return Ok(());
         }
         let archive = self.make_archive(tenant, account, recipient, stop).await?;
@@ -164,7 +173,7 @@ impl Replication {
         stop: &CancellationToken,
     ) -> Result<Archive, NotMade> {
         let settings = &self.0.vaults.settings;
-        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let count = questions(millis(settings.every), millis(settings.check), tenant.placed.vaults.len());
         let (this, files, progress) = (self.clone(), self.made_files(account), Progress::stopped_by(stop.clone()));
         blocking::run(move || {

@@ -35,7 +35,8 @@ impl Replication {
         let vaults = &self.0.vaults;
         let (given, is_changed) = vaults.said(&tenant.did, asker, asked.has.map(ByteArray::into_array));
         if is_changed {
-            self.note(&tenant, account).await?;
+            // It is written down there, and what all have is let go of.
+            vaults.wanted.notify_one();
         }
         let (archive, has_it) = match given {
             Given::HasIt(archive) => (archive, true),
@@ -47,9 +48,8 @@ impl Replication {
         };
         if has_it {
             if is_changed {
-                // It is asked at once, and what all have is let go of.
+                // It is asked at once.
                 vaults.fetched.notify_one();
-                vaults.wanted.notify_one();
             }
             let (digest, bytes) = (archive.digest, archive.bytes);
             return Ok(stream::answer(io, &Answer::Archive { digest, bytes, from: bytes }).await?);
