@@ -133,12 +133,12 @@ pub struct Ages {
 
 /// Whether another archive is due: because there is none, a vault has lost the newest, one lacks it and it is there no more,
 /// it is too old, or there is nothing left to ask about it. One that nobody has fetched does not become too old: it waits.
-pub fn is_due<'a>(newest: Option<&Newest>, ages: Ages, vaults: impl Iterator<Item = &'a Record> + Clone) -> bool {
+pub fn is_due<'a>(newest: Option<&Newest>, ages: Ages, mut vaults: impl Iterator<Item = &'a Record> + Clone) -> bool {
     let Some(newest) = newest else { return true };
     let is_for_new = !newest.is_there && vaults.clone().any(Record::is_new);
     let is_lost = vaults.clone().any(|vault| vault.has_lost(&newest.digest));
     let is_fetched = vaults.clone().any(|vault| vault.has(&newest.digest));
-    let is_lacking = vaults.clone().any(|vault| !vault.has(&newest.digest));
+    let is_lacking = vaults.any(|vault| !vault.has(&newest.digest));
     let is_used_up = newest.age >= ages.max || newest.questions == 0;
     let is_wanted = is_lost || (is_fetched && is_used_up) || (is_lacking && !newest.is_there);
     is_for_new || (is_wanted && newest.age >= ages.min)

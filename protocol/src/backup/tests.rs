@@ -79,8 +79,8 @@ fn a_snapshot_of_one_account_is_not_taken_for_a_nodes() {
     let of_one = Manifest { format: manifest::FORMAT_OF_ACCOUNT, account, ..manifest(&node) };
     assert_eq!(Manifest::read(&of_one.sign(&node)), Ok(of_one.clone()));
     for wrong in [
-        Manifest { format: manifest::FORMAT, ..of_one.clone() },
         Manifest { format: manifest::FORMAT_OF_ACCOUNT, ..manifest(&node) },
+        Manifest { format: manifest::FORMAT, ..of_one },
     ] {
         assert!(matches!(Manifest::read(&wrong.sign(&node)), Err(ManifestRefused::Contradiction(_))));
     }
