@@ -1,9 +1,11 @@
 //! Which nodes should hold a tenant, and whether a node consents (`network.md` 4.1 to 4.3 and 4.6).
 //!
 //! [`choose`] is the same for everyone who has the same data; what was chosen counts once the ledger has decided it.
-//! [`Consent`] is a node's own: nobody can be made to hold a copy.
+//! [`Consent`] is a node's own: nobody can be made to hold a copy. [`Rebalance`] is how a full node parts with tenants,
+//! and [`Intake`] how another takes them.
 
 mod consent;
+mod intake;
 mod rebalance;
 
 #[cfg(test)]
@@ -16,7 +18,8 @@ pub use crate::ledger::action::{Region, Residency, Strategy};
 use crate::limits::BACKUPS_MAX;
 
 pub use consent::{Accept, Consent, Declined, Holding, Offer};
-pub use rebalance::{Load, Rebalance};
+pub use intake::Intake;
+pub use rebalance::{FULL_FOR, Hosted, Load, Proposal, Rebalance};
 
 /// Load score above which a node counts as full (NET-06).
 pub const LOAD_FULL: u8 = 85;

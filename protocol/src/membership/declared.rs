@@ -256,14 +256,23 @@ impl Resources {
     /// tenants or without storage counts as full.
     #[must_use]
     pub fn load_score(&self) -> u8 {
+        self.work_score().max(self.space_score())
+    }
+
+    /// The part of the load that follows what is asked of the node: CPU and memory.
+    #[must_use]
+    pub fn work_score(&self) -> u8 {
+        self.cpu_load.max(self.memory_usage)
+    }
+
+    /// The part of the load that follows what the node holds, whether anybody asks for it or not: tenants and storage.
+    #[must_use]
+    pub fn space_score(&self) -> u8 {
         let share = |used: u64, capacity: u64| {
             let percent = used.min(capacity).saturating_mul(100).checked_div(capacity).unwrap_or(100);
             u8::try_from(percent).unwrap_or(100)
         };
-        self.cpu_load
-            .max(self.memory_usage)
-            .max(share(self.current_tenants, self.max_tenants))
-            .max(share(self.storage_used, self.storage_capacity))
+        share(self.current_tenants, self.max_tenants).max(share(self.storage_used, self.storage_capacity))
     }
 
     /// What the operator sets, apart from what is measured: a change of it is worth an event.

@@ -67,6 +67,12 @@ pub enum Declined {
     /// It has too little room.
     #[error("the copy does not fit into what the node sets aside for others (replicas.quota)")]
     Quota,
+    /// It has enough to do, or too little room, to take a tenant off a full node.
+    #[error("the node is too busy itself to take a tenant off a full one")]
+    Busy,
+    /// One is on its way to it from a full node, or so many came of late.
+    #[error("the node is taking a tenant off a full one already, or has taken as many as it does in a day")]
+    Taking,
 }
 
 impl Consent {

@@ -1,14 +1,12 @@
-use std::time::Duration;
+mod rebalance;
 
 use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use super::{
-    Accept, BTreeSet, Candidate, Consent, Declined, Holding, LOAD_FULL, Load, NoPlace, Offer, Rebalance, Region,
-    Residency, Wish, choose,
+    Accept, BTreeSet, Candidate, Consent, Declined, Holding, LOAD_FULL, NoPlace, Offer, Region, Residency, Wish, choose,
 };
 use crate::ids::Did;
 use crate::ledger::action::Strategy;
-use crate::time::Timestamp;
 
 fn did(name: &str) -> Did {
     format!("did:web:{name}.example").parse().expect("a DID")
@@ -108,19 +106,4 @@ fn consent_is_refused_by_name() {
     assert_eq!(terms.to(&did("p"), &elsewhere, holding(0, 0)), Err(Declined::Residency));
     let endless = Offer { bytes: u64::MAX, ..offer };
     assert_eq!(terms.to(&did("p"), &endless, holding(0, 1)), Err(Declined::Quota));
-}
-
-#[test]
-fn tenants_move_seldom_and_only_over_a_wide_gap() {
-    let hour = |hour: u64| Timestamp::EPOCH + Duration::from_hours(hour);
-    let mut full = Rebalance::default();
-    full.measured(hour(0), Load { score: 90 });
-    assert!(!full.may_offer(hour(0), Load { score: 10 }), "not at once");
-    full.measured(hour(1), Load { score: 70 });
-    assert!(full.may_offer(hour(1), Load { score: 59 }) && !full.may_offer(hour(1), Load { score: 60 }));
-    (1..=3).for_each(|at| full.moved(hour(at)));
-    assert!(!full.may_offer(hour(4), Load { score: 10 }), "three in a day");
-    assert!(full.may_offer(hour(25), Load { score: 10 }));
-    full.measured(hour(26), Load { score: 59 });
-    assert!(!full.may_offer(hour(30), Load { score: 10 }), "it has room again");
 }
