@@ -26,6 +26,7 @@ use crate::events::Events;
 use crate::health::Service;
 use crate::machine::Load;
 use crate::network;
+use crate::placement::HostedCount;
 
 pub(crate) use driver::Driver;
 pub use driver::DriverError;
@@ -156,6 +157,8 @@ pub(crate) struct Parts {
     pub(crate) network: network::Handle,
     pub(crate) network_events: mpsc::Receiver<network::Event>,
     pub(crate) load: watch::Receiver<Load>,
+    /// How many tenants this node hosts.
+    pub(crate) hosted: HostedCount,
     pub(crate) events: Events,
     pub(crate) service: Service,
 }

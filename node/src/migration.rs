@@ -9,12 +9,14 @@
 //! | `driver` | one move, from effect to input |
 //! | `steps` | what each effect does |
 //! | `names` | what browsers look up |
+//! | `rebalance` | tenants that a full node hands over of its own accord, and that another takes off it |
 //! | `serve` | answers to the other node |
 //! | `forward` | requests of clients that still come to the old node |
 
 mod driver;
 mod forward;
 mod names;
+mod rebalance;
 mod serve;
 mod steps;
 
@@ -25,6 +27,7 @@ use std::time::Duration;
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::migration::wire::{Answer, PROTOCOL, Question};
 use angel_protocol::migration::{Config, Input, Kind, Migration, Phase, Why};
+use angel_protocol::placement::Intake;
 use angel_protocol::replication::wire::{Of, Refusal};
 use angel_storage::moves::{self, MoveRow};
 use angel_storage::{Batch, CommitError};
@@ -65,7 +68,18 @@ pub(crate) struct Parts {
     pub(crate) endpoint: String,
     /// Names of tenants, for browsers.
     pub(crate) names: Names,
+    /// How long this node has to be full before it hands tenants over; nothing where it never does.
+    pub(crate) rebalances: Option<Duration>,
     pub(crate) config: Config,
+}
+
+/// A move that is to begin.
+struct Wanted<'a> {
+    to: &'a Did,
+    reason: &'a str,
+    kind: Kind,
+    /// Whether this node wants it of its own accord.
+    unasked: bool,
 }
 
 /// The moves of this node. Cheap to clone.
@@ -78,6 +92,8 @@ struct Shared {
     tasks: TaskTracker,
     stop: CancellationToken,
     forwards: forward::Tokens,
+    /// Tenants that come here from full nodes.
+    intake: Mutex<Intake>,
 }
 
 /// A move that a task drives.
@@ -167,7 +183,8 @@ impl Migrations {
     /// Ready to be run.
     pub(crate) fn new(parts: Parts) -> Self {
         let (running, tasks, stop) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
-        Self(Arc::new(Shared { parts, running, tasks, stop, forwards: forward::Tokens::default() }))
+        let intake = Mutex::new(rebalance::intake(parts.replication.placement()));
+        Self(Arc::new(Shared { parts, running, tasks, stop, forwards: forward::Tokens::default(), intake }))
     }
 
     fn placement(&self) -> &Placement {
@@ -202,7 +219,17 @@ impl Migrations {
 
     /// Answers other nodes until told to stop; moves stop where they are, and go on at the next start.
     pub(crate) async fn run(self, stop: CancellationToken) -> TaskResult {
-        let ended = self.clone().serve(stop).await;
+        let balancing = async {
+            if let Err(error) = self.clone().rebalance(stop.clone()).await {
+                return error;
+            }
+            // It is not wanted, or has stopped: the rest goes on.
+            std::future::pending().await
+        };
+        let ended = tokio::select! {
+            ended = self.clone().serve(stop.clone()) => ended,
+            error = balancing => Err(error.to_string().into()),
+        };
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -237,17 +264,11 @@ impl Migrations {
         reason: &str,
         dry_run: bool,
     ) -> Result<Value, NotMoved> {
-        self.start(account, to, reason, Kind::Move, dry_run).await
+        self.start(account, Wanted { to, reason, kind: Kind::Move, unasked: false }, dry_run).await
     }
 
-    async fn start(
-        &self,
-        account: &Account,
-        to: &Did,
-        reason: &str,
-        kind: Kind,
-        dry_run: bool,
-    ) -> Result<Value, NotMoved> {
+    async fn start(&self, account: &Account, wanted: Wanted<'_>, dry_run: bool) -> Result<Value, NotMoved> {
+        let Wanted { to, reason, kind, unasked } = wanted;
         let did = account.did().clone();
         self.check_free(&did)?;
         let now = clock::now();
@@ -256,6 +277,7 @@ impl Migrations {
             from: self.own().clone(),
             to: to.clone(),
             reason: reason.to_owned(),
+            unasked,
             created_at: now,
             ended_at: None,
             epoch: self.placement().tenant(&did).map_or(0, |tenant| tenant.placed.epoch),
@@ -308,7 +330,8 @@ impl Migrations {
         let former = tenant.placed.previous.as_ref().map(|before| before.primary.clone());
         let former = former.filter(|former| tenant.is_former(former)).ok_or(NotMoved::NothingToReturn)?;
         if tenant.is_primary() {
-            return self.start(account, &former, "manual", Kind::Return, false).await;
+            let back = Wanted { to: &former, reason: "manual", kind: Kind::Return, unasked: false };
+            return self.start(account, back, false).await;
         }
         let primary = tenant.placed.primary.clone();
         let of = Of { tenant: did.clone(), epoch: tenant.placed.epoch };
@@ -352,6 +375,12 @@ impl Migrations {
             row.clone_from(&running.row.borrow());
         }
         Ok(rows.iter().map(|(id, row)| view(did, id, row)).collect())
+    }
+
+    /// Whether any move is on its way that has not come to its grace.
+    fn moves_anything(&self) -> bool {
+        let rests = |phase: Phase| matches!(phase, Phase::Grace | Phase::Cleanup | Phase::Ended(_));
+        self.running().values().any(|it| !rests(it.row.borrow().state.phase()))
     }
 
     /// Whether a move of this tenant is under way, so that its writers may have to wait and be sent elsewhere.

@@ -52,7 +52,7 @@ use crate::pending::Pending;
 use crate::permissioned::credentials::Credentials;
 use crate::permissioned::notifier::Notifier;
 use crate::permissioned::puller::Puller;
-use crate::placement::Placement;
+use crate::placement::{HostedCount, Placement};
 use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::replication::{self, Replication, Sealing};
@@ -191,6 +191,7 @@ impl Node {
         let (network, network_events, network_task) = network::start(parts::network(&config, &identity, &topics))?;
         registry.register_collector(Box::new(NetworkCollector(network.clone())));
         let (membership, commands) = membership::Handle::new();
+        let hosted = HostedCount::default();
         let parts = membership::Parts {
             config: parts::membership(&config),
             own,
@@ -205,6 +206,7 @@ impl Node {
             network: network.clone(),
             network_events,
             load: load.clone(),
+            hosted: hosted.clone(),
             events: events.clone(),
             service: health.register("federation", Importance::Helpful, ServiceState::Off("starting".to_owned())),
         };
@@ -360,7 +362,7 @@ impl Node {
         // Who holds copies of whom. No write passes before it is known which are copies.
         let ack_timeout = config.replicas.ack_timeout;
         let store_handles = (store.reader().clone(), store.writer().clone());
-        let placement = Placement::new(store_handles, ledger.clone(), accounts.clone(), ack_timeout);
+        let placement = Placement::new(store_handles, ledger.clone(), accounts.clone(), ack_timeout, hosted);
         let (loading, at_layout) = (placement.clone(), layout.clone());
         let opening = move || {
             loading.load_blocking()?;
@@ -415,6 +417,7 @@ impl Node {
             fetcher: Fetcher::streaming(parts::scope(&config))?,
             endpoint: service.endpoint().to_owned(),
             names: parts::names(&config, parts::dns(&config)),
+            rebalances: config.replicas.rebalance.then_some(config.replicas.rebalance_after),
             config: parts::migration(&config),
         });
         migrations.resume().await.map_err(|error| StartError::Move(error.to_string()))?;

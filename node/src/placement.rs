@@ -7,7 +7,7 @@
 mod fence;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -106,6 +106,9 @@ pub enum NotWritable {
 #[derive(Clone)]
 pub struct Placement(Arc<Shared>);
 
+/// How many tenants this node hosts, in whatever role: told to the network as part of how full it is.
+pub(crate) type HostedCount = Arc<AtomicU64>;
+
 struct Shared {
     own: Did,
     uptime: Uptime,
@@ -118,6 +121,7 @@ struct Shared {
     tenants: RwLock<Tenants>,
     changed: watch::Sender<u64>,
     returning: OnceLock<Returning>,
+    hosted: HostedCount,
 }
 
 #[derive(Default)]
@@ -278,6 +282,7 @@ impl Placement {
         ledger: Ledger,
         accounts: Accounts,
         ack_limit: Duration,
+        hosted: HostedCount,
     ) -> Self {
         let own = ledger.own().clone();
         let silence = Mutex::new(Parameters::new(own.clone()));
@@ -295,6 +300,7 @@ impl Placement {
             tenants,
             changed,
             returning,
+            hosted,
         }))
     }
 
@@ -302,6 +308,11 @@ impl Placement {
     pub(crate) fn wait_for(&self, returning: Returning) {
         // Said once, at the start.
         drop(self.0.returning.set(returning));
+    }
+
+    /// Whether this node was put back from a backup and has not caught up yet.
+    pub(crate) fn is_returning(&self) -> bool {
+        self.0.returning.get().is_some_and(|returning| !returning.has_caught_up())
     }
 
     /// This node.
@@ -358,7 +369,7 @@ impl Placement {
     /// Leave to write into an account. Waits while the tenant is handed over.
     pub(crate) async fn may_write(&self, account: AccountId) -> Result<WriteGuard, NotWritable> {
         let (limit, uptime) = (self.0.ack_limit, self.0.uptime);
-        if self.0.returning.get().is_some_and(|returning| !returning.has_caught_up()) {
+        if self.is_returning() {
             return Err(NotWritable::CatchingUp);
         }
         let Some(tenant) = self.of_account(account) else {
@@ -426,7 +437,8 @@ impl Placement {
             if let Some(before) = before {
                 self.journal(before.account, did, false)?;
                 let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
-                tenants.by_did.remove(did);
+                let gone = tenants.by_did.remove(did);
+                self.count(gone.as_deref(), None);
                 before.account.map(|account| tenants.by_account.remove(&account));
                 drop(tenants);
                 self.0.changed.send_modify(|version| *version += 1);
@@ -475,10 +487,23 @@ impl Placement {
         if let Some(account) = account {
             tenants.by_account.insert(account, Arc::clone(&tenant));
         }
-        tenants.by_did.insert(did.clone(), tenant);
+        let before = tenants.by_did.insert(did.clone(), Arc::clone(&tenant));
+        self.count(before.as_deref(), Some(&tenant));
         drop(tenants);
         self.0.changed.send_modify(|version| *version += 1);
         Ok(())
+    }
+
+    /// Counts a tenant whose hosts have changed, under the lock that guards them.
+    fn count(&self, before: Option<&Tenant>, after: Option<&Tenant>) {
+        let is_host = |tenant: Option<&Tenant>| {
+            tenant.is_some_and(|tenant| tenant.placed.hosts().any(|host| *host == self.0.own))
+        };
+        match (is_host(before), is_host(after)) {
+            (false, true) => drop(self.0.hosted.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.0.hosted.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
     }
 
     /// Whether the event log tells of changes of the account's private rows. Blocks until that is so.

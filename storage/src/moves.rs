@@ -8,7 +8,7 @@ use angel_protocol::migration::Migration;
 use angel_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Row;
+use crate::codec::{self, CodecError, Row};
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
@@ -28,6 +28,9 @@ pub struct MoveRow {
     pub to: Did,
     /// Why (`records.md` 6.4): manual, load_balancing and so on.
     pub reason: String,
+    /// Whether the node began it of its own accord, because it was full.
+    #[serde(default)]
+    pub unasked: bool,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it ended.
@@ -63,7 +66,15 @@ pub struct Line {
 }
 
 impl Row for MoveRow {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn decode_older(version: u8, body: &[u8]) -> Result<Self, CodecError> {
+        match version {
+            // All of those had been asked for.
+            1 => codec::from_cbor(body),
+            version => Err(CodecError::UnknownVersion { version }),
+        }
+    }
 }
 
 impl MoveRow {
@@ -100,6 +111,25 @@ pub fn under_way(reader: &Reader, limit: usize) -> Result<Vec<Keyed>, ReadError>
         found.extend(page.rows.into_iter().filter(|(_, row)| !row.state.is_over()));
         if !page.more || found.len() >= limit {
             found.truncate(limit);
+            return Ok(found);
+        }
+    }
+}
+
+/// When moves began that nobody had asked for, behind `after`.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn unasked_since(reader: &Reader, after: Timestamp) -> Result<Vec<Timestamp>, ReadError> {
+    let (mut found, mut last) = (Vec::new(), None::<(Did, String)>);
+    loop {
+        let scan = reader.scan(&MOVES);
+        let scan = if let Some(last) = &last { scan.after(last) } else { scan };
+        let page = scan.page(500)?;
+        last = page.rows.last().map(|(key, _)| key.clone());
+        let wanted = page.rows.into_iter().filter(|(_, row)| row.unasked && row.created_at > after);
+        found.extend(wanted.map(|(_, row)| row.created_at));
+        if !page.more {
             return Ok(found);
         }
     }
@@ -162,6 +192,7 @@ mod tests {
             from: did("a"),
             to: did("b"),
             reason: "manual".to_owned(),
+            unasked: false,
             created_at: Timestamp::EPOCH,
             ended_at: None,
             epoch: 1,
@@ -187,6 +218,31 @@ mod tests {
         assert_eq!(open, [(did("x"), "2".to_owned())]);
         let ids: Vec<_> = of(store.reader(), &did("x"), 10).expect("reads").into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["2", "1"]);
+    }
+
+    #[test]
+    fn moves_that_nobody_asked_for_are_counted_whosever_they_are() {
+        let store = Store::in_memory().expect("starts");
+        let mut batch = Batch::new();
+        for (tenant, unasked, at) in [("x", true, 5), ("y", true, 9), ("z", false, 9)] {
+            let row = MoveRow { unasked, created_at: Timestamp::from_millis(at), ..row(true) };
+            batch.put(&MOVES, &(did(tenant), "1".to_owned()), &row).expect("fits");
+        }
+        store.writer().commit(batch).expect("commits");
+        let since = |at| unasked_since(store.reader(), Timestamp::from_millis(at)).expect("reads").len();
+        assert_eq!([since(0), since(5), since(9)], [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_row_from_before_nodes_moved_tenants_by_themselves_is_read() {
+        let mut stored = codec::encode(&row(true)).expect("fits");
+        let field = b"\x67unasked\xf4";
+        let at = stored.windows(field.len()).position(|it| it == field).expect("it is there");
+        stored.drain(at..at + field.len());
+        // The version, and the head of a map of fewer than 24 entries.
+        stored[0] = 1;
+        stored[1] -= 1;
+        assert_eq!(codec::decode::<MoveRow>(&stored), Ok(row(true)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! are killed in the middle: the move goes on, or is undone.
 
 mod faults;
+mod rebalance;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

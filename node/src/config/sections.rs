@@ -357,6 +357,12 @@ section! {
         archive_every: Duration = Duration::from_hours(24),
         /// How often a vault has to prove that it still has it, 100ms to 90d.
         vault_check: Duration = Duration::from_hours(1),
+        /// Whether this node, when it has been full for a while (a load above 85), moves tenants that have copies to nodes with
+        /// room (below 60) that agree: the quietest first, one at a time, three a day at most, each at most once a week. A
+        /// tenant on this node alone stays.
+        rebalance: bool = false,
+        /// For how long it has to be full, without having room (below 60) in between.
+        rebalance_after: Duration = Duration::from_hours(1),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use angel_protocol::crypto::NodeKey;
@@ -32,6 +33,7 @@ use crate::events::{Events, HeartbeatWay};
 use crate::health::{Service, ServiceState};
 use crate::machine::Load;
 use crate::network::{self, Acceptance, Multiaddr, Protocol};
+use crate::placement::HostedCount;
 use crate::tasks::TaskResult;
 
 /// Questions of ours to peers that may be under way: the machine asks for few, and this holds it to that.
@@ -78,6 +80,7 @@ pub(crate) struct Driver {
     network_events: mpsc::Receiver<network::Event>,
     view: watch::Receiver<network::View>,
     load: watch::Receiver<Load>,
+    hosted: HostedCount,
     commands: mpsc::Receiver<Command>,
     events: Events,
     service: Service,
@@ -102,7 +105,7 @@ impl Driver {
     /// [`DriverError`].
     pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>) -> Result<Self, DriverError> {
         let Parts { config, own, scope, listeners, key, invite, rotation, seed, reader, writer, .. } = parts;
-        let Parts { network, network_events, load, events, service, .. } = parts;
+        let Parts { network, network_events, load, hosted, events, service, .. } = parts;
         let now = clock::now();
         let own = OwnNode { created_at: saver::created_at(&reader, &writer, now)?, ..own };
         let network_id = own.network.clone();
@@ -120,7 +123,11 @@ impl Driver {
         let entries = super::stored_entries(&reader)?;
         tracing::info!(peers = entries.len(), "restoring what was known of the network");
         state.restore(entries, &mut effects);
-        state.handle(now, Input::ResourcesMeasured(own.resources(&load.borrow())), &mut effects);
+        state.handle(
+            now,
+            Input::ResourcesMeasured(own.resources(&load.borrow(), hosted.load(Ordering::Relaxed))),
+            &mut effects,
+        );
         let mut driver = Self {
             state,
             key,
@@ -135,6 +142,7 @@ impl Driver {
             network,
             network_events,
             load,
+            hosted,
             commands,
             events,
             service,
@@ -176,7 +184,7 @@ impl Driver {
                     }
                 }
                 Ok(()) = self.load.changed() => {
-                    let resources = self.own.resources(&self.load.borrow_and_update());
+                    let resources = self.own.resources(&self.load.borrow_and_update(), self.hosted.load(Ordering::Relaxed));
                     self.feed(Input::ResourcesMeasured(resources)).await;
                 }
                 Ok(()) = self.view.changed() => self.addresses_changed().await,

@@ -79,11 +79,11 @@ impl OwnNode {
         Described { profile, record: record.into() }
     }
 
-    /// What the node has and how much of it is in use.
-    pub(super) fn resources(&self, load: &Load) -> Resources {
+    /// What the node has and how much of it is in use, `tenants` among it.
+    pub(super) fn resources(&self, load: &Load, tenants: u64) -> Resources {
         Resources {
             max_tenants: self.max_tenants,
-            current_tenants: 0,
+            current_tenants: tenants,
             max_users: self.max_users,
             storage_capacity: self.capacity(load) / GB,
             storage_used: load.disk_used_bytes.min(self.capacity(load)) / GB,
@@ -180,6 +180,7 @@ mod tests {
             assert_eq!(described.profile.listen_addresses.len(), 1);
             assert_eq!(described.profile.check(), Ok(()));
         }
-        assert_eq!(own.resources(&load).storage_used, 3);
+        let told = own.resources(&load, 2);
+        assert_eq!((told.storage_used, told.current_tenants, told.max_tenants), (3, 2, 3));
     }
 }

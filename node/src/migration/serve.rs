@@ -85,6 +85,13 @@ impl Migrations {
                     Err(declined) => Answer::Declined(declined),
                 }
             }
+            Question::Relieve(offer) => match self.relieve(asker, &offer).await? {
+                Ok(()) => Answer::Welcome,
+                Err(declined) => {
+                    tracing::info!(peer = %asker, tenant = %offer.tenant, %declined, "a full node is not relieved");
+                    Answer::Declined(declined)
+                }
+            },
             Question::Stand(of) => {
                 let unknown = || ReplicationError::Refused(Refusal::UnknownTenant);
                 let tenant = self.placement().tenant(&of.tenant).ok_or_else(unknown)?;

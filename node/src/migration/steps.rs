@@ -56,7 +56,8 @@ impl Migrations {
         }
         self.check_movable(&account).await?;
         let is_host = tenant.as_ref().is_some_and(|tenant| tenant.is_followed_by(&row.to));
-        if is_host || row.state.kind() == Kind::Return {
+        // Whoever hosts it has consented already, and whoever had it takes it back; to relieve a full node is more.
+        if row.state.kind() == Kind::Return || (is_host && !row.unasked) {
             return Ok(());
         }
         let (repos, id) = (parts.repos.clone(), account.id());
@@ -64,7 +65,8 @@ impl Migrations {
         // As placement counts it; the copy itself is counted as it comes.
         let bytes = head.map_or(0, |head| head.totals.records * 1024 + head.totals.nodes * 512);
         let offer = Offer { tenant: did.clone(), bytes, residency };
-        match self.ask(&row.to, &Question::Offer(offer)).await {
+        let question = if row.unasked { Question::Relieve(offer) } else { Question::Offer(offer) };
+        match self.ask(&row.to, &question).await {
             Ok(Answer::Welcome) => Ok(()),
             Ok(Answer::Declined(Declined::Residency)) => Err(Why::ResidencyViolation.into()),
             Ok(Answer::Declined(declined)) => Err(NotMoved::why(Why::NoRoom, declined.to_string())),

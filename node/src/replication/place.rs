@@ -218,8 +218,14 @@ impl Replication {
         }
     }
 
+    /// Whether this node must assume that it is itself cut off.
+    pub(crate) async fn is_cut_off(&self) -> Result<bool, ReplicationError> {
+        let seen = self.0.parts.membership.nodes().await;
+        Ok(seen.map_err(|stopped| ReplicationError::NotBelieved(stopped.to_string()))?.isolated)
+    }
+
     /// The nodes of the network as this one sees them, this one among them.
-    async fn candidates(&self) -> Result<Vec<Candidate>, ReplicationError> {
+    pub(crate) async fn candidates(&self) -> Result<Vec<Candidate>, ReplicationError> {
         let seen = self.0.parts.membership.nodes().await;
         let seen = seen.map_err(|stopped| ReplicationError::NotBelieved(stopped.to_string()))?.nodes;
         let (this, own) = (self.clone(), self.own().clone());

@@ -23,6 +23,8 @@ pub const PROTOCOL: &str = "migrate/1";
 pub enum Question {
     /// To the target: would you take the tenant?
     Offer(Offer),
+    /// To the target, by a primary that is full: would you take the tenant off me, now?
+    Relieve(Offer),
     /// To a hosting node: how far are you?
     Stand(Of),
     /// To the target, a standby: what do you have?
