@@ -40,6 +40,7 @@ mod state;
 pub(crate) mod stream;
 mod tails;
 mod vaults;
+mod versions;
 mod wanting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,7 @@ pub(crate) use state::{Sealing, SealingError};
 use tails::Tails;
 use vaults::{ArchiveReport, VaultReport, Vaults};
 pub(crate) use vaults::{KeptReport, NotExported, Settings as VaultSettings};
+pub(crate) use versions::{VERSIONS_SHOWN, VersionOf};
 
 /// How long it may take to open a stream to another node: over a connection that died unnoticed it never opens.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -279,9 +281,6 @@ pub(crate) struct TenantReport {
     pub(crate) kept: Option<KeptReport>,
 }
 
-/// Versions that a report counts.
-const VERSIONS_COUNTED: usize = 1000;
-
 impl Replication {
     /// Ready to be run.
     pub(crate) fn new(parts: Parts) -> Self {
@@ -409,10 +408,10 @@ impl Replication {
             bytes: row.as_ref().filter(|_| !is_primary).map(|row| row.bytes),
             silent_ms: self.0.failover.silent_for(&tenant.did).map(|silence| silence.as_millis() as u64),
             stopped: row.and_then(|row| row.stopped),
-            kept_versions: replicas::versions(&parts.reader, &tenant.did, VERSIONS_COUNTED)?.len(),
             vaults,
             archive,
             kept: self.kept_archive_blocking(&tenant.did).filter(|_| !is_primary),
+            kept_versions: replicas::kept(&parts.reader, &tenant.did)?.versions,
         })
     }
 

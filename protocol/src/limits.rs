@@ -414,6 +414,12 @@ pub const VAULT_QUESTIONS_MAX: usize = 512;
 /// Unseen writes that are told in one message; more follow in the next.
 pub const REPLICA_REPLAY_WRITES_MAX: usize = 256;
 
+/// Second versions of records that are kept for one tenant: somebody looks at each of them and dismisses it.
+pub const REPLICA_VERSIONS_MAX: usize = 500;
+
+/// Bytes of all second versions of one tenant: each host keeps them beside what the tenant has.
+pub const REPLICA_VERSIONS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Largest message about a move, in bytes: offers, consents and digests, never what the tenant has.
 pub const MIGRATION_FRAME_BYTES_MAX: usize = 16 * 1024;
 

@@ -181,6 +181,8 @@ tuple!(A, B, C, D);
 
 impl<A: Key, B: Key> PrefixOf<(A, B)> for A {}
 impl<A: Key, B: Key, C: Key> PrefixOf<(A, B, C)> for A {}
+// The rows of a chunked table have the chunk's number behind the key.
+impl<A: Key, B: Key, C: Key, D: Key> PrefixOf<((A, B, C), D)> for A {}
 impl<A: Key, B: Key, C: Key> PrefixOf<(A, B, C)> for (A, B) {}
 impl<A: Key, B: Key, C: Key, D: Key> PrefixOf<(A, B, C, D)> for A {}
 impl<A: Key, B: Key, C: Key, D: Key> PrefixOf<(A, B, C, D)> for (A, B) {}

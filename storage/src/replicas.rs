@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, RowRefused};
 use crate::chunked::ChunkedTable;
-use crate::codec::{Cbor, Row};
+use crate::codec::{Cbor, Raw, Row};
 use crate::events::TrimError;
 use crate::key::AccountId;
 use crate::ledger::{LedgerView, ROWS};
@@ -63,6 +63,22 @@ pub struct ReplicaRow {
     /// Private rows that were found to differ although nothing told of it, and were mended.
     #[serde(default)]
     pub mended: u64,
+    /// While it gives way: how far it has told what it alone had written.
+    #[serde(default)]
+    pub told: Option<Told>,
+}
+
+/// The last of the unseen writes that were told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// To the primary of this epoch.
+    pub epoch: u64,
+    /// In which space, for a record that is for certain people only.
+    pub space: Option<SpaceUri>,
+    /// Where.
+    pub path: String,
+    /// The revision that made it.
+    pub rev: Tid,
 }
 
 impl Row for ReplicaRow {
@@ -212,22 +228,96 @@ pub fn version_path(space: Option<&SpaceUri>, path: &str) -> String {
     }
 }
 
+/// How much is kept of second versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// How many.
+    pub versions: usize,
+    /// Their bytes, as they are stored.
+    pub bytes: u64,
+}
+
+impl Kept {
+    /// With one more of so many bytes.
+    #[must_use]
+    pub const fn with(self, bytes: u64) -> Self {
+        Self { versions: self.versions + 1, bytes: self.bytes.saturating_add(bytes) }
+    }
+}
+
+/// How much is kept of second versions for a tenant.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn kept(reader: &Reader, tenant: &Did) -> Result<Kept, ReadError> {
+    let mut kept = Kept::default();
+    let mut after = None;
+    loop {
+        let rows = VERSIONS.rows();
+        let scan = reader.scan(&rows).prefix(tenant);
+        let page = match &after {
+            Some(after) => scan.after(after),
+            None => scan,
+        }
+        .page(500)?;
+        for ((_, part), Raw(bytes)) in &page.rows {
+            kept.versions += usize::from(*part == 0);
+            kept.bytes = kept.bytes.saturating_add(bytes.len() as u64);
+        }
+        after = page.rows.into_iter().next_back().map(|(key, _)| key);
+        if !page.more {
+            return Ok(kept);
+        }
+    }
+}
+
+/// Whether this second version is kept.
+///
+/// # Errors
+/// The engine fails.
+pub fn is_kept(reader: &Reader, key: &(Did, String, String)) -> Result<bool, ReadError> {
+    reader.contains(&VERSIONS.rows(), &(key.clone(), 0))
+}
+
+/// Adds to `batch` that a second version is gone; answers whether it was there.
+///
+/// # Errors
+/// The engine fails, or the batch is full.
+pub fn dismiss(reader: &Reader, batch: &mut Batch, key: &(Did, String, String)) -> Result<bool, TrimError> {
+    let is_there = is_kept(reader, key)?;
+    if is_there {
+        VERSIONS.delete(reader, batch, key)?;
+    }
+    Ok(is_there)
+}
+
 /// Second versions kept for a tenant, at most `limit`.
 ///
 /// # Errors
 /// The engine fails, or a row cannot be read.
 pub fn versions(reader: &Reader, tenant: &Did, limit: usize) -> Result<Vec<(String, VersionRow)>, ReadError> {
-    let page = reader.scan(&VERSIONS.rows()).from(&((tenant.clone(), String::new(), String::new()), 0)).page(limit)?;
     let mut found = Vec::new();
-    for (((owner, path, rev), part), _) in page.rows {
-        if owner != *tenant {
-            break;
+    let mut after = None;
+    while found.len() < limit {
+        let rows = VERSIONS.rows();
+        let scan = reader.scan(&rows).prefix(tenant);
+        let page = match &after {
+            Some(after) => scan.after(after),
+            None => scan,
         }
-        if part == 0
-            && let Some(bytes) = VERSIONS.get(reader, &(owner, path.clone(), rev))?
-            && let Ok(Cbor(row)) = crate::codec::decode(&bytes)
-        {
-            found.push((path, row));
+        .page(500)?;
+        for (((owner, path, rev), part), _) in &page.rows {
+            if *part == 0
+                && found.len() < limit
+                && let Some(bytes) = VERSIONS.get(reader, &(owner.clone(), path.clone(), rev.clone()))?
+                && let Ok(Cbor(row)) = crate::codec::decode(&bytes)
+            {
+                found.push((path.clone(), row));
+            }
+        }
+        after = page.rows.into_iter().next_back().map(|(key, _)| key);
+        if !page.more {
+            break;
         }
     }
     Ok(found)
@@ -350,5 +440,39 @@ mod tests {
         store.writer().commit(batch).expect("commits");
         assert_eq!(versions(store.reader(), &did("a"), 10).expect("reads"), [("x/y".to_owned(), row)]);
         assert!(versions(store.reader(), &did("c"), 10).expect("reads").is_empty());
+        assert_eq!(kept(store.reader(), &did("a")).expect("reads").versions, 1);
+        assert_eq!(kept(store.reader(), &did("c")).expect("reads"), Kept::default());
+    }
+
+    #[test]
+    fn large_versions_count_once_and_go_as_a_whole() {
+        let store = Store::in_memory().expect("starts");
+        let key = |tenant: &str, rev: u64| (did(tenant), "x/y".to_owned(), Tid::new(rev, 0).to_string());
+        let row = |rev: u64, bytes: usize| VersionRow {
+            node: did("n"),
+            rev: Tid::new(rev, 0),
+            at: Timestamp::EPOCH,
+            record: Some(serde_bytes::ByteBuf::from(vec![7; bytes])),
+            space: None,
+        };
+        let mut batch = Batch::new();
+        for (tenant, rev, bytes) in [("a", 1, 70_000), ("a", 2, 10), ("b", 1, 70_000)] {
+            let bytes = crate::codec::encode(&Cbor(row(rev, bytes))).expect("encodes");
+            VERSIONS.put(&mut batch, &key(tenant, rev), &bytes).expect("fits");
+        }
+        store.writer().commit(batch).expect("commits");
+        let all = kept(store.reader(), &did("a")).expect("reads");
+        assert!(all.versions == 2 && (70_000..72_000).contains(&all.bytes), "{all:?}");
+        let found = versions(store.reader(), &did("a"), 10).expect("reads");
+        assert_eq!(found.iter().map(|(_, it)| it.rev).collect::<Vec<_>>(), [Tid::new(1, 0), Tid::new(2, 0)]);
+        assert_eq!(versions(store.reader(), &did("a"), 1).expect("reads").len(), 1);
+
+        let mut batch = Batch::new();
+        assert!(dismiss(store.reader(), &mut batch, &key("a", 1)).expect("fits"));
+        assert!(!dismiss(store.reader(), &mut batch, &key("a", 3)).expect("fits"), "it is not there");
+        store.writer().commit(batch).expect("commits");
+        assert!(!is_kept(store.reader(), &key("a", 1)).expect("reads"));
+        assert!(kept(store.reader(), &did("a")).expect("reads").bytes < 1000);
+        assert_eq!(kept(store.reader(), &did("b")).expect("reads").versions, 1);
     }
 }

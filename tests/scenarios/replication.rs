@@ -5,6 +5,7 @@
 mod hostile;
 mod schedules;
 mod vault;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

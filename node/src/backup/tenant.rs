@@ -204,6 +204,7 @@ fn begin(
             role: Role::GivingWay,
             stopped: Some(UNDER_WAY.to_owned()),
             mended: 0,
+            told: None,
         };
         Ok::<_, AccountError>(replicas::put(batch, did, &mark)?)
     });

@@ -1,6 +1,7 @@
 //! `angel tenant`: the businesses that this node hosts.
 
 mod backups;
+mod dismiss;
 mod migrate;
 mod place;
 mod promote;
@@ -46,6 +47,8 @@ pub(super) enum TenantVerb {
     Place(place::PlaceArgs),
     /// Show who holds copies of a tenant, what would be lost if this machine died now, and who would take over.
     Backups(backups::BackupsArgs),
+    /// Forget second versions of records, once somebody has looked at them; `angel tenant backups` lists them.
+    Dismiss(dismiss::DismissArgs),
     /// Make this node the primary of a tenant of which it holds a copy; its present primary hands it over.
     Promote(promote::PromoteArgs),
     /// Move a tenant to another node while its clients read and write; shows how far it is.
@@ -158,6 +161,7 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         TenantVerb::Import(args) => import(daemon, &args.from).await,
         TenantVerb::Place(args) => place::place(daemon, args).await,
         TenantVerb::Backups(args) => backups::backups(daemon, &args).await,
+        TenantVerb::Dismiss(args) => dismiss::dismiss(daemon, &args).await,
         TenantVerb::Promote(args) => promote::promote(daemon, &args).await,
         TenantVerb::Migrate(args) => migrate::migrate(daemon, &args).await,
         TenantVerb::Vault(verb) => vault::vault(daemon, verb).await,

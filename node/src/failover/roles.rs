@@ -28,6 +28,9 @@ use crate::{blocking, clock};
 /// How long to wait before trying again what did not succeed.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How long it waits before it tells the rest of what it alone wrote, where the primary takes no more for now.
+const FULL_AGAIN: Duration = Duration::from_secs(15);
+
 /// How long a standby may take to get the last events when a tenant is handed over.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,7 @@ impl Replication {
     /// The ledger made this node primary: the identity moves here, then the tenant is served.
     async fn take_over(&self, tenant: &Tenant) -> Result<(), ReplicationError> {
         self.set_role(tenant, Role::TakingOver).await?;
+        self.keep_log(&tenant.did, None).await?;
         if tenant.did.method() == "plc" {
             self.move_identity(tenant).await?;
         } else {
@@ -196,9 +200,11 @@ impl Replication {
                 role,
                 stopped: None,
                 mended: 0,
+                told: None,
             };
+            let gives_way_already = row.as_ref().is_some_and(|row| row.role == Role::GivingWay);
             let mut row = row.map_or_else(new, |row| ReplicaRow { role, ..row });
-            if role == Role::GivingWay {
+            if role == Role::GivingWay && !gives_way_already {
                 // What the new primary tells of its taking over lies behind everything that was written here.
                 row.cursor = row.cursor.max(parts.reader.durable_sequence());
             }
@@ -242,7 +248,12 @@ impl Replication {
         .await?;
         self.0.parts.tenants.give_away(&tenant.did);
         self.release_identity(tenant, &tenant.placed.primary).await?;
-        self.tell_unseen(tenant, id).await?;
+        if let Err(error) = self.tell_unseen(tenant, id).await {
+            if matches!(error, ReplicationError::Refused(Refusal::TooManyVersions)) {
+                tokio::time::sleep(FULL_AGAIN).await;
+            }
+            return Err(error);
+        }
         self.set_role(tenant, Role::Standby).await?;
         tracing::warn!(tenant = %tenant.did, primary = %tenant.placed.primary, "this node has given way and is a standby");
         self.refresh(tenant).await

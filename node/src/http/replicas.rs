@@ -17,7 +17,7 @@ use crate::blocking;
 use crate::drill::{self, NotDrilled};
 use crate::losses;
 use crate::placement::Tenant;
-use crate::replication::{NotExported, NotPlaced, PlaceWish, Replication, ReplicationError};
+use crate::replication::{NotExported, NotPlaced, PlaceWish, Replication, ReplicationError, VERSIONS_SHOWN, VersionOf};
 use crate::xrpc::auth::Operator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
@@ -28,6 +28,7 @@ pub(super) fn routes(host: Arc<Host>) -> Router {
     Router::new()
         .route("/admin/replicas", get(list))
         .route("/admin/replicas/show", post(show))
+        .route("/admin/replicas/dismiss", post(dismiss))
         .route("/admin/replicas/place", post(place))
         .route("/admin/replicas/promote", post(promote))
         .route("/admin/replicas/vault", get(kept_archives))
@@ -60,6 +61,32 @@ async fn show(_: Operator, State(host): State<Arc<Host>>, Input(wish): Input<Who
     let (replication, did) = (host.replication.clone(), tenant.did.clone());
     let Json(mut answer) = report(&host, tenant).await?;
     answer["versions"] = blocking::run(move || replication.versions_blocking(&did)).await?.into();
+    Ok(Json(answer))
+}
+
+#[derive(Deserialize)]
+struct Dismissing {
+    account: String,
+    versions: Vec<VersionOf>,
+}
+
+/// Forgets second versions of records that the owner has looked at. Copies follow.
+async fn dismiss(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<Dismissing>,
+) -> Result<Json<Value>, XrpcError> {
+    if wish.versions.len() > VERSIONS_SHOWN {
+        return Err(XrpcError::invalid_request(format!("at most {VERSIONS_SHOWN} versions are dismissed at once")));
+    }
+    let account = who::hosted(&host, &wish.account).await?;
+    let tenant = tenant(&host.replication, &account)?;
+    let leave = host.replication.placement().may_write(account.id()).await?;
+    let (replication, did) = (host.replication.clone(), account.did().clone());
+    let dismissed = blocking::run(move || replication.dismiss_blocking(&did, &wish.versions)).await?;
+    leave.replicated(dismissed.sequence).await?;
+    let Json(mut answer) = report(&host, tenant).await?;
+    answer["dismissed"] = dismissed.versions.into();
     Ok(Json(answer))
 }
 

@@ -65,6 +65,7 @@ impl Replication {
                     role: Role::Standby,
                     stopped: None,
                     mended: 0,
+                    told: None,
                 };
                 replicas::put(batch, &did, &copy)?;
                 accounts.stage_reservation_used(batch, &did)?;

@@ -13,13 +13,12 @@ use angel_protocol::limits::REPLICA_REPLAY_WRITES_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::replication::wire::{Answer, Of, Question, Refusal, Replay, Unseen};
 use angel_protocol::repo::car::{self, CarLimits};
-use angel_storage::codec::{self, Cbor};
+use angel_storage::cursors::{self, CursorRow};
 use angel_storage::ledger::decided;
 use angel_storage::permissioned::{self as rows, RepoKey};
-use angel_storage::replicas::{self, VersionRow};
+use angel_storage::replicas::{self, Kept, Told};
 use angel_storage::{AccountId, Batch, Reader, events, firehose};
 use serde_bytes::ByteBuf;
-use serde_json::{Value, json};
 
 use super::{Replication, ReplicationError};
 use crate::placement::Tenant;
@@ -29,8 +28,8 @@ use crate::{blocking, clock};
 /// Heights that are searched for the decisions that made nodes primary.
 pub(super) const HEIGHTS_SEARCHED: u64 = 200_000;
 
-/// Second versions that are shown at once.
-const VERSIONS_SHOWN: usize = 200;
+/// What holds the log for writes that are still to be told, in the table of cursors.
+pub(super) const UNSEEN: &str = "unseen";
 
 /// Bytes of one message, reached by its last write.
 const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -40,16 +39,17 @@ impl Replication {
     pub(crate) async fn tell_unseen(&self, tenant: &Tenant, account: AccountId) -> Result<(), ReplicationError> {
         let (this, did, epoch) = (self.clone(), tenant.did.clone(), tenant.placed.epoch);
         let height = tenant.placed.height;
-        let writes = blocking::run(move || {
-            let seen = this.seen_until_blocking(&did, epoch, height)?;
-            seen.map_or_else(|| Ok(Vec::new()), |seen| this.written_since_blocking(account, seen))
-        })
-        .await?;
-        if writes.is_empty() {
-            return Ok(());
+        let seen = blocking::run(move || this.seen_until_blocking(&did, epoch, height)).await?;
+        let Some(seen) = seen else { return Ok(()) };
+        self.keep_log(&tenant.did, Some(seen)).await?;
+        let this = self.clone();
+        let writes = blocking::run(move || this.written_since_blocking(account, seen)).await?;
+        let rest = self.untold(tenant, writes).await?;
+        if rest.is_empty() {
+            return self.keep_log(&tenant.did, None).await;
         }
-        tracing::warn!(tenant = %tenant.did, writes = writes.len(), "telling the new primary what it has not seen");
-        let mut waiting = writes.into_iter().peekable();
+        tracing::warn!(tenant = %tenant.did, writes = rest.len(), "telling the new primary what it has not seen");
+        let mut waiting = rest.into_iter().peekable();
         while waiting.peek().is_some() {
             let (mut message, mut bytes) = (Vec::new(), 0);
             while message.len() < REPLICA_REPLAY_WRITES_MAX && bytes < MESSAGE_BYTES {
@@ -57,15 +57,71 @@ impl Replication {
                 bytes += write.path.len() + write.record.as_ref().map_or(0, |record| record.len());
                 message.push(write);
             }
+            let names: Vec<_> = message.iter().map(|write| told(tenant, write)).collect();
             let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
             match self.ask(&tenant.placed.primary, &Question::Replay(Replay { of, writes: message })).await? {
-                Answer::Replayed { applied, kept } => {
+                Answer::Replayed { applied, kept, stopped } => {
+                    let taken = applied as usize + kept as usize;
                     tracing::warn!(tenant = %tenant.did, applied, kept, "unseen writes were told");
+                    let last = taken.checked_sub(1).and_then(|last| names.get(last)).cloned();
+                    self.note_told(tenant, last, stopped.as_ref().map(ToString::to_string)).await?;
+                    if let Some(refusal) = stopped {
+                        return Err(ReplicationError::Refused(refusal));
+                    }
+                    if taken < names.len() {
+                        return Err(ReplicationError::Unexpected);
+                    }
                 }
                 _ => return Err(ReplicationError::Unexpected),
             }
         }
-        Ok(())
+        self.keep_log(&tenant.did, None).await
+    }
+
+    /// What is still to be told: what lies behind the last that the present primary has taken.
+    async fn untold(&self, tenant: &Tenant, writes: Vec<Unseen>) -> Result<Vec<Unseen>, ReplicationError> {
+        let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
+        let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
+        let last = row.and_then(|row| row.told);
+        // One that is not found again, or was told to another, means nothing: what is told twice is taken once.
+        let place = last.and_then(|last| writes.iter().position(|write| told(tenant, write) == last));
+        Ok(writes.into_iter().skip(place.map_or(0, |place| place + 1)).collect())
+    }
+
+    /// Remembers how far the telling is, over a restart too, and why it goes no further, for the operator.
+    async fn note_told(
+        &self,
+        tenant: &Tenant,
+        last: Option<Told>,
+        stopped: Option<String>,
+    ) -> Result<(), ReplicationError> {
+        let (this, did) = (self.clone(), tenant.did.clone());
+        blocking::run(move || {
+            this.change_row_blocking(&did, |row| {
+                row.stopped = stopped;
+                if last.is_some() {
+                    row.told = last;
+                }
+            })
+        })
+        .await
+    }
+
+    /// As long as there is anything to tell, the log is not trimmed behind `since`; then it is.
+    pub(crate) async fn keep_log(&self, did: &Did, since: Option<u64>) -> Result<(), ReplicationError> {
+        let (writer, did) = (self.0.parts.writer.clone(), did.clone());
+        blocking::run(move || {
+            let mut batch = Batch::new();
+            match since {
+                Some(sequence) => {
+                    cursors::set(&mut batch, UNSEEN, did.as_str(), CursorRow { sequence, at: clock::now() })?;
+                }
+                None => cursors::remove(&mut batch, UNSEEN, did.as_str())?,
+            }
+            writer.commit(batch)?;
+            Ok(())
+        })
+        .await
     }
 
     /// Up to which event of this node's log its successor had a copy, as it signed; `None` where it was handed all.
@@ -113,24 +169,6 @@ impl Replication {
         Ok(writes)
     }
 
-    /// Second versions of records that are kept beside those that are served, for the operator: which, of whom and since
-    /// when, and never what is in them. Blocks.
-    pub(crate) fn versions_blocking(&self, tenant: &Did) -> Result<Vec<Value>, ReplicationError> {
-        let kept = replicas::versions(&self.0.parts.reader, tenant, VERSIONS_SHOWN)?;
-        let shown = kept.into_iter().map(|(at, row)| {
-            let path = at.split_once('~').filter(|_| row.space.is_some()).map_or(at.as_str(), |(_, path)| path);
-            json!({
-                "path": path,
-                "space": row.space,
-                "rev": row.rev,
-                "node": row.node,
-                "keptAt": row.at,
-                "bytes": row.record.as_ref().map(|record| record.len()),
-            })
-        });
-        Ok(shown.collect())
-    }
-
     /// Takes what a former primary alone wrote.
     pub(super) async fn take_replay(
         &self,
@@ -146,54 +184,76 @@ impl Replication {
         }
         let key = self.0.parts.accounts.signing_key(id).await?;
         let owner = Owner { id, did: tenant.did.clone(), key };
-        let (mut applied, mut kept) = (0, 0);
+        let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
+        let mut room = blocking::run(move || replicas::kept(&reader, &did)).await?;
+        let (mut applied, mut kept, mut stopped) = (0, 0, None);
         for unseen in replay.writes {
-            if self.replay_one(&owner, from, unseen).await? { applied += 1 } else { kept += 1 }
+            match self.replay_one(&owner, from, unseen, &mut room).await {
+                Ok(true) => applied += 1,
+                Ok(false) => kept += 1,
+                Err(ReplicationError::Refused(refusal @ Refusal::TooManyVersions)) => {
+                    tracing::error!(
+                        tenant = %tenant.did, %from, kept = room.versions, bytes = room.bytes,
+                        "no more second versions of records are kept: {from} keeps the rest, and is no standby until some are dismissed; \
+                         see `angel tenant backups` and `angel tenant dismiss`"
+                    );
+                    stopped = Some(refusal);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         tracing::warn!(tenant = %tenant.did, %from, applied, kept, "a former primary told what it had written unseen");
-        Ok(Answer::Replayed { applied, kept })
+        Ok(Answer::Replayed { applied, kept, stopped })
     }
 
     /// Whether the write was applied, or was there; otherwise it is kept as a second version.
-    async fn replay_one(&self, owner: &Owner, from: &Did, unseen: Unseen) -> Result<bool, ReplicationError> {
-        if let Some(space) = unseen.space.clone() {
-            return self.replay_private(owner, from, &space, unseen).await;
+    async fn replay_one(
+        &self,
+        owner: &Owner,
+        from: &Did,
+        unseen: Unseen,
+        kept: &mut Kept,
+    ) -> Result<bool, ReplicationError> {
+        let is_there = match unseen.space.clone() {
+            Some(space) => self.replay_private(owner, &space, &unseen).await?,
+            None => self.replay_public(owner, &unseen).await?,
+        };
+        if !is_there {
+            self.keep_version(owner, from, unseen, kept).await?;
         }
-        let Ok(path) = unseen.path.parse::<RepoPath>() else { return self.keep_version(owner, from, unseen).await };
+        Ok(is_there)
+    }
+
+    /// Whether the record is now what the former primary wrote.
+    async fn replay_public(&self, owner: &Owner, unseen: &Unseen) -> Result<bool, ReplicationError> {
+        let Ok(path) = unseen.path.parse::<RepoPath>() else { return Ok(false) };
         let (repos, id, text) = (self.0.parts.repos.clone(), owner.id, unseen.path.clone());
         let present = blocking::run(move || repos.record_blocking(id, &text)).await?.map(|record| record.cid);
         let record = unseen.record.as_ref().map(|bytes| cbor::decode(bytes)).transpose();
-        let Ok(record) = record else { return self.keep_version(owner, from, unseen).await };
+        let Ok(record) = record else { return Ok(false) };
         let record = record.as_ref().map(NewRecord::new);
         if present == record.as_ref().map(NewRecord::cid) {
             return Ok(true);
         }
         if present != unseen.before {
-            return self.keep_version(owner, from, unseen).await;
+            return Ok(false);
         }
         let action = record.map_or(WriteAction::Remove, WriteAction::Put);
         let swap = Some(present.map_or(Swap::Absent, Swap::Record));
         match self.0.parts.repos.write(owner, vec![RepoWrite { path, action, swap }], None).await {
             Ok(_) => Ok(true),
             // Somebody wrote it meanwhile, or it names a file that is not here.
-            Err(RepoError::RecordSwapped { .. } | RepoError::Blob(_) | RepoError::Write(_)) => {
-                self.keep_version(owner, from, unseen).await
-            }
+            Err(RepoError::RecordSwapped { .. } | RepoError::Blob(_) | RepoError::Write(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
     /// The same for a record in a space.
-    async fn replay_private(
-        &self,
-        owner: &Owner,
-        from: &Did,
-        space: &SpaceUri,
-        unseen: Unseen,
-    ) -> Result<bool, ReplicationError> {
+    async fn replay_private(&self, owner: &Owner, space: &SpaceUri, unseen: &Unseen) -> Result<bool, ReplicationError> {
         let record = unseen.record.as_ref().map(|bytes| cbor::decode(bytes)).transpose();
         let (Ok(path), Ok(record)) = (unseen.path.parse::<RepoPath>(), record) else {
-            return self.keep_version(owner, from, unseen).await;
+            return Ok(false);
         };
         let author = self.0.parts.accounts.by_did(&owner.did).await?.ok_or(crate::accounts::AccountError::NotFound)?;
         let (reader, key) = (self.0.parts.reader.clone(), RepoKey { account: owner.id, space: space.digest() });
@@ -204,7 +264,7 @@ impl Replication {
             return Ok(true);
         }
         if present != unseen.before {
-            return self.keep_version(owner, from, unseen).await;
+            return Ok(false);
         }
         let action = record.map_or(WriteAction::Remove, WriteAction::Put);
         let swap = Some(present.map_or(Swap::Absent, Swap::Record));
@@ -214,25 +274,9 @@ impl Replication {
                 // Somebody wrote it meanwhile, the space has gone, or a file is not here: none of that is a reason to
                 // drop it.
                 tracing::debug!(tenant = %owner.did, %error, "an unseen private write is kept beside what is there");
-                self.keep_version(owner, from, unseen).await
+                Ok(false)
             }
         }
-    }
-
-    async fn keep_version(&self, owner: &Owner, from: &Did, unseen: Unseen) -> Result<bool, ReplicationError> {
-        let (this, did, from) = (self.clone(), owner.did.clone(), from.clone());
-        blocking::run(move || {
-            let parts = &this.0.parts;
-            let Unseen { space, path, rev, record, .. } = unseen;
-            let key = (did, replicas::version_path(space.as_ref(), &path), rev.to_string());
-            let row = VersionRow { node: from, rev, at: clock::now(), record, space };
-            let bytes = codec::encode(&Cbor(row)).map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
-            let mut batch = Batch::new();
-            replicas::replace(&replicas::VERSIONS, &parts.reader, &mut batch, &key, &bytes)?;
-            parts.writer.commit(batch)?;
-            Ok(false)
-        })
-        .await
     }
 }
 
@@ -283,6 +327,12 @@ impl Private {
         }
         Ok(writes)
     }
+}
+
+/// How a write is remembered that was told.
+fn told(tenant: &Tenant, write: &Unseen) -> Told {
+    let Unseen { space, path, rev, .. } = write;
+    Told { epoch: tenant.placed.epoch, space: space.clone(), path: path.clone(), rev: *rev }
 }
 
 /// The writes of one commit.

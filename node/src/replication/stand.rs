@@ -6,9 +6,10 @@ use angel_protocol::ids::Did;
 use angel_protocol::migration::wire::{Holds, Stand};
 use angel_storage::belongings::JOURNALED;
 use angel_storage::belongings::copy::stage_removal;
-use angel_storage::{AccountId, Batch, replicas, tenants};
+use angel_storage::{AccountId, Batch, cursors, replicas, tenants};
 use sha2::{Digest, Sha256};
 
+use super::replay::UNSEEN;
 use super::serve::with_shares;
 use super::{Replication, ReplicationError};
 use crate::blocking;
@@ -96,6 +97,7 @@ impl Replication {
             let mut batch = Batch::new();
             batch.delete(&replicas::REPLICAS, &did)?;
             batch.delete(&replicas::SETTINGS, &did)?;
+            cursors::remove(&mut batch, UNSEEN, did.as_str())?;
             for what in [replicas::Sealed::State, replicas::Sealed::Shares] {
                 replicas::SEALED.delete(&parts.reader, &mut batch, &(did.clone(), what.number()))?;
             }

@@ -342,12 +342,16 @@ pub enum Answer {
     Observed(Observation),
     /// To [`Question::Share`].
     Share(Share),
-    /// To [`Question::Replay`]: how many were applied, and how many are kept beside what was there.
+    /// To [`Question::Replay`]: how many were applied, and how many are kept beside what was there; from the first on, in
+    /// order.
     Replayed {
         /// Applied.
         applied: u32,
         /// Kept as a second version.
         kept: u32,
+        /// Why the rest was not taken, where there is a rest: the asker goes on keeping it, and tells it again later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped: Option<Refusal>,
     },
     /// To [`Question::HandOver`]: the ledger has decided.
     HandedOver,
@@ -400,6 +404,9 @@ pub enum Refusal {
     /// There is no such thing.
     #[error("it does not have that")]
     NotFound,
+    /// As many second versions of the tenant's records are kept as may be.
+    #[error("as many second versions of the tenant's records are kept there as may be: the owner has to dismiss some")]
+    TooManyVersions,
     /// Not under these circumstances.
     #[error("it does not do that now: {0}")]
     Not(String),

@@ -1,5 +1,6 @@
 //! `angel tenant backups`: "if this machine dies now".
 
+use angel_protocol::limits::REPLICA_VERSIONS_MAX;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -87,7 +88,8 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         lines.push(row("stopped", stopped));
     }
     if let Some(kept) = report["keptVersions"].as_u64().filter(|kept| *kept > 0) {
-        lines.push(row("conflicts", format!("{kept} second versions are kept")));
+        let full = if kept >= REPLICA_VERSIONS_MAX as u64 { ", and no more fit" } else { "" };
+        lines.push(row("conflicts", format!("{kept} second versions are kept{full}; see `angel tenant dismiss`")));
     }
     for version in report["versions"].as_array().into_iter().flatten() {
         let text = |name: &str| version[name].as_str().unwrap_or("-");
