@@ -400,6 +400,7 @@ impl Node {
             resolver: resolver.clone(),
             permissioned: permissioned.clone(),
             tenants: tenants.clone(),
+            preferences: preferences.clone(),
             spaces: spaces.clone(),
             sealing,
             partial_dir: layout.partial_copies(),

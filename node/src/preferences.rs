@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use angel_protocol::time::Timestamp;
 use angel_storage::accounts::PREFERENCES;
-use angel_storage::{AccountId, Batch, Reader, Writer};
+use angel_storage::{AccountId, Batch, Committed, Reader, Writer};
 use serde_json::{Map, Value, json};
 
 use crate::accounts::AccountError;
@@ -139,6 +139,38 @@ impl Preferences {
         Ok(leave.replicated_blocking(committed).map_err(AccountError::from)?)
     }
 
+    /// Puts what another node kept of an account's preferences in the place of `before`, if that is what is here; answers
+    /// whether it was. Whoever asks has leave to write. Blocks until that is durable.
+    ///
+    /// # Errors
+    /// [`PreferencesError`]; nothing has changed.
+    pub(crate) fn replace_blocking(
+        &self,
+        id: AccountId,
+        before: Option<&[u8]>,
+        after: Option<&[u8]>,
+    ) -> Result<Option<Committed>, PreferencesError> {
+        if let Some(after) = after {
+            if after.len() > PREFERENCES_BYTES_MAX {
+                return Err(PreferencesError::TooLarge);
+            }
+            checked(serde_json::from_slice(after)?, true)?;
+        }
+        let writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = PREFERENCES.get(&self.0.reader, &id).map_err(AccountError::from)?;
+        if present.as_deref() != before {
+            return Ok(None);
+        }
+        let mut batch = Batch::new();
+        PREFERENCES.delete(&self.0.reader, &mut batch, &id).map_err(AccountError::from)?;
+        if let Some(after) = after {
+            PREFERENCES.put(&mut batch, &id, after).map_err(AccountError::from)?;
+        }
+        let committed = self.0.writer.commit(batch).map_err(AccountError::from)?;
+        drop(writing);
+        Ok(Some(committed))
+    }
+
     fn stored(&self, id: AccountId) -> Result<Vec<Preference>, PreferencesError> {
         let bytes = PREFERENCES.get(&self.0.reader, &id).map_err(AccountError::from)?;
         Ok(bytes.map_or(Ok(Vec::new()), |bytes| serde_json::from_slice(&bytes))?)
@@ -214,6 +246,24 @@ mod tests {
         let known = Value::from_iter(preferences.get_blocking(ID, true, NOW).expect("reads"));
         let ages = json!({"$type": DECLARED_AGE, "isOverAge13": true, "isOverAge16": false, "isOverAge18": false});
         assert_eq!(known, json!([tags("Zürich"), details(), ages]), "fifteen until tomorrow");
+    }
+
+    #[test]
+    fn what_another_node_kept_is_put_in_the_place_of_what_is_expected_alone() {
+        let (_store, preferences) = preferences();
+        let bytes = |tag: &str| serde_json::to_vec(&[tags(tag)]).expect("is JSON");
+        let (a, b) = (bytes("a"), bytes("b"));
+        assert!(preferences.replace_blocking(ID, Some(&a), Some(&b)).expect("reads").is_none(), "there is nothing");
+        assert!(preferences.replace_blocking(ID, None, Some(&a)).expect("put").is_some());
+        assert!(preferences.replace_blocking(ID, None, Some(&b)).expect("reads").is_none(), "there is something");
+        let foreign = br#"[{"$type":"com.example.pref"}]"#;
+        let refused = preferences.replace_blocking(ID, Some(&a), Some(foreign));
+        assert!(matches!(refused, Err(PreferencesError::Namespace(_))), "no more than the owner could put");
+        let refused = preferences.replace_blocking(ID, Some(&a), Some(b"\xff"));
+        assert!(matches!(refused, Err(PreferencesError::Stored(_))));
+        assert_eq!(types(&preferences, true), ["interestsPref"]);
+        assert!(preferences.replace_blocking(ID, Some(&a), None).expect("put").is_some());
+        assert!(types(&preferences, true).is_empty());
     }
 
     #[test]

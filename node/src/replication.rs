@@ -70,6 +70,7 @@ use crate::lifecycle::Lifecycle;
 use crate::network::{self, StreamError};
 use crate::permissioned::Permissioned;
 use crate::placement::{Placement, Tenant};
+use crate::preferences::Preferences;
 use crate::repos::{ImportRefused, NotFollowed, RepoError, Repos};
 use crate::resolver::Resolver;
 use crate::spaces::Spaces;
@@ -115,6 +116,7 @@ pub(crate) struct Parts {
     pub(crate) resolver: Resolver,
     pub(crate) permissioned: Permissioned,
     pub(crate) tenants: Tenants,
+    pub(crate) preferences: Preferences,
     pub(crate) spaces: Spaces,
     pub(crate) sealing: Sealing,
     /// Where files lie that have not all come.

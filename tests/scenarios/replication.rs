@@ -23,6 +23,21 @@ async fn write(caller: &Caller, token: &str, rkey: &str) -> Result<()> {
     Ok(())
 }
 
+/// What the owner prefers: one muted word.
+pub(crate) async fn prefer(caller: &Caller, token: &str, word: &str) -> Result<()> {
+    let muted = json!({ "$type": "app.bsky.actor.defs#mutedWordsPref", "items": [{ "value": word, "targets": [] }] });
+    let body = json!({ "preferences": [muted] });
+    let (status, answer) = caller.call("app.bsky.actor.putPreferences", Some(token), &body).await?;
+    ensure!(status == 200, "{status} {answer}");
+    Ok(())
+}
+
+async fn preferred(caller: &Caller, token: &str) -> Result<String> {
+    let (status, kept) = caller.query("app.bsky.actor.getPreferences", token).await?;
+    let word = kept.pointer("/preferences/0/items/0/value").and_then(|word| word.as_str());
+    Ok(word.with_context(|| format!("{status} {kept}"))?.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_outlives_its_machine() -> Result<()> {
     let mut tenancy = Tenancy::on_loopback().await?;
@@ -134,6 +149,7 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let token = caller.log_in().await?;
     let orders = Orders::open(&caller, &token).await?;
     orders.put(&caller, &token, "both", "before").await?;
+    prefer(&caller, &token, "before").await?;
     tenancy.place(false).await?;
     // Killed, for one that is merely stopped still hears what lies in its sockets. The lease goes on for a while, and
     // what is written meanwhile is answered for this machine alone.
@@ -146,6 +162,7 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
         orders.put(&caller, &token, "unseen", note).await?;
     }
     orders.put(&caller, &token, "both", "by the old primary").await?;
+    prefer(&caller, &token, "unseen").await?;
     tenancy.validators.kill(0)?;
     tenancy.validators.start(1)?;
     tenancy.validators.start(2)?;
@@ -156,6 +173,7 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let (status, body) = caller.write(&token, "both", "written by the new primary").await?;
     ensure!(status == 200, "{status} {body}");
     ensure!(orders.note(&caller, &token, "unseen").await?.is_none(), "the standbys did not hear of it");
+    ensure!(preferred(&caller, &token).await? == "before", "the standbys did not hear of it");
     orders.put(&caller, &token, "both", "by the new primary").await?;
 
     tenancy.validators.start(0)?;
@@ -165,6 +183,7 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     }
     let unseen = orders.note(&caller, &token, "unseen").await?;
     ensure!(unseen.as_deref() == Some("the last word"), "{unseen:?}");
+    ensure!(preferred(&caller, &token).await? == "unseen", "preferences are told, too");
     let both = orders.note(&caller, &token, "both").await?;
     ensure!(both.as_deref() == Some("by the new primary"), "{both:?}");
     let report = tenancy.angel(new, &["tenant", "backups", tenancy.did()])?;

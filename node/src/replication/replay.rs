@@ -13,6 +13,8 @@ use angel_protocol::limits::REPLICA_REPLAY_WRITES_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::replication::wire::{Answer, Of, Question, Refusal, Replay, Unseen};
 use angel_protocol::repo::car::{self, CarLimits};
+use angel_storage::accounts::PREFERENCES;
+use angel_storage::belongings::STATE;
 use angel_storage::cursors::{self, CursorRow};
 use angel_storage::ledger::decided;
 use angel_storage::permissioned::{self as rows, RepoKey};
@@ -22,6 +24,7 @@ use serde_bytes::ByteBuf;
 
 use super::{Replication, ReplicationError};
 use crate::placement::Tenant;
+use crate::preferences::PreferencesError;
 use crate::repos::{Action as WriteAction, NewRecord, Owner, RepoError, RepoWrite, Swap};
 use crate::{blocking, clock};
 
@@ -30,6 +33,9 @@ pub(super) const HEIGHTS_SEARCHED: u64 = 200_000;
 
 /// What holds the log for writes that are still to be told, in the table of cursors.
 pub(super) const UNSEEN: &str = "unseen";
+
+/// Under which path an account's preferences are told, which are no record: no path of a record is a single word.
+const PREFERENCES_PATH: &str = "preferences";
 
 /// Bytes of one message, reached by its last write.
 const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -150,6 +156,7 @@ impl Replication {
     fn written_since_blocking(&self, account: AccountId, since: u64) -> Result<Vec<Unseen>, ReplicationError> {
         let mut writes = Vec::new();
         let mut private = Private::default();
+        let mut state = None;
         let mut position = since;
         loop {
             let page = events::after(&self.0.parts.reader, position, 500)?;
@@ -162,10 +169,19 @@ impl Replication {
                     && let Ok(Some(written)) = rows::written(event)
                 {
                     private.note(written);
+                } else if event.kind == STATE {
+                    state = Some(event.at);
                 }
             }
         }
-        writes.extend(private.unseen(&self.0.parts.reader, account)?);
+        let reader = &self.0.parts.reader;
+        writes.extend(private.unseen(reader, account)?);
+        if let Some(at) = state {
+            // Something of the account has changed. What exactly is not told; whoever takes this finds out.
+            let record = PREFERENCES.get(reader, &account)?.map(ByteBuf::from);
+            let (path, rev) = (PREFERENCES_PATH.to_owned(), Tid::new(at.as_millis().saturating_mul(1000), 0));
+            writes.push(Unseen { space: None, path, rev, before: None, record });
+        }
         Ok(writes)
     }
 
@@ -188,7 +204,7 @@ impl Replication {
         let mut room = blocking::run(move || replicas::kept(&reader, &did)).await?;
         let (mut applied, mut kept, mut stopped) = (0, 0, None);
         for unseen in replay.writes {
-            match self.replay_one(&owner, from, unseen, &mut room).await {
+            match self.replay_one(&owner, from, tenant, unseen, &mut room).await {
                 Ok(true) => applied += 1,
                 Ok(false) => kept += 1,
                 Err(ReplicationError::Refused(refusal @ Refusal::TooManyVersions)) => {
@@ -212,10 +228,12 @@ impl Replication {
         &self,
         owner: &Owner,
         from: &Did,
+        tenant: &Arc<Tenant>,
         unseen: Unseen,
         kept: &mut Kept,
     ) -> Result<bool, ReplicationError> {
         let is_there = match unseen.space.clone() {
+            None if unseen.path == PREFERENCES_PATH => self.replay_preferences(owner, tenant, &unseen).await?,
             Some(space) => self.replay_private(owner, &space, &unseen).await?,
             None => self.replay_public(owner, &unseen).await?,
         };
@@ -246,6 +264,46 @@ impl Replication {
             // Somebody wrote it meanwhile, or it names a file that is not here.
             Err(RepoError::RecordSwapped { .. } | RepoError::Blob(_) | RepoError::Write(_)) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same for the owner's preferences. What they were before is not told: it is what was sealed to this node when it
+    /// took over. If they are that still, the former primary's are put in their place.
+    async fn replay_preferences(
+        &self,
+        owner: &Owner,
+        tenant: &Arc<Tenant>,
+        unseen: &Unseen,
+    ) -> Result<bool, ReplicationError> {
+        let (this, of, id) = (self.clone(), Arc::clone(tenant), owner.id);
+        let (present, held) = blocking::run(move || {
+            let present = PREFERENCES.get(&this.0.parts.reader, &id)?;
+            let held = this.held_state_blocking(&of)?.and_then(|state| state.preferences).map(ByteBuf::into_vec);
+            Ok::<_, ReplicationError>((present, held))
+        })
+        .await?;
+        let told = unseen.record.as_ref().map(|record| record.to_vec());
+        if told == present || told == held {
+            return Ok(true);
+        }
+        if present != held {
+            return Ok(false);
+        }
+        let leave = self.placement().may_write(id).await.map_err(RepoError::from)?;
+        let preferences = self.0.parts.preferences.clone();
+        let replaced = blocking::run(move || preferences.replace_blocking(id, held.as_deref(), told.as_deref())).await;
+        match replaced {
+            Ok(Some(committed)) => {
+                leave.replicated(committed.last_sequence).await.map_err(RepoError::from)?;
+                Ok(true)
+            }
+            // The owner has changed them this very moment.
+            Ok(None) => Ok(false),
+            Err(PreferencesError::Account(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(tenant = %owner.did, %error, "unseen preferences are kept beside what is there");
+                Ok(false)
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use angel_harness::wait::until;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::{prefer, preferred};
+
 /// As many as one commit takes.
 const IN_A_COMMIT: usize = 200;
 
@@ -43,13 +45,16 @@ async fn what_does_not_fit_waits_with_the_former_primary() -> Result<()> {
     tenancy.validators.kill(1)?;
     tenancy.validators.kill(2)?;
     write_all(&caller, &token, "by the old primary").await?;
+    prefer(&caller, &token, "by the old primary").await?;
     tenancy.validators.kill(0)?;
     tenancy.validators.start(1)?;
     tenancy.validators.start(2)?;
     let new = tenancy.until_primary(&[1, 2]).await?;
     let other = 3 - new;
     let caller = tenancy.caller(new);
-    write_all(&caller, &caller.log_in().await?, "by the new primary").await?;
+    let token = caller.log_in().await?;
+    write_all(&caller, &token, "by the new primary").await?;
+    prefer(&caller, &token, "by the new primary").await?;
 
     // It comes back, tells until no more is kept, and stays what it is, with what it has; over a restart too.
     tenancy.validators.start(0)?;
@@ -79,7 +84,8 @@ async fn what_does_not_fit_waits_with_the_former_primary() -> Result<()> {
                 again.insert(path);
             }
         }
-        ensure!(seen.len() == RECORDS, "{} of {RECORDS}", seen.len());
+        // All records, and the preferences.
+        ensure!(seen.len() == RECORDS + 1 && seen.contains("preferences"), "{} of {RECORDS}", seen.len());
         Ok(Some(()))
     })
     .await?;
@@ -89,6 +95,7 @@ async fn what_does_not_fit_waits_with_the_former_primary() -> Result<()> {
         .until_reported("it is a standby", 0, |report| report["role"] == "standby" && report["stopped"].is_null())
         .await?;
     tenancy.until_equal(&[0, 1, 2]).await?;
+    ensure!(preferred(&caller, &token).await? == "by the new primary");
     let records = tenancy.caller(new).records().await?;
     ensure!(records.len() == RECORDS && records.iter().all(|(_, text)| text == "by the new primary"));
 
