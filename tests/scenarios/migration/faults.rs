@@ -141,12 +141,13 @@ async fn a_cable_that_is_pulled_in_the_middle_of_a_file_costs_nothing_that_has_c
     tenancy.validators.start(TARGET)?;
     let path = format!("/api/federation/migrate-tenant/{id}");
     let mut least = u64::MAX;
-    until("the tenant has moved", LONG, async || {
+    let moved = until("the tenant has moved", LONG, async || {
         least = least.min(come().unwrap_or(u64::MAX));
         let view = tenancy.operate(SOURCE, Method::GET, &path, None).await?.1;
-        Ok((view["phase"] == "grace").then_some(()))
-    })
-    .await?;
+        ensure!(view["phase"] == "grace", "{view}");
+        Ok(Some(()))
+    });
+    moved.await.with_context(|| tenancy.validators.daemon(TARGET).log().join("\n"))?;
     ensure!(least >= kept, "it began anew: {least} of {kept}");
     println!("{kept} bytes had come before it was killed");
     has_file(&tenancy, TARGET, &cid).await
