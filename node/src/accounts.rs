@@ -469,16 +469,16 @@ pub enum AccountsOpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// This node does not host it.
-    #[error("this node does not host that account")]
+    #[error("Account not found: this node does not host it")]
     NotFound,
     /// Another account here has the DID.
-    #[error("this node already hosts an account with that DID")]
+    #[error("Repo already exists: this node hosts an account with that DID")]
     DidTaken,
     /// Another account here has the handle.
-    #[error("that handle is already taken")]
+    #[error("Handle already taken: choose another one")]
     HandleTaken,
     /// Another account here has the e-mail address.
-    #[error("that e-mail address is already in use")]
+    #[error("This email address is already in use, please use a different email.")]
     EmailTaken,
     /// Others kept changing the account.
     #[error("the account is being changed by others; try again")]

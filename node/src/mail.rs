@@ -4,8 +4,10 @@
 //! configured, nothing is sent, and the operator hands codes on (`angel account code`).
 
 mod codes;
+mod html;
 mod letters;
 mod outbox;
+mod throwaway;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use crate::secrets::SecretError;
 pub use self::codes::{CODE_LIFE, CodeRefused, Codes};
 pub(crate) use self::letters::Invitation;
 pub use self::outbox::{Smtp, SmtpError};
+pub use self::throwaway::is_throwaway;
 
 /// Most mails that wait to be sent: more means that the mail server is gone, and that people ask again and again.
 const OUTBOX_MAX: usize = 1000;

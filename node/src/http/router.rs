@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, Method};
+use axum::http::{Extensions, HeaderMap, HeaderName, Method, StatusCode, Version, header};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
@@ -28,7 +31,11 @@ use crate::facts::NodeFacts;
 use crate::health::Health;
 use crate::migration;
 use crate::rate_limits;
+use crate::xrpc::com::atproto::sync::CAR;
 use crate::xrpc::{self, host::Host};
+
+/// From which size on an answer is compressed, in bytes: less does not pay.
+const COMPRESSED_FROM: u16 = 1024;
 
 /// What the routes are made of.
 pub(crate) struct Parts {
@@ -55,7 +62,7 @@ pub(crate) fn build(parts: Parts) -> Router {
     let moved = middleware::from_fn_with_state(Arc::clone(&host), migration::or_where_it_moved);
     // Bodies come compressed, too; every limit counts what they unfold to. What cannot be unfolded here may be for another host.
     let unfolded = RequestDecompressionLayer::new().pass_through_unaccepted(true);
-    let methods = xrpc::router::routes(Arc::clone(&host)).layer(unfolded).layer(moved);
+    let methods = xrpc::router::routes(Arc::clone(&host)).layer(unfolded).layer(moved).layer(compression());
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/xrpc/_health", get(health::version))
@@ -87,6 +94,18 @@ pub(crate) fn build(parts: Parts) -> Router {
         .merge(super::backups::routes(Arc::clone(&host)))
         .merge(super::replicas::routes(host));
     around(public.merge(private), &config, observer)
+}
+
+/// Answers that shrink are shrunk for whoever asks for that: JSON and repositories. Files of accounts are mostly
+/// compressed already, and streams pass as they are.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let shrinks = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        kind.starts_with("application/json") || kind.starts_with(CAR)
+    };
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESSED_FROM).and(shrinks))
 }
 
 /// What happens around every route, and where there is none.

@@ -14,28 +14,28 @@ pub(super) struct Letter {
 pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str) -> Letter {
     let (subject, deed, otherwise) = match purpose {
         MailPurpose::ConfirmEmail => (
-            "Confirm your e-mail address",
-            "confirm that this address is yours",
+            "Confirm your email",
+            "To confirm that this address is yours",
             "If you have no account there, do nothing: the address stays unconfirmed.",
         ),
         MailPurpose::UpdateEmail => (
-            "Change of your e-mail address",
-            "change the e-mail address of your account",
+            "Update your email",
+            "To change the email address of your account",
             "If you did not ask for this, somebody is logged in as you: change your password.",
         ),
         MailPurpose::ResetPassword => (
-            "Set a new password",
-            "set a new password",
+            "Reset password",
+            "To set a new password",
             "If you did not ask for this, do nothing: your password stays as it is.",
         ),
         MailPurpose::DeleteAccount => (
-            "Deletion of your account",
-            "delete your account with everything in it, which cannot be undone",
+            "Delete your account",
+            "To permanently delete your account with everything in it, which cannot be undone",
             "If you did not ask for this, somebody is logged in as you: change your password.",
         ),
         MailPurpose::PlcOperation => (
-            "Change of your identity",
-            "change your identity, for example to move your account to another host",
+            "PLC update requested",
+            "To change your identity, for example to move your account to another host",
             "If you did not ask for this, somebody is logged in as you: change your password, and give this code to nobody.",
         ),
     };
@@ -43,7 +43,7 @@ pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str
     Letter {
         subject: format!("{subject} ({host})"),
         text: format!(
-            "Hello @{handle},\n\nwith this code you can {deed}:\n\n    {code}\n\nIt is good for {minutes} minutes, once. \
+            "{subject}\n\nHello @{handle},\n\n{deed}, give this code:\n\n    {code}\n\nIt is good for {minutes} minutes, once. \
              {otherwise}\n\n{host}\n"
         ),
     }

@@ -6,11 +6,11 @@ use angel_protocol::time::Timestamp;
 use angel_storage::Batch;
 use angel_storage::accounts::{MAIL_OUTBOX, MailRow};
 use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::{MultiPart, SinglePart};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio_util::sync::CancellationToken;
 
-use super::{Mail, OUTBOX_MAX};
+use super::{Mail, OUTBOX_MAX, html};
 use crate::accounts::AccountError;
 use crate::config::MailConfig;
 use crate::tasks::TaskResult;
@@ -65,8 +65,7 @@ impl Smtp {
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(mail.subject.clone())
-            .header(ContentType::TEXT_PLAIN)
-            .body(mail.text.clone())
+            .multipart(bodies(&mail.text))
             .map_err(|error| error.to_string())?;
         self.transport.send(message).await.map(drop).map_err(|error| error.to_string())
     }
@@ -137,6 +136,15 @@ impl Mail {
         let writer = self.0.writer.clone();
         blocking::run(move || writer.commit(batch)).await?;
         Ok(due)
+    }
+}
+
+/// A letter in the forms in which mail programs show it.
+fn bodies(text: &str) -> MultiPart {
+    if html::is_page(text) {
+        MultiPart::alternative().singlepart(SinglePart::html(text.to_owned()))
+    } else {
+        MultiPart::alternative_plain_html(text.to_owned(), html::page(text))
     }
 }
 

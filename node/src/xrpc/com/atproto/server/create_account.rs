@@ -12,16 +12,20 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::accounts::AccountError;
 use crate::clock;
 use crate::handles::HandleError;
 use crate::http::XrpcError;
-use crate::lifecycle::{Moved, SignUp};
-use crate::mail::is_email;
+use crate::lifecycle::{LifecycleError, Moved, SignUp};
+use crate::mail::{is_email, is_throwaway};
 use crate::passwords::Password;
 use crate::rate_limits::{ClientAddress, Limit};
 use crate::xrpc::auth;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+
+/// How much of what is no handle is told back.
+const HANDLE_CHARS_TOLD: usize = 64;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,9 +57,10 @@ pub(crate) async fn handler(
     host.limits.spend(Limit::SignUps, &address.to_string(), 1)?;
     let moved = moved(&host, &headers, &request).await?;
     if host.invites.required() && request.invite_code.is_none() {
-        let text = "this host takes new accounts by invitation: an invite code is needed";
+        let text = "No invite code provided: this host takes new accounts by invitation";
         return Err(XrpcError::new(StatusCode::BAD_REQUEST, "InvalidInviteCode", text));
     }
+    let asked_email = request.email.clone();
     let wish = SignUp {
         handle: handle(&host, &request.handle, moved.as_ref()).await?,
         email: request.email.map(|email| checked_email(&email)).transpose()?,
@@ -67,7 +72,12 @@ pub(crate) async fn handler(
         recovery_key: request.recovery_key.map(recovery_key).transpose()?,
         moved,
     };
-    let made = host.lifecycle.sign_up(wish, clock::now()).await?;
+    let made = host.lifecycle.sign_up(wish, clock::now()).await.map_err(|error| match (error, &asked_email) {
+        (LifecycleError::Account(AccountError::EmailTaken), Some(email)) => {
+            XrpcError::invalid_request(format!("Email already taken: {email}"))
+        }
+        (error, _) => error.into(),
+    })?;
     Ok(Json(Output {
         handle: made.account.handle_or_invalid(),
         did: made.account.did().clone(),
@@ -110,7 +120,7 @@ async fn handle(host: &Host, text: &str, moved: Option<&Moved>) -> Result<Handle
     };
     if kind == HandleKind::Custom && existing.is_none() {
         let domains = host.service.handle_domains.join(", ");
-        let text = format!("new handles end in {domains}; another can be chosen later");
+        let text = format!("Not a supported handle domain: new handles end in {domains}, another can be chosen later");
         return Err(XrpcError::new(StatusCode::BAD_REQUEST, "UnsupportedDomain", text));
     }
     host.handles.check(&handle, existing, false).await?;
@@ -120,16 +130,19 @@ async fn handle(host: &Host, text: &str, moved: Option<&Moved>) -> Result<Handle
 /// A handle of the right form.
 pub(crate) fn checked_handle(text: &str) -> Result<Handle, XrpcError> {
     text.parse().map_err(|error: angel_protocol::ids::InvalidHandle| {
-        XrpcError::new(StatusCode::BAD_REQUEST, "InvalidHandle", error.to_string())
+        let told: String = text.chars().take(HANDLE_CHARS_TOLD).collect();
+        // Both forms in which clients know this refusal.
+        let text = format!("Invalid handle (got {told:?}) at $.handle: Input/handle must be a valid handle; {error}");
+        XrpcError::new(StatusCode::BAD_REQUEST, "InvalidHandle", text)
     })
 }
 
-/// An e-mail address that mail could reach.
+/// An e-mail address that mail could reach, tomorrow too.
 pub(crate) fn checked_email(text: &str) -> Result<String, XrpcError> {
-    if is_email(text) {
+    if is_email(text) && !is_throwaway(text) {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err(XrpcError::invalid_request("that is no e-mail address; please use a different one"))
+        Err(XrpcError::invalid_request("This email address is not supported, please use a different email."))
     }
 }
 

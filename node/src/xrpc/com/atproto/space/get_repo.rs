@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde::Deserialize;
 
 use super::{Reading, Shared};
@@ -40,5 +40,5 @@ pub(crate) async fn handler(
             }
         }
     });
-    Ok(([(header::CONTENT_TYPE, CAR)], Body::from_stream(pieces)).into_response())
+    Ok(([(header::CONTENT_TYPE, CAR)], Body::from_stream(pieces.fuse())).into_response())
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::future::{Either, ready};
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde::Deserialize;
 
 use super::{CAR, available};
@@ -48,5 +48,5 @@ pub(super) async fn export(host: &Host, did: &Did, caller: &Caller, since: Optio
             }
         }
     });
-    Ok(([(header::CONTENT_TYPE, CAR)], Body::from_stream(pieces)).into_response())
+    Ok(([(header::CONTENT_TYPE, CAR)], Body::from_stream(pieces.fuse())).into_response())
 }
