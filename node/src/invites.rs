@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use angel_protocol::ids::Did;
 use angel_protocol::time::Timestamp;
 use angel_storage::accounts::{
-    self, INVITE_CODES, INVITE_CODES_BY_ACCOUNT, INVITE_USES_MAX, InviteCodeRow, InviteUse, MadeBy,
+    self, ACCOUNTS, ACCOUNTS_BY_DID, INVITE_CODES, INVITE_CODES_BY_ACCOUNT, INVITE_USES_MAX, InviteCodeRow, InviteUse,
+    MadeBy,
 };
-use angel_storage::codec::Present;
+use angel_storage::codec::{Cbor, Present};
 use angel_storage::limits::BULK_ROWS;
 use angel_storage::{AccountId, Batch, CommitError, Reader, Writer};
 use data_encoding::BASE32_NOPAD;
@@ -41,6 +42,21 @@ struct Shared {
     giving: Mutex<()>,
 }
 
+/// Who gives codes away.
+#[derive(Clone, Debug)]
+pub struct Inviter {
+    /// The account.
+    pub did: Did,
+    /// The same, if it is here.
+    pub id: Option<AccountId>,
+}
+
+impl From<&Account> for Inviter {
+    fn from(account: &Account) -> Self {
+        Self { did: account.did().clone(), id: Some(account.id()) }
+    }
+}
+
 /// A code with what is known of it.
 pub type Invite = (String, InviteCodeRow);
 
@@ -48,7 +64,7 @@ pub type Invite = (String, InviteCodeRow);
 #[derive(Debug, thiserror::Error)]
 pub enum InviteError {
     /// Not a code, used up, or switched off.
-    #[error("the invite code is not valid, or was used already")]
+    #[error("Provided invite code not available: it is not valid, or was used already")]
     NotAvailable,
     /// More uses than a code can have.
     #[error("an invite code is good for 1 to {INVITE_USES_MAX} uses")]
@@ -77,13 +93,14 @@ impl Invites {
         self.0.config.invites_required
     }
 
-    /// Makes `count` codes with `uses` uses each, for an account or for the operator. Blocks until they are durable.
+    /// Makes `count` codes with `uses` uses each, for an account or for the operator. An account that is not here can
+    /// have some too: it does not see them. Blocks until they are durable.
     ///
     /// # Errors
     /// [`InviteError`].
     pub fn create_blocking(
         &self,
-        owner: Option<&Account>,
+        owner: Option<&Inviter>,
         count: usize,
         uses: u16,
         now: Timestamp,
@@ -121,7 +138,7 @@ impl Invites {
             let mut batch = Batch::new();
             let disabled = account.row().invites_disabled;
             for _ in 0..earned {
-                self.stage_new(&mut batch, Some(account), 1, MadeBy::Account, disabled, now)?;
+                self.stage_new(&mut batch, Some(&account.into()), 1, MadeBy::Account, disabled, now)?;
             }
             self.0.writer.commit(batch).map_err(AccountError::from)?;
             known = accounts::invite_codes_of(&self.0.reader, account.id()).map_err(AccountError::from)?;
@@ -149,7 +166,7 @@ impl Invites {
     fn stage_new(
         &self,
         batch: &mut Batch,
-        owner: Option<&Account>,
+        owner: Option<&Inviter>,
         uses: u16,
         made_by: MadeBy,
         disabled: bool,
@@ -160,7 +177,7 @@ impl Invites {
         let row = InviteCodeRow {
             available: uses,
             disabled,
-            for_account: owner.map(|account| account.did().clone()),
+            for_account: owner.map(|owner| owner.did.clone()),
             made_by,
             created_at: now,
             uses: Vec::new(),
@@ -168,8 +185,8 @@ impl Invites {
         let stage = |batch: &mut Batch| {
             batch.expect_absent(&INVITE_CODES, &code)?;
             batch.put(&INVITE_CODES, &code, &row)?;
-            match owner {
-                Some(owner) => batch.put(&INVITE_CODES_BY_ACCOUNT, &(owner.id(), code.clone()), &Present),
+            match owner.and_then(|owner| owner.id) {
+                Some(id) => batch.put(&INVITE_CODES_BY_ACCOUNT, &(id, code.clone()), &Present),
                 None => Ok(()),
             }
         };
@@ -208,7 +225,18 @@ impl Invites {
         }
         let row = self.0.reader.get(&INVITE_CODES, &code.to_owned()).map_err(AccountError::from)?;
         let usable = |row: &InviteCodeRow| !row.disabled && row.uses.len() < usize::from(row.available);
-        row.filter(usable).ok_or(InviteError::NotAvailable)
+        let row = row.filter(usable).ok_or(InviteError::NotAvailable)?;
+        match &row.for_account {
+            Some(owner) if self.is_taken_down(owner)? => Err(InviteError::NotAvailable),
+            _ => Ok(row),
+        }
+    }
+
+    /// Whether the operator has taken down whoever gives a code away: nobody comes by them then.
+    fn is_taken_down(&self, owner: &Did) -> Result<bool, AccountError> {
+        let Some(Cbor(id)) = self.0.reader.get(&ACCOUNTS_BY_DID, owner)? else { return Ok(false) };
+        let row = self.0.reader.get(&ACCOUNTS, &id)?;
+        Ok(row.is_some_and(|row| row.takedown.is_some() || row.suspended))
     }
 
     /// A code, if there is one. Blocks.

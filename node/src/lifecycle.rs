@@ -75,7 +75,7 @@ pub enum LifecycleError {
     #[error("the PLC operation does not fit: {0}")]
     Operation(String),
     /// The account was taken down: its owner cannot switch it on.
-    #[error("the account has been taken down")]
+    #[error("Account has been taken down")]
     TakenDown,
     /// A code from a mail.
     #[error(transparent)]
@@ -180,8 +180,8 @@ impl Lifecycle {
                     return Err(LifecycleError::TakenDown);
                 }
                 let now = clock::now();
-                batch.append_event(firehose::identity(id, &row.did, row.handle.as_ref(), now)?)?;
-                Ok(stage_account_event(batch, id, &row.did, HostingStatus::Active, now)?)
+                stage_account_event(batch, id, &row.did, HostingStatus::Active, now)?;
+                Ok(batch.append_event(firehose::identity(id, &row.did, row.handle.as_ref(), now)?)?)
             })
         };
         let (account, ()) = blocking::run(change).await?;
@@ -197,6 +197,14 @@ impl Lifecycle {
     pub async fn owner(&self, account: &Account) -> Result<Owner, LifecycleError> {
         let key = self.accounts.signing_key(account.id()).await?;
         Ok(Owner { id: account.id(), did: account.did().clone(), key })
+    }
+
+    /// Tells followers of an account's status again, and changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn announce_blocking(&self, id: AccountId) -> Result<(), LifecycleError> {
+        self.change_status(id, |_, _| {}, false)
     }
 
     /// Switches an account off. Blocks.

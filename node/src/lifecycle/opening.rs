@@ -79,6 +79,7 @@ impl Lifecycle {
             stage_account_event(batch, id, did, hosting_status(&row.status()), now)?;
             if let Some(first) = first {
                 batch.append_event(firehose::commit(id, first, now)?)?;
+                batch.append_event(firehose::sync(id, first.repository.head(), now)?)?;
                 plc::stage_settled(batch, did)?;
             }
             Ok::<_, LifecycleError>(())

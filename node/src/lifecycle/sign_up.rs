@@ -212,6 +212,8 @@ impl Lifecycle {
                 batch.append_event(firehose::identity(id, &did, Some(&wish.handle), now)?)?;
                 stage_account_event(batch, id, &did, HostingStatus::Active, now)?;
                 batch.append_event(firehose::commit(id, &commit, now)?)?;
+                // Whoever follows others alone starts from here.
+                batch.append_event(firehose::sync(id, commit.repository.head(), now)?)?;
             }
             made = Some((tokens, commit));
             Ok::<_, LifecycleError>(also(id, &did, batch)?)

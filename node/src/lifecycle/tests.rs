@@ -11,6 +11,7 @@ use crate::data_dir::DataDir;
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
 use crate::handles::Handles;
+use crate::invites::Inviter;
 use crate::ledger::alone::Alone;
 use crate::mail::Smtp;
 use crate::network::Scope;
@@ -100,7 +101,7 @@ async fn an_account_its_identity_its_repository_and_its_events_are_made_together
     world.lifecycle.check_identity(&alice).await.expect("the identity leads here");
     let head = world.lifecycle.repos.head_blocking(alice.id()).expect("reads").expect("a repository");
     assert!(head.commit.rev() > Tid::MIN);
-    assert_eq!(world.told(), [firehose::IDENTITY, firehose::ACCOUNT, firehose::COMMIT]);
+    assert_eq!(world.told(), [firehose::IDENTITY, firehose::ACCOUNT, firehose::COMMIT, firehose::SYNC]);
     let test = |key: Did| {
         let (lifecycle, alice) = (world.lifecycle.clone(), alice.clone());
         async move { lifecycle.test_recovery_key(&alice, &key).await.expect("tested") }
@@ -233,6 +234,24 @@ async fn an_invite_code_is_used_once_however_many_ask_at_the_same_time() {
 }
 
 #[tokio::test]
+async fn nobody_comes_by_the_invite_codes_of_an_account_that_was_taken_down() {
+    let world = World::new().await;
+    let alice = world.sign_up(|_| {}).await.expect("made");
+    let invites = &world.lifecycle.invites;
+    let codes = |owner: Inviter| invites.create_blocking(Some(&owner), 1, 1, NOW).expect("made").remove(0);
+    let code = codes((&alice).into());
+    let stranger = codes(Inviter { did: "did:web:elsewhere.test".parse().expect("a DID"), id: None });
+    let taken = TakedownRow { reference: None, at: NOW };
+    world.lifecycle.set_takedown_blocking(alice.id(), Some(taken)).expect("taken down");
+    assert!(matches!(invites.check_blocking(&code), Err(InviteError::NotAvailable)));
+    world.lifecycle.set_takedown_blocking(alice.id(), None).expect("brought back");
+    invites.check_blocking(&code).expect("good again");
+    invites.check_blocking(&stranger).expect("good too");
+    let known = invites.of_account_blocking(&alice, false, NOW).expect("reads");
+    assert_eq!(known.into_iter().map(|(code, _)| code).collect::<Vec<_>>(), [code]);
+}
+
+#[tokio::test]
 async fn who_moves_in_is_switched_on_when_the_identity_leads_here() {
     let world = World::new().await;
     let did: Did = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa".parse().expect("a DID");
@@ -261,11 +280,13 @@ async fn switching_off_and_on_tells_followers_each_time() {
         firehose::ACCOUNT,
         firehose::ACCOUNT,
         firehose::ACCOUNT,
-        firehose::IDENTITY,
         firehose::ACCOUNT,
+        firehose::IDENTITY,
         firehose::SYNC,
+        firehose::ACCOUNT,
     ];
-    assert_eq!(world.told()[3..], expected);
+    world.lifecycle.announce_blocking(alice.id()).expect("told again");
+    assert_eq!(world.told()[4..], expected);
 }
 
 #[tokio::test]

@@ -45,12 +45,17 @@ impl Repos {
 
     /// A record; `None` when there is none at that path, or the operator took it down.
     pub fn record_blocking(&self, account: AccountId, path: &str) -> Result<Option<Record>, RepoError> {
-        let Some(contents) = repos::contents(&self.shared.reader, account)? else { return Ok(None) };
-        let record = repos::record(&self.shared.reader, contents, path)?;
+        let record = self.record_even_taken_down_blocking(account, path)?;
         if record.is_some() && self.is_taken_down(account, path)? {
             return Ok(None);
         }
         Ok(record)
+    }
+
+    /// A record, for the operator, who decides what others see.
+    pub fn record_even_taken_down_blocking(&self, account: AccountId, path: &str) -> Result<Option<Record>, RepoError> {
+        let Some(contents) = repos::contents(&self.shared.reader, account)? else { return Ok(None) };
+        Ok(repos::record(&self.shared.reader, contents, path)?)
     }
 
     fn is_taken_down(&self, account: AccountId, path: &str) -> Result<bool, RepoError> {

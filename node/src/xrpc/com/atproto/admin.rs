@@ -77,7 +77,7 @@ impl AccountView {
 
 /// The account that an operator names, which has to be here.
 pub(super) async fn account(host: &Host, did: &Did) -> Result<Account, XrpcError> {
-    host.accounts.by_did(did).await?.ok_or_else(|| not_found("account"))
+    host.accounts.by_did(did).await?.ok_or_else(|| not_found("Account"))
 }
 
 fn not_found(what: &str) -> XrpcError {

@@ -32,7 +32,9 @@ pub(crate) async fn handler(
         return Err(XrpcError::invalid_request(format!("one request names at most {NAMES_MAX} codes and accounts")));
     }
     if accounts.iter().any(|account| account == "admin") {
-        return Err(XrpcError::invalid_request("the operator's own codes are switched off by name"));
+        return Err(XrpcError::invalid_request(
+            "cannot disable admin invite codes all at once: name each of them in codes",
+        ));
     }
     let mut owners = Vec::with_capacity(accounts.len());
     for account in accounts {

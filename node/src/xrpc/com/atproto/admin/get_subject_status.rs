@@ -59,8 +59,8 @@ async fn of_record(host: &Host, uri: String) -> Result<Output, XrpcError> {
     let (did, path) = record(&uri)?;
     let id = super::account(host, &did).await?.id();
     let (repos, at) = (host.repos.clone(), path.clone());
-    let found = blocking::run(move || repos.record_blocking(id, &at.to_string())).await?;
-    let found = found.ok_or_else(|| super::not_found("record"))?;
+    let found = blocking::run(move || repos.record_even_taken_down_blocking(id, &at.to_string())).await?;
+    let found = found.ok_or_else(|| super::not_found("Record"))?;
     let takedown = attribute(host.takedowns.find(id, &Part::Record(path)));
     Ok(Output { subject: Subject::Record { uri, cid: found.cid.to_string() }, takedown, deactivated: None })
 }
@@ -72,5 +72,7 @@ async fn of_blob(host: &Host, did: Did, cid: String) -> Result<Output, XrpcError
 }
 
 fn attribute(takedown: Option<TakedownRow>) -> Attribute {
-    Attribute { applied: takedown.is_some(), reference: takedown.and_then(|row| row.reference) }
+    // Whoever gave no reference is told when it was, so that there is always something to go by.
+    let reference = takedown.map(|row| row.reference.unwrap_or_else(|| row.at.to_string()));
+    Attribute { applied: reference.is_some(), reference }
 }

@@ -1,13 +1,16 @@
-//! `com.atproto.admin.searchAccounts`: the accounts of this host, oldest first, or the one with an e-mail address.
+//! `com.atproto.admin.searchAccounts`: the accounts of this host, oldest first, or those with a text in their e-mail
+//! address.
 
 use std::sync::Arc;
 
 use angel_storage::AccountId;
+use angel_storage::limits::BULK_ROWS;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::AccountView;
+use crate::accounts::{Account, AccountError, Accounts};
 use crate::blocking;
 use crate::http::XrpcError;
 use crate::xrpc::auth::Operator;
@@ -41,7 +44,7 @@ pub(crate) async fn handler(
     let after = after.map_err(|_| XrpcError::invalid_request("cursor: not one that this method gave"))?;
     let accounts = host.accounts.clone();
     let found = blocking::run(move || match email {
-        Some(email) => Ok((accounts.by_email_blocking(&email)?.into_iter().collect(), false)),
+        Some(text) => with_email(&accounts, &text.to_ascii_lowercase(), after, limit),
         None => accounts.page_blocking(after, limit),
     });
     let (found, more): (Vec<_>, bool) = found.await?;
@@ -51,4 +54,26 @@ pub(crate) async fn handler(
         accounts.push(AccountView::of(&host, account).await?);
     }
     Ok(Json(Output { cursor, accounts }))
+}
+
+/// Up to `limit` accounts behind `after` whose address holds `text`, and whether there are more. Blocks.
+fn with_email(
+    accounts: &Accounts,
+    text: &str,
+    mut after: Option<AccountId>,
+    limit: usize,
+) -> Result<(Vec<Account>, bool), AccountError> {
+    let mut found = Vec::new();
+    loop {
+        let (page, more) = accounts.page_blocking(after, BULK_ROWS)?;
+        after = page.last().map(Account::id);
+        let holds = |account: &Account| account.row().email.as_deref().is_some_and(|email| email.contains(text));
+        found.extend(page.into_iter().filter(holds));
+        // One more than is asked for tells whether there are more.
+        if found.len() > limit || !more {
+            let rest = found.len() > limit;
+            found.truncate(limit);
+            return Ok((found, rest));
+        }
+    }
 }

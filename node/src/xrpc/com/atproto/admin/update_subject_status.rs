@@ -6,6 +6,7 @@ use std::sync::Arc;
 use angel_storage::accounts::TakedownRow;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::subject::{Attribute, Subject};
@@ -13,6 +14,7 @@ use crate::accounts::Account;
 use crate::blocking;
 use crate::clock;
 use crate::http::XrpcError;
+use crate::lifecycle::LifecycleError;
 use crate::xrpc::auth::Moderator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
@@ -38,7 +40,7 @@ pub(crate) async fn handler(
 ) -> Result<Json<Output>, XrpcError> {
     let applied = |attribute: &Option<Attribute>| attribute.as_ref().map(|attribute| attribute.applied);
     if applied(&takedown) == Some(true) && applied(&deactivated) == Some(false) {
-        return Err(XrpcError::invalid_request("an account is not taken down and switched on at once"));
+        return Err(XrpcError::invalid_request("Cannot activate and takedown an account at the same time"));
     }
     let (did, part) = subject.parts()?;
     let account = super::account(&host, &did).await?;
@@ -62,6 +64,7 @@ async fn set_account(
     deactivated: Option<bool>,
 ) -> Result<(), XrpcError> {
     let (lifecycle, id, takedown) = (host.lifecycle.clone(), account.id(), takedown.map(row));
+    let changes_nothing = takedown.is_none() && deactivated.is_none();
     let off = move || {
         if let Some(takedown) = takedown {
             lifecycle.set_takedown_blocking(id, takedown)?;
@@ -69,8 +72,18 @@ async fn set_account(
         if deactivated == Some(true) { lifecycle.deactivate_blocking(id, None) } else { Ok(()) }
     };
     blocking::run(off).await?;
+    if changes_nothing {
+        let lifecycle = host.lifecycle.clone();
+        return Ok(blocking::run(move || lifecycle.announce_blocking(id)).await?);
+    }
     if deactivated == Some(false) {
-        host.lifecycle.activate(&account).await?;
+        host.lifecycle.activate(&account).await.map_err(|error| match error {
+            LifecycleError::TakenDown => {
+                let text = "user not found among those that can be switched on: the account is taken down";
+                XrpcError::new(StatusCode::BAD_REQUEST, "AccountNotFound", text)
+            }
+            error => error.into(),
+        })?;
     }
     Ok(())
 }

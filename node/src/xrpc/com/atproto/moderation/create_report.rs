@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use angel_protocol::ids::Did;
-use angel_storage::accounts::ReportRow;
+use angel_storage::accounts::{AccountStatus, ReportRow};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::Account;
 use crate::blocking;
 use crate::clock;
 use crate::http::XrpcError;
@@ -26,6 +28,9 @@ const REASON_BYTES_KEPT: usize = 8_000;
 
 /// Longest type of a reason, in bytes.
 const TYPE_BYTES_MAX: usize = 512;
+
+/// The reason of whoever wants a decision about themselves changed: the one that an account may give that was taken down.
+const APPEAL: &str = "com.atproto.moderation.defs#reasonAppeal";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +66,10 @@ pub(crate) async fn handler(
         Subject::Record { uri, cid } => (record(uri)?.0, Some((uri.clone(), cid.clone()))),
         Subject::Blob { .. } => return Err(XrpcError::invalid_request("a complaint is about an account or a record")),
     };
+    if is_hidden(&access.account) && reason_type != APPEAL {
+        let text = "Report not accepted from takendown account";
+        return Err(XrpcError::new(StatusCode::FORBIDDEN, "AccountTakedown", text));
+    }
     let reported_by = access.account.did().clone();
     host.limits.spend(Limit::Reports, reported_by.as_str(), 1)?;
     let created_at = clock::now();
@@ -76,6 +85,10 @@ pub(crate) async fn handler(
     let id = blocking::run(move || reports.add_blocking(&row)).await?;
     tracing::info!(report = id, "somebody complains");
     Ok(Json(Output { id, reason_type, reason, subject, reported_by, created_at: created_at.to_string() }))
+}
+
+fn is_hidden(account: &Account) -> bool {
+    matches!(account.status(), AccountStatus::TakenDown { .. } | AccountStatus::Suspended)
 }
 
 fn shortened(reason: &str) -> &str {

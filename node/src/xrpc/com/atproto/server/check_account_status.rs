@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::blocking;
 use crate::http::XrpcError;
-use crate::xrpc::auth::LeavingAccess;
+use crate::xrpc::auth::AnyAccess;
 use crate::xrpc::host::Host;
 
 #[derive(Serialize)]
@@ -27,8 +27,9 @@ pub(crate) struct Output {
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
-    LeavingAccess(account): LeavingAccess,
+    AnyAccess(access): AnyAccess,
 ) -> Result<Json<Output>, XrpcError> {
+    let account = access.account;
     let (repos, id) = (host.repos.clone(), account.id());
     let head = blocking::run(move || repos.head_blocking(id)).await?;
     let preferences = host.preferences.clone();
@@ -36,7 +37,7 @@ pub(crate) async fn handler(
     let head = head.ok_or_else(|| XrpcError::invalid_request("the account has no repository"))?;
     let blobs = host.blobs.counts(id).await?;
     Ok(Json(Output {
-        activated: account.row().deactivated.is_none(),
+        activated: account.is_active(),
         valid_did: host.lifecycle.check_identity(&account).await.is_ok(),
         repo_commit: head.commit.cid().to_string(),
         repo_rev: head.commit.rev().to_string(),

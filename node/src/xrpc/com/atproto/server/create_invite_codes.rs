@@ -7,10 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::AccountError;
 use crate::blocking;
 use crate::clock;
 use crate::http::XrpcError;
+use crate::invites::Inviter;
 use crate::xrpc::auth::Operator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
@@ -65,7 +65,8 @@ pub(super) async fn make(host: &Host, owner: &str, count: usize, uses: u16) -> R
         "admin" => None,
         did => {
             let did: Did = did.parse().map_err(|error| XrpcError::invalid_request(format!("account: {error}")))?;
-            Some(host.accounts.by_did(&did).await?.ok_or(AccountError::NotFound)?)
+            let id = host.accounts.by_did(&did).await?.map(|account| account.id());
+            Some(Inviter { did, id })
         }
     };
     let invites = host.invites.clone();
