@@ -347,7 +347,7 @@ pub enum BlobError {
     #[error("the bytes hash to {0}, which is not the file that was asked for")]
     OtherContent(Cid),
     /// The operator took this very blob down.
-    #[error("the blob was taken down and is not taken again")]
+    #[error("Blob has been takendown, cannot re-upload")]
     TakenDown,
     /// A file cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]

@@ -45,13 +45,16 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum PreferencesError {
     /// Not an object with a `$type`.
-    #[error("a preference is an object with a $type")]
-    Form,
+    #[error(
+        "Input/preferences/{0} must be an object which includes the \"$type\" property: Expected an object which includes \
+         the \"$type\" property value type at $.preferences[{0}]"
+    )]
+    Form(usize),
     /// Of another application.
-    #[error("{0} is not in the namespace app.bsky")]
+    #[error("Some preferences are not in the app.bsky namespace: {0}")]
     Namespace(String),
     /// For the owner alone.
-    #[error("an app password may not set {0}")]
+    #[error("Do not have authorization to set preferences: {0}")]
     OwnerAlone(String),
     /// Too many or too large.
     #[error("an account keeps at most {PREFERENCES_MAX} preferences of {PREFERENCES_BYTES_MAX} bytes together")]
@@ -182,10 +185,10 @@ fn checked(preferences: Vec<Value>, is_owner: bool) -> Result<Vec<Preference>, P
         return Err(PreferencesError::TooLarge);
     }
     let mut checked = Vec::with_capacity(preferences.len());
-    for preference in preferences {
-        let Value::Object(preference) = preference else { return Err(PreferencesError::Form) };
+    for (index, preference) in preferences.into_iter().enumerate() {
+        let Value::Object(preference) = preference else { return Err(PreferencesError::Form(index)) };
         match type_of(&preference) {
-            "" => return Err(PreferencesError::Form),
+            "" => return Err(PreferencesError::Form(index)),
             kind if !kind.starts_with(NAMESPACE) => return Err(PreferencesError::Namespace(kind.to_owned())),
             kind if kind == PERSONAL_DETAILS && !is_owner => {
                 return Err(PreferencesError::OwnerAlone(kind.to_owned()));
@@ -284,8 +287,8 @@ mod tests {
         let (_store, preferences) = preferences();
         preferences.put_blocking(ID, true, vec![tags("a")]).expect("put");
         let put = |value: Value| preferences.put_blocking(ID, true, vec![tags("b"), value]);
-        assert!(matches!(put(json!({"tags": []})), Err(PreferencesError::Form)));
-        assert!(matches!(put(json!("text")), Err(PreferencesError::Form)));
+        assert!(matches!(put(json!({"tags": []})), Err(PreferencesError::Form(1))));
+        assert!(matches!(put(json!("text")), Err(PreferencesError::Form(1))));
         assert!(matches!(put(json!({"$type": "com.example#x"})), Err(PreferencesError::Namespace(_))));
         assert!(matches!(put(tags(&"x".repeat(PREFERENCES_BYTES_MAX))), Err(PreferencesError::TooLarge)));
         let known = Value::from_iter(preferences.get_blocking(ID, true, NOW).expect("reads"));

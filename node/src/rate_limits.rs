@@ -154,7 +154,7 @@ impl RateLimits {
         let verdict = shared.windows.spend(limit, whom, points, now);
         note(verdict);
         if verdict.exceeded {
-            let text = format!("too often; try again in {} s", verdict.seconds_left(now));
+            let text = format!("Rate Limit Exceeded: try again in {} s", verdict.seconds_left(now));
             return Err(XrpcError::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", text));
         }
         Ok(())

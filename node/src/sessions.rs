@@ -265,7 +265,7 @@ impl Sessions {
     pub fn access_token(&self, token: &str, now: Timestamp) -> Result<AccessToken, TokenRefused> {
         let claims = self.claims(token)?;
         if claims.scope == Scope::Refresh {
-            return Err(TokenRefused::Invalid("a refresh token gives no access"));
+            return Err(TokenRefused::Invalid("Invalid token type, a refresh token gives no access"));
         }
         if claims.exp <= now.as_millis() / 1000 {
             return Err(TokenRefused::Expired);
@@ -281,7 +281,7 @@ impl Sessions {
     pub fn refresh_token(&self, token: &str, expired: bool, now: Timestamp) -> Result<RefreshToken, TokenRefused> {
         let claims = self.claims(token)?;
         if claims.scope != Scope::Refresh {
-            return Err(TokenRefused::Invalid("it is no refresh token"));
+            return Err(TokenRefused::Invalid("Invalid token type, it is no refresh token"));
         }
         if !expired && claims.exp <= now.as_millis() / 1000 {
             return Err(TokenRefused::Expired);
@@ -294,7 +294,7 @@ impl Sessions {
     /// Trades a refresh token for the next pair. Blocks until that is durable.
     ///
     /// # Errors
-    /// [`TokenRefused::Expired`] when the session has ended, or ends because the token was used before.
+    /// [`TokenRefused::Revoked`] when the session has ended, or ends because the token was used before.
     pub fn refresh_blocking(
         &self,
         account: &Account,
@@ -304,7 +304,7 @@ impl Sessions {
         let key = (account.id(), offered.session);
         for _ in 0..REFRESH_ATTEMPTS {
             let row = self.0.reader.get(&SESSIONS, &key)?.filter(|row| row.expires_at > now);
-            let Some(row) = row else { return Err(TokenRefused::Expired.into()) };
+            let Some(row) = row else { return Err(TokenRefused::Revoked.into()) };
             let is = |known: &TokenId| bool::from(known.ct_eq(&offered.token));
             if row.previous.as_ref().is_some_and(|(token, until)| is(token) && *until > now) {
                 return Ok(self.tokens(account.did(), offered.session, &row, now));
@@ -330,7 +330,7 @@ impl Sessions {
                 (Err(CommitError::Conflict { .. }), _) => continue,
                 (Err(error), _) => return Err(error.into()),
                 (Ok(_), Some(next)) => return Ok(self.tokens(account.did(), offered.session, &next, now)),
-                (Ok(_), None) => return Err(TokenRefused::Expired.into()),
+                (Ok(_), None) => return Err(TokenRefused::Revoked.into()),
             }
         }
         Err(AccountError::Busy.into())

@@ -7,8 +7,9 @@ use crate::ids::Handle;
 const LABEL_MIN: usize = 3;
 const LABEL_MAX: usize = 18;
 
-/// Labels that would be taken for the host, its staff or a part of the protocol. Sorted.
-const RESERVED: [&str; 118] = [
+/// Labels that would be taken for the host, its staff or a part of the protocol, and those of the few people whose name
+/// everybody would believe. Sorted.
+const RESERVED: [&str; 122] = [
     "about",
     "abuse",
     "access",
@@ -33,6 +34,7 @@ const RESERVED: [&str; 118] = [
     "atproto",
     "auth",
     "backup",
+    "barackobama",
     "beta",
     "billing",
     "blog",
@@ -58,8 +60,10 @@ const RESERVED: [&str; 118] = [
     "did",
     "dns",
     "docs",
+    "donaldtrump",
     "download",
     "email",
+    "elonmusk",
     "events",
     "everyone",
     "example",
@@ -81,6 +85,7 @@ const RESERVED: [&str; 118] = [
     "info",
     "invite",
     "jobs",
+    "joebiden",
     "kendev",
     "legal",
     "lexicon",

@@ -111,7 +111,7 @@ pub enum Refusal {
     #[error("aud is no DID")]
     InvalidAudience,
     /// Meant for another service.
-    #[error("the token is for {found}, not for {expected}")]
+    #[error("jwt audience does not match service did: the token is for {found}, not for {expected}")]
     Audience {
         /// Who is spoken to.
         found: ServiceId,
@@ -133,7 +133,7 @@ pub enum Refusal {
     #[error("the token would be valid for more than {} hours", SERVICE_TOKEN_LIFE_MAX.as_secs() / 3600)]
     LastsTooLong,
     /// Not signed by that key.
-    #[error("the signature is not that of the issuer")]
+    #[error("jwt signature does not match jwt issuer")]
     Signature,
 }
 

@@ -5,6 +5,7 @@
 // TARGET may hold "validated": {"collection", "valid", "invalid"}, a record type whose lexicon the host knows with a
 // record that fits it and one that does not (default: app.bsky.feed.post).
 import crypto from 'node:crypto'
+import http from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { AtpAgent, BlobRef } from '@atproto/api'
 import { verifySignature } from '@atproto/crypto'
@@ -233,6 +234,83 @@ async function accounts(checks) {
   return account
 }
 
+/** What clients and their tests look for in the words of a refusal, beside its name. */
+async function words(checks, { agent, did, handle, input }) {
+  const anonymous = newAgent(target)
+  const told = async (promise, names, statuses, text) => {
+    const { message } = await refused(promise, names, statuses)
+    assert.ok(message.includes(text), `"${message}" does not say "${text}"`)
+  }
+  await checks.check('no session: Authentication Required', async () => {
+    await told(anonymous.com.atproto.server.getSession(), 'AuthMissing', 401, 'Authentication Required')
+  })
+  await checks.check('what is for the operator is refused to others as a missing password is', async () => {
+    for (const headers of [{}, bearer(agent), { authorization: `Basic ${btoa('admin:wrong')}` }]) {
+      const attempt = anonymous.com.atproto.admin.deleteAccount({ did }, { headers, encoding: 'application/json' })
+      await told(attempt, 'AuthenticationRequired', 401, 'Authentication Required')
+    }
+  })
+  await checks.check('a wrong password and a session that was ended are told so', async () => {
+    const wrong = anonymous.login({ identifier: handle, password: 'wrong' })
+    await told(wrong, 'AuthenticationRequired', 401, 'Invalid identifier or password')
+    const other = newAgent(target)
+    await other.login({ identifier: did, password: input.password })
+    const headers = { authorization: `Bearer ${other.session.refreshJwt}` }
+    await anonymous.com.atproto.server.deleteSession(undefined, { headers })
+    const again = anonymous.com.atproto.server.refreshSession(undefined, { headers })
+    await told(again, 'ExpiredToken', 400, 'Token has been revoked')
+  })
+  await checks.check('names and addresses that are taken, unfit or thrown away are told apart', async () => {
+    const attempt = async (more) => newAgent(target).createAccount({ ...(await accountInput(target)), ...more })
+    const short = { handle: `a${target.handleDomain}` }
+    const long = { handle: `${'a'.repeat(30)}${target.handleDomain}` }
+    const shout = input.email.toUpperCase()
+    const throwaway = 'This email address is not supported'
+    await told(attempt({ handle: 'under_score.test' }), ['InvalidHandle', 'InvalidRequest'], 400, 'Invalid handle')
+    await told(attempt(short), 'InvalidHandle', 400, 'Handle too short')
+    await told(attempt(long), 'InvalidHandle', 400, 'Handle too long')
+    await told(attempt({ handle: `about${target.handleDomain}` }), 'HandleNotAvailable', 400, 'Reserved handle')
+    await told(attempt({ handle: 'a.elsewhere.org' }), 'UnsupportedDomain', 400, 'Not a supported handle domain')
+    await told(attempt({ email: shout }), 'InvalidRequest', 400, `Email already taken: ${shout}`)
+    for (const email of ['nobody@mailinator.com', 'nobody']) {
+      await told(attempt({ email }), 'InvalidRequest', 400, throwaway)
+    }
+    const headers = { ...bearer(agent), 'accept-encoding': 'identity' }
+    const options = { headers, encoding: 'application/json' }
+    await told(anonymous.com.atproto.server.updateEmail({ email: 'a@mailinator.com' }, options), 'InvalidRequest', 400, throwaway)
+  })
+  await checks.check('a body past the limit is refused, and a wrong one does not come back', async () => {
+    const headers = { ...bearer(agent), 'content-type': 'application/json' }
+    const path = '/xrpc/com.atproto.server.createAppPassword'
+    const large = await raw('POST', path, { headers, body: JSON.stringify({ name: 'x'.repeat(2 << 20) }) })
+    assert.equal(large.status, 413)
+    assert.deepEqual(large.json, { error: 'PayloadTooLargeError', message: 'request entity too large' })
+    const wrong = await raw('POST', path, { headers, body: JSON.stringify(['x'.repeat(100_000)]) })
+    assert.equal(wrong.status, 400)
+    assert.ok(wrong.text.length < 10_000, `${wrong.text.length} bytes of answer`)
+  })
+}
+
+async function compression(checks, { agent, did }) {
+  const encodingOf = (path, accept) =>
+    new Promise((resolve, reject) => {
+      const headers = { ...bearer(agent), ...(accept ? { 'accept-encoding': accept } : {}) }
+      http.get(`${target.url}${path}`, { headers }, (answer) => {
+        answer.resume().on('end', () => resolve(answer.headers['content-encoding']))
+      }).on('error', reject)
+    })
+  await checks.check('large answers are compressed for whoever asks, small ones are not', async () => {
+    const texts = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`k${i}`, crypto.randomBytes(16).toString('hex')]))
+    const { data } = await agent.com.atproto.repo.createRecord({ repo: did, collection: NOTE, record: note('large', texts) })
+    const query = new URLSearchParams({ repo: did, collection: NOTE, rkey: data.uri.split('/').pop() })
+    const record = `/xrpc/com.atproto.repo.getRecord?${query}`
+    assert.equal(await encodingOf(record, 'gzip'), 'gzip')
+    assert.equal(await encodingOf(`/xrpc/com.atproto.sync.getRepo?did=${did}`, 'gzip'), 'gzip')
+    assert.equal(await encodingOf(record), undefined)
+    assert.equal(await encodingOf('/xrpc/_health', 'gzip'), undefined)
+  })
+}
+
 async function appPasswords(checks, { agent, did }) {
   const api = agent.com.atproto.server
   const created = await checks.check('createAppPassword answers with a password', async () => {
@@ -259,6 +337,15 @@ async function appPasswords(checks, { agent, did }) {
     const names = ['InvalidToken', 'AuthenticationRequired', 'Forbidden', 'AuthForbidden', 'InsufficientScope']
     await refused(limited.com.atproto.server.createAppPassword({ name: 'more' }), names)
     await refused(limited.com.atproto.server.deactivateAccount({}), names)
+  })
+  await checks.check('it looks at the account, and reaches no private conversation', async () => {
+    assert.equal((await limited.com.atproto.server.checkAccountStatus()).data.activated, true)
+    const headers = bearer(limited)
+    const { status, json } = await raw('GET', '/xrpc/chat.bsky.convo.listConvos', { headers })
+    assert.deepEqual([status, json.error, json.message], [400, 'InvalidToken', 'Bad token method'])
+    const token = limited.com.atproto.server.getServiceAuth({ aud: 'did:web:a.example', lxm: 'chat.bsky.convo.getLog' })
+    const { message } = await refused(token, 'InvalidRequest', 400)
+    assert.match(message, /insufficient access to request a service auth token/)
   })
   await checks.check('revokeAppPassword ends sign-in with it', async () => {
     await api.revokeAppPassword({ name: 'reader' })
@@ -536,7 +623,7 @@ async function validation(checks, { agent, did }) {
     const text = 'x'.repeat(4 << 20)
     const large = await raw('POST', path, asJson(agent, { repo: did, collection: NOTE, record: note(text) }))
     assert.ok([400, 413].includes(large.status), `status ${large.status}`)
-    const names = ['PayloadTooLarge', 'InvalidRequest', 'RecordTooLarge', target.reference && 'PayloadTooLargeError']
+    const names = ['PayloadTooLarge', 'PayloadTooLargeError', 'InvalidRequest', 'RecordTooLarge']
     assert.ok(names.includes(large.json?.error), large.json?.error)
   })
 }
@@ -700,6 +787,15 @@ async function serviceAuth(checks, { agent, did }) {
     const signed = new TextEncoder().encode(`${head}.${payload}`)
     assert.ok(await verifySignature(key, signed, Buffer.from(signature, 'base64url')), 'signature does not verify')
   })
+  await checks.check('getServiceAuth for whom the network cannot find is refused: InvalidRequest', async () => {
+    for (const aud of ['nobody', 'did:foo:bar', 'did:plc:short', 'did:web:a.example#', 'did:web:a.example#b#c']) {
+      const { message } = await refused(agent.com.atproto.server.getServiceAuth({ aud }), 'InvalidRequest', 400)
+      assert.match(message, /aud must be a valid atproto DID or did#serviceId reference/, aud)
+    }
+    const aud = 'did:web:a.example#some_service'
+    const { data } = await agent.com.atproto.server.getServiceAuth({ aud })
+    assert.equal(claims(data.token).aud, aud)
+  })
   await checks.check('getServiceAuth for the past, or for too long, is refused: BadExpiration', async () => {
     const seconds = Math.floor(Date.now() / 1000)
     await refused(api.getServiceAuth({ aud, lxm, exp: seconds - 60 }), 'BadExpiration', 400)
@@ -757,6 +853,81 @@ async function leaving(checks, { agent, did, input }) {
   })
 }
 
+/** The mail with a code, where the mailbox can be read. */
+async function mails(checks) {
+  await checks.check('a code stands alone in the mail’s page, and works in small letters', async () => {
+    if (!target.mailUrl) throw new NotApplicable('TARGET has no mailUrl')
+    const { agent, did, input } = await newAccount(target)
+    const server = agent.com.atproto.server
+    await server.requestPasswordReset({ email: input.email })
+    const response = await fetch(`${target.mailUrl}/next?to=${encodeURIComponent(input.email)}`)
+    const mail = await response.json()
+    assert.match(mail.text, new RegExp(`>${mail.token}<`))
+    assert.ok(mail.text.includes('Reset password'), 'the page says what it is for')
+    const { message } = await refused(server.resetPassword({ token: 'AAAAA-AAAAA', password: 'new' }), 'InvalidToken', 400)
+    assert.match(message, /Token is invalid/)
+    await server.resetPassword({ token: mail.token.toLowerCase(), password: 'another one' })
+    await newAgent(target).login({ identifier: did, password: 'another one' })
+  })
+}
+
+/** What the operator decides, and what is left to those whom it concerns. */
+async function decisions(checks) {
+  const admin = { headers: adminHeaders(target), encoding: 'application/json' }
+  const api = new AtpAgent({ service: target.url }).com.atproto
+  const { agent, did, input } = await newAccount(target)
+  const subject = { $type: 'com.atproto.admin.defs#repoRef', did }
+  const decide = (more) => api.admin.updateSubjectStatus({ subject, ...more }, admin)
+  await checks.check('a record that was taken down is hidden, and the operator still sees what was decided', async () => {
+    const { data: made } = await agent.com.atproto.repo.createRecord({ repo: did, collection: NOTE, record: note('hidden') })
+    const record = { $type: 'com.atproto.repo.strongRef', uri: made.uri, cid: made.cid }
+    const status = async () => (await api.admin.getSubjectStatus({ uri: made.uri }, { headers: admin.headers })).data
+    const get = () => api.repo.getRecord({ repo: did, collection: NOTE, rkey: made.uri.split('/').pop() })
+    await api.admin.updateSubjectStatus({ subject: record, takedown: { applied: true } }, admin)
+    await refused(get(), ['RecordNotFound', 'InvalidRequest', 'UpstreamFailure'])
+    const hidden = await status()
+    assert.deepEqual([hidden.subject.cid, hidden.takedown.applied], [made.cid, true])
+    assert.equal(typeof hidden.takedown.ref, 'string')
+    await api.admin.updateSubjectStatus({ subject: record, takedown: { applied: false } }, admin)
+    assert.equal((await status()).takedown.applied, false)
+    await get()
+  })
+  await checks.check('an account is not taken down and switched on in one breath, nor switched on while down', async () => {
+    const both = decide({ takedown: { applied: true }, deactivated: { applied: false } })
+    const { message } = await refused(both, 'InvalidRequest', 400)
+    assert.equal(message, 'Cannot activate and takedown an account at the same time')
+    await decide({ takedown: { applied: true } })
+    await refused(decide({ deactivated: { applied: false } }), 'AccountNotFound', 400)
+    await decide({ deactivated: { applied: true } })
+    const { data } = await api.admin.getSubjectStatus({ did }, { headers: admin.headers })
+    assert.equal(typeof data.takedown.ref, 'string')
+    assert.deepEqual([data.takedown.applied, data.deactivated.applied], [true, true])
+  })
+  await checks.check('the owner of what was taken down gets a session that writes nothing: InvalidToken', async () => {
+    const session = await api.server.createSession({ identifier: did, password: input.password, allowTakendown: true })
+    assert.equal(claims(session.data.accessJwt).scope, 'com.atproto.takendown')
+    const options = { headers: { authorization: `Bearer ${session.data.accessJwt}` }, encoding: 'application/json' }
+    const write = api.repo.createRecord({ repo: did, collection: NOTE, record: note('no') }, options)
+    const { message } = await refused(write, 'InvalidToken', 400)
+    assert.match(message, /Bad token scope/)
+  })
+  await checks.check('codes are made for whoever will come, and nobody comes by those of an account that is down', async () => {
+    const forAccounts = ['did:web:one.example', 'did:web:two.example']
+    const made = await api.server.createInviteCodes({ codeCount: 2, useCount: 1, forAccounts }, admin)
+    assert.deepEqual(made.data.codes.map(({ account, codes }) => [account, codes.length]), forAccounts.map((who) => [who, 2]))
+    const { data } = await api.server.createInviteCode({ useCount: 1, forAccount: did }, admin)
+    const come = async () => newAgent(target).createAccount({ ...(await accountInput(target)), inviteCode: data.code })
+    if (!(await api.server.describeServer()).data.inviteCodeRequired) notTheReference('looks at no code that it does not ask for')
+    await refused(come(), 'InvalidInviteCode', 400)
+    await decide({ takedown: { applied: false } })
+    await come()
+  })
+  await checks.check('not all codes of the operator are switched off at once', async () => {
+    const { message } = await refused(api.admin.disableInviteCodes({ accounts: ['admin'] }, admin), 'InvalidRequest', 400)
+    assert.match(message, /cannot disable admin invite codes/)
+  })
+}
+
 async function administration(checks, { agent, did, input }) {
   const admin = { headers: adminHeaders(target), encoding: 'application/json' }
   const subject = { $type: 'com.atproto.admin.defs#repoRef', did }
@@ -784,8 +955,10 @@ await scenario(async (checks) => {
   await server(checks)
   const account = await accounts(checks)
   if (!account) return
+  await words(checks, account)
   await appPasswords(checks, account)
   await records(checks, account)
+  await compression(checks, account)
   await listing(checks, account)
   await swaps(checks, account)
   await validation(checks, account)
@@ -794,4 +967,6 @@ await scenario(async (checks) => {
   await serviceAuth(checks, account)
   await leaving(checks, account)
   await administration(checks, account)
+  await mails(checks)
+  await decisions(checks)
 })

@@ -107,8 +107,9 @@ impl Network {
 /// The status and the name of an error.
 async fn refusal(response: Response) -> Result<(u16, String)> {
     let status = response.status().as_u16();
+    let has_id = response.headers().contains_key("x-request-id");
     let body: Value = response.json().await.context("errors are JSON")?;
-    ensure!(body["message"].is_string() && body["requestId"].is_string(), "an error with words and an id: {body}");
+    ensure!(body["message"].is_string() && has_id, "an error with words and an id: {body}");
     Ok((status, body["error"].as_str().with_context(|| format!("a name in {body}"))?.to_owned()))
 }
 

@@ -89,7 +89,10 @@ impl XrpcError {
 impl IntoResponse for XrpcError {
     fn into_response(self) -> Response {
         let mut body = json!({ "error": self.name, "message": self.message });
-        if let Some(id) = observe::request_id() {
+        // Clients know the answer to a body that is too large by all of it; the id is in the header as well.
+        if self.status != StatusCode::PAYLOAD_TOO_LARGE
+            && let Some(id) = observe::request_id()
+        {
             body["requestId"] = json!(id);
         }
         for (name, value) in self.details.into_iter().flatten() {
@@ -136,9 +139,7 @@ pub(super) async fn shape(request: Request, next: Next) -> Response {
             let name = if is_method { "InvalidRequest" } else { "MethodNotAllowed" };
             XrpcError::new(status, name, format!("{method} is not served here"))
         }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            XrpcError::new(status, "PayloadTooLarge", "the body is larger than this method takes")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => XrpcError::new(status, "PayloadTooLargeError", "request entity too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => XrpcError::new(status, "InvalidRequest", text),
         // XRPC knows only 400 for a body that does not fit its schema.
         StatusCode::UNPROCESSABLE_ENTITY => XrpcError::invalid_request(text),

@@ -31,10 +31,10 @@ pub struct Codes {
 #[derive(Debug, thiserror::Error)]
 pub enum CodeRefused {
     /// None was given out, it was used, or it is another one.
-    #[error("the code is not valid; ask for a new one")]
+    #[error("Token is invalid: ask for a new code")]
     Invalid,
     /// It is older than [`CODE_LIFE`].
-    #[error("the code has expired; ask for a new one")]
+    #[error("Token is expired: ask for a new code")]
     Expired,
     /// The store fails.
     #[error(transparent)]

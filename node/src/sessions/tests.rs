@@ -40,8 +40,8 @@ impl World {
         self.sessions.refresh_blocking(&self.alice, &token, now)
     }
 
-    fn is_expired(&self, token: &str, now: Timestamp) -> bool {
-        matches!(self.refresh(token, now), Err(SessionError::Token(TokenRefused::Expired)))
+    fn is_ended(&self, token: &str, now: Timestamp) -> bool {
+        matches!(self.refresh(token, now), Err(SessionError::Token(TokenRefused::Revoked)))
     }
 }
 
@@ -62,7 +62,8 @@ fn a_login_gives_access_for_two_hours_and_a_refresh_for_ninety_days() {
     assert!(access(START + Duration::from_secs(7199)).is_ok());
     assert_eq!(access(START + ACCESS_LIFE), Err(TokenRefused::Expired));
     assert!(world.refresh(&tokens.refresh, START + REFRESH_LIFE - Duration::from_secs(1)).is_ok());
-    assert!(world.is_expired(&tokens.refresh, START + REFRESH_LIFE + REFRESH_LIFE));
+    let late = world.refresh(&tokens.refresh, START + REFRESH_LIFE + REFRESH_LIFE);
+    assert!(matches!(late, Err(SessionError::Token(TokenRefused::Expired))));
     assert!(matches!(world.sessions.access_token(&tokens.refresh, START), Err(TokenRefused::Invalid(_))));
     assert!(matches!(world.refresh(&tokens.access, START), Err(SessionError::Token(TokenRefused::Invalid(_)))));
 }
@@ -86,15 +87,15 @@ fn a_token_used_twice_ends_the_session_for_everybody() {
     let other = world.login(Login::Owner, START);
     let next = world.refresh(&stolen.refresh, START).expect("refreshed");
     let late = START + GRACE;
-    assert!(world.is_expired(&stolen.refresh, late), "used again after the grace");
-    assert!(world.is_expired(&next.refresh, late), "and with it ends the session");
+    assert!(world.is_ended(&stolen.refresh, late), "used again after the grace");
+    assert!(world.is_ended(&next.refresh, late), "and with it ends the session");
     assert!(world.refresh(&other.refresh, late).is_ok(), "another login is not touched");
 
     // Two generations back is too old even within the grace.
     let first = world.login(Login::Owner, START);
     let second = world.refresh(&first.refresh, START).expect("refreshed");
     let third = world.refresh(&second.refresh, START).expect("refreshed");
-    assert!(world.is_expired(&first.refresh, START) && world.is_expired(&third.refresh, START));
+    assert!(world.is_ended(&first.refresh, START) && world.is_ended(&third.refresh, START));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn ended_sessions_stay_ended() {
     let later = START + REFRESH_LIFE;
     let token = world.sessions.refresh_token(&tokens.refresh, true, later).expect("even when expired");
     world.sessions.end_blocking(world.alice.id(), &token).expect("ended");
-    assert!(world.is_expired(&tokens.refresh, START));
+    assert!(world.is_ended(&tokens.refresh, START));
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn an_app_password_brings_its_rights_and_takes_its_sessions_along() {
     assert_eq!(scope(&reader), Scope::AppPassword, "a refresh gives no further rights");
 
     world.sessions.revoke_app_password_blocking(id, "reader").expect("revoked");
-    assert!(world.is_expired(&reader.refresh, START));
+    assert!(world.is_ended(&reader.refresh, START));
     assert!(world.refresh(&chat.refresh, START).is_ok() && world.refresh(&owner.refresh, START).is_ok());
     assert!(world.sessions.app_passwords_blocking(id).expect("reads").is_empty());
 }
@@ -163,7 +164,7 @@ fn app_passwords_and_sessions_are_bounded() {
         world.login(Login::Owner, START + Duration::from_secs(2 + u64::try_from(n).expect("small")));
     }
     let now = START + Duration::from_mins(30);
-    assert!(world.is_expired(&oldest.refresh, now), "the oldest made room");
+    assert!(world.is_ended(&oldest.refresh, now), "the oldest made room");
     assert!(world.refresh(&kept.refresh, now).is_ok());
 }
 
@@ -207,5 +208,5 @@ fn the_owner_of_a_taken_down_account_can_leave_and_not_stay() {
     let world = World::new();
     let tokens = world.sessions.tokens_to_leave(world.alice.did(), START);
     assert_eq!(world.sessions.access_token(&tokens.access, START).expect("good").scope, Scope::TakenDown);
-    assert!(world.is_expired(&tokens.refresh, START));
+    assert!(world.is_ended(&tokens.refresh, START));
 }

@@ -62,11 +62,14 @@ struct Header {
 /// Why a token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefused {
-    /// Past its time, or ended before.
-    #[error("the token has expired; refresh the session or log in again")]
+    /// Past its time.
+    #[error("Token has expired: refresh the session or log in again")]
     Expired,
+    /// Its session was ended.
+    #[error("Token has been revoked: log in again")]
+    Revoked,
     /// Not one of this node's tokens, or not one for this.
-    #[error("the token could not be verified: {0}")]
+    #[error("Token could not be verified: {0}")]
     Invalid(&'static str),
 }
 

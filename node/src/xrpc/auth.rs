@@ -95,20 +95,20 @@ impl Access {
         let account = host.accounts.by_did(&token.did).await?;
         // Proxies and clients take this name for the end of the session.
         let account = account.ok_or_else(|| {
-            XrpcError::new(StatusCode::FORBIDDEN, "AccountNotFound", "the account is no longer hosted here")
+            XrpcError::new(StatusCode::FORBIDDEN, "AccountNotFound", "Account not found: it is no longer hosted here")
         })?;
         if token.is_void(&account) {
-            return Err(refused(TokenRefused::Expired));
+            return Err(refused(TokenRefused::Revoked));
         }
         Ok(Self { account, scope: token.scope })
     }
 
-    /// Refuses what was taken down or suspended, and tokens that are only good for leaving.
+    /// Refuses tokens that are only good for leaving, and what was taken down or suspended.
     fn staying(self) -> Result<Self, XrpcError> {
         match self.account.status() {
-            AccountStatus::TakenDown { .. } => Err(unauthorized("AccountTakedown", "the account has been taken down")),
-            AccountStatus::Suspended => Err(unauthorized("AccountSuspended", "the account has been suspended")),
             _ if self.scope == Scope::TakenDown => Err(bad_scope()),
+            AccountStatus::TakenDown { .. } => Err(taken_down()),
+            AccountStatus::Suspended => Err(unauthorized("AccountSuspended", "Account has been suspended")),
             _ => Ok(self),
         }
     }
@@ -118,7 +118,7 @@ impl Access {
         if access.account.is_active() {
             Ok(access)
         } else {
-            Err(unauthorized("AccountDeactivated", "the account is deactivated"))
+            Err(unauthorized("AccountDeactivated", "Account is deactivated"))
         }
     }
 
@@ -211,8 +211,9 @@ impl FromRequestParts<Arc<Host>> for Operator {
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
         match authorization(&parts.headers)? {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("basic") => operator(host, &parts.headers),
-            Some(_) => Err(invalid_token("this is for the operator: send Basic credentials")),
-            None => Err(auth_missing()),
+            _ => Err(XrpcError::authentication_required(
+                "Authentication Required: this is for the operator, who sends Basic credentials",
+            )),
         }
     }
 }
@@ -225,7 +226,8 @@ impl FromRequestParts<Arc<Host>> for Moderator {
         if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
             return Operator::from_request_parts(parts, host).await.map(|_| Self);
         }
-        let untrusted = || unauthorized("UntrustedIss", "this is for the operator and their moderation service");
+        let untrusted =
+            || unauthorized("UntrustedIss", "Untrusted issuer: this is for the operator and their moderation service");
         let trusted = host.settings.moderation_did.as_ref().ok_or_else(untrusted)?;
         let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
         let issuer = service(host, &parts.headers, method).await?;
@@ -253,7 +255,7 @@ fn operator(host: &Host, headers: &HeaderMap) -> Result<Operator, XrpcError> {
     if offered.is_some_and(|password| host.admin_password.matches(&password)) {
         Ok(Operator)
     } else {
-        Err(XrpcError::authentication_required("that is not the admin password"))
+        Err(XrpcError::authentication_required("Authentication Required: that is not the admin password"))
     }
 }
 
@@ -262,7 +264,7 @@ fn authorization(headers: &HeaderMap) -> Result<Option<(&str, &str)>, XrpcError>
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim);
     let parts = text.and_then(|text| text.split_once(' ')).filter(|(_, credentials)| !credentials.contains(' '));
-    parts.map(Some).ok_or_else(|| invalid_token("the Authorization header has no form that is known here"))
+    parts.map(Some).ok_or_else(|| invalid_token("Malformed authorization header: it has a scheme and credentials"))
 }
 
 /// Whether a request bears the operator's kind of credentials, right or wrong.
@@ -321,15 +323,19 @@ async fn service_to(host: &Host, headers: &HeaderMap, audience: &Did, method: &s
 }
 
 fn auth_missing() -> XrpcError {
-    unauthorized("AuthMissing", "log in first: this method takes an Authorization header")
+    unauthorized("AuthMissing", "Authentication Required: log in first, and send the token in the Authorization header")
 }
 
 fn bad_scope() -> XrpcError {
-    invalid_token("the token does not allow this: log in with the account's own password")
+    invalid_token("Bad token scope: log in with the account's own password")
 }
 
 fn invalid_token(message: impl Into<String>) -> XrpcError {
     XrpcError::new(StatusCode::BAD_REQUEST, "InvalidToken", message)
+}
+
+pub(crate) fn taken_down() -> XrpcError {
+    unauthorized("AccountTakedown", "Account has been taken down")
 }
 
 fn unauthorized(name: &'static str, message: impl Into<String>) -> XrpcError {
@@ -339,7 +345,7 @@ fn unauthorized(name: &'static str, message: impl Into<String>) -> XrpcError {
 /// A token that is not believed. Clients refresh on `ExpiredToken`, which hosts answer with 400.
 pub(crate) fn refused(refused: TokenRefused) -> XrpcError {
     let name = match refused {
-        TokenRefused::Expired => "ExpiredToken",
+        TokenRefused::Expired | TokenRefused::Revoked => "ExpiredToken",
         TokenRefused::Invalid(_) => "InvalidToken",
     };
     XrpcError::new(StatusCode::BAD_REQUEST, name, refused.to_string())

@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::http::XrpcError;
 
+/// How much is said of what is wrong with a body.
+const TOLD_CHARS_MAX: usize = 512;
+
 /// A JSON body as `T` has it. Its size is bounded by the route, its depth by the reader.
 pub(crate) struct Input<T>(pub(crate) T);
 
@@ -30,7 +33,11 @@ fn is_json(media_type: &str) -> bool {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, XrpcError> {
-    serde_json::from_slice(body).map_err(|error| XrpcError::invalid_request(format!("the body: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        // It may quote the body.
+        let told: String = format!("the body: {error}").chars().take(TOLD_CHARS_MAX).collect();
+        XrpcError::invalid_request(told)
+    })
 }
 
 #[cfg(test)]
@@ -50,6 +57,9 @@ mod tests {
         let nested = |depth: usize| [b"[".repeat(depth), b"]".repeat(depth)].concat();
         assert!(read::<Value>(&nested(64)).is_ok());
         assert!(read::<Value>(&nested(10_000)).is_err());
+        let long = serde_json::to_vec(&"x".repeat(100_000)).expect("JSON");
+        let refused = read::<Vec<u8>>(&long).expect_err("no list");
+        assert!(format!("{refused:?}").len() < 2 * TOLD_CHARS_MAX, "the body does not come back");
         assert!(read::<Value>(b"{\"a\": NaN}").is_err() && read::<Value>(b"{} {}").is_err());
     }
 }

@@ -30,9 +30,9 @@ impl From<AccountError> for XrpcError {
         let refused = |name| Self::new(StatusCode::BAD_REQUEST, name, error.to_string());
         match &error {
             AccountError::NotFound => refused("AccountNotFound"),
-            AccountError::DidTaken => refused("InvalidRequest"),
+            AccountError::DidTaken => refused("AlreadyExists"),
             AccountError::HandleTaken => refused("HandleNotAvailable"),
-            AccountError::EmailTaken => refused("EmailNotAvailable"),
+            AccountError::EmailTaken => refused("InvalidRequest"),
             AccountError::NotWritable(error) => error.clone().into(),
             AccountError::Busy => Self::unavailable(error.to_string()),
             AccountError::Commit(angel_storage::CommitError::Busy) => Self::unavailable(error.to_string()),
@@ -86,7 +86,9 @@ impl From<RepoError> for XrpcError {
             RepoError::NoRepository => refused("RepoNotFound"),
             RepoError::HeadSwapped(_) | RepoError::RecordSwapped { .. } => refused("InvalidSwap"),
             RepoError::BlockNotFound(_) => refused("BlockNotFound"),
-            RepoError::Blob(NamingError::NotFound { .. }) => refused("BlobNotFound"),
+            RepoError::Blob(NamingError::NotFound { .. }) => {
+                Self::new(StatusCode::BAD_REQUEST, "BlobNotFound", format!("Could not find blob: {error}"))
+            }
             RepoError::Blob(NamingError::MimeType { .. }) => refused("InvalidMimeType"),
             RepoError::Blob(NamingError::Size { .. }) => refused("InvalidSize"),
             RepoError::Path { .. }
@@ -178,7 +180,7 @@ impl From<LifecycleError> for XrpcError {
 impl From<PreferencesError> for XrpcError {
     fn from(error: PreferencesError) -> Self {
         match error {
-            PreferencesError::Form
+            PreferencesError::Form(_)
             | PreferencesError::Namespace(_)
             | PreferencesError::OwnerAlone(_)
             | PreferencesError::TooLarge => Self::invalid_request(error.to_string()),

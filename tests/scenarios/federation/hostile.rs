@@ -144,8 +144,8 @@ async fn what_is_cut_bent_or_bloated_is_refused() -> Result<()> {
     }
     for (media_type, size, expected) in [
         (CBOR, 65 * 1024, (400, "InvalidHeartbeat")),
-        (CBOR, 300 * 1024, (413, "PayloadTooLarge")),
-        (JSON, 300 * 1024, (413, "PayloadTooLarge")),
+        (CBOR, 300 * 1024, (413, "PayloadTooLargeError")),
+        (JSON, 300 * 1024, (413, "PayloadTooLargeError")),
     ] {
         let refused = network.refused(&a, media_type, vec![b' '; size]).await?;
         assert_eq!(name(&refused), expected, "{size} bytes of {media_type}");

@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use angel_protocol::ids::{AtIdentifier, Handle};
+use angel_protocol::ids::AtIdentifier;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +23,7 @@ use serde_json::Value;
 use crate::handles::HandleError;
 use crate::http::XrpcError;
 use crate::resolver::{ResolveError, Resolved, Somebody};
+use crate::xrpc::com::atproto::server::create_account::checked_handle as handle;
 
 /// Somebody, as `resolveIdentity` and `refreshIdentity` answer (`com.atproto.identity.defs#identityInfo`).
 #[derive(Serialize)]
@@ -47,11 +48,6 @@ pub(crate) fn document(resolved: Arc<Resolved>) -> Value {
 /// A DID or a handle as a caller wrote it.
 fn identifier(text: &str) -> Result<AtIdentifier, XrpcError> {
     text.parse().map_err(|error| XrpcError::invalid_request(format!("identifier: {error}")))
-}
-
-/// A handle as a caller wrote it.
-fn handle(text: &str) -> Result<Handle, XrpcError> {
-    text.parse().map_err(|error| XrpcError::new(StatusCode::BAD_REQUEST, "InvalidHandle", format!("handle: {error}")))
 }
 
 impl From<ResolveError> for XrpcError {

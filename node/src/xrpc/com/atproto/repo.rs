@@ -122,7 +122,7 @@ async fn own(host: &Host, access: &ActiveAccess, repo: &AtIdentifier) -> Result<
         other => host.accounts.find(other).await?,
     };
     match named {
-        None => Err(XrpcError::invalid_request(format!("there is no repository {repo} here"))),
+        None => Err(XrpcError::invalid_request(format!("Could not find repo: {repo}"))),
         Some(named) if named.id() == access.account.id() => Ok(named),
         Some(_) => Err(XrpcError::authentication_required("the repository is somebody else's")),
     }

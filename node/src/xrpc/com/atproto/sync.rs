@@ -40,20 +40,16 @@ pub(crate) fn seen(
 ) -> Result<Account, XrpcError> {
     let refused = |error, text: String| Err(XrpcError::new(StatusCode::BAD_REQUEST, error, text));
     let Some(account) = account else {
-        return refused("RepoNotFound", format!("there is no repository of {name} here"));
+        return refused("RepoNotFound", format!("Could not find repo for DID: {name}"));
     };
     if caller.may_see(&account) {
         return Ok(account);
     }
     match account.status() {
         AccountStatus::Active => Ok(account),
-        AccountStatus::Deactivated { .. } => {
-            refused("RepoDeactivated", format!("the repository of {name} is deactivated"))
-        }
-        AccountStatus::Suspended => refused("RepoSuspended", format!("the repository of {name} is suspended")),
-        AccountStatus::TakenDown { .. } => {
-            refused("RepoTakendown", format!("the repository of {name} has been taken down"))
-        }
+        AccountStatus::Deactivated { .. } => refused("RepoDeactivated", format!("Repo has been deactivated: {name}")),
+        AccountStatus::Suspended => refused("RepoSuspended", format!("Repo has been suspended: {name}")),
+        AccountStatus::TakenDown { .. } => refused("RepoTakendown", format!("Repo has been takendown: {name}")),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn handler(
 ) -> Result<Response, XrpcError> {
     let Query { repo, collection, rkey, cid } = query;
     let not_found = || {
-        let text = format!("there is no record at://{repo}/{collection}/{rkey} here");
+        let text = format!("Could not locate record: at://{repo}/{collection}/{rkey}");
         XrpcError::new(StatusCode::BAD_REQUEST, "RecordNotFound", text)
     };
     let Some(account) = host.accounts.find(&repo).await? else {

@@ -29,7 +29,7 @@ pub(crate) async fn handler(State(host): State<Shared>, Params(query): Params<Qu
     let Query { repo, collection, limit, cursor, reverse } = query;
     let limit = usize::from(limit.map_or(LIMIT, u8::from));
     let account = super::visible(&host, &repo).await?;
-    let account = account.ok_or_else(|| XrpcError::invalid_request(format!("there is no repository {repo} here")))?;
+    let account = account.ok_or_else(|| XrpcError::invalid_request(format!("Could not find repo: {repo}")))?;
     let repos = host.repos.clone();
     blocking::run(move || {
         let mut body = Vec::with_capacity(64 * 1024);

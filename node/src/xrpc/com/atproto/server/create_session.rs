@@ -7,7 +7,6 @@ use angel_storage::AccountId;
 use angel_storage::accounts::AccountStatus;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::SessionView;
@@ -18,6 +17,7 @@ use crate::http::XrpcError;
 use crate::passwords::{Password, find_app_password};
 use crate::rate_limits::{ClientAddress, Limit};
 use crate::sessions::Login;
+use crate::xrpc::auth;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 
@@ -47,8 +47,7 @@ pub(crate) async fn handler(
     let (account, login) = log_in(&host, &identifier, &request.password).await?;
     let hidden = matches!(account.status(), AccountStatus::TakenDown { .. } | AccountStatus::Suspended);
     if hidden && !request.allow_takendown {
-        let text = "the account has been taken down";
-        return Err(XrpcError::new(StatusCode::UNAUTHORIZED, "AccountTakedown", text));
+        return Err(auth::taken_down());
     }
     let (now, sessions) = (clock::now(), host.sessions.clone());
     let tokens = if hidden {
@@ -96,5 +95,5 @@ async fn find(host: &Host, identifier: &str) -> Result<Option<Account>, XrpcErro
 }
 
 fn wrong() -> XrpcError {
-    XrpcError::authentication_required("invalid identifier or password")
+    XrpcError::authentication_required("Invalid identifier or password")
 }

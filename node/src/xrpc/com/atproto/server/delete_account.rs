@@ -35,7 +35,7 @@ pub(crate) async fn handler(
     let matches = host.passwords.matches(&request.password, hashed).await?;
     let Some(account) = account.filter(|_| matches) else {
         host.limits.spend(Limit::WrongPasswords, request.did.as_str(), 1)?;
-        return Err(XrpcError::authentication_required("invalid did or password"));
+        return Err(XrpcError::authentication_required("Invalid did or password"));
     };
     let (mail, id) = (host.mail.clone(), account.id());
     blocking::run(move || mail.codes().use_blocking(id, MailPurpose::DeleteAccount, &request.token, clock::now()))

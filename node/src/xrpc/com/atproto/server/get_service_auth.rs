@@ -45,7 +45,7 @@ pub(crate) async fn handler(
     AnyAccess(access): AnyAccess,
     Params(Query { aud, exp, lxm }): Params<Query>,
 ) -> Result<Json<Output>, XrpcError> {
-    let audience: ServiceId = aud.parse().map_err(|error| XrpcError::invalid_request(format!("aud: {error}")))?;
+    let audience = audience(&aud)?;
     check_method(access.scope, lxm.as_ref())?;
     let now = clock::now().as_millis() / 1000;
     let expires_at = exp.unwrap_or(now + LIFE);
@@ -63,19 +63,37 @@ pub(crate) async fn handler(
     Ok(Json(Output { token: claims.sign(&key) }))
 }
 
+/// Who is spoken to: a service by a DID that the network resolves, perhaps with the name of one of its services.
+fn audience(text: &str) -> Result<ServiceId, XrpcError> {
+    let resolves = |id: &ServiceId| {
+        let name = id.did.as_str().split_once(&format!("did:{}:", id.did.method())).map_or("", |(_, name)| name);
+        match id.did.method() {
+            "plc" => name.len() == 24 && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')),
+            "web" => !name.contains(':'),
+            _ => false,
+        }
+    };
+    let refused = || XrpcError::invalid_request("aud must be a valid atproto DID or did#serviceId reference");
+    text.parse().ok().filter(resolves).ok_or_else(refused)
+}
+
 fn check_method(scope: Scope, method: Option<&Nsid>) -> Result<(), XrpcError> {
     let leaving = || {
-        let text = "the account has been taken down: it gets a token to move to another host and no other";
+        let text = "Bad token scope: of an account that was taken down, this is good for moving to another host alone";
         Err(XrpcError::new(StatusCode::BAD_REQUEST, "InvalidToken", text))
     };
     let Some(method) = method else {
         return if scope == Scope::TakenDown { leaving() } else { Ok(()) };
     };
     if is_protected(method) {
-        return Err(XrpcError::invalid_request(format!("no service token is made for {method}")));
+        return Err(XrpcError::invalid_request(format!(
+            "cannot request a service auth token for the following protected method: {method}"
+        )));
     }
     if scope == Scope::AppPassword && is_privileged(method) {
-        return Err(XrpcError::invalid_request(format!("this app password gives no service token for {method}")));
+        return Err(XrpcError::invalid_request(format!(
+            "insufficient access to request a service auth token for the following method: {method}"
+        )));
     }
     if scope == Scope::TakenDown && method.as_str() != "com.atproto.server.createAccount" {
         return leaving();

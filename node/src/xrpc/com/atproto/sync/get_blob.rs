@@ -32,7 +32,8 @@ pub(crate) async fn handler(
 ) -> Result<Response, XrpcError> {
     let account = available(&host, &did, &caller).await?;
     let blob = host.blobs.get(account.id(), cid).await?;
-    let absent = || XrpcError::new(StatusCode::BAD_REQUEST, "BlobNotFound", format!("{did} has no blob {cid}"));
+    let absent =
+        || XrpcError::new(StatusCode::BAD_REQUEST, "BlobNotFound", format!("Blob not found: {did} has no {cid}"));
     Ok(answer(blob.ok_or_else(absent)?, cid, &headers))
 }
 

@@ -35,6 +35,6 @@ pub(crate) async fn handler(
     let repos = host.repos.clone();
     let head = blocking::run(move || repos.head_blocking(account.id())).await?;
     let not_found =
-        || XrpcError::new(StatusCode::BAD_REQUEST, "HeadNotFound", format!("there is no repository of {did} here"));
+        || XrpcError::new(StatusCode::BAD_REQUEST, "HeadNotFound", format!("Could not find root for DID: {did}"));
     Ok(Json(Answer { root: head.ok_or_else(not_found)?.commit.cid() }))
 }
