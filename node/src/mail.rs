@@ -7,7 +7,6 @@ mod codes;
 mod html;
 mod letters;
 mod outbox;
-mod throwaway;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +26,6 @@ use crate::secrets::SecretError;
 pub use self::codes::{CODE_LIFE, CodeRefused, Codes};
 pub(crate) use self::letters::Invitation;
 pub use self::outbox::{Smtp, SmtpError};
-pub use self::throwaway::is_throwaway;
 
 /// Most mails that wait to be sent: more means that the mail server is gone, and that people ask again and again.
 const OUTBOX_MAX: usize = 1000;

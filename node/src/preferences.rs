@@ -45,10 +45,7 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum PreferencesError {
     /// Not an object with a `$type`.
-    #[error(
-        "Input/preferences/{0} must be an object which includes the \"$type\" property: Expected an object which includes \
-         the \"$type\" property value type at $.preferences[{0}]"
-    )]
+    #[error("preferences/{0} must be an object with a $type")]
     Form(usize),
     /// Of another application.
     #[error("Some preferences are not in the app.bsky namespace: {0}")]

@@ -7,9 +7,8 @@ use crate::ids::Handle;
 const LABEL_MIN: usize = 3;
 const LABEL_MAX: usize = 18;
 
-/// Labels that would be taken for the host, its staff or a part of the protocol, and those of the few people whose name
-/// everybody would believe. Sorted.
-const RESERVED: [&str; 122] = [
+/// Labels that would be taken for the host, its staff or a part of the protocol. Sorted.
+const RESERVED: [&str; 118] = [
     "about",
     "abuse",
     "access",
@@ -34,7 +33,6 @@ const RESERVED: [&str; 122] = [
     "atproto",
     "auth",
     "backup",
-    "barackobama",
     "beta",
     "billing",
     "blog",
@@ -60,9 +58,7 @@ const RESERVED: [&str; 122] = [
     "did",
     "dns",
     "docs",
-    "donaldtrump",
     "download",
-    "elonmusk",
     "email",
     "events",
     "everyone",
@@ -85,7 +81,6 @@ const RESERVED: [&str; 122] = [
     "info",
     "invite",
     "jobs",
-    "joebiden",
     "kendev",
     "legal",
     "lexicon",

@@ -260,24 +260,18 @@ async function words(checks, { agent, did, handle, input }) {
     const again = anonymous.com.atproto.server.refreshSession(undefined, { headers })
     await told(again, 'ExpiredToken', 400, 'Token has been revoked')
   })
-  await checks.check('names and addresses that are taken, unfit or thrown away are told apart', async () => {
+  await checks.check('names and addresses that are taken, or unfit are told apart', async () => {
     const attempt = async (more) => newAgent(target).createAccount({ ...(await accountInput(target)), ...more })
     const short = { handle: `a${target.handleDomain}` }
     const long = { handle: `${'a'.repeat(30)}${target.handleDomain}` }
     const shout = input.email.toUpperCase()
-    const throwaway = 'This email address is not supported'
     await told(attempt({ handle: 'under_score.test' }), ['InvalidHandle', 'InvalidRequest'], 400, 'Invalid handle')
     await told(attempt(short), 'InvalidHandle', 400, 'Handle too short')
     await told(attempt(long), 'InvalidHandle', 400, 'Handle too long')
     await told(attempt({ handle: `about${target.handleDomain}` }), 'HandleNotAvailable', 400, 'Reserved handle')
     await told(attempt({ handle: 'a.elsewhere.org' }), 'UnsupportedDomain', 400, 'Not a supported handle domain')
     await told(attempt({ email: shout }), 'InvalidRequest', 400, `Email already taken: ${shout}`)
-    for (const email of ['nobody@mailinator.com', 'nobody']) {
-      await told(attempt({ email }), 'InvalidRequest', 400, throwaway)
-    }
-    const headers = { ...bearer(agent), 'accept-encoding': 'identity' }
-    const options = { headers, encoding: 'application/json' }
-    await told(anonymous.com.atproto.server.updateEmail({ email: 'a@mailinator.com' }, options), 'InvalidRequest', 400, throwaway)
+    await told(attempt({ email: 'nobody' }), 'InvalidRequest', 400, 'This email address is not supported')
   })
   await checks.check('a body past the limit is refused, and a wrong one does not come back', async () => {
     const headers = { ...bearer(agent), 'content-type': 'application/json' }

@@ -11,8 +11,7 @@ use crate::time::Timestamp;
 /// For how long a tenant counts as on its way once it was promised a place: as long as a large one takes to be copied.
 const UNDER_WAY: Duration = Duration::from_hours(6);
 
-/// What a node remembers of tenants that it has taken, or promised to take, within a day: never more than
-/// [`MOVES_PER_DAY`].
+/// What a node remembers of tenants that it has taken, or promised to take, within a day: never more than three.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intake {
     promised: Vec<(Timestamp, Did)>,

@@ -67,7 +67,7 @@ pub(crate) async fn handler(
         Subject::Blob { .. } => return Err(XrpcError::invalid_request("a complaint is about an account or a record")),
     };
     if is_hidden(&access.account) && reason_type != APPEAL {
-        let text = "Report not accepted from takendown account";
+        let text = "Report not accepted: the account was taken down";
         return Err(XrpcError::new(StatusCode::FORBIDDEN, "AccountTakedown", text));
     }
     let reported_by = access.account.did().clone();

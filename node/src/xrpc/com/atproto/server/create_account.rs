@@ -17,7 +17,7 @@ use crate::clock;
 use crate::handles::HandleError;
 use crate::http::XrpcError;
 use crate::lifecycle::{LifecycleError, Moved, SignUp};
-use crate::mail::{is_email, is_throwaway};
+use crate::mail::is_email;
 use crate::passwords::Password;
 use crate::rate_limits::{ClientAddress, Limit};
 use crate::xrpc::auth;
@@ -131,18 +131,17 @@ async fn handle(host: &Host, text: &str, moved: Option<&Moved>) -> Result<Handle
 pub(crate) fn checked_handle(text: &str) -> Result<Handle, XrpcError> {
     text.parse().map_err(|error: angel_protocol::ids::InvalidHandle| {
         let told: String = text.chars().take(HANDLE_CHARS_TOLD).collect();
-        // Both forms in which clients know this refusal.
-        let text = format!("Invalid handle (got {told:?}) at $.handle: Input/handle must be a valid handle; {error}");
+        let text = format!("Invalid handle {told:?}: {error}");
         XrpcError::new(StatusCode::BAD_REQUEST, "InvalidHandle", text)
     })
 }
 
-/// An e-mail address that mail could reach, tomorrow too.
+/// An e-mail address that mail could reach.
 pub(crate) fn checked_email(text: &str) -> Result<String, XrpcError> {
-    if is_email(text) && !is_throwaway(text) {
+    if is_email(text) {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err(XrpcError::invalid_request("This email address is not supported, please use a different email."))
+        Err(XrpcError::invalid_request("This email address is not supported: mail could not reach it"))
     }
 }
 
