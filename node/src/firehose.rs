@@ -3,13 +3,15 @@
 //! The log of the store is the truth. One task ([`feed`]) is woken when events are durable, reads them once, makes each a
 //! frame once, and puts them into a bounded [`ring`] that all followers share. A follower that is up to date is served
 //! from there; one that comes with a cursor reads the log page by page until it is up to date ([`follower`]). Where a
-//! cursor begins is decided by [`cursor`], who may follow by [`places`], and how long the log goes back by [`trim`].
+//! cursor begins is decided by [`cursor`], who may follow by [`places`], how long the log goes back by [`trim`], and what is
+//! told no more of accounts that were deleted by [`gone`].
 //!
 //! Nothing here decides what an event says: its frame was encoded when it happened.
 
 mod cursor;
 pub(crate) mod feed;
 mod follower;
+mod gone;
 mod metrics;
 mod places;
 mod ring;
@@ -25,7 +27,7 @@ use std::time::Duration;
 use angel_protocol::time::Timestamp;
 use angel_storage::events::Event;
 use angel_storage::reader::ReadError;
-use angel_storage::{Reader, Writer, events, firehose};
+use angel_storage::{AccountId, Reader, Writer, events, firehose};
 use axum::body::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ use crate::jetstream::{self, Line};
 
 pub(crate) use cursor::Begin;
 pub(crate) use follower::{Format, Frames, Goodbye, Heard, ReadsJson, Stream, follow};
+use gone::Gone;
 use metrics::Counts;
 pub(crate) use metrics::FirehoseCollector;
 pub(crate) use places::{NoPlace, Place, Places};
@@ -63,6 +66,7 @@ struct Shared {
     durable: watch::Receiver<u64>,
     /// Events up to here are gone from the log.
     trimmed: AtomicU64,
+    gone: Gone,
     places: Places,
     /// Followers that read JSON: without any, none is made ahead.
     json_followers: AtomicUsize,
@@ -83,6 +87,7 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     /// When it happened.
     pub(crate) at: Timestamp,
+    account: Option<AccountId>,
     /// The frame.
     pub(crate) frame: Bytes,
     lines: OnceLock<Vec<Line>>,
@@ -92,7 +97,8 @@ impl Entry {
     /// The entry of an event that the stream carries.
     pub(crate) fn of(event: &Event) -> Option<Arc<Self>> {
         let frame = firehose::frame(event)?;
-        Some(Arc::new(Self { sequence: event.sequence, at: event.at, frame: frame.into(), lines: OnceLock::new() }))
+        let Event { sequence, at, account, .. } = *event;
+        Some(Arc::new(Self { sequence, at, account, frame: frame.into(), lines: OnceLock::new() }))
     }
 
     /// The same in JSON, made when it is first asked for.
@@ -135,6 +141,7 @@ impl Firehose {
         });
         debug_assert!(told, "a store has one stream");
         let trimmed = trim::trimmed(&reader)?;
+        let gone = Gone::open(&reader)?;
         Ok(Self(Arc::new(Shared {
             reader,
             writer,
@@ -143,6 +150,7 @@ impl Firehose {
             head: watch::Sender::new(newest),
             durable,
             trimmed: AtomicU64::new(trimmed),
+            gone,
             places: Places::new(config.subscribers_max),
             json_followers: AtomicUsize::new(0),
             closing: CancellationToken::new(),
@@ -185,7 +193,7 @@ impl Firehose {
     fn page(&self, position: u64) -> Result<Next<Entry>, ReadError> {
         let page = events::page(&self.0.reader, position, PAGE_EVENTS, PAGE_BYTES)?;
         let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(Next::Nothing) };
-        Ok(Next::Entries(page.events.iter().filter_map(Entry::of).collect(), last))
+        Ok(Next::Entries(self.0.gone.entries(&page.events), last))
     }
 
     /// Tells when something happened here.

@@ -302,7 +302,7 @@ impl Lifecycle {
         used_once(changed.map(drop))
     }
 
-    /// Deletes an account with everything that is its own, and tells followers. It is gone when this returns; its files
+    /// Deletes an account with everything that is its own, and tells followers, who hear nothing else of it from now on. It is gone when this returns; its files
     /// and records are cleared away then and, should the node be stopped before they are, at its next start.
     ///
     /// # Errors
@@ -311,8 +311,9 @@ impl Lifecycle {
         let accounts = self.accounts.clone();
         let remove = move || {
             accounts.remove_blocking(id, |row, batch| {
-                stage_account_event(batch, id, &row.did, HostingStatus::Deleted, clock::now())?;
-                Ok::<_, LifecycleError>(())
+                let now = clock::now();
+                stage_account_event(batch, id, &row.did, HostingStatus::Deleted, now)?;
+                Ok::<_, LifecycleError>(firehose::note_deleted(batch, id, now)?)
             })
         };
         blocking::run(remove).await?;

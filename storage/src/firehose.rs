@@ -1,14 +1,27 @@
 //! The events that the public event stream carries, in the log's terms. A body is the message in the form that
 //! [`firehose::number`] makes a frame of, so that whoever reads the log never encodes anything.
 
-use angel_protocol::firehose::{self, HostingStatus, Unnumbered};
+use angel_protocol::firehose::{self, Frame, HostingStatus, Message, Unnumbered};
 use angel_protocol::ids::{Did, Handle};
 use angel_protocol::repo::{NewCommit, SignedCommit};
 use angel_protocol::time::Timestamp;
 
-use crate::batch::RowRefused;
+use crate::batch::{Batch, RowRefused};
+use crate::codec::Cbor;
 use crate::events::{Event, EventKind, NewEvent};
 use crate::key::AccountId;
+use crate::reader::{ReadError, Reader};
+use crate::tables::{Table, TableId};
+
+/// Accounts that were deleted of late, by number, and when in milliseconds.
+const DELETED: Table<String, Cbor<u64>> = Table::new(TableId::Local);
+
+/// What their keys begin with, and what lies behind all of them.
+const DELETED_FROM: &str = "deleted-account/";
+const DELETED_UNTIL: &str = "deleted-account0";
+
+/// Rows that are read at a time.
+const PAGE_ROWS: usize = 256;
 
 /// `#commit`: an account's repository has a new commit.
 pub const COMMIT: EventKind = EventKind(16);
@@ -80,11 +93,59 @@ pub fn frame_of(stored: &[u8], sequence: u64) -> Option<Vec<u8>> {
     firehose::number(stored, sequence)
 }
 
+/// Whether an event tells that its account was deleted: the last word of it.
+#[must_use]
+pub fn is_deletion(event: &Event) -> bool {
+    let is_word = |frame: Vec<u8>| {
+        let word = HostingStatus::Deleted.inactive_word();
+        matches!(Frame::decode(&frame), Ok(Frame::Message { message: Message::Account { status, .. }, .. }) if status.as_deref() == word)
+    };
+    event.kind == ACCOUNT && frame(event).is_some_and(is_word)
+}
+
+fn deleted_key(account: AccountId) -> String {
+    format!("{DELETED_FROM}{:020}", account.0)
+}
+
+/// Notes that an account is deleted, in the batch that deletes it.
+///
+/// # Errors
+/// The batch is full.
+pub fn note_deleted(batch: &mut Batch, account: AccountId, now: Timestamp) -> Result<(), RowRefused> {
+    batch.put(&DELETED, &deleted_key(account), &Cbor(now.as_millis()))
+}
+
+/// Forgets that an account was deleted: none of its events is told any more.
+///
+/// # Errors
+/// The batch is full.
+pub fn forget_deleted(batch: &mut Batch, account: AccountId) -> Result<(), RowRefused> {
+    batch.delete(&DELETED, &deleted_key(account))
+}
+
+/// The accounts of which is noted that they were deleted, and when.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn deleted(reader: &Reader) -> Result<Vec<(AccountId, Timestamp)>, ReadError> {
+    let (mut found, mut after) = (Vec::new(), DELETED_FROM.to_owned());
+    loop {
+        let page = reader.scan(&DELETED).after(&after).until(&DELETED_UNTIL.to_owned()).page(PAGE_ROWS)?;
+        found.extend(page.rows.iter().filter_map(|(key, Cbor(at))| {
+            let number = key.strip_prefix(DELETED_FROM)?.parse().ok()?;
+            Some((AccountId(number), Timestamp::from_millis(*at)))
+        }));
+        match page.rows.into_iter().next_back() {
+            Some((last, _)) if page.more => after = last,
+            _ => return Ok(found),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use angel_protocol::crypto::{Secp256k1Key, SigningKey};
     use angel_protocol::data::{Block, Codec, Value, cbor};
-    use angel_protocol::firehose::{Frame, Message};
     use angel_protocol::ids::TidClock;
     use angel_protocol::limits::COMMIT_CAR_BYTES_MAX;
     use angel_protocol::repo::{MemoryBlocks, Repository, Write, verify_commit};
@@ -138,5 +199,36 @@ mod tests {
             })
             .collect();
         assert_eq!(sequences, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn accounts_that_were_deleted_are_noted_until_they_are_forgotten() {
+        let store = Store::in_memory().expect("starts");
+        let at = Timestamp::from_millis(1_763_715_600_000);
+        let accounts: Vec<_> = (1..=300).map(AccountId).collect();
+        let mut batch = Batch::new();
+        accounts.iter().for_each(|account| note_deleted(&mut batch, *account, at).expect("fits"));
+        store.writer().commit(batch).expect("commits");
+        let noted: Vec<_> = accounts.iter().map(|account| (*account, at)).collect();
+        assert_eq!(deleted(store.reader()).expect("reads"), noted);
+        let mut batch = Batch::new();
+        accounts[1..].iter().for_each(|account| forget_deleted(&mut batch, *account).expect("fits"));
+        store.writer().commit(batch).expect("commits");
+        assert_eq!(deleted(store.reader()).expect("reads"), noted[..1]);
+    }
+
+    #[test]
+    fn the_last_word_of_an_account_is_told_from_others() {
+        let did: Did = "did:web:ada.example".parse().expect("valid");
+        let now = Timestamp::from_millis(1_763_715_600_000);
+        let store = Store::in_memory().expect("starts");
+        let mut batch = Batch::new();
+        for status in [HostingStatus::Active, HostingStatus::Deactivated, HostingStatus::Deleted] {
+            batch.append_event(account(AccountId(1), &did, status, now).expect("small")).expect("fits");
+        }
+        batch.append_event(identity(AccountId(1), &did, None, now).expect("small")).expect("fits");
+        store.writer().commit(batch).expect("commits");
+        let page = events::after(store.reader(), 0, 10).expect("reads");
+        assert_eq!(page.events.iter().map(is_deletion).collect::<Vec<_>>(), [false, false, true, false]);
     }
 }

@@ -41,13 +41,19 @@ impl Firehose {
         let head = self.0.ring.read().unwrap_or_else(PoisonError::into_inner).head();
         let page = events::after(&self.0.reader, head, FEED_EVENTS)?;
         let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(false) };
-        let entries: Vec<_> = page.events.iter().filter_map(Entry::of).collect();
+        let gone = self.0.gone.learn(&page.events);
+        let entries = self.0.gone.entries(&page.events);
         if self.0.json_followers.load(Ordering::Relaxed) > 0 {
             entries.iter().for_each(|entry| {
                 entry.lines();
             });
         }
-        self.0.ring.write().unwrap_or_else(PoisonError::into_inner).push(entries, last);
+        let mut ring = self.0.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if !gone.is_empty() {
+            ring.remove(|entry: &Entry| entry.account.is_some_and(|account| gone.contains(&account)));
+        }
+        ring.push(entries, last);
+        drop(ring);
         self.0.head.send_replace(last);
         Ok(page.more)
     }

@@ -67,6 +67,12 @@ impl<E: Numbered> Ring<E> {
         }
     }
 
+    /// Takes out what is no longer told.
+    pub(crate) fn remove(&mut self, unwanted: impl Fn(&E) -> bool) {
+        self.entries.retain(|entry| !unwanted(entry));
+        self.bytes = self.entries.iter().map(|entry| entry.bytes()).sum();
+    }
+
     /// The first events behind `position`, and the position behind them. A position ahead of the head has none.
     pub(crate) fn after(&self, position: u64) -> Result<(Vec<Arc<E>>, u64), Behind> {
         if position < self.from {
@@ -101,7 +107,7 @@ mod tests {
 
     fn entry(sequence: u64, bytes: usize) -> Arc<Entry> {
         let frame = vec![0; bytes].into();
-        Arc::new(Entry { sequence, at: Timestamp::EPOCH, frame, lines: OnceLock::new() })
+        Arc::new(Entry { sequence, at: Timestamp::EPOCH, account: None, frame, lines: OnceLock::new() })
     }
 
     fn sequences(ring: &Ring<Entry>, position: u64) -> Result<Vec<u64>, Behind> {

@@ -385,3 +385,35 @@ async fn a_follower_of_lines_may_say_first_what_it_wants_and_change_its_mind() {
     assert_eq!(u16::from(follower.closed().await.code), 1008);
     assert!(Filter::new(Wanted::default()).is_ok());
 }
+
+#[tokio::test]
+async fn of_an_account_that_was_deleted_only_that_is_told() {
+    let host = Host::start().await;
+    let mut author = Author::new();
+    author.write(&host.store, vec![create("com.example.note/1", "what was said")]);
+    let other =
+        |status| firehose::account(AccountId(2), &"did:web:bea.example".parse().expect("valid"), status, clock::now());
+    let mut batch = Batch::new();
+    batch.append_event(other(HostingStatus::Active).expect("small")).expect("fits");
+    batch
+        .append_event(firehose::account(ADA, &did(), HostingStatus::Deleted, clock::now()).expect("small"))
+        .expect("fits");
+    firehose::note_deleted(&mut batch, ADA, clock::now()).expect("fits");
+    batch.append_event(other(HostingStatus::Deactivated).expect("small")).expect("fits");
+    let last = host.store.writer().commit(batch).expect("commits").last_sequence.expect("has events");
+
+    let told = host.follow("cursor=0").await.sequences(3).await;
+    assert_eq!(told, [last - 2, last - 1, last]);
+
+    // The next start knows it from the store, until nothing from before the deletion is told to anybody.
+    let reader = host.store.reader();
+    let log = events::after(reader, 0, 10).expect("reads").events;
+    assert_eq!(log.len(), 4);
+    let sequences = |gone: &Gone| gone.entries(&log).iter().map(|entry| entry.sequence).collect::<Vec<_>>();
+    let gone = Gone::open(reader).expect("reads");
+    assert_eq!(sequences(&gone), told);
+    assert!(gone.forget(clock::now() - WINDOW).expect("fits").is_none());
+    let batch = gone.forget(clock::now() + WINDOW).expect("fits").expect("it is old then");
+    host.store.writer().commit(batch).expect("commits");
+    assert_eq!(sequences(&Gone::open(reader).expect("reads")).len(), 4);
+}

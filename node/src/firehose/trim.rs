@@ -57,6 +57,9 @@ impl Firehose {
     /// Removes some of what is too old; answers whether there may be more. Blocks.
     pub(super) fn trim(&self, now: Timestamp) -> Result<bool, TrimFailed> {
         let (reader, shared) = (&self.0.reader, &self.0);
+        if let Some(batch) = shared.gone.forget(now - shared.backfill).map_err(TrimError::from)? {
+            shared.writer.commit(batch)?;
+        }
         let mut last = cursor::last_before(reader, now - shared.backfill)?;
         if let Some(needed) = cursors::least(reader, TRIMMED.0)? {
             last = last.min(needed);
