@@ -135,6 +135,8 @@ pub(crate) struct Tenant {
     pub(crate) did: Did,
     pub(crate) placed: Placed,
     pub(crate) account: Option<AccountId>,
+    /// Which of the times this is at which this node came to follow it: within one epoch it may leave and come back.
+    pub(crate) joined: u64,
     is_primary: bool,
     serves: AtomicBool,
     waits_for_standby: AtomicBool,
@@ -469,10 +471,13 @@ impl Placement {
             lease = before.lease().clone();
             lease.retain(|backup| placed.standbys.contains(backup) || placed.vaults.contains(backup));
         }
+        let followed = same_epoch.as_ref().filter(|before| before.is_followed_by(&self.0.own));
+        let joined = followed.map_or_else(|| *self.0.changed.borrow(), |before| before.joined);
         let freeze = same_epoch.map_or_else(Arc::default, |before| Arc::clone(&before.freeze));
         let tenant = Arc::new(Tenant {
             did: did.clone(),
             account,
+            joined,
             is_primary,
             serves: serves.into(),
             waits_for_standby: settings.waits_for_standby.into(),

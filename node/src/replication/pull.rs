@@ -23,6 +23,7 @@ use super::{LOOK_EVERY, Replication, ReplicationError};
 use crate::accounts::Account;
 use crate::blocking;
 use crate::clock;
+use crate::placement::Tenant;
 use crate::repos::{Landing, NotFollowed};
 use crate::tasks::TaskResult;
 
@@ -44,12 +45,14 @@ impl Replication {
     /// Follows every tenant that this node is a standby of, until told to stop.
     pub(super) async fn follow_all(self, stop: CancellationToken) -> TaskResult {
         let mut running = JoinSet::new();
-        let mut followed: BTreeMap<Did, (u64, CancellationToken)> = BTreeMap::new();
+        // By epoch and by when this node joined: what left and came back between two looks begins anew.
+        let time = |tenant: &Tenant| (tenant.placed.epoch, tenant.joined);
+        let mut followed: BTreeMap<Did, ((u64, u64), CancellationToken)> = BTreeMap::new();
         let mut changed = self.placement().watch();
         loop {
             let wanted = self.standbys_of();
-            followed.retain(|did, (epoch, stop)| {
-                let goes_on = wanted.get(did).is_some_and(|tenant| tenant.placed.epoch == *epoch);
+            followed.retain(|did, (since, stop)| {
+                let goes_on = wanted.get(did).is_some_and(|tenant| time(tenant) == *since);
                 if !goes_on {
                     stop.cancel();
                 }
@@ -60,7 +63,7 @@ impl Replication {
                     continue;
                 }
                 let (this, stop) = (self.clone(), stop.child_token());
-                followed.insert(did.clone(), (tenant.placed.epoch, stop.clone()));
+                followed.insert(did.clone(), (time(&tenant), stop.clone()));
                 running.spawn(async move {
                     Box::pin(stop.run_until_cancelled(this.follow(tenant))).await;
                     did

@@ -47,7 +47,10 @@ async fn until_over(tenancy: &Tenancy, id: &str) -> Result<Value> {
         last = tenancy.operate(SOURCE, Method::GET, &path, None).await?.1;
         Ok(last["phase"].as_str().filter(|phase| ["grace", "ended"].contains(phase)).map(drop))
     });
-    waited.await.with_context(|| format!("{last:#}"))?;
+    waited.await.with_context(|| {
+        let log = |index| tenancy.validators.daemon(index).log().join("\n");
+        format!("{last:#}\nthe source:\n{}\nthe target:\n{}", log(SOURCE), log(TARGET))
+    })?;
     Ok(last)
 }
 
