@@ -6,7 +6,7 @@ use angel_protocol::ids::Did;
 use angel_protocol::migration::wire::{Holds, Stand};
 use angel_storage::belongings::JOURNALED;
 use angel_storage::belongings::copy::stage_removal;
-use angel_storage::{AccountId, Batch, cursors, replicas, tenants};
+use angel_storage::{AccountId, Batch, CommitError, cursors, replicas, tenants};
 use sha2::{Digest, Sha256};
 
 use super::replay::UNSEEN;
@@ -20,6 +20,9 @@ const FILES_PAGE: usize = 1_000;
 
 /// Private rows that are dropped per step.
 const ROWS_PAGE: usize = 5_000;
+
+/// How often dropping what is noted of a copy is tried while somebody writes it.
+const DROP_TRIES: usize = 4;
 
 impl Replication {
     /// How this node stands to a tenant.
@@ -85,26 +88,47 @@ impl Replication {
     pub(crate) async fn drop_copy(&self, did: &Did) -> Result<(), ReplicationError> {
         let broken = |error: &dyn std::fmt::Display| ReplicationError::NotBelieved(error.to_string());
         let parts = &self.0.parts;
-        if let Some(account) = parts.accounts.by_did(did).await? {
+        let account = parts.accounts.by_did(did).await?.map(|account| account.id());
+        if let Some(id) = account {
             // As long as the account is there, it is known whose these rows are.
-            let (this, did, id) = (self.clone(), did.clone(), account.id());
+            let (this, did) = (self.clone(), did.clone());
             blocking::run(move || this.drop_private_blocking(&did, id)).await?;
-            parts.lifecycle.drop_copy(account.id()).await.map_err(|error| broken(&error))?;
+            parts.lifecycle.drop_copy(id).await.map_err(|error| broken(&error))?;
         }
         let (this, did) = (self.clone(), did.clone());
         blocking::run(move || {
-            let parts = &this.0.parts;
+            this.drop_rows_blocking(&did, account)?;
+            this.placement().refresh_blocking(&did).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+        })
+        .await
+    }
+
+    /// Drops what is noted of a copy whose account is gone. Clearing an account away takes its time: where the tenant came
+    /// back meanwhile, another copy has begun, and what is noted now is of that one.
+    fn drop_rows_blocking(&self, did: &Did, account: Option<AccountId>) -> Result<(), ReplicationError> {
+        let parts = &self.0.parts;
+        for _ in 0..DROP_TRIES {
+            let row = parts.reader.get(&replicas::REPLICAS, did)?;
+            if row.as_ref().zip(account).is_some_and(|(row, account)| row.account != account) {
+                return Ok(());
+            }
             let mut batch = Batch::new();
-            batch.delete(&replicas::REPLICAS, &did)?;
-            batch.delete(&replicas::SETTINGS, &did)?;
+            match &row {
+                Some(row) => batch.expect_value(&replicas::REPLICAS, did, row)?,
+                None => batch.expect_absent(&replicas::REPLICAS, did)?,
+            }
+            batch.delete(&replicas::REPLICAS, did)?;
+            batch.delete(&replicas::SETTINGS, did)?;
             cursors::remove(&mut batch, UNSEEN, did.as_str())?;
             for what in [replicas::Sealed::State, replicas::Sealed::Shares] {
                 replicas::SEALED.delete(&parts.reader, &mut batch, &(did.clone(), what.number()))?;
             }
-            parts.writer.commit(batch)?;
-            this.placement().refresh_blocking(&did).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
-        })
-        .await
+            match parts.writer.commit(batch) {
+                Err(CommitError::Conflict { .. }) => {}
+                committed => return Ok(committed.map(drop)?),
+            }
+        }
+        Err(ReplicationError::Unexpected)
     }
 
     /// Drops the private rows of a copy, and those of a tenant that was served here.
