@@ -40,6 +40,7 @@
 mod admission;
 mod config;
 mod declared;
+mod due;
 mod effect;
 mod exchange;
 mod failure_detector;

@@ -15,6 +15,10 @@ use angel_protocol::membership::{
 };
 use angel_protocol::wire::envelope::seal;
 
+/// The daemon's allocator: making a thousand registries of a thousand entries is its work as well.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let which: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| which.is_empty() || which.iter().any(|which| which == name);

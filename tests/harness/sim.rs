@@ -5,9 +5,9 @@
 //! A world that is dropped by a panic prints its seed.
 //!
 //! A large world runs on several threads, and gives the same run on any number of them. No message takes less than the
-//! lowest latency, so for that long the nodes cannot hear each other: each thread lets its share of them live through
-//! such a window, then all meet and hand over what was sent. What is drawn for a message depends on its sender and its
-//! number only, and what a node receives within one millisecond comes in order of sending.
+//! lowest latency, so for that long the nodes cannot hear each other: the threads let them live through such a window,
+//! one shard of them after the other, then what was sent is handed over. What is drawn for a message depends on its
+//! sender and its number only, and what a node receives within one millisecond comes in order of sending.
 //!
 //! What it leaves out on purpose: computing takes no virtual time, and gossip is flooded over the mesh as the links
 //! stand at the moment of publishing, every living node passing it on. Real gossip repairs what this one loses.
@@ -64,13 +64,18 @@ pub trait Process: Sized + Send {
     /// When it wants to be called, by its own clock.
     fn next_deadline(&self) -> Option<Timestamp>;
 
-    /// Looks at what handling the message will touch, and changes nothing. A world of a thousand nodes is larger than
-    /// any cache: waiting for many memory reads at once is what makes it quick. The value means nothing.
-    fn foresee(&self, _message: &Self::Message) -> u64 {
+    /// Which place of its memory handling the message will touch, and changes nothing. A world of a thousand nodes is
+    /// larger than any cache: waiting for many memory reads at once is what makes it quick.
+    fn foresee(&self, _message: &Self::Message) -> Option<u32> {
+        None
+    }
+
+    /// Looks at such a place, and changes nothing. The value means nothing.
+    fn glance(&self, _place: u32) -> u64 {
         0
     }
 
-    /// A copy for the nodes of another thread. It should share nothing that is counted with the original: a counter
+    /// A copy for the nodes of another shard. It should share nothing that is counted with the original: a counter
     /// that two processors write costs more than the copy.
     fn apart(message: &Self::Message) -> Self::Message {
         message.clone()
@@ -186,6 +191,10 @@ const SPINS_MAX: u32 = 1_000;
 /// Worlds below this size run on one thread: others would mostly wait for each other.
 const NODES_PER_THREAD: usize = 250;
 
+/// Shards that several threads share the work on, for each of them: so many that none waits long for another, and so few
+/// that there is something to do in each.
+const SHARDS_PER_THREAD: usize = 2;
+
 /// More threads than this have too little to do between two meetings.
 const THREADS_MAX: usize = 4;
 
@@ -237,6 +246,7 @@ pub struct World<P: Process> {
     rng: ChaCha8Rng,
     common: Common,
     shards: Vec<Shard<P>>,
+    threads: usize,
     boots: BTreeMap<u64, Vec<NodeIndex>>,
 }
 
@@ -251,8 +261,8 @@ impl<P: Process> World<P> {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = (setups.len() / NODES_PER_THREAD).clamp(1, processors.min(THREADS_MAX));
         let slots = setups.into_iter().map(Slot::new).collect();
-        let shards = Shard::split(slots, threads);
-        Self { now_ms: 0, rng, common, shards, boots: BTreeMap::new() }
+        let shards = Shard::split(slots, shards_for(threads));
+        Self { now_ms: 0, rng, common, shards, threads, boots: BTreeMap::new() }
     }
 
     /// Chooses how many threads share the work. It changes nothing but the time it takes.
@@ -262,13 +272,14 @@ impl<P: Process> World<P> {
     pub fn set_threads(&mut self, threads: usize) {
         assert!(self.now_ms == 0 && !self.common.standings.iter().any(|standing| standing.life > 0), "too late");
         let slots = std::mem::take(&mut self.shards).into_iter().flat_map(Shard::into_slots).collect();
-        self.shards = Shard::split(slots, threads.max(1));
+        self.threads = threads.max(1);
+        self.shards = Shard::split(slots, shards_for(self.threads));
     }
 
     /// How many threads share the work.
     #[must_use]
     pub const fn threads(&self) -> usize {
-        self.shards.len()
+        self.threads
     }
 
     /// The true time.
@@ -414,7 +425,7 @@ impl<P: Process> World<P> {
     }
 
     fn run_to(&mut self, end: u64) {
-        lockstep::run(&mut self.shards, &self.common, end);
+        lockstep::run(&mut self.shards, self.threads, &self.common, end);
         self.now_ms = end;
     }
 
@@ -492,6 +503,10 @@ impl<P: Process> Drop for World<P> {
 #[must_use]
 pub fn seed_or(default: u64) -> u64 {
     std::env::var("ANGEL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(default)
+}
+
+const fn shards_for(threads: usize) -> usize {
+    if threads == 1 { 1 } else { threads * SHARDS_PER_THREAD }
 }
 
 fn true_time(now_ms: u64) -> Timestamp {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::admission::AdmittedBy;
+use super::due::Due;
 use super::failure_detector::{Observed, Status};
 use super::heartbeat::VerifiedHeartbeat;
 use super::record::NodeRecord;
@@ -171,15 +172,12 @@ pub(super) struct Registry {
     by_did: HashTable<Slot>,
     by_former_key: BTreeMap<Key, Slot>,
     by_name: BTreeMap<NodeName, Slot>,
-    /// When the failure detector looks at which entries: by grain, so that a row is one number. One row per entry; a
-    /// heartbeat leaves it alone, the row is moved when it comes up.
-    due: BTreeMap<Timestamp, Vec<Slot>>,
-    /// The rows that have come up and were not taken yet, the lowest slot last.
+    /// When the failure detector looks at which entries. One row per entry; a heartbeat leaves it alone, the row is moved
+    /// when it comes up.
+    due: Due,
+    /// The row that has come up and was not wholly taken yet, the lowest slot last.
     came_up: Vec<Slot>,
-    /// Rows that were taken, empty, to be filled again: no more of them than there were rows.
-    spare: Vec<Vec<Slot>>,
     first_due: Option<Timestamp>,
-    grain_ms: u64,
     /// Entries observed online, and the XOR of their keys: equal for two nodes that see the same ones.
     online: usize,
     digest: Key,
@@ -194,11 +192,9 @@ impl Registry {
             by_did: HashTable::new(),
             by_former_key: BTreeMap::new(),
             by_name: BTreeMap::new(),
-            due: BTreeMap::new(),
+            due: Due::new(grain),
             came_up: Vec::new(),
-            spare: Vec::new(),
             first_due: None,
-            grain_ms: u64::try_from(grain.as_millis()).unwrap_or(u64::MAX).max(1),
             online: 0,
             digest: [0; 32],
         }
@@ -213,10 +209,14 @@ impl Registry {
         self.find_hashed(key, hash(key))
     }
 
-    /// Reads what [`Self::find_hashed`] and a heartbeat will read, most likely, and waits for none of it.
-    pub(super) fn glance(&self, hash: u64) -> u64 {
-        let slot = self.by_key.find(hash, |_| true);
-        slot.and_then(|slot| self.slots[*slot as usize].as_ref()).map_or(0, |entry| entry.last_heard.as_millis())
+    /// Where the entry lies whose key has this hash, most likely.
+    pub(super) fn locate(&self, hash: u64) -> Option<Slot> {
+        self.by_key.find(hash, |_| true).copied()
+    }
+
+    /// Reads what a heartbeat will read of the entry, and waits for none of it.
+    pub(super) fn glance(&self, slot: Slot) -> u64 {
+        self.slots.get(slot as usize).and_then(Option::as_ref).map_or(0, |entry| entry.last_heard.as_millis())
     }
 
     /// The same for one who has the [`hash`] of the key at hand.
@@ -370,10 +370,9 @@ impl Registry {
     /// The next entry the failure detector should look at; it must be armed again or removed.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
         if self.came_up.is_empty() {
-            let first = self.due.first_entry().filter(|first| *first.key() <= now)?;
-            let taken = std::mem::replace(&mut self.came_up, first.remove());
-            self.spare.push(taken);
-            self.came_up.sort_unstable_by(|a, b| b.cmp(a));
+            if !self.due.take(now, &mut self.came_up) {
+                return None;
+            }
             // All at once: the memory is waited for once, and not at each of them.
             for slot in &self.came_up {
                 if let Some(entry) = &mut self.slots[*slot as usize] {
@@ -389,10 +388,9 @@ impl Registry {
 
     /// Looks at the entry again at `due`, rounded up to the grain so that a node wakes for many entries at once.
     pub(super) fn arm(&mut self, slot: Slot, due: Timestamp) {
-        let due = Timestamp::from_millis(due.as_millis().div_ceil(self.grain_ms).max(1).saturating_mul(self.grain_ms));
+        let due = self.due.push(due, slot);
         let before = std::mem::replace(&mut self.entry_mut(slot).due, due);
         self.disarm(slot, before);
-        self.due.entry(due).or_insert_with(|| self.spare.pop().unwrap_or_default()).push(slot);
         self.refresh_first_due();
     }
 
@@ -401,14 +399,12 @@ impl Registry {
         if due == Timestamp::EPOCH {
             return;
         }
-        let rows = if due == CAME_UP { Some(&mut self.came_up) } else { self.due.get_mut(&due) };
-        let Some(rows) = rows else { return };
-        if let Some(place) = rows.iter().position(|row| *row == slot) {
-            // In order: those that have come up are sorted.
-            rows.remove(place);
+        if due != CAME_UP {
+            return self.due.remove(due, slot);
         }
-        if self.due.get(&due).is_some_and(Vec::is_empty) {
-            self.due.remove(&due);
+        if let Some(place) = self.came_up.iter().position(|up| *up == slot) {
+            // In order: it is sorted.
+            self.came_up.remove(place);
         }
     }
 
@@ -449,7 +445,7 @@ impl Registry {
     }
 
     fn refresh_first_due(&mut self) {
-        self.first_due = self.due.first_key_value().map(|(at, _)| *at);
+        self.first_due = self.due.first();
     }
 
     fn count(&mut self, key: &Key, observed: Observed, add: bool) {

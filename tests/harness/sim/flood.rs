@@ -72,17 +72,14 @@ impl Flood {
     }
 }
 
-/// What a link adds to its latency; nothing when it loses the message. One draw decides everything: its parts are
-/// independent enough.
+/// What a link adds to its latency; nothing when it loses the message.
 fn delay(links: &Links, rng: &mut ChaCha8Rng) -> Option<u32> {
-    let draw = rng.next_u64();
-    let (low, high) = (draw & 0xffff_ffff, draw >> 32);
+    let (low, high) = (rng.next_u32(), rng.next_u32());
     let ppm = low % 1_000_000;
-    if ppm < u64::from(links.loss_ppm) {
+    if ppm < links.loss_ppm {
         return None;
     }
-    let jitter = high % u64::from(links.jitter_ms + 1);
-    let held_up = ppm < u64::from(links.loss_ppm) + u64::from(links.reorder_ppm);
-    let extra = if held_up { high % u64::from(HELD_UP_MS) } else { 0 };
-    u32::try_from(jitter + extra).ok()
+    let held_up = ppm - links.loss_ppm < links.reorder_ppm;
+    let extra = if held_up { high % HELD_UP_MS } else { 0 };
+    Some(high % (links.jitter_ms + 1) + extra)
 }

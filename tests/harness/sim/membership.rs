@@ -406,9 +406,13 @@ impl Process for Member {
         Some(self.state.next_deadline())
     }
 
-    fn foresee(&self, message: &Message) -> u64 {
-        let Message::Heartbeat(heartbeat) = message else { return 0 };
-        self.state.glance(heartbeat)
+    fn foresee(&self, message: &Message) -> Option<u32> {
+        let Message::Heartbeat(heartbeat) = message else { return None };
+        self.state.locate(heartbeat)
+    }
+
+    fn glance(&self, place: u32) -> u64 {
+        self.state.glance(place)
     }
 
     fn apart(message: &Message) -> Message {

@@ -1,4 +1,4 @@
-//! The nodes that one thread lets live, what they receive, and what they send.
+//! Nodes that live on one thread at a time, what they receive, and what they send.
 //!
 //! Nodes of one shard do not hear each other at once either: everything sent leaves by [`Shard::post`] and comes in by
 //! [`Shard::book`], so that it makes no difference where the borders between shards lie.
@@ -125,19 +125,25 @@ pub(super) struct Shard<P: Process> {
     outbox: Vec<Sent<P::Message>>,
     flood: Flood,
     observed: Vec<Observed<P::Observation>>,
+    foreseen: Vec<(NodeIndex, u32)>,
     delivered: u64,
 }
 
 /// Which of `shards` a node of a world of `nodes` is in.
 pub(super) fn of(node: NodeIndex, nodes: usize, shards: usize) -> usize {
-    node as usize / nodes.div_ceil(shards).max(1)
+    node as usize / size(nodes, shards)
+}
+
+/// How many nodes each of `shards` has, the last perhaps fewer.
+fn size(nodes: usize, shards: usize) -> usize {
+    nodes.div_ceil(shards).max(1)
 }
 
 impl<P: Process> Shard<P> {
     pub(super) fn split(slots: Vec<Slot<P>>, shards: usize) -> Vec<Self> {
         let nodes = slots.len();
         let mut slots = slots.into_iter();
-        let size = nodes.div_ceil(shards).max(1);
+        let size = size(nodes, shards);
         let shard = |place: usize| Self {
             first: NodeIndex::try_from(place * size).expect("worlds are small"),
             slots: slots.by_ref().take(size).collect(),
@@ -148,6 +154,7 @@ impl<P: Process> Shard<P> {
             outbox: Vec::new(),
             flood: Flood::new(nodes),
             observed: Vec::new(),
+            foreseen: Vec::new(),
             delivered: 0,
         };
         (0..shards).map(shard).collect()
@@ -204,17 +211,25 @@ impl<P: Process> Shard<P> {
         self.now_ms = end;
     }
 
-    fn foresee(&self, start: u64, end: u64) {
-        let mut seen = 0_u64;
+    /// First finds all places, then looks at all of them: what lies between two looks is so little that the processor has
+    /// many under way at once.
+    fn foresee(&mut self, start: u64, end: u64) {
+        let mut foreseen = std::mem::take(&mut self.foreseen);
         for event in (start..=end).flat_map(|at| self.queue.at(at)) {
             if let Event::Deliver(Delivery { to, message, .. }) = event
                 && let Some(process) = &self.slot(*to).process
                 && let Some(stored) = &self.messages[*message as usize]
+                && let Some(place) = process.foresee(&stored.message)
             {
-                seen = seen.wrapping_add(process.foresee(&stored.message));
+                foreseen.push((*to, place));
             }
         }
+        let mut seen = 0_u64;
+        for (node, place) in foreseen.drain(..) {
+            seen = seen.wrapping_add(self.slot(node).process.as_ref().map_or(0, |process| process.glance(place)));
+        }
         std::hint::black_box(seen);
+        self.foreseen = foreseen;
     }
 
     pub(super) fn boot(&mut self, node: NodeIndex, common: &Common) {
@@ -397,18 +412,20 @@ impl<P: Process> Shard<P> {
                 (message, Kind::Returned, from)
             }
         };
-        let nodes = common.standings.len();
-        let (own, shards) = (of(self.first, nodes, parcels.len()), parcels.len());
-        let mut message = Some(message);
-        // The others first: the last one may keep the original.
-        let places = (0..shards).filter(|place| *place != own).chain([own]);
-        for place in places {
-            let arrivals: Vec<_> =
-                arrivals.iter().copied().filter(|arrival| of(arrival.to, nodes, shards) == place).collect();
-            let message = if place == own { message.take() } else { message.as_ref().map(P::apart) };
-            if let Some(message) = message.filter(|_| !arrivals.is_empty()) {
-                parcels[place].push(Parcel { order: (at, from, number), from: seen_from, kind, message, arrivals });
-            }
+        let size = size(common.standings.len(), parcels.len());
+        let order = (at, from, number);
+        let (mut rest, mut message) = (arrivals.as_slice(), Some(message));
+        // Those of one shard lie together, since gossip arrives by node and anything else at one node.
+        while let Some(Arrival { to, .. }) = rest.first() {
+            let place = *to as usize / size;
+            let nodes = place * size..(place + 1) * size;
+            let here = rest.iter().take_while(|arrival| nodes.contains(&(arrival.to as usize))).count();
+            let (arrivals, others) = rest.split_at(here);
+            rest = others;
+            // The last may keep the original.
+            let message = if rest.is_empty() { message.take() } else { message.as_ref().map(P::apart) };
+            let message = message.expect("taken with the last arrivals only");
+            parcels[place].push(Parcel { order, from: seen_from, kind, message, arrivals: arrivals.to_vec() });
         }
     }
 

@@ -63,11 +63,17 @@ impl State {
         Ok(())
     }
 
-    /// Brings what taking the heartbeat in will read closer to the processor: for one who has many to take in, by many
-    /// observers, and would wait for the memory at each. The value means nothing.
+    /// Where taking the heartbeat in will look, most likely: for [`Self::glance`].
     #[must_use]
-    pub fn glance(&self, heartbeat: &VerifiedHeartbeat) -> u64 {
-        self.registry.glance(heartbeat.key_hash())
+    pub fn locate(&self, heartbeat: &VerifiedHeartbeat) -> Option<u32> {
+        self.registry.locate(heartbeat.key_hash())
+    }
+
+    /// Brings what lies there closer to the processor: for one who has many heartbeats to take in, by many observers, and
+    /// would wait for the memory at each. The value means nothing.
+    #[must_use]
+    pub fn glance(&self, place: u32) -> u64 {
+        self.registry.glance(place)
     }
 
     fn check(&self, now: Timestamp, head: &Head, key_hash: u64) -> Result<Known, Refusal> {
