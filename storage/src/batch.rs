@@ -44,6 +44,14 @@ impl Batch {
         Self::default()
     }
 
+    /// A batch of rows that nobody reads until a later batch brings them into force: they need not be there as a whole
+    /// after a crash, and are durable with the next batch of another kind, which is never there without them. It is
+    /// answered when it is applied. With conditions or events it is a batch like any other.
+    #[must_use]
+    pub fn filling() -> Self {
+        Self { group: Group::filling(), ..Self::default() }
+    }
+
     /// Sets a row.
     ///
     /// # Errors

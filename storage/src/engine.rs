@@ -30,13 +30,24 @@ pub use memory::MemoryEngine;
 ///
 /// Every engine passes the same conformance suite. Implementations are called by one writer and many readers at a time.
 pub trait Engine: Send + Sync + fmt::Debug {
-    /// Applies every group, in order. Each group is atomic: after a crash it is there as a whole or not at all, and no
-    /// group is there without those before it. On return all of them survive a power cut.
+    /// Applies every group, in order. Each group is atomic, unless it fills: after a crash it is there as a whole or not
+    /// at all, and no group is there without those before it. On return all of them survive a power cut, and so does what
+    /// [`Self::fill`] wrote before.
     ///
     /// # Errors
     ///
     /// After an error it is unknown which groups were applied; the caller must stop writing and reopen.
     fn apply(&self, groups: &[Group]) -> Result<(), EngineError>;
+
+    /// Writes the rows of groups that fill ([`Group::is_filling`]), in no order and not necessarily durable on return:
+    /// they are as soon as a later `apply` returns. Costs less than `apply` where the engine can make use of that.
+    ///
+    /// # Errors
+    ///
+    /// As with `apply`.
+    fn fill(&self, groups: &[Group]) -> Result<(), EngineError> {
+        self.apply(groups)
+    }
 
     /// The value of `key`. May already show a group whose `apply` has not returned.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
@@ -63,9 +74,28 @@ pub trait Engine: Send + Sync + fmt::Debug {
 pub struct Group {
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
+    is_filling: bool,
 }
 
 impl Group {
+    /// A group that is not atomic: its rows are of no meaning until a later group says so, and may be there in part
+    /// after a crash. No group behind it is there without all of it.
+    #[must_use]
+    pub fn filling() -> Self {
+        Self { is_filling: true, ..Self::default() }
+    }
+
+    /// Whether this is a [`Self::filling`] group.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.is_filling
+    }
+
+    /// Makes the group atomic after all.
+    pub(crate) fn bind(&mut self) {
+        self.is_filling = false;
+    }
+
     /// Sets a row.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.insert(key, Some(value));

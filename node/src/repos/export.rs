@@ -22,7 +22,7 @@ use super::{RepoError, Repos};
 use crate::blocking;
 
 /// Bytes of one piece: large enough that its way through threads and sockets costs little.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 512 * 1024;
 
 /// Records read at a time.
 const PAGE_RECORDS: usize = 512;

@@ -1,9 +1,10 @@
 //! Taking over a whole repository from a CAR file.
 //!
 //! The file is read as it comes, each block checked against its CID and put aside ([`super::spool`]). Once it is whole
-//! and its commit is the account's, the tree is walked, and what it reaches is stored beside what the account has. The
-//! last batch switches from one to the other, so readers see the old repository or the new one, and a crash leaves the
-//! old one with a leftover that is swept away. The same file can be sent again at any time.
+//! and its commit is the account's, the tree is walked, and what it reaches is stored beside what the account has, in
+//! batches that need be neither atomic nor durable by themselves (ADR 034). The last batch switches from one to the other,
+//! so readers see the old repository or the new one, and a crash leaves the old one with a leftover that is swept away.
+//! The same file can be sent again at any time.
 //!
 //! The tree keeps its shape and its root; the commit over it is signed anew with the key that this node has for the
 //! account, so that what follows continues from a signature that others can check.
@@ -53,6 +54,10 @@ const PATH_BYTES_MAX: usize = NSID_BYTES_MAX + 1 + RECORD_KEY_BYTES_MAX;
 
 /// Bytes after which a batch is handed to the store. With the largest block on top it stays within the bounds.
 const STAGE_BYTES: usize = 1024 * 1024;
+
+/// The same for the first batch, so that the store need not wait long for something to do. Each may be twice the one
+/// before.
+const FIRST_STAGE_BYTES: usize = STAGE_BYTES / 8;
 
 /// Batches of one import that may be on their way to the disk: while the store writes one, the next is made. More would
 /// only fill the memory.
@@ -171,24 +176,32 @@ impl Import {
         Self { is_copy: true, ..self }
     }
 
-    /// Takes the next part of the file.
+    /// Takes the next part of the file. Begins at once, whenever the end is waited for.
     ///
     /// # Errors
     /// [`ImportRefused`], as soon as it is certain.
-    pub async fn take(mut self, part: impl AsRef<[u8]> + Send + 'static) -> Result<Self, ImportRefused> {
-        blocking::run(move || {
+    pub fn take(
+        mut self,
+        part: impl AsRef<[u8]> + Send + 'static,
+    ) -> impl Future<Output = Result<Self, ImportRefused>> + Send + 'static {
+        blocking::begin(move || {
             let mut part = part.as_ref();
-            while let Some(block) = self.reader.read(&mut part)? {
-                if self.commit.is_none() && self.reader.roots().is_some_and(|roots| roots.first() == Some(&block.cid()))
-                {
+            let mut root = self.reader.roots().and_then(|roots| roots.first().copied());
+            while let Some((cid, bytes)) = self.reader.read_ref(&mut part)? {
+                if self.commit.is_some() || root.is_some_and(|root| root != cid) {
+                    self.spool.add(cid, bytes)?;
+                    continue;
+                }
+                let block = Block::new(cid.codec(), bytes);
+                root = self.reader.roots().and_then(|roots| roots.first().copied());
+                if root == Some(cid) {
                     self.commit = Some(self.believed(block)?);
                 } else {
-                    self.spool.add(&block)?;
+                    self.spool.add(cid, block.bytes())?;
                 }
             }
             Ok(self)
         })
-        .await
     }
 
     /// The commit, if the account's key signed it. What follows costs memory and disk, so this comes first.
@@ -243,6 +256,11 @@ struct Taking<'a> {
     before: Option<Head>,
     contents: Contents,
     rev: Tid,
+    /// Nodes and records, which nobody reads before the switch.
+    rows: Batch,
+    /// How many bytes of them are handed over together.
+    rows_bytes: usize,
+    /// What others may read: collections, and blobs that records name.
     batch: Batch,
     nodes_in_parts: u64,
     collections: Vec<String>,
@@ -269,12 +287,14 @@ impl<'a> Taking<'a> {
         repos::put_leftover(&mut batch, contents)?;
         let in_flight = Arc::default();
         let (nodes_in_parts, collections, is_in_force) = (0, Vec::new(), false);
-        Ok(Self {
+        let mut taking = Self {
             repos,
             owner,
             before,
             contents,
             rev,
+            rows: Batch::filling(),
+            rows_bytes: FIRST_STAGE_BYTES,
             batch,
             nodes_in_parts,
             collections,
@@ -282,7 +302,10 @@ impl<'a> Taking<'a> {
             in_flight,
             is_in_force,
             is_copy,
-        })
+        };
+        // Ahead of the first row: whatever a crash leaves behind is then known to be a leftover.
+        taking.hand_over_batch();
+        Ok(taking)
     }
 
     fn run(
@@ -293,7 +316,8 @@ impl<'a> Taking<'a> {
         announce: bool,
     ) -> Result<(Made, Head), ImportRefused> {
         let totals = verify_repository(spool, commit, &self.owner.did, key, RECORDS_MAX, |found| self.stage(found))?;
-        self.hand_over();
+        self.hand_over_rows();
+        self.hand_over_batch();
         let totals = Totals { records: totals.records, nodes: totals.nodes, nodes_in_parts: self.nodes_in_parts };
         let signed = Commit { did: self.owner.did.clone(), data: commit.data(), rev: self.rev, prev: None };
         let commit = if self.is_copy { commit.clone() } else { signed.sign(&self.owner.key) };
@@ -305,13 +329,16 @@ impl<'a> Taking<'a> {
     fn stage(&mut self, found: Found<'_>) -> Result<(), ImportRefused> {
         match found {
             Found::Node(node) => {
-                let in_parts = repos::put_node(&mut self.batch, self.contents, self.rev, node)?;
+                let in_parts = repos::put_node(&mut self.rows, self.contents, self.rev, node)?;
                 self.nodes_in_parts += u64::from(in_parts);
             }
             Found::Record(key, record) => self.stage_record(key, record)?,
         }
+        if self.rows.bytes() >= self.rows_bytes || self.rows.rows() >= STAGE_ROWS {
+            self.hand_over_rows();
+        }
         if self.batch.bytes() >= STAGE_BYTES || self.batch.rows() >= STAGE_ROWS {
-            self.hand_over();
+            self.hand_over_batch();
         }
         if self.in_flight.count().failed {
             return Err(RepoError::Store(angel_storage::CommitError::Closed).into());
@@ -349,7 +376,7 @@ impl<'a> Taking<'a> {
             let value = cbor::decode(record.bytes()).map_err(refused)?;
             self.stage_blobs(path, &blob_refs(&value))?;
         }
-        Ok(repos::put_record(&mut self.batch, self.contents, path, self.rev, record, None)?)
+        Ok(repos::put_record(&mut self.rows, self.contents, path, self.rev, record, None)?)
     }
 
     /// Notes the blobs that a record names; those that are not here follow. References by records that are replaced go
@@ -366,9 +393,19 @@ impl<'a> Taking<'a> {
         Ok(staged.map_err(RepoError::from)?)
     }
 
-    /// Hands over what was staged, as soon as few enough batches are on their way; the store keeps their order.
-    fn hand_over(&mut self) {
+    fn hand_over_rows(&mut self) {
+        self.rows_bytes = STAGE_BYTES.min(self.rows_bytes * 2);
+        let rows = std::mem::replace(&mut self.rows, Batch::filling());
+        self.hand_over(rows);
+    }
+
+    fn hand_over_batch(&mut self) {
         let batch = std::mem::take(&mut self.batch);
+        self.hand_over(batch);
+    }
+
+    /// Hands over what was staged, as soon as few enough batches are on their way; the store keeps their order.
+    fn hand_over(&self, batch: Batch) {
         self.in_flight.take_off();
         let in_flight = Arc::clone(&self.in_flight);
         self.repos.shared.writer.submit_blocking(batch, move |outcome| in_flight.land(outcome.is_ok()));

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use angel_protocol::data::{Block, Cid, Codec};
+use angel_protocol::data::{Cid, Codec};
 use angel_protocol::repo::{BlockSource, SourceError};
 
 /// Bytes that one import keeps in memory before it goes on to its file.
@@ -38,17 +38,20 @@ impl Spool {
     }
 
     /// Puts a block aside. Only DAG-CBOR can be part of a repository; anything else is passed over.
-    pub(super) fn add(&mut self, block: &Block) -> io::Result<()> {
-        if block.cid().codec() != Codec::DagCbor {
+    pub(super) fn add(&mut self, cid: Cid, bytes: &[u8]) -> io::Result<()> {
+        if cid.codec() != Codec::DagCbor {
             return Ok(());
         }
-        let bytes = block.bytes();
         if self.memory.len() + PREFIX_BYTES + bytes.len() > MEMORY_BYTES {
             self.spill()?;
         }
-        self.index.push((short(block.cid()), self.filed + self.memory.len() as u64));
+        if self.memory.capacity() == 0 {
+            // Only what is used of it becomes memory; growing bit by bit would copy all of it again and again.
+            self.memory.reserve_exact(MEMORY_BYTES);
+        }
+        self.index.push((short(cid), self.filed + self.memory.len() as u64));
         self.is_sorted = false;
-        self.memory.extend_from_slice(block.cid().digest());
+        self.memory.extend_from_slice(cid.digest());
         // A block has at most a megabyte.
         self.memory.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         self.memory.extend_from_slice(bytes);
@@ -134,6 +137,8 @@ fn nameless(dir: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use angel_protocol::data::Block;
+
     use super::*;
 
     #[test]
@@ -141,12 +146,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut spool = Spool::new(&dir.path().join("spool"));
         let block = |n: u32| Block::new(Codec::DagCbor, n.to_be_bytes().repeat(50_000));
+        let mut add = |block: &Block| spool.add(block.cid(), block.bytes());
         for n in 0..100 {
-            spool.add(&block(n)).expect("writes");
+            add(&block(n)).expect("writes");
         }
         let raw = Block::new(Codec::Raw, b"blob".as_slice());
-        spool.add(&raw).expect("passes over");
-        spool.add(&block(3)).expect("writes a second time");
+        add(&raw).expect("passes over");
+        add(&block(3)).expect("writes a second time");
         spool.close();
         assert!(spool.filed > 0 && !spool.memory.is_empty(), "both were used");
         assert!(spool.memory.len() <= MEMORY_BYTES);

@@ -152,6 +152,8 @@ pub struct CarReader {
     blocks: u64,
     roots: Option<Vec<Cid>>,
     stage: Stage,
+    /// The section that was put together last.
+    pieced: Vec<u8>,
 }
 
 /// What is being read: the length of a section, or its bytes.
@@ -169,7 +171,7 @@ impl CarReader {
     /// A reader at the start of a file.
     #[must_use]
     pub const fn new(limits: CarLimits) -> Self {
-        Self { limits, bytes: 0, blocks: 0, roots: None, stage: Stage::START }
+        Self { limits, bytes: 0, blocks: 0, roots: None, stage: Stage::START, pieced: Vec::new() }
     }
 
     /// The roots, once the header has been read.
@@ -184,6 +186,17 @@ impl CarReader {
     /// # Errors
     /// [`CarError`], by what is wrong; the reader is of no use afterwards.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Block>, CarError> {
+        Ok(self.read_ref(input)?.map(|(cid, bytes)| Block::from_source(cid, bytes.into())))
+    }
+
+    /// As [`Self::read`], for those who put the bytes elsewhere: the CID, and the bytes that it names where they lie.
+    ///
+    /// # Errors
+    /// [`CarError`], by what is wrong; the reader is of no use afterwards.
+    pub fn read_ref<'here, 'input: 'here>(
+        &'here mut self,
+        input: &mut &'input [u8],
+    ) -> Result<Option<(Cid, &'here [u8])>, CarError> {
         while !input.is_empty() {
             match &mut self.stage {
                 Stage::Length { .. } => self.read_length(input)?,
@@ -192,20 +205,21 @@ impl CarReader {
                     let section = input.split_off(..*length).unwrap_or_default();
                     self.stage = Stage::START;
                     self.count(section.len())?;
-                    if let Some(block) = self.section(section)? {
-                        return Ok(Some(block));
+                    if let Some(cid) = self.section(section)? {
+                        return Ok(Some((cid, &section[Cid::BYTES..])));
                     }
                 }
                 Stage::Section { length, so_far } => {
                     let taken = input.split_off(..input.len().min(*length - so_far.len())).unwrap_or_default();
                     so_far.extend_from_slice(taken);
+                    let is_whole = so_far.len() == *length;
                     self.count(taken.len())?;
-                    let Stage::Section { length, so_far } = &mut self.stage else { continue };
-                    if so_far.len() == *length {
-                        let section = std::mem::take(so_far);
-                        self.stage = Stage::START;
-                        if let Some(block) = self.section(&section)? {
-                            return Ok(Some(block));
+                    if is_whole && let Stage::Section { so_far, .. } = std::mem::replace(&mut self.stage, Stage::START)
+                    {
+                        let found = self.section(&so_far);
+                        self.pieced = so_far;
+                        if let Some(cid) = found? {
+                            return Ok(Some((cid, &self.pieced[Cid::BYTES..])));
                         }
                     }
                 }
@@ -259,8 +273,8 @@ impl CarReader {
         Ok(())
     }
 
-    /// A whole section: the header, or a block.
-    fn section(&mut self, section: &[u8]) -> Result<Option<Block>, CarError> {
+    /// A whole section: the header, or a block, whose CID is then checked.
+    fn section(&mut self, section: &[u8]) -> Result<Option<Cid>, CarError> {
         if self.roots.is_none() {
             self.roots = Some(header(section)?);
             return Ok(None);
@@ -271,7 +285,7 @@ impl CarReader {
         }
         let (cid, bytes) = section.split_at_checked(Cid::BYTES).ok_or(InvalidCid::Length)?;
         let cid = Cid::from_bytes(cid)?;
-        Block::checked(cid, bytes).map(Some).ok_or(CarError::WrongCid(cid))
+        if cid.matches(bytes) { Ok(Some(cid)) } else { Err(CarError::WrongCid(cid)) }
     }
 }
 

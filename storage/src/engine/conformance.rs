@@ -142,6 +142,42 @@ fn rows_at_the_bounds_survive_reopening() {
 }
 
 #[test]
+fn what_was_filled_in_is_there_with_the_next_group() {
+    for place in Place::all() {
+        let name = place.name();
+        let engine = place.open();
+        let row = |n: u32| (n.wrapping_mul(2_654_435_761).to_be_bytes().to_vec(), n.to_be_bytes().repeat(90));
+        let mut expected = BTreeMap::new();
+        for part in 0..8 {
+            let mut filling = Group::filling();
+            for (key, value) in (part * 500..(part + 1) * 500).map(row) {
+                filling.put(key.clone(), value.clone());
+                expected.insert(key, value);
+            }
+            // Some come with other groups, whose order stays.
+            if part % 3 == 2 {
+                let key = row(0).0;
+                engine.apply(&[group(&[(&key, None)]), filling, group(&[(&key, Some(b"last"))])]).expect("applies");
+                expected.insert(key, b"last".to_vec());
+            } else {
+                engine.fill(&[filling]).expect("fills in");
+            }
+        }
+        let gone = row(7).0;
+        let mut filling = Group::filling();
+        filling.delete(gone.clone());
+        engine.fill(&[filling]).expect("fills in");
+        expected.remove(&gone);
+        engine.apply(&[group(&[(b"switch", Some(b"on"))])]).expect("applies");
+        expected.insert(b"switch".to_vec(), b"on".to_vec());
+        engine.close().expect("closes");
+        drop(engine);
+        let page = place.open().page(&KeyRange::all(), false, PageLimit::rows(10_000)).expect("reads");
+        assert!(owned(&page) == Vec::from_iter(expected), "{name}");
+    }
+}
+
+#[test]
 fn a_closed_engine_says_so() {
     for place in Place::all() {
         let engine = place.open();

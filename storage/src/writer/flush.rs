@@ -11,7 +11,7 @@ use crate::batch::{Batch, Expected};
 use crate::belongings::Journal;
 use crate::codec;
 use crate::engine::{Engine, EngineError, Group};
-use crate::limits::{SEQUENCE_MAX, SEQUENCE_STRIDE};
+use crate::limits::{FLUSH_BYTES_MAX, SEQUENCE_MAX, SEQUENCE_STRIDE};
 use crate::node_meta::{MetaRow, SEQUENCE};
 use crate::reader::Reader;
 use crate::stats::Counters;
@@ -63,6 +63,8 @@ pub(super) struct Flusher {
     durable_sequence: Arc<AtomicU64>,
     reader: Reader,
     journal: Journal,
+    /// Bytes that were filled in since the last flush.
+    unflushed: usize,
 }
 
 type Outcome = Result<Committed, CommitError>;
@@ -75,7 +77,7 @@ impl Flusher {
     ) -> Result<Self, EngineError> {
         let reader = Reader::new(Arc::clone(&engine), Arc::clone(&durable_sequence));
         let journal = Journal::load(&reader).map_err(|error| EngineError::Failed { detail: error.to_string() })?;
-        Ok(Self { engine, sequence, durable_sequence, reader, journal })
+        Ok(Self { engine, sequence, durable_sequence, reader, journal, unflushed: 0 })
     }
 
     /// Writes the batches with one flush and answers each. An error means that the engine cannot go on; everybody in
@@ -86,11 +88,13 @@ impl Flusher {
         let mut waiting = Vec::with_capacity(pending.len());
         let mut events = 0;
         let mut failed = None;
+        let mut all_fill = true;
         for Pending { batch, done } in pending {
             if failed.is_some() {
                 waiting.push((done, Err(CommitError::Closed)));
                 continue;
             }
+            all_fill &= batch.group.is_filling();
             match self.prepare(batch, &mut groups) {
                 Ok(outcome) => {
                     events += outcome.as_ref().map_or(0, Committed::events);
@@ -106,7 +110,10 @@ impl Flusher {
         let boundary = shared.cuts.flushing();
         let applied = match failed {
             Some(error) => Err(error),
-            None => shared.cuts.put_aside(self.engine.as_ref(), &groups).and_then(|()| self.apply(&groups, counters)),
+            None => shared
+                .cuts
+                .put_aside(self.engine.as_ref(), &groups)
+                .and_then(|()| self.write(&groups, all_fill, counters)),
         };
         let committed = waiting.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         match &applied {
@@ -149,7 +156,10 @@ impl Flusher {
         if let Some(conflict) = self.conflict(&batch, groups)? {
             return Ok(Err(conflict));
         }
-        let Batch { mut group, mut events, sequence_floor, .. } = batch;
+        let Batch { mut group, mut events, sequence_floor, expectations, .. } = batch;
+        if !expectations.is_empty() {
+            group.bind();
+        }
         events.extend(self.journal.tell(&self.reader, groups, &group)?);
         if events.is_empty() && sequence_floor == 0 {
             if !group.is_empty() {
@@ -157,6 +167,7 @@ impl Flusher {
             }
             return Ok(Ok(Committed { first_sequence: None, last_sequence: None }));
         }
+        group.bind();
         let count = events.len();
         let Some((first, reservation)) = self.sequence.take(count, sequence_floor) else {
             return Ok(Err(CommitError::SequenceExhausted));
@@ -199,12 +210,20 @@ impl Flusher {
         Ok(None)
     }
 
-    fn apply(&self, groups: &[Group], counters: &Counters) -> Result<(), EngineError> {
-        if groups.is_empty() {
+    /// What only fills waits for the flush of those who have to know that they are durable, or until it is as much as one
+    /// flush may carry.
+    fn write(&mut self, groups: &[Group], all_fill: bool, counters: &Counters) -> Result<(), EngineError> {
+        if groups.is_empty() && (all_fill || self.unflushed == 0) {
             return Ok(());
+        }
+        let bytes: usize = groups.iter().map(Group::bytes).sum();
+        if all_fill && self.unflushed + bytes <= FLUSH_BYTES_MAX && groups.iter().all(Group::is_filling) {
+            self.unflushed += bytes;
+            return self.engine.fill(groups);
         }
         let began = Instant::now();
         self.engine.apply(groups)?;
+        self.unflushed = 0;
         counters.flushed(groups.len(), began.elapsed());
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::codec::Raw;
 use crate::engine::{EngineStats, Group, KeyRange, MemoryEngine, Page, PageLimit};
 use crate::events::{self, EventKind, NewEvent};
-use crate::limits::{QUEUE_BATCHES_MAX, SEQUENCE_MAX, SEQUENCE_STRIDE};
+use crate::limits::{FLUSH_BYTES_MAX, QUEUE_BATCHES_MAX, SEQUENCE_MAX, SEQUENCE_STRIDE};
 use crate::store::Store;
 use crate::tables::Table;
 
@@ -39,6 +39,10 @@ struct Gate {
 }
 
 impl Engine for Gate {
+    fn fill(&self, groups: &[Group]) -> Result<(), EngineError> {
+        self.inner.apply(groups)
+    }
+
     fn apply(&self, groups: &[Group]) -> Result<(), EngineError> {
         self.entered.send(groups.len()).expect("the test listens");
         let verdict = self.verdicts.lock().expect("one caller").recv_timeout(DEADLINE);
@@ -113,6 +117,46 @@ fn what_waits_during_a_flush_shares_the_next_one() {
     }
     let stats = writer.stats();
     assert_eq!((stats.committed, stats.flush_micros.count, stats.batches_per_flush.sum), (11, 2, 11));
+}
+
+fn filling(key: u64, bytes: usize) -> Batch {
+    let mut batch = Batch::filling();
+    for part in 0..bytes.div_ceil(10_000) as u64 {
+        batch.put(&ROWS, &(key * 1_000 + part), &Raw(vec![0; 10_000])).expect("fits");
+    }
+    batch
+}
+
+#[test]
+fn what_fills_waits_for_the_flush_of_others_or_until_it_is_as_much_as_one_may_carry() {
+    let gated = gated();
+    let writer = gated.store.writer();
+    let answered = |batch| submit(writer, batch).recv_timeout(DEADLINE).expect("answered").expect("written");
+    let pass = |groups| {
+        assert_eq!(gated.entered.recv_timeout(DEADLINE), Ok(groups));
+        gated.verdict.send(Ok(())).expect("the engine listens");
+    };
+    answered(filling(1, 1 << 20));
+    assert!(gated.entered.try_recv().is_err(), "nobody has to know that it is durable");
+    let barrier = submit(writer, Batch::new());
+    pass(0);
+    barrier.recv_timeout(DEADLINE).expect("answered").expect("what was filled in is durable");
+    assert!(submit(writer, Batch::new()).recv_timeout(DEADLINE).expect("answered").is_ok(), "and needs no other flush");
+
+    for key in 2..=FLUSH_BYTES_MAX as u64 >> 20 {
+        answered(filling(key, 1 << 20));
+    }
+    assert!(gated.entered.try_recv().is_err());
+    let last = submit(writer, filling(100, 2 << 20));
+    pass(1);
+    last.recv_timeout(DEADLINE).expect("answered").expect("written");
+
+    // With an event it is a batch like any other.
+    let mut telling = filling(101, 1);
+    event(&mut telling);
+    let told = submit(writer, telling);
+    pass(1);
+    assert!(told.recv_timeout(DEADLINE).expect("answered").expect("written").first_sequence.is_some());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //!
 //! Several streams write batches numbered from 1. Batch `n` of a stream sets its blocks, the stream's head, one of a few
 //! slots, and an event; it removes the blocks of the batch [`KEPT`] before. So after any interruption the head says
-//! exactly which rows must be there and which must not.
+//! exactly which rows must be there and which must not. Before some batches come rows that fill: they are whole once
+//! their batch is there, and may be there in part before.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -41,6 +42,11 @@ const ROWS: Table<Key, Raw> = Table::new(TableId::Peers);
 const BLOCK: u8 = 0;
 const HEAD: u8 = 1;
 const SLOT: u8 = 2;
+const FILLED: u8 = 3;
+
+/// Before every so many batches rows are filled in, and how many.
+const FILLED_EVERY: u64 = 4;
+const FILLED_ROWS: u16 = 40;
 
 /// The last batch of each stream.
 pub type Heads = [u64; STREAMS as usize];
@@ -134,10 +140,26 @@ pub(super) fn parse_heads(text: &str) -> anyhow::Result<Heads> {
 
 fn write(writer: &Writer, stream: u8, head: u64, batches: u64) -> anyhow::Result<()> {
     for n in head + 1..=head + batches {
+        if filled(n) > 0 {
+            writer.commit(filling(stream, n)?)?;
+        }
         writer.commit(batch(stream, n)?)?;
         say(&format!("ack {stream} {n}"))?;
     }
     Ok(())
+}
+
+fn filling(stream: u8, n: u64) -> anyhow::Result<Batch> {
+    let mut batch = Batch::filling();
+    for part in 0..filled(n) {
+        batch.put(&ROWS, &(stream, FILLED, n, part), &block(stream, n, part))?;
+    }
+    Ok(batch)
+}
+
+/// How many rows are filled in before a batch.
+const fn filled(n: u64) -> u16 {
+    if n.is_multiple_of(FILLED_EVERY) { FILLED_ROWS } else { 0 }
 }
 
 fn batch(stream: u8, n: u64) -> anyhow::Result<Batch> {
@@ -153,6 +175,9 @@ fn batch(stream: u8, n: u64) -> anyhow::Result<Batch> {
     if n > KEPT {
         for part in 0..blocks(stream, n - KEPT) {
             batch.delete(&ROWS, &(stream, BLOCK, n - KEPT, part))?;
+        }
+        for part in 0..filled(n - KEPT) {
+            batch.delete(&ROWS, &(stream, FILLED, n - KEPT, part))?;
         }
     }
     batch.put(&ROWS, &head, &number(n))?;
@@ -205,30 +230,8 @@ fn check_stream(reader: &Reader, stream: u8) -> Result<u64, Violation> {
         None => 0,
         Some(Raw(bytes)) => u64::from_be_bytes(bytes.try_into().map_err(|_| broken("the head is torn"))?),
     };
-    let first = head.saturating_sub(KEPT) + 1;
-    let mut expected = (first..=head).flat_map(|n| (0..blocks(stream, n)).map(move |part| (n, part)));
-    let mut after = None;
-    loop {
-        let scan = reader.scan(&ROWS).prefix(&(stream, BLOCK));
-        let scan = if let Some(after) = &after { scan.after(after) } else { scan };
-        let page = scan.page(1000).map_err(unreadable)?;
-        for (key, value) in &page.rows {
-            let (_, _, n, part) = *key;
-            if expected.next() != Some((n, part)) {
-                return Err(broken(format!("with head {head}, block {n}/{part} is out of place")));
-            }
-            if *value != block(stream, n, part) {
-                return Err(broken(format!("block {n}/{part} has other bytes than were written")));
-            }
-        }
-        match page.rows.last() {
-            Some((key, _)) if page.more => after = Some(*key),
-            _ => break,
-        }
-    }
-    if let Some((n, part)) = expected.next() {
-        return Err(broken(format!("with head {head}, block {n}/{part} is missing")));
-    }
+    check_rows(reader, stream, BLOCK, head, blocks)?;
+    check_rows(reader, stream, FILLED, head, |_, n| filled(n))?;
     for slot in 0..SLOTS {
         let newest = (1..=head).rev().take(usize::try_from(SLOTS).unwrap_or(usize::MAX)).find(|n| n % SLOTS == slot);
         if get((stream, SLOT, slot, 0))? != newest.map(number) {
@@ -236,6 +239,43 @@ fn check_stream(reader: &Reader, stream: u8) -> Result<u64, Violation> {
         }
     }
     Ok(head)
+}
+
+/// Compares the rows of a kind with those that the batches up to `head` have, `parts` of each. Of rows that fill there may
+/// be some whose batch is still to come.
+fn check_rows(
+    reader: &Reader,
+    stream: u8,
+    kind: u8,
+    head: u64,
+    parts: impl Fn(u8, u64) -> u16,
+) -> Result<(), Violation> {
+    let first = head.saturating_sub(KEPT) + 1;
+    let mut expected = (first..=head).flat_map(|n| (0..parts(stream, n)).map(move |part| (n, part)));
+    let mut after = None;
+    loop {
+        let scan = reader.scan(&ROWS).prefix(&(stream, kind));
+        let scan = if let Some(after) = &after { scan.after(after) } else { scan };
+        let page = scan.page(1000).map_err(unreadable)?;
+        for (key, value) in &page.rows {
+            let (_, _, n, part) = *key;
+            let is_early = kind == FILLED && n > head;
+            if !is_early && expected.next() != Some((n, part)) {
+                return Err(broken(format!("with head {head}, row {kind}/{n}/{part} is out of place")));
+            }
+            if *value != block(stream, n, part) {
+                return Err(broken(format!("row {kind}/{n}/{part} has other bytes than were written")));
+            }
+        }
+        match page.rows.last() {
+            Some((key, _)) if page.more => after = Some(*key),
+            _ => break,
+        }
+    }
+    match expected.next() {
+        Some((n, part)) => Err(broken(format!("with head {head}, row {kind}/{n}/{part} is missing"))),
+        None => Ok(()),
+    }
 }
 
 /// The newest events of each stream must be those of its last batches, without a gap.

@@ -4,8 +4,9 @@ use angel_protocol::crypto::VerifyingKey;
 use angel_protocol::repo::car::CarError;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
+use futures::future::{Either, ready};
 
 use super::Shared;
 use crate::accounts::Account;
@@ -27,17 +28,19 @@ pub(crate) async fn handler(
     check_media_type(&headers)?;
     let owner = super::owner(&host, &account).await?;
     let keys = keys(&host, &account, owner.key.public()).await;
-    let mut import = host.repos.import(&owner, keys).await;
+    let mut taking = Either::Left(ready(Ok(host.repos.import(&owner, keys).await)));
     let mut chunks = body.into_data_stream();
     let mut part = Vec::with_capacity(PART_BYTES * 2);
     while let Some(chunk) = chunks.next().await {
         let broken_off = |error: axum::Error| XrpcError::invalid_request(format!("the body broke off: {error}"));
         part.extend_from_slice(&chunk.map_err(broken_off)?);
         if part.len() >= PART_BYTES {
-            import = import.take(std::mem::replace(&mut part, Vec::with_capacity(PART_BYTES * 2))).await?;
+            // The next part is gathered while this one is looked at.
+            let part = std::mem::replace(&mut part, Vec::with_capacity(PART_BYTES * 2));
+            taking = Either::Right(taking.await?.take(part));
         }
     }
-    import = import.take(part).await?;
+    let import = taking.await?.take(part).await?;
     import.finish(account.is_active()).await?;
     Ok(())
 }
@@ -69,7 +72,7 @@ impl From<ImportRefused> for XrpcError {
             ImportRefused::Repo(error) => error.into(),
             ImportRefused::Spool(error) => Self::unexpected(&error),
             ImportRefused::Car(CarError::TooManyBytes(_) | CarError::TooManyBlocks(_)) => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", error.to_string())
+                Self::payload_too_large(error.to_string())
             }
             refused => Self::invalid_request(refused.to_string()),
         }
