@@ -4,6 +4,7 @@
 //! A file goes after its last row has been gone for a while (`sweep`). The rows, and what records have to do with them,
 //! are `angel_storage::blobs`; nothing here knows HTTP or records.
 
+mod direct;
 mod files;
 mod media_type;
 pub(crate) mod sweep;
@@ -38,7 +39,7 @@ use crate::clock;
 use crate::config::BlobsConfig;
 use files::Files;
 
-/// Uploads that may be under way at once; more wait. Each holds up to a few hundred KiB.
+/// Uploads that may be under way at once; more wait. Each holds up to half a mebibyte.
 const UPLOADS_MAX: usize = 64;
 
 /// Uploads of one account that may be under way at once; more are refused, so that one cannot hold all places.

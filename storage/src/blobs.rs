@@ -5,10 +5,13 @@
 //! file, unless somebody has it again by then ([`due_files`]). The pause is longer than any write can be under way, so
 //! a write that read the row just before it went puts it back and loses nothing.
 
+mod refs;
+mod sweep;
+
 use std::time::Duration;
 
 use angel_protocol::data::{BlobRef, Cid};
-use angel_protocol::ids::{RepoPath, Tid};
+use angel_protocol::ids::Tid;
 use angel_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +21,16 @@ use crate::codec::{Present, Row};
 use crate::events::TrimError;
 use crate::key::AccountId;
 use crate::limits::BULK_ROWS;
-use crate::reader::{ReadError, Reader, hex};
+use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
+
+pub use refs::{
+    Absent, Counts, Naming, NamingError, counts, is_in_space, is_named, is_public, list, list_in_space, missing,
+    stage_private_refs, stage_refs,
+};
+use sweep::stage_gone;
+pub use sweep::{DueCheck, DueFile, due_checks, due_files, stage_check, stage_file_done};
 
 /// How long a blob that no record names is kept: an upload whose record is still being written, or a record that is
 /// replaced in two steps.
@@ -108,53 +118,6 @@ pub fn get(reader: &Reader, account: AccountId, cid: Cid) -> Result<Option<BlobR
     reader.get(&BLOBS, &(account, cid.to_bytes()))
 }
 
-/// Whether a record of the account names the blob.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn is_named(reader: &Reader, account: AccountId, cid: Cid) -> Result<bool, ReadError> {
-    Ok(!reader.scan(&REFS).prefix(&(account, cid.to_bytes())).page(1)?.rows.is_empty())
-}
-
-/// Whether a public record of the account names the blob: then anybody may have it.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn is_public(reader: &Reader, account: AccountId, cid: Cid) -> Result<bool, ReadError> {
-    let key = |path: &str| (account, cid.to_bytes(), path.to_owned());
-    let all = || reader.scan(&REFS).prefix(&(account, cid.to_bytes()));
-    // The one character behind the colon's: every private path is less.
-    let (before, behind) = (key(PRIVATE), key("at;"));
-    Ok(!all().until(&before).page(1)?.rows.is_empty() || !all().from(&behind).page(1)?.rows.is_empty())
-}
-
-/// Whether a record of the account in the space names the blob: then whoever may read the space may have it.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn is_in_space(reader: &Reader, account: AccountId, space: &[u8; 32], cid: Cid) -> Result<bool, ReadError> {
-    let key = |path: String| (account, cid.to_bytes(), path);
-    let prefix = private_prefix(space);
-    let (first, end) = (key(format!("{prefix}/")), key(format!("{prefix}0")));
-    Ok(!reader.scan(&REFS).from(&first).until(&end).page(1)?.rows.is_empty())
-}
-
-/// Up to `limit` blobs that records of the account in the space name, as [`list`].
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn list_in_space(
-    reader: &Reader,
-    account: AccountId,
-    space: &[u8; 32],
-    since: Option<Tid>,
-    after: Option<Cid>,
-    limit: usize,
-) -> Result<Vec<Cid>, ReadError> {
-    let prefix = format!("{}/", private_prefix(space));
-    list_where(reader, account, since, after, limit, |path| path.starts_with(&prefix))
-}
-
 /// Whether any account has the blob: then its file stays.
 ///
 /// # Errors
@@ -222,344 +185,6 @@ pub(crate) fn holder_row(account: AccountId, cid: Cid) -> (Vec<u8>, Vec<u8>) {
     (HOLDERS.key(&(cid.to_bytes(), account)), value)
 }
 
-/// Whose record names blobs, and since when.
-#[derive(Clone, Copy, Debug)]
-pub struct Naming<'a> {
-    /// The account.
-    pub account: AccountId,
-    /// The record.
-    pub path: &'a RepoPath,
-    /// The revision that writes it.
-    pub rev: Tid,
-    /// Now.
-    pub now: Timestamp,
-    /// What to do about a blob that is not here.
-    pub absent: Absent,
-}
-
-/// What to do when a record names a blob that is not here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// Refuse the record: its author uploads first.
-    Refuse,
-    /// Note that it is missing: the record was imported, and the blob follows.
-    Note,
-}
-
-/// Takes note of the blobs that a record names from now on, and of those that it no longer names. Reads only what
-/// uploads have made durable, so it may be called while earlier batches of the account are still being written.
-///
-/// # Errors
-/// [`NamingError`]; the batch is then to be dropped.
-pub fn stage_refs(
-    reader: &Reader,
-    batch: &mut Batch,
-    naming: Naming<'_>,
-    added: &[BlobRef],
-    removed: &[BlobRef],
-) -> Result<(), NamingError> {
-    let path = naming.path.to_string();
-    stage_refs_at(reader, batch, naming, &path, added, removed)
-}
-
-/// A record in a space that names blobs: as [`stage_refs`], but only readers of that space will be given them.
-///
-/// # Errors
-/// [`NamingError`]; the batch is then to be dropped.
-pub fn stage_private_refs(
-    reader: &Reader,
-    batch: &mut Batch,
-    naming: Naming<'_>,
-    space: &[u8; 32],
-    added: &[BlobRef],
-    removed: &[BlobRef],
-) -> Result<(), NamingError> {
-    let path = format!("{}/{}", private_prefix(space), naming.path);
-    stage_refs_at(reader, batch, naming, &path, added, removed)
-}
-
-/// What the path of a record in a space begins with here. No collection begins like it, as none has a colon.
-fn private_prefix(space: &[u8; 32]) -> String {
-    format!("{PRIVATE}{}", hex(space))
-}
-
-/// The beginning of all paths that [`stage_private_refs`] writes.
-const PRIVATE: &str = "at://";
-
-fn stage_refs_at(
-    reader: &Reader,
-    batch: &mut Batch,
-    naming: Naming<'_>,
-    path: &str,
-    added: &[BlobRef],
-    removed: &[BlobRef],
-) -> Result<(), NamingError> {
-    let Naming { account, rev, now, absent, .. } = naming;
-    for blob in removed.iter().filter(|blob| !added.iter().any(|other| other.cid == blob.cid)) {
-        let cid = blob.cid.to_bytes();
-        batch.delete(&REFS, &(account, cid, path.to_owned()))?;
-        // Others may name it; that is looked up when the time has come.
-        batch.put(&CHECKS, &((now + UNNAMED_FOR).as_millis(), account, cid), &Present)?;
-    }
-    for blob in added {
-        let key = (account, blob.cid.to_bytes());
-        match reader.get(&BLOBS, &key)? {
-            Some(_) if is_taken_down(reader, account, blob.cid)? => {
-                return Err(NamingError::NotFound { cid: blob.cid });
-            }
-            Some(row) => {
-                agree(&row, blob, absent)?;
-                batch.put(&BLOBS, &key, &BlobRow { named_at: Some(now), ..row })?;
-                batch.put(&HOLDERS, &(key.1, account), &Present)?;
-            }
-            None if absent == Absent::Note => batch.put(&MISSING, &key, &Present)?,
-            None => return Err(NamingError::NotFound { cid: blob.cid }),
-        }
-        batch.put(&REFS, &(account, key.1, path.to_owned()), &RefRow { rev })?;
-    }
-    Ok(())
-}
-
-/// The first record to name an upload says of it what is true. Later ones may be old records written anew.
-fn agree(row: &BlobRow, blob: &BlobRef, absent: Absent) -> Result<(), NamingError> {
-    if row.named_at.is_some() || absent == Absent::Note {
-        return Ok(());
-    }
-    if row.mime_type != blob.mime_type {
-        let (stored, named) = (row.mime_type.clone(), blob.mime_type.clone());
-        return Err(NamingError::MimeType { cid: blob.cid, stored, named });
-    }
-    match blob.size {
-        Some(named) if named != row.size => Err(NamingError::Size { cid: blob.cid, stored: row.size, named }),
-        _ => Ok(()),
-    }
-}
-
-/// Up to `limit` blobs that public records of the account name, each once, behind `after` in the order of their bytes; with
-/// `since`, only those that a record written later names.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn list(
-    reader: &Reader,
-    account: AccountId,
-    since: Option<Tid>,
-    after: Option<Cid>,
-    limit: usize,
-) -> Result<Vec<Cid>, ReadError> {
-    list_where(reader, account, since, after, limit, |path| !path.starts_with(PRIVATE))
-}
-
-fn list_where(
-    reader: &Reader,
-    account: AccountId,
-    since: Option<Tid>,
-    after: Option<Cid>,
-    limit: usize,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Cid>, ReadError> {
-    let mut found: Vec<Cid> = Vec::new();
-    each_ref(reader, account, after, |cid, path, row| {
-        if !wanted(path) {
-            return true;
-        }
-        if since.is_none_or(|since| row.rev > since) && found.last() != Some(&cid) {
-            if found.len() == limit {
-                return false;
-            }
-            found.push(cid);
-        }
-        true
-    })?;
-    Ok(found)
-}
-
-/// Up to `limit` blobs that records of the account name and that are not here, behind `after`, each with one of the
-/// records.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn missing(
-    reader: &Reader,
-    account: AccountId,
-    after: Option<Cid>,
-    limit: usize,
-) -> Result<Vec<(Cid, String)>, ReadError> {
-    let mut found = Vec::new();
-    let mut last = after.map(|cid| (account, cid.to_bytes()));
-    loop {
-        let mut scan = reader.scan(&MISSING).prefix(&account);
-        if let Some(last) = &last {
-            scan = scan.after(last);
-        }
-        let page = scan.page(BULK_ROWS)?;
-        for (key, Present) in &page.rows {
-            if found.len() == limit {
-                return Ok(found);
-            }
-            let named = reader.scan(&REFS).prefix(key).page(1)?.rows.into_iter().next();
-            if let Some(((_, bytes, path), _)) = named
-                && !reader.contains(&BLOBS, key)?
-                && let Ok(cid) = Cid::from_bytes(&bytes)
-            {
-                found.push((cid, path));
-            }
-        }
-        match page.rows.last() {
-            Some((key, _)) if page.more => last = Some(*key),
-            _ => return Ok(found),
-        }
-    }
-}
-
-/// How many blobs the records of an account name, and how many of them are here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Blobs that records name.
-    pub named: u64,
-    /// Those of them that are here.
-    pub present: u64,
-}
-
-/// Counts the blobs that public records of an account name. Reads all references.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn counts(reader: &Reader, account: AccountId) -> Result<Counts, ReadError> {
-    let mut named: Vec<CidBytes> = Vec::new();
-    each_ref(reader, account, None, |cid, path, _| {
-        if !path.starts_with(PRIVATE) && named.last() != Some(&cid.to_bytes()) {
-            named.push(cid.to_bytes());
-        }
-        true
-    })?;
-    let mut counts = Counts { named: named.len() as u64, present: 0 };
-    for some in named.chunks(BULK_ROWS) {
-        let keys: Vec<_> = some.iter().map(|cid| (account, *cid)).collect();
-        counts.present += reader.multi_get(&BLOBS, &keys)?.iter().flatten().count() as u64;
-    }
-    Ok(counts)
-}
-
-/// Shows the references of an account until `visit` says no. Skips those of `after` and before.
-fn each_ref(
-    reader: &Reader,
-    account: AccountId,
-    after: Option<Cid>,
-    mut visit: impl FnMut(Cid, &str, &RefRow) -> bool,
-) -> Result<(), ReadError> {
-    let mut from = after.map(|cid| (account, successor(cid.to_bytes()), String::new()));
-    let mut last = None;
-    loop {
-        let mut scan = reader.scan(&REFS).prefix(&account);
-        if let Some(from) = &from {
-            scan = scan.from(from);
-        }
-        if let Some(last) = &last {
-            scan = scan.after(last);
-        }
-        let page = scan.page(BULK_ROWS)?;
-        for ((_, bytes, path), row) in &page.rows {
-            if let Ok(cid) = Cid::from_bytes(bytes)
-                && !visit(cid, path, row)
-            {
-                return Ok(());
-            }
-        }
-        let (first, end) = (page.rows.first(), page.rows.last());
-        match (first, end) {
-            // Thousands of records may name one blob: the next one is looked for directly.
-            (Some(((_, first, _), _)), Some(((_, end, _), _))) if page.more && first == end => {
-                (from, last) = (Some((account, successor(*end), String::new())), None);
-            }
-            (_, Some((key, _))) if page.more => last = Some(key.clone()),
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// The bytes that follow directly.
-fn successor(mut bytes: CidBytes) -> CidBytes {
-    for byte in bytes.iter_mut().rev() {
-        let (next, carried) = byte.overflowing_add(1);
-        *byte = next;
-        if !carried {
-            break;
-        }
-    }
-    bytes
-}
-
-/// A blob that may have to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DueCheck {
-    due: u64,
-    account: AccountId,
-    cid: CidBytes,
-}
-
-/// Up to `limit` blobs to look at by `now`, the longest due first.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn due_checks(reader: &Reader, now: Timestamp, limit: usize) -> Result<Vec<DueCheck>, ReadError> {
-    let end = (now.as_millis().saturating_add(1), AccountId(0), [0; Cid::BYTES]);
-    let rows = reader.scan(&CHECKS).until(&end).page(limit)?.rows;
-    Ok(rows.into_iter().map(|((due, account, cid), _)| DueCheck { due, account, cid }).collect())
-}
-
-/// Lets a blob go that no record names; answers whether it does. The batch is for this one alone: it is refused when a
-/// record begins to name the blob meanwhile.
-///
-/// # Errors
-/// The engine fails, or the batch is full.
-pub fn stage_check(reader: &Reader, batch: &mut Batch, check: DueCheck, now: Timestamp) -> Result<bool, TrimError> {
-    let DueCheck { due, account, cid } = check;
-    batch.delete(&CHECKS, &(due, account, cid))?;
-    let Some(row) = reader.get(&BLOBS, &(account, cid))? else { return Ok(false) };
-    let named = !reader.scan(&REFS).prefix(&(account, cid)).page(1)?.rows.is_empty();
-    let touched = row.named_at.map_or(row.uploaded_at, |named| named.max(row.uploaded_at));
-    // Whatever touched it later has its own check to come.
-    if named || touched + UNNAMED_FOR > now {
-        return Ok(false);
-    }
-    batch.expect_value(&BLOBS, &(account, cid), &row)?;
-    stage_gone(batch, account, cid, now)?;
-    Ok(true)
-}
-
-fn stage_gone(batch: &mut Batch, account: AccountId, cid: CidBytes, now: Timestamp) -> Result<(), RowRefused> {
-    batch.delete(&BLOBS, &(account, cid))?;
-    batch.delete(&HOLDERS, &(cid, account))?;
-    batch.put(&FILES, &((now + FILE_STAYS_FOR).as_millis(), cid), &Present)
-}
-
-/// A file that may have to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DueFile {
-    due: u64,
-    /// The blob.
-    pub cid: Cid,
-}
-
-/// Up to `limit` files to look at by `now`, the longest due first.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn due_files(reader: &Reader, now: Timestamp, limit: usize) -> Result<Vec<DueFile>, ReadError> {
-    let end = (now.as_millis().saturating_add(1), [0; Cid::BYTES]);
-    let rows = reader.scan(&FILES).until(&end).page(limit)?.rows;
-    Ok(rows.into_iter().filter_map(|((due, cid), _)| Some(DueFile { due, cid: Cid::from_bytes(&cid).ok()? })).collect())
-}
-
-/// The file has been dealt with.
-///
-/// # Errors
-/// The batch is full.
-pub fn stage_file_done(batch: &mut Batch, file: DueFile) -> Result<(), RowRefused> {
-    batch.delete(&FILES, &(file.due, file.cid.to_bytes()))
-}
-
 /// Adds the removal of up to about `limit` rows of an account that is gone; answers how many. Call it until it answers
 /// zero.
 ///
@@ -579,43 +204,6 @@ pub fn stage_removal(
     let blobs = reader.scan(&BLOBS).prefix(&account).page(limit)?.rows;
     blobs.iter().try_for_each(|((account, cid), _)| stage_gone(batch, *account, *cid, now))?;
     Ok(refs.len() + missing.len() + blobs.len())
-}
-
-/// Why a record cannot name a blob.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum NamingError {
-    /// The account has no such blob.
-    #[error("the blob {cid} is not here; upload it first")]
-    NotFound {
-        /// The blob.
-        cid: Cid,
-    },
-    /// The record gives another media type than the upload has.
-    #[error("the blob {cid} is of type {stored}; the record says {named}")]
-    MimeType {
-        /// The blob.
-        cid: Cid,
-        /// The upload's.
-        stored: String,
-        /// The record's.
-        named: String,
-    },
-    /// The record gives another size than the upload has.
-    #[error("the blob {cid} has {stored} bytes; the record says {named}")]
-    Size {
-        /// The blob.
-        cid: Cid,
-        /// The upload's.
-        stored: u64,
-        /// The record's.
-        named: u64,
-    },
-    /// The store cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The batch is full.
-    #[error(transparent)]
-    Refused(#[from] RowRefused),
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@
 //! DIR/ab/cd/CID      a blob whose digest begins with ab cd
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use angel_protocol::data::Cid;
 use tokio::runtime::Handle;
 
 use super::BlobError;
+use super::direct::DirectFile;
 
 /// A directory of blobs.
 #[derive(Debug)]
@@ -24,8 +25,8 @@ pub(super) struct Files {
 /// A file that goes when this is dropped, unless it was put in its place.
 #[derive(Debug)]
 pub(super) struct TempFile {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
+    path: PathBuf,
+    file: DirectFile,
     placed: bool,
 }
 
@@ -49,13 +50,13 @@ impl Files {
     /// A new, empty file.
     pub(super) fn temp(&self) -> Result<TempFile, BlobError> {
         let path = self.root.join("tmp").join(format!("{:032x}", rand::random::<u128>()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(at(&path))?;
+        let file = DirectFile::create(&path).map_err(at(&path))?;
         Ok(TempFile { path, file, placed: false })
     }
 
     /// Puts a written file in its place, safe from power cuts when this returns.
     pub(super) fn place(&self, mut temp: TempFile, cid: Cid) -> Result<(), BlobError> {
-        temp.file.sync_all().map_err(at(&temp.path))?;
+        temp.file.finish().map_err(at(&temp.path))?;
         let place = self.path(cid);
         let dir = place.parent().unwrap_or(&self.root);
         if !dir.is_dir() {
@@ -127,6 +128,13 @@ fn make_dir(dir: &Path) -> Result<(), BlobError> {
 
 fn sync_dir(dir: &Path) -> Result<(), BlobError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+}
+
+impl TempFile {
+    /// Appends to the file.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.file.write(bytes).map_err(at(&self.path))
+    }
 }
 
 impl Drop for TempFile {

@@ -118,7 +118,7 @@ async fn an_upload_that_was_under_way_when_the_node_stopped_is_removed_at_the_ne
     // In its place, and the row was not written any more.
     let stray = Cid::of(Codec::Raw, b"stray");
     let mut temp = world.blobs.0.files.temp().expect("made");
-    std::io::Write::write_all(&mut temp.file, b"stray").expect("written");
+    temp.write(b"stray").expect("written");
     world.blobs.0.files.place(temp, stray).expect("placed");
 
     let again = World::open(&world.dir, &world.store);

@@ -1,7 +1,6 @@
 //! Taking a blob: hashed and written as it comes, in pieces that neither fill the memory nor hold a thread while a slow
 //! client makes up its mind.
 
-use std::io::Write;
 use std::sync::PoisonError;
 
 use angel_protocol::data::{BlobRef, Cid, Codec};
@@ -170,8 +169,7 @@ impl Draft {
             self.head.extend_from_slice(&chunk[..wanted]);
             self.hash.update(chunk);
             self.size += chunk.len() as u64;
-            let written = temp.file.write_all(chunk);
-            written.map_err(|source| BlobError::File { path: temp.path.clone(), source })?;
+            temp.write(chunk)?;
         }
         Ok(self)
     }
