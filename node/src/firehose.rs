@@ -1,8 +1,9 @@
 //! The event stream of this host: what happens to its accounts, to everybody who follows.
 //!
 //! The log of the store is the truth. One task ([`feed`]) is woken when events are durable, reads them once, makes each a
-//! frame once, and puts them into a bounded [`ring`] that all followers share. A follower that is up to date is served
-//! from there; one that comes with a cursor reads the log page by page until it is up to date ([`follower`]). Where a
+//! frame once, and puts them into a bounded [`ring`] that all followers share. Those who are up to date are told in a
+//! [`round`] that writes the same bytes ([`framed`]) to all of them ([`outlet`]); one that comes with a cursor, or is slow,
+//! has a task of its own that reads the log page by page, then the ring, until it is up to date ([`follower`]). Where a
 //! cursor begins is decided by [`cursor`], who may follow by [`places`], how long the log goes back by [`trim`], and what is
 //! told no more of accounts that were deleted by [`gone`].
 //!
@@ -11,24 +12,27 @@
 mod cursor;
 pub(crate) mod feed;
 mod follower;
+mod framed;
 mod gone;
 mod metrics;
+mod outlet;
 mod places;
 mod ring;
+mod round;
 pub(crate) mod trim;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use angel_protocol::time::Timestamp;
 use angel_storage::events::Event;
 use angel_storage::reader::ReadError;
 use angel_storage::{AccountId, Reader, Writer, events, firehose};
-use axum::body::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,12 +41,16 @@ use crate::config::FirehoseConfig;
 use crate::jetstream::{self, Line};
 
 pub(crate) use cursor::Begin;
-pub(crate) use follower::{Format, Frames, Goodbye, Heard, ReadsJson, Stream, follow};
+pub(crate) use follower::{Cbor, Format, Goodbye, Heard, News, ReadsJson, Stream};
+pub(crate) use framed::Framed;
 use gone::Gone;
 use metrics::Counts;
 pub(crate) use metrics::FirehoseCollector;
+pub(crate) use outlet::Frames;
 pub(crate) use places::{NoPlace, Place, Places};
-pub(crate) use ring::{Behind, Numbered, Ring};
+pub(crate) use ring::{Behind, Numbered};
+pub(crate) use round::Round;
+pub(crate) use upgrade::Upgrade;
 
 /// Events that are read from the log at a time for all.
 const FEED_EVENTS: usize = 512;
@@ -59,9 +67,7 @@ struct Shared {
     reader: Reader,
     writer: Writer,
     backfill: Duration,
-    ring: RwLock<Ring<Entry>>,
-    /// The newest sequence in the ring.
-    head: watch::Sender<u64>,
+    round: Arc<Round<Entry>>,
     /// The newest sequence that is durable.
     durable: watch::Receiver<u64>,
     /// Events up to here are gone from the log.
@@ -89,21 +95,21 @@ pub(crate) struct Entry {
     pub(crate) at: Timestamp,
     account: Option<AccountId>,
     /// The frame.
-    pub(crate) frame: Bytes,
+    pub(crate) frame: Framed,
     lines: OnceLock<Vec<Line>>,
 }
 
 impl Entry {
     /// The entry of an event that the stream carries.
     pub(crate) fn of(event: &Event) -> Option<Arc<Self>> {
-        let frame = firehose::frame(event)?;
+        let frame = Framed::binary(&firehose::frame(event)?);
         let Event { sequence, at, account, .. } = *event;
-        Some(Arc::new(Self { sequence, at, account, frame: frame.into(), lines: OnceLock::new() }))
+        Some(Arc::new(Self { sequence, at, account, frame, lines: OnceLock::new() }))
     }
 
     /// The same in JSON, made when it is first asked for.
     pub(crate) fn lines(&self) -> &[Line] {
-        self.lines.get_or_init(|| jetstream::lines(&self.frame, self.at))
+        self.lines.get_or_init(|| jetstream::lines(self.frame.payload(), self.at))
     }
 }
 
@@ -113,7 +119,7 @@ impl Numbered for Entry {
     }
 
     fn bytes(&self) -> usize {
-        self.frame.len()
+        self.frame.payload().len()
     }
 }
 
@@ -146,8 +152,7 @@ impl Firehose {
             reader,
             writer,
             backfill: config.backfill,
-            ring: RwLock::new(Ring::new(newest)),
-            head: watch::Sender::new(newest),
+            round: Arc::new(Round::new(newest)),
             durable,
             trimmed: AtomicU64::new(trimmed),
             gone,
@@ -206,8 +211,7 @@ impl Stream for Firehose {
     type Entry = Entry;
 
     async fn next(&self, position: u64, current: bool) -> Result<Next<Entry>, ReadError> {
-        let from_ring = self.0.ring.read().unwrap_or_else(PoisonError::into_inner).after(position);
-        match from_ring {
+        match self.0.round.after(position) {
             Ok((entries, _)) if entries.is_empty() => Ok(Next::Nothing),
             Ok((entries, position)) => Ok(Next::Entries(entries, position)),
             Err(Behind) if current || position < self.0.trimmed.load(Ordering::Acquire) => Ok(Next::TooSlow),
@@ -218,8 +222,8 @@ impl Stream for Firehose {
         }
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.0.head.subscribe()
+    fn news(&self) -> News<Entry> {
+        News::Round(Arc::clone(&self.0.round))
     }
 
     async fn closing(&self) -> Goodbye {

@@ -24,6 +24,7 @@ mod plc;
 mod replicas;
 pub mod router;
 pub mod server;
+pub(crate) mod socket;
 pub(crate) mod validators;
 mod well_known;
 

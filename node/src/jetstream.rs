@@ -7,11 +7,12 @@ mod filter;
 mod line;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::Message;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::firehose::{Entry, Format, Heard, ReadsJson};
+use crate::firehose::{Entry, Format, Frames, Heard, ReadsJson};
 pub(crate) use filter::{Filter, OptionsUpdate, Wanted};
 pub(crate) use line::{Line, lines};
 
@@ -23,18 +24,18 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 pub(crate) const REWIND: Duration = Duration::from_secs(5);
 
 /// Lines for one follower.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lines {
-    filter: Filter,
+    filter: Arc<Filter>,
     /// Whether nothing is sent until the follower has said what it wants.
     awaits_hello: bool,
-    _counted: ReadsJson,
+    _counted: Arc<ReadsJson>,
 }
 
 impl Lines {
     /// What passes `filter`.
     pub(crate) fn new(filter: Filter, awaits_hello: bool, counted: ReadsJson) -> Self {
-        Self { filter, awaits_hello, _counted: counted }
+        Self { filter: Arc::new(filter), awaits_hello, _counted: Arc::new(counted) }
     }
 
     fn update(&mut self, text: &str) -> ControlFlow<String> {
@@ -44,7 +45,7 @@ impl Lines {
         };
         match Filter::new(update.payload) {
             Ok(filter) => {
-                self.filter = filter;
+                self.filter = Arc::new(filter);
                 self.awaits_hello = false;
                 ControlFlow::Continue(())
             }
@@ -54,15 +55,15 @@ impl Lines {
 }
 
 impl Format<Entry> for Lines {
-    fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
+    fn frames(&self, entry: &Entry, out: &mut Frames) {
         let wanted = entry.lines().iter().filter(|line| self.filter.passes(line));
-        out.extend(wanted.map(|line| Message::Text(line.text.clone())));
+        out.extend(wanted.map(|line| line.text.wire()));
     }
 
     fn heard(&mut self, message: Message) -> Heard {
         match message {
             Message::Text(text) => match self.update(&text) {
-                ControlFlow::Continue(()) => Heard::Nothing,
+                ControlFlow::Continue(()) => Heard::Changed,
                 ControlFlow::Break(refused) => Heard::Refused(refused),
             },
             _ => Heard::Nothing,

@@ -1,6 +1,6 @@
-//! The one reader of the log on behalf of everybody who is up to date. Woken when events are durable, never by a clock.
+//! The one reader of the log on behalf of everybody who is up to date, whom it tells at once. Woken when events are durable,
+//! never by a clock.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use angel_storage::events;
 use angel_storage::reader::ReadError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Entry, FEED_EVENTS, Firehose};
+use super::ring::Ring;
+use super::{Entry, FEED_EVENTS, Firehose, Stream};
 use crate::blocking;
 use crate::tasks::TaskResult;
 
@@ -21,6 +22,8 @@ pub(crate) async fn run(firehose: Firehose, stop: CancellationToken) -> TaskResu
     loop {
         let this = firehose.clone();
         let more = blocking::run(move || this.feed()).await?;
+        // Told before more is read: the ring holds far more than one reading, so a round never falls behind it.
+        while firehose.tell().await && !stop.is_cancelled() {}
         if more && !stop.is_cancelled() {
             continue;
         }
@@ -38,7 +41,7 @@ pub(crate) async fn run(firehose: Firehose, stop: CancellationToken) -> TaskResu
 impl Firehose {
     /// Moves what is durable from the log into the ring; answers whether there may be more. Blocks.
     fn feed(&self) -> Result<bool, ReadError> {
-        let head = self.0.ring.read().unwrap_or_else(PoisonError::into_inner).head();
+        let head = self.0.round.look(Ring::head);
         let page = events::after(&self.0.reader, head, FEED_EVENTS)?;
         let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(false) };
         let gone = self.0.gone.learn(&page.events);
@@ -48,13 +51,19 @@ impl Firehose {
                 entry.lines();
             });
         }
-        let mut ring = self.0.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if !gone.is_empty() {
-            ring.remove(|entry: &Entry| entry.account.is_some_and(|account| gone.contains(&account)));
-        }
-        ring.push(entries, last);
-        drop(ring);
-        self.0.head.send_replace(last);
+        self.0.round.change(|ring| {
+            if !gone.is_empty() {
+                ring.remove(|entry: &Entry| entry.account.is_some_and(|account| gone.contains(&account)));
+            }
+            ring.push(entries, last);
+        });
         Ok(page.more)
+    }
+
+    /// Tells some of it to those who are up to date; answers whether there is more.
+    async fn tell(&self) -> bool {
+        let told = self.0.round.tell().await;
+        self.count_sent(told.messages);
+        told.more
     }
 }

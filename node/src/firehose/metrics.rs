@@ -1,7 +1,6 @@
 //! What the stream counts, read when somebody asks.
 
 use std::fmt;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
@@ -9,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::Firehose;
+use super::ring::Ring;
 
 /// What happened to followers so far.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Collector for FirehoseCollector {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&count.load(Ordering::Relaxed), None)?;
         }
-        let head = shared.ring.read().unwrap_or_else(PoisonError::into_inner).head();
+        let head = shared.round.look(Ring::head);
         let gauges = [
             ("angel_firehose_followers", "Followers of the event stream", shared.places.taken() as u64),
             ("angel_firehose_sequence", "Sequence of the newest event that followers can have", head),

@@ -53,6 +53,11 @@ impl<E: Numbered> Ring<E> {
         self.head
     }
 
+    /// Whether nothing comes behind `position`, and everything before it is known to have been there.
+    pub(crate) fn is_current(&self, position: u64) -> bool {
+        position >= self.from && self.entries.back().is_none_or(|newest| newest.sequence() <= position)
+    }
+
     /// Adds what came next, up to and including the sequence `head`.
     pub(crate) fn push(&mut self, entries: impl IntoIterator<Item = Arc<E>>, head: u64) {
         for entry in entries {
@@ -103,10 +108,10 @@ mod tests {
     use angel_protocol::time::Timestamp;
 
     use super::*;
-    use crate::firehose::Entry;
+    use crate::firehose::{Entry, Framed};
 
     fn entry(sequence: u64, bytes: usize) -> Arc<Entry> {
-        let frame = vec![0; bytes].into();
+        let frame = Framed::binary(&vec![0; bytes]);
         Arc::new(Entry { sequence, at: Timestamp::EPOCH, account: None, frame, lines: OnceLock::new() })
     }
 
@@ -126,6 +131,8 @@ mod tests {
         assert_eq!(sequences(&ring, 15), Ok(vec![20]));
         assert_eq!(sequences(&ring, 20), Ok(vec![]));
         assert_eq!(sequences(&ring, 99), Ok(vec![]), "ahead: durable, and not read yet");
+        let current = [9, 10, 19, 20, 99].map(|position| ring.is_current(position));
+        assert_eq!(current, [false, false, false, true, true]);
     }
 
     #[test]
@@ -137,7 +144,7 @@ mod tests {
         assert_eq!(sequences(&ring, 5).map(|all| all[0]), Ok(6));
         ring.push((1..=40).map(|n| entry(total + n, BYTES_MAX / 32)), total + 40);
         assert!(ring.bytes <= BYTES_MAX);
-        assert_eq!(ring.entries.iter().map(|entry| entry.frame.len()).sum::<usize>(), ring.bytes);
+        assert_eq!(ring.entries.iter().map(|entry| entry.bytes()).sum::<usize>(), ring.bytes);
         assert_eq!(sequences(&ring, total + 7), Err(Behind));
         assert_eq!(sequences(&ring, total + 8).map(|some| some[0]), Ok(total + 9));
     }

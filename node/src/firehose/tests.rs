@@ -10,7 +10,7 @@ use angel_protocol::repo::{MemoryBlocks, Repository, Write, verify_commit};
 use angel_storage::cursors::{self, CursorRow};
 use angel_storage::{AccountId, Batch, Store};
 use axum::Router;
-use axum::extract::{Query, State, WebSocketUpgrade};
+use axum::extract::{Query, State};
 use axum::routing::get;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -23,6 +23,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
 use crate::clock;
+use crate::config::HttpConfig;
+use crate::events::Events;
+use crate::http;
 use crate::jetstream::{Filter, Lines, REWIND, Wanted};
 use crate::tasks::TaskResult;
 
@@ -57,7 +60,7 @@ impl Host {
         let firehose = Firehose::open(store.reader().clone(), store.writer().clone(), &config).expect("opens");
         let stop = CancellationToken::new();
         let feeding = tokio::spawn(feed::run(firehose.clone(), stop.clone()));
-        let frames = |State(firehose): State<Firehose>, Query(asked): Query<Asked>, upgrade: WebSocketUpgrade| async move {
+        let frames = |State(firehose): State<Firehose>, Query(asked): Query<Asked>, upgrade: Upgrade| async move {
             let place = firehose.place([127, 0, 0, 1].into()).expect("room");
             if asked.lines == Some(true) {
                 let begin = match asked.cursor {
@@ -69,15 +72,17 @@ impl Host {
                 };
                 let hello = asked.hello == Some(true);
                 let lines = Lines::new(Filter::default(), hello, firehose.reads_json());
-                return upgrade.on_upgrade(move |socket| follow(socket, firehose, begin, lines, place));
+                return upgrade.follow(firehose, begin, lines, place, 1 << 20);
             }
             let begin = firehose.begin(asked.cursor, clock::now()).await.expect("reads");
-            upgrade.on_upgrade(move |socket| follow(socket, firehose, begin, Frames, place))
+            upgrade.follow(firehose, begin, Cbor, place, 1 << 10)
         };
         let router = Router::new().route("/", get(frames)).with_state(firehose.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let addr = listener.local_addr().expect("bound");
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let http = HttpConfig { listen: ([127, 0, 0, 1], 0).into(), ..HttpConfig::default() };
+        let bound = http::server::bind(&http).await.expect("a free port");
+        let addr = bound.addr();
+        let events = Events::new(&mut prometheus_client::registry::Registry::default());
+        tokio::spawn(bound.serve(router, events, CancellationToken::new()));
         Self { store, firehose, addr, stop, feeding }
     }
 
@@ -118,9 +123,12 @@ impl Follower {
     }
 
     async fn frame(&mut self) -> Frame {
-        match self.message().await {
-            Sent::Binary(bytes) => Frame::decode(&bytes).expect("a frame"),
-            other => panic!("{other:?}"),
+        loop {
+            match self.message().await {
+                Sent::Binary(bytes) => return Frame::decode(&bytes).expect("a frame"),
+                Sent::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -167,12 +175,16 @@ impl Author {
     }
 
     fn write(&mut self, store: &Store, writes: Vec<Write>) {
+        self.write_by(store.writer(), writes);
+    }
+
+    fn write_by(&mut self, writer: &Writer, writes: Vec<Write>) {
         let rev = self.clock.next(clock::now()).expect("a TID");
         let commit = self.repository.write(&self.blocks, writes, rev, &self.key).expect("commits");
         self.blocks.extend(commit.blocks());
         let mut batch = Batch::new();
         batch.append_event(firehose::commit(ADA, &commit, clock::now()).expect("fits")).expect("fits");
-        store.writer().commit(batch).expect("commits");
+        writer.commit(batch).expect("commits");
         self.repository = commit.repository;
     }
 }
@@ -293,6 +305,59 @@ async fn a_follower_that_does_not_read_is_sent_away_and_holds_up_nobody() {
     stuck.closed().await;
     drop(stuck);
     host.until_followers(1).await;
+}
+
+/// Followers come at any time and cursor while much happens; some read at once, some only when all of it has happened, and
+/// ask for signs of life meanwhile. Their sockets take a part of it, so they go out of the round and back in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_comes_whenever_and_reads_however_hears_everything_once_and_in_order() {
+    const EVENTS: u64 = 160;
+    let host = Host::start().await;
+    let (mut quick, mut late) = (vec![], vec![]);
+    for _ in 0..6 {
+        quick.push((0, host.follow("").await));
+        late.push((0, host.follow("").await));
+    }
+    host.until_followers(12).await;
+    let writer = host.store.writer().clone();
+    let (progress, mut written) = watch::channel(0);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut author = Author::new();
+        for n in 1..=EVENTS {
+            author.write_by(&writer, vec![create(&format!("com.example.note/{n}"), &"x".repeat(100_000))]);
+            progress.send_replace(n);
+        }
+    });
+    for n in 1..=20 {
+        written.wait_for(|written| *written >= n * 7).await.expect("it goes on");
+        let cursor = n * 5;
+        let follower = host.follow(&format!("cursor={cursor}")).await;
+        if n % 2 == 0 { &mut quick } else { &mut late }.push((cursor, follower));
+    }
+    let count = |cursor| usize::try_from(EVENTS - cursor).expect("small");
+    let reading = quick.into_iter().map(|(cursor, mut follower)| {
+        tokio::spawn(async move { (cursor, follower.sequences(count(cursor)).await, follower) })
+    });
+    let reading: Vec<_> = reading.collect();
+    writing.await.expect("written");
+    for (_, follower) in &mut late {
+        follower.0.send(Sent::Ping(b"there?"[..].into())).await.expect("sent");
+    }
+    let mut all = vec![];
+    for (cursor, mut follower) in late {
+        all.push((cursor, follower.sequences(count(cursor)).await, follower));
+    }
+    for read in reading {
+        all.push(read.await.expect("read"));
+    }
+    for (cursor, sequences, _) in &all {
+        assert_eq!(*sequences, (cursor + 1..=EVENTS).collect::<Vec<_>>(), "behind {cursor}");
+    }
+    // Everybody is back in the round.
+    let last = host.happens(clock::now(), 1);
+    for (_, _, follower) in &mut all {
+        assert_eq!(follower.sequences(1).await, [last]);
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,10 @@ const FOREIGN_TEXT_BYTES_MAX: usize = 1024;
 /// The error of a request without the admin password; its answer says how to send one.
 pub(super) const WRONG_PASSWORD: &str = "AdminPasswordRequired";
 
+/// The error of a body that is longer than a method's input may be. The name is not that of [`XrpcError::payload_too_large`]:
+/// the reference implementation has this one from its parser, and clients compare the answer as a whole.
+const INPUT_TOO_LARGE: &str = "PayloadTooLargeError";
+
 /// A request that is answered with an error.
 #[derive(Debug, PartialEq, Eq)]
 pub struct XrpcError {
@@ -63,6 +67,12 @@ impl XrpcError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "the request took too long; try again")
     }
 
+    /// 413: more bytes were sent than are taken, where bytes are what the method takes: a file, a repository.
+    #[must_use]
+    pub fn payload_too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", message)
+    }
+
     /// 503: the node cannot do this now.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -89,8 +99,8 @@ impl XrpcError {
 impl IntoResponse for XrpcError {
     fn into_response(self) -> Response {
         let mut body = json!({ "error": self.name, "message": self.message });
-        // Clients know the answer to a body that is too large by all of it; the id is in the header as well.
-        if self.status != StatusCode::PAYLOAD_TOO_LARGE
+        // Clients know this one answer by all of it; the id is in the header as well.
+        if self.name != INPUT_TOO_LARGE
             && let Some(id) = observe::request_id()
         {
             body["requestId"] = json!(id);
@@ -139,7 +149,7 @@ pub(super) async fn shape(request: Request, next: Next) -> Response {
             let name = if is_method { "InvalidRequest" } else { "MethodNotAllowed" };
             XrpcError::new(status, name, format!("{method} is not served here"))
         }
-        StatusCode::PAYLOAD_TOO_LARGE => XrpcError::new(status, "PayloadTooLargeError", "request entity too large"),
+        StatusCode::PAYLOAD_TOO_LARGE => XrpcError::new(status, INPUT_TOO_LARGE, "request entity too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => XrpcError::new(status, "InvalidRequest", text),
         // XRPC knows only 400 for a body that does not fit its schema.
         StatusCode::UNPROCESSABLE_ENTITY => XrpcError::invalid_request(text),

@@ -7,18 +7,18 @@ use angel_protocol::firehose::error_frame;
 use angel_protocol::ledger::stream::height_frame;
 use angel_storage::ledger::decided;
 use angel_storage::reader::ReadError;
-use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::error::XrpcError;
 use super::ledger::LedgerRoutes;
 use crate::blocking;
-use crate::firehose::{Begin, Firehose, Format, Goodbye, Next, NoPlace, Stream, follow};
+use crate::firehose::{
+    Begin, Firehose, Format, Framed, Frames, Goodbye, News, Next, NoPlace, Numbered, Stream, Upgrade,
+};
 use crate::ledger::Ledger;
 use crate::rate_limits::ClientAddress;
 
@@ -39,7 +39,7 @@ pub(super) async fn subscribe(
     State(routes): State<Arc<LedgerRoutes>>,
     address: ClientAddress,
     Query(Parameters { cursor }): Query<Parameters>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, XrpcError> {
     let place = routes.firehose.place(address.ip()).map_err(|refused| {
         let (status, name) = match refused {
@@ -55,8 +55,7 @@ pub(super) async fn subscribe(
         Some(cursor) => Begin::At(cursor),
     };
     let heights = Heights { ledger: routes.ledger.clone(), firehose: routes.firehose.clone() };
-    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX);
-    Ok(upgrade.on_upgrade(move |socket| follow(socket, heights, begin, HeightFrames, place)))
+    Ok(upgrade.follow(heights, begin, HeightFrames, place, MESSAGE_BYTES_MAX))
 }
 
 /// The decided heights of this node.
@@ -67,7 +66,20 @@ struct Heights {
 }
 
 /// The frame of a height.
-struct Frame(Bytes);
+struct Frame {
+    height: u64,
+    framed: Framed,
+}
+
+impl Numbered for Frame {
+    fn sequence(&self) -> u64 {
+        self.height
+    }
+
+    fn bytes(&self) -> usize {
+        self.framed.payload().len()
+    }
+}
 
 impl Heights {
     fn page(&self, position: u64) -> Result<Next<Frame>, ReadError> {
@@ -79,7 +91,7 @@ impl Heights {
             let Some((decision, batch)) = found else { break };
             let frame = height_frame(&decision.header, &decision.certificate, &decision.proposer, &batch);
             bytes += frame.len();
-            frames.push(Arc::new(Frame(frame.into())));
+            frames.push(Arc::new(Frame { height, framed: Framed::binary(&frame) }));
             if bytes > PAGE_BYTES {
                 break;
             }
@@ -97,8 +109,8 @@ impl Stream for Heights {
         blocking::run(move || this.page(position)).await
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.ledger.shared.watch_height()
+    fn news(&self) -> News<Frame> {
+        News::Head(self.ledger.shared.watch_height())
     }
 
     async fn closing(&self) -> Goodbye {
@@ -113,11 +125,12 @@ impl Stream for Heights {
 }
 
 /// Frames of DAG-CBOR.
+#[derive(Clone, Copy)]
 struct HeightFrames;
 
 impl Format<Frame> for HeightFrames {
-    fn messages(&mut self, entry: &Frame, out: &mut Vec<Message>) {
-        out.push(Message::Binary(entry.0.clone()));
+    fn frames(&self, entry: &Frame, out: &mut Frames) {
+        out.push_back(entry.framed.wire());
     }
 
     fn error(&self, name: &str, message: &str) -> Option<Message> {

@@ -22,7 +22,7 @@ const LINGER_BYTES_MAX: usize = 16 << 20;
 const SCRATCH_BYTES: usize = 16 << 10;
 
 /// A stream that closes so.
-pub(super) struct Linger<S> {
+pub(crate) struct Linger<S> {
     stream: S,
     closing: Option<Closing>,
 }
@@ -35,6 +35,11 @@ struct Closing {
 impl<S> Linger<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, closing: None }
+    }
+
+    /// The stream below.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
     }
 }
 

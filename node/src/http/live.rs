@@ -70,7 +70,7 @@ pub(crate) async fn events(
 struct Listener {
     stream: SpaceStream,
     head: watch::Receiver<u64>,
-    aside: Option<broadcast::Receiver<Arc<Entry>>>,
+    aside: broadcast::Receiver<Arc<Entry>>,
     position: u64,
     current: bool,
     ended: bool,
@@ -110,15 +110,9 @@ impl Listener {
 
     /// Waits until there may be more; the last word when the client has to go.
     async fn wait(&mut self) -> Option<Event> {
-        let aside = async {
-            match &mut self.aside {
-                Some(aside) => aside.recv().await.ok(),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = self.head.changed() => {}
-            entry = aside => self.waiting.extend(entry),
+            entry = self.aside.recv() => self.waiting.extend(entry.ok()),
             goodbye = self.stream.closing() => {
                 self.ended = true;
                 return Some(Event::default().event("error").data(format!("{}: {}", goodbye.name, goodbye.message)));
@@ -130,6 +124,6 @@ impl Listener {
 
 /// An entry: kept ones with their number as id, so that a client knows where it was.
 fn event(entry: &Entry) -> Event {
-    let event = Event::default().event(entry.told.name()).data(entry.text().as_str());
+    let event = Event::default().event(entry.told.name()).data(String::from_utf8_lossy(entry.text().payload()));
     if entry.number > 0 { event.id(entry.number.to_string()) } else { event }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most bytes of a request's header, and of what is read ahead.
 const HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// What a connection reads and writes.
+pub(crate) type Io = TokioIo<Linger<Pin<Box<TimeoutStream<TcpStream>>>>>;
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -139,11 +142,12 @@ fn connection(
         request.extensions_mut().insert(ConnectInfo(from));
         request
     });
+    let io: Io = TokioIo::new(Linger::new(Box::pin(stream)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Linger::new(Box::pin(stream))), TowerToHyperService::new(service))
+        .serve_connection(io, TowerToHyperService::new(service))
         .with_upgrades();
     async move {
         let mut connection = pin!(connection);

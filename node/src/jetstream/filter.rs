@@ -105,13 +105,14 @@ impl Filter {
                 || self.beginnings.iter().any(|beginning| collection.starts_with(beginning))
         });
         let did = self.dids.is_empty() || self.dids.contains(line.did.as_str());
-        collection && did && self.bytes_max.is_none_or(|max| line.text.len() <= max)
+        collection && did && self.bytes_max.is_none_or(|max| line.text.payload().len() <= max)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firehose::Framed;
 
     fn filter(collections: &[&str], dids: &[&str], bytes_max: i64) -> Result<Filter, FilterRefused> {
         let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect();
@@ -126,7 +127,7 @@ mod tests {
         Line {
             did: "did:web:a.example".parse().expect("valid"),
             collection: collection.map(ToOwned::to_owned),
-            text: "0123456789".into(),
+            text: Framed::text("0123456789"),
         }
     }
 

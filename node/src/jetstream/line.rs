@@ -8,8 +8,9 @@ use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::repo::mst::{Action, Change};
 use angel_protocol::time::Timestamp;
-use axum::extract::ws::Utf8Bytes;
 use serde_json::{Value, json};
+
+use crate::firehose::Framed;
 
 /// A line with what a filter looks at.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(crate) struct Line {
     pub(crate) did: Did,
     /// Of a change to a record.
     pub(crate) collection: Option<String>,
-    pub(crate) text: Utf8Bytes,
+    pub(crate) text: Framed,
 }
 
 /// The lines of an event that happened `at`: one for each record that a commit changes, one for a change of the account,
@@ -79,6 +80,6 @@ impl Line {
     fn new(did: Did, collection: Option<String>, time_us: u64, kind: &str, body: Value) -> Self {
         let mut line = json!({ "did": did, "time_us": time_us, "kind": kind });
         line[kind] = body;
-        Self { did, collection, text: line.to_string().into() }
+        Self { did, collection, text: Framed::text(&line.to_string()) }
     }
 }

@@ -8,9 +8,9 @@
 mod follower;
 mod join;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use angel_protocol::data::Map;
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::{Told, event_frame, event_json};
 use angel_storage::spaces::{ChannelNumber, SpaceId};
-use axum::body::Bytes;
-use axum::extract::ws::{Utf8Bytes, close_code};
-use tokio::sync::{broadcast, watch};
+use axum::extract::ws::close_code;
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::told::{Audience, Body, Notice};
 use crate::clock;
-use crate::firehose::{Goodbye, NoPlace, Numbered, Place, Places, Ring};
+use crate::firehose::{Framed, Goodbye, NoPlace, Numbered, Place, Places, Round};
+use crate::tasks::TaskResult;
 
 pub(crate) use follower::{Form, SpaceFormat, SpaceStream};
 
@@ -46,12 +46,18 @@ struct Shared {
     /// Held while a step of the index is made and told: a hub begins between two steps.
     steps: Mutex<()>,
     numbers: AtomicU64,
+    /// Hubs with something to be told, each once.
+    waiting: Mutex<VecDeque<Arc<Hub>>>,
+    more: Notify,
 }
 
 /// The followers of one space.
 pub(super) struct Hub {
     space: SpaceId,
-    ring: RwLock<Ring<Entry>>,
+    round: Arc<Round<Entry>>,
+    /// Whether it is among those that wait.
+    waits: AtomicBool,
+    /// The same for those who are not told in rounds.
     head: watch::Sender<u64>,
     aside: broadcast::Sender<Arc<Entry>>,
     followers: Mutex<HashMap<u64, Arc<Seat>>>,
@@ -93,25 +99,25 @@ pub(crate) struct Entry {
     /// What kind of thing it is.
     pub(crate) told: Told,
     body: Map,
-    frame: Bytes,
-    text: OnceLock<Utf8Bytes>,
+    frame: Framed,
+    text: OnceLock<Framed>,
 }
 
 impl Entry {
     pub(super) fn of(notice: Notice) -> Arc<Self> {
         let Notice { number, audience, told, body, .. } = notice;
-        let frame = event_frame(told, &body).into();
+        let frame = Framed::binary(&event_frame(told, &body));
         Arc::new(Self { number, audience, told, body, frame, text: OnceLock::new() })
     }
 
     /// The frame of DAG-CBOR.
-    pub(crate) fn frame(&self) -> Bytes {
-        self.frame.clone()
+    pub(crate) fn frame(&self) -> &Framed {
+        &self.frame
     }
 
     /// The same in JSON, made when it is first asked for.
-    pub(crate) fn text(&self) -> Utf8Bytes {
-        self.text.get_or_init(|| event_json(self.told, &self.body).to_string().into()).clone()
+    pub(crate) fn text(&self) -> &Framed {
+        self.text.get_or_init(|| Framed::text(&event_json(self.told, &self.body).to_string()))
     }
 }
 
@@ -122,7 +128,7 @@ impl Numbered for Entry {
 
     fn bytes(&self) -> usize {
         // The body beside the frame takes about as much again.
-        self.frame.len() * 2
+        self.frame.payload().len() * 2
     }
 }
 
@@ -135,6 +141,8 @@ impl Live {
             closing: CancellationToken::new(),
             steps: Mutex::default(),
             numbers: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            more: Notify::new(),
         }))
     }
 
@@ -168,8 +176,33 @@ impl Live {
         }
         for (space, entries) in by_space {
             let (Some(hub), Some(last)) = (self.hub(space), entries.last().map(|entry| entry.number)) else { continue };
-            hub.ring.write().unwrap_or_else(PoisonError::into_inner).push(entries, last);
+            hub.round.change(|ring| ring.push(entries, last));
             hub.head.send_replace(last);
+            self.wake(hub);
+        }
+    }
+
+    /// Has those who follow told what is new.
+    fn wake(&self, hub: Arc<Hub>) {
+        if !hub.waits.swap(true, Ordering::AcqRel) {
+            self.waiting().push_back(hub);
+            self.0.more.notify_one();
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Hub>>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells some of what is new in each space in which something is.
+    async fn tell_all(&self) {
+        loop {
+            let Some(hub) = self.waiting().pop_front() else { return };
+            // Before looking, so that what comes meanwhile is looked for again.
+            hub.waits.store(false, Ordering::Release);
+            if hub.round.tell().await.more {
+                self.wake(hub);
+            }
         }
     }
 
@@ -185,8 +218,11 @@ impl Live {
         let Some(hub) = self.hub(space) else { return };
         let mut body = SignalBody(Body::new(0, clock::now()));
         fill(&mut body);
+        let entry = Entry::of(Notice { space, number: 0, audience, told, body: body.0.finish() });
+        hub.round.aside(Arc::clone(&entry));
         // Nobody listening is no failure.
-        drop(hub.aside.send(Entry::of(Notice { space, number: 0, audience, told, body: body.0.finish() })));
+        drop(hub.aside.send(entry));
+        self.wake(hub);
     }
 
     /// Sends everybody away: the node stops.
@@ -233,6 +269,17 @@ impl Seat {
 
     fn hears(&self, audience: Audience) -> bool {
         self.hears.read().unwrap_or_else(PoisonError::into_inner).hears(audience)
+    }
+}
+
+/// Tells those who follow until told to stop.
+pub(crate) async fn run(live: Live, stop: CancellationToken) -> TaskResult {
+    loop {
+        live.tell_all().await;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = live.0.more.notified() => {}
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use angel_protocol::time::Timestamp;
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use super::com::atproto::sync::subscribe_repos::accept;
 use super::host::Host;
 use super::params::Params;
 use crate::clock;
-use crate::firehose::Begin;
+use crate::firehose::{Begin, Upgrade};
 use crate::http::XrpcError;
 use crate::jetstream::{Filter, Lines, MESSAGE_BYTES_MAX, REWIND, Wanted};
 use crate::rate_limits::ClientAddress;
@@ -35,7 +34,7 @@ pub(crate) async fn handler(
     address: ClientAddress,
     headers: HeaderMap,
     Params(parameters): Params<Parameters>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, XrpcError> {
     let Parameters { wanted_collections, wanted_dids, max_message_size_bytes, cursor, compress, require_hello } =
         parameters;
@@ -58,5 +57,5 @@ pub(crate) async fn handler(
     };
     let begin = begin.map_err(|error| XrpcError::unexpected(&error))?;
     let lines = Lines::new(filter, require_hello, host.firehose.reads_json());
-    accept(&host, address, upgrade.max_message_size(MESSAGE_BYTES_MAX), begin, lines)
+    accept(&host, address, upgrade, begin, lines, MESSAGE_BYTES_MAX)
 }

@@ -25,6 +25,7 @@ struct Figures {
     per_second: f64,
     p50_us: f64,
     p99_us: f64,
+    worst_us: f64,
     server_us: f64,
     generator_us: f64,
 }
@@ -37,6 +38,7 @@ impl From<Sample> for Figures {
             per_second: sample.operations as f64 / sample.elapsed.as_secs_f64(),
             p50_us: quantile(&sample.latencies_us, 50),
             p99_us: quantile(&sample.latencies_us, 99),
+            worst_us: quantile(&sample.latencies_us, 100),
             server_us: sample.server_cpu_us as f64 / operations,
             generator_us: sample.generator_cpu_us as f64 / operations,
         }
@@ -85,6 +87,7 @@ impl Report {
             per_second: of(|figures| figures.per_second),
             p50_us: of(|figures| figures.p50_us),
             p99_us: of(|figures| figures.p99_us),
+            worst_us: of(|figures| figures.worst_us),
             server_us: of(|figures| figures.server_us),
             generator_us: of(|figures| figures.generator_us),
         })
@@ -96,7 +99,7 @@ impl Report {
             .map(|(workload, host, figures)| {
                 json!({
                     "workload": workload, "host": host, "perSecond": figures.per_second, "p50Us": figures.p50_us,
-                    "p99Us": figures.p99_us, "serverCpuUs": figures.server_us, "generatorCpuUs": figures.generator_us,
+                    "p99Us": figures.p99_us, "worstUs": figures.worst_us, "serverCpuUs": figures.server_us, "generatorCpuUs": figures.generator_us,
                 })
             })
             .collect();
@@ -134,14 +137,15 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| {:<20} | {:<12} | {:>9} | {:>9} | {:>9} | {:>16} | {:>19} |",
-            "workload", "host", "ops/s", "p50 ms", "p99 ms", "server CPU ms/op", "generator CPU ms/op"
+            "| {:<20} | {:<12} | {:>9} | {:>9} | {:>9} | {:>9} | {:>16} | {:>19} |",
+            "workload", "host", "ops/s", "p50 ms", "p99 ms", "worst ms", "server CPU ms/op", "generator CPU ms/op"
         )?;
         writeln!(
             f,
-            "|{}|{}|{}:|{}:|{}:|{}:|{}:|",
+            "|{}|{}|{}:|{}:|{}:|{}:|{}:|{}:|",
             "-".repeat(22),
             "-".repeat(14),
+            "-".repeat(10),
             "-".repeat(10),
             "-".repeat(10),
             "-".repeat(10),
@@ -152,10 +156,11 @@ impl fmt::Display for Report {
             let ms = |us: f64| us / 1_000.0;
             writeln!(
                 f,
-                "| {workload:<20} | {host:<12} | {:>9.1} | {:>9.2} | {:>9.2} | {:>16.3} | {:>19.3} |",
+                "| {workload:<20} | {host:<12} | {:>9.1} | {:>9.2} | {:>9.2} | {:>9.2} | {:>16.4} | {:>19.4} |",
                 figures.per_second,
                 ms(figures.p50_us),
                 ms(figures.p99_us),
+                ms(figures.worst_us),
                 ms(figures.server_us),
                 ms(figures.generator_us)
             )?;

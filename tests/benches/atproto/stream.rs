@@ -1,15 +1,13 @@
-//! Subscribers of the event stream, as cheap as they can be: each looks for the revision in a frame and notes the time.
+//! Subscribers of the event stream, as cheap as they can be: one thread reads them all, finds sequence and revision in
+//! each frame, and notes the time. Each must hear every event once and in order.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
+use angel_harness::crowd::{Crowd, Tally};
 use anyhow::{Context, Result, bail, ensure};
-use futures::StreamExt;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
-use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::host::Host;
 
@@ -17,15 +15,18 @@ use crate::host::Host;
 const REV_LEN: usize = 13;
 /// How "rev" with such a value begins in DAG-CBOR: text(3) "rev" text(13).
 const REV_MARK: &[u8] = b"\x63rev\x6d";
+/// How "seq" begins: text(3) "seq". The order of keys puts it right behind "rev" where there is one.
+const SEQ_MARK: &[u8] = b"\x63seq";
 const DELIVERY_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether all are still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 type Rev = [u8; REV_LEN];
 
 /// Connected subscribers that have each seen a first event.
 pub(crate) struct Subscribers {
-    tasks: JoinSet<Result<()>>,
-    seen: Arc<Mutex<Vec<(Rev, Instant)>>>,
-    delivered: watch::Receiver<usize>,
+    crowd: Crowd,
+    seen: Tally<(Rev, Instant)>,
     count: usize,
 }
 
@@ -33,15 +34,22 @@ impl Subscribers {
     /// Connects `count` subscribers without a cursor, and writes until all of them are seen to receive.
     pub(crate) async fn connect(host: &Host, count: usize) -> Result<Self> {
         let url = format!("{}/xrpc/com.atproto.sync.subscribeRepos", host.target.url.replacen("http", "ws", 1));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (notify, delivered) = watch::channel(0);
-        let notify = Arc::new(notify);
-        let mut tasks = JoinSet::new();
-        for _ in 0..count {
-            let (socket, _) = connect_async(&url).await.context("a subscriber does not connect")?;
-            tasks.spawn(subscriber(socket, Arc::clone(&seen), Arc::clone(&notify)));
-        }
-        let mut subscribers = Self { tasks, seen, delivered, count };
+        let seen = Tally::default();
+        let mut last = vec![0; count];
+        let crowd = Crowd::connect(&url, count, {
+            let seen = seen.clone();
+            move |subscriber, frame, at| {
+                let (sequence, rev) = what(frame)?;
+                let last = last.get_mut(subscriber).context("nobody")?;
+                ensure!(sequence > *last, "event {sequence} came after event {last}");
+                *last = sequence;
+                if let Some(rev) = rev {
+                    seen.note((rev, at));
+                }
+                Ok(())
+            }
+        })?;
+        let mut subscribers = Self { crowd, seen, count };
         let writer = host.writers.first().context("no account")?;
         for _ in 0..20 {
             let rev = host.create_record(writer).await?;
@@ -54,66 +62,60 @@ impl Subscribers {
 
     /// Waits until every subscriber has every revision; false when the time is over.
     pub(crate) async fn reached(&mut self, revs: &[String], limit: Duration) -> Result<bool> {
-        let revs = revs.iter().map(|rev| rev_of(rev.as_bytes())).collect::<Result<Vec<_>>>()?;
+        let revs = revs.iter().map(|rev| rev_of(rev.as_bytes())).collect::<Result<HashSet<_>>>()?;
         let wanted = revs.len() * self.count;
         let deadline = Instant::now() + limit;
         loop {
-            if let Some(ended) = self.tasks.try_join_next() {
-                ended??;
-                bail!("a subscriber was disconnected");
-            }
-            let have = self.lock(|seen| seen.iter().filter(|(rev, _)| revs.contains(rev)).count());
+            ensure!(self.crowd.is_there(), "a subscriber was disconnected, or heard something out of order");
+            let (have, all) =
+                self.seen.look(|seen| (seen.iter().filter(|(rev, _)| revs.contains(rev)).count(), seen.len()));
             ensure!(have <= wanted, "{have} deliveries where {wanted} were due: events came twice");
             if have == wanted {
                 return Ok(true);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || timeout(left, self.delivered.changed()).await.is_err() {
+            if left.is_zero() {
                 return Ok(false);
             }
-            // Many deliveries wake this once.
-            tokio::time::sleep(Duration::from_millis(20).min(left)).await;
+            // Looks again, whichever it was.
+            self.seen.until(all + wanted - have, left.min(LOOK_EVERY)).await;
         }
     }
 
     /// Waits for the revisions everywhere; answers the time from each answer to each delivery, in microseconds.
     pub(crate) async fn lags(mut self, answered: &HashMap<String, Instant>) -> Result<Vec<i64>> {
         let revs: Vec<String> = answered.keys().cloned().collect();
-        let complete = self.reached(&revs, DELIVERY_MAX).await?;
+        let complete = self.reached(&revs, DELIVERY_MAX).await;
+        let complete = match complete {
+            Ok(complete) => complete,
+            Err(error) => return Err(self.crowd.leave().err().unwrap_or(error)),
+        };
         let answered = answered.iter().map(|(rev, at)| Ok((rev_of(rev.as_bytes())?, *at)));
         let answered = answered.collect::<Result<HashMap<_, _>>>()?;
-        let lags = self.lock(|seen| {
+        let lags: Vec<i64> = self.seen.look(|seen| {
             let due = seen.iter().filter_map(|(rev, at)| Some((*at, *answered.get(rev)?)));
-            due.map(|(delivered, answered)| signed_us(delivered, answered)).collect::<Vec<_>>()
+            due.map(|(delivered, answered)| signed_us(delivered, answered)).collect()
         });
         let wanted = answered.len() * self.count;
         ensure!(complete, "{} of {wanted} deliveries came within {DELIVERY_MAX:?}", lags.len());
+        self.crowd.leave()?;
         Ok(lags)
-    }
-
-    fn lock<T>(&self, read: impl FnOnce(&Vec<(Rev, Instant)>) -> T) -> T {
-        read(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
-
-async fn subscriber(
-    mut socket: Socket,
-    seen: Arc<Mutex<Vec<(Rev, Instant)>>>,
-    notify: Arc<watch::Sender<usize>>,
-) -> Result<()> {
-    while let Some(message) = socket.next().await {
-        let Message::Binary(frame) = message? else { continue };
-        let at = Instant::now();
-        let mark = frame.windows(REV_MARK.len()).position(|window| window == REV_MARK);
-        let rev = mark.and_then(|mark| frame.get(mark + REV_MARK.len()..)?.get(..REV_LEN));
-        if let Some(rev) = rev {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push((rev_of(rev)?, at));
-            notify.send_modify(|count| *count += 1);
-        }
-    }
-    Ok(())
+/// The sequence of a frame, and the revision where it is a commit's.
+fn what(frame: &[u8]) -> Result<(u64, Option<Rev>)> {
+    let mark = memchr::memmem::find(frame, SEQ_MARK).context("a frame without a sequence")?;
+    let sequence = match frame.get(mark + SEQ_MARK.len()..).unwrap_or_default() {
+        [small @ 0..0x18, ..] => u64::from(*small),
+        [0x18, a, ..] => u64::from(*a),
+        [0x19, a, b, ..] => u64::from(u16::from_be_bytes([*a, *b])),
+        [0x1A, a, b, c, d, ..] => u64::from(u32::from_be_bytes([*a, *b, *c, *d])),
+        [0x1B, a, b, c, d, e, f, g, h, ..] => u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+        _ => bail!("a sequence that is no number"),
+    };
+    let before = frame.get(..mark).and_then(|before| before.split_last_chunk::<REV_LEN>());
+    Ok((sequence, before.filter(|(before, _)| before.ends_with(REV_MARK)).map(|(_, rev)| *rev)))
 }
 
 fn rev_of(bytes: &[u8]) -> Result<Rev> {

@@ -26,6 +26,8 @@ const UPLOADERS: usize = 4;
 const BLOB_BYTES: usize = 1 << 20;
 /// How often a whole repository is exported in a round: the clock of processor time has a coarse grain.
 const EXPORTS: usize = 10;
+/// Subscribers that a host is to bear.
+const MANY: usize = 1_000;
 
 type Round<'a> = Pin<Box<dyn Future<Output = Result<Sample>> + 'a>>;
 
@@ -35,7 +37,7 @@ pub(crate) struct Workload {
     pub(crate) run: for<'a> fn(&'a Host, &'a Options) -> Round<'a>,
 }
 
-pub(crate) const WORKLOADS: [Workload; 12] = [
+pub(crate) const WORKLOADS: [Workload; 13] = [
     Workload { name: "createRecord", run: |host, options| Box::pin(create_record(host, options, 1)) },
     Workload { name: "createRecord-16", run: |host, options| Box::pin(create_record(host, options, WRITERS)) },
     Workload { name: "getRecord", run: |host, options| Box::pin(get_record(host, options)) },
@@ -47,7 +49,11 @@ pub(crate) const WORKLOADS: [Workload; 12] = [
     Workload { name: "createSession", run: |host, options| Box::pin(create_session(host, options)) },
     Workload { name: "importRepo", run: |host, options| Box::pin(import_repo(host, options)) },
     Workload { name: "getRepo", run: |host, options| Box::pin(get_repo(host, options)) },
-    Workload { name: "subscribeRepos", run: |host, options| Box::pin(subscribe_repos(host, options)) },
+    Workload {
+        name: "subscribeRepos",
+        run: |host, options| Box::pin(subscribe_repos(host, options, options.subscribers)),
+    },
+    Workload { name: "subscribeRepos-1000", run: |host, options| Box::pin(subscribe_repos(host, options, MANY)) },
 ];
 
 /// Measures what `body` does; it answers the latencies of its operations, in microseconds.
@@ -218,8 +224,8 @@ async fn get_repo(host: &Host, options: &Options) -> Result<Sample> {
     .await
 }
 
-async fn subscribe_repos(host: &Host, options: &Options) -> Result<Sample> {
-    let subscribers = Subscribers::connect(host, options.subscribers).await?;
+async fn subscribe_repos(host: &Host, options: &Options, subscribers: usize) -> Result<Sample> {
+    let subscribers = Subscribers::connect(host, subscribers).await?;
     let writer = host.writers.first().context("no account")?;
     measured(host, async {
         let mut pace = tokio::time::interval(Duration::from_secs(1) / options.event_rate);

@@ -1,6 +1,6 @@
 //! One follower of a space: where their entries come from, and in which form they get them.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use angel_protocol::firehose::{error_frame, info_frame};
@@ -8,17 +8,17 @@ use angel_protocol::spaces::Told;
 use angel_storage::codec::Cbor;
 use angel_storage::reader::ReadError;
 use angel_storage::spaces::{LOG, MESSAGES, SPACES};
-use axum::extract::ws::Message;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{broadcast, watch};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::super::Spaces;
 use super::super::told::{Audience, notice_again, notice_of_what};
 use super::join::Chair;
 use super::{Entry, Hub, Seat};
 use crate::blocking;
-use crate::firehose::{Behind, Format, Goodbye, Heard, Next, Stream};
+use crate::firehose::{Behind, Format, Frames, Goodbye, Heard, News, Next, Stream};
 
 /// Entries that are read from the index at a time for one follower.
 const PAGE_ENTRIES: usize = 64;
@@ -45,6 +45,16 @@ impl SpaceStream {
         self.seat.hears(entry.audience)
     }
 
+    /// Tells when there is more, whoever is not told in rounds.
+    pub(crate) fn head(&self) -> watch::Receiver<u64> {
+        self.hub.head.subscribe()
+    }
+
+    /// What is told besides, to those who are there, and kept by nobody.
+    pub(crate) fn aside(&self) -> broadcast::Receiver<Arc<Entry>> {
+        self.hub.aside.subscribe()
+    }
+
     /// A page of the index: new messages and what else happened, in the order of their numbers.
     fn page(&self, position: u64) -> Result<Next<Entry>, ReadError> {
         let (reader, id) = (&self.spaces.0.reader, self.hub.space);
@@ -66,7 +76,7 @@ impl SpaceStream {
             entries.extend(notice_of_what(reader, id, &space, number, &happening)?);
         }
         entries.sort_by_key(|notice| notice.number);
-        let from = self.hub.ring.read().unwrap_or_else(PoisonError::into_inner).from();
+        let from = self.hub.round.look(|ring| ring.from());
         let last = entries.last().map_or(position, |notice| notice.number);
         // Without more, everything before the ring was read, whatever is left of it.
         let behind = behind.unwrap_or_else(|| last.max(from));
@@ -78,8 +88,7 @@ impl Stream for SpaceStream {
     type Entry = Entry;
 
     async fn next(&self, position: u64, current: bool) -> Result<Next<Entry>, ReadError> {
-        let from_ring = self.hub.ring.read().unwrap_or_else(PoisonError::into_inner).after(position);
-        match from_ring {
+        match self.hub.round.after(position) {
             Ok((entries, _)) if entries.is_empty() => Ok(Next::Nothing),
             Ok((entries, position)) => Ok(Next::Entries(entries, position)),
             Err(Behind) if current => Ok(Next::TooSlow),
@@ -90,12 +99,8 @@ impl Stream for SpaceStream {
         }
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.hub.head.subscribe()
-    }
-
-    fn aside(&self) -> Option<broadcast::Receiver<Arc<Entry>>> {
-        Some(self.hub.aside.subscribe())
+    fn news(&self) -> News<Entry> {
+        News::Round(Arc::clone(&self.hub.round))
     }
 
     async fn closing(&self) -> Goodbye {
@@ -122,6 +127,7 @@ pub(crate) enum Form {
 }
 
 /// The form of one follower, and what they may say.
+#[derive(Clone)]
 pub(crate) struct SpaceFormat {
     stream: SpaceStream,
     form: Form,
@@ -152,16 +158,18 @@ impl SpaceFormat {
 }
 
 impl Format<Entry> for SpaceFormat {
-    fn messages(&mut self, entry: &Entry, out: &mut Vec<Message>) {
-        let own_typing = entry.told == Told::Typing
+    fn frames(&self, entry: &Entry, out: &mut Frames) {
+        // Nobody is told of themselves: that they write, or that they have come.
+        let of_themselves = matches!(entry.told, Told::Typing | Told::Presence)
             && self.stream.seat.did().is_some_and(|did| {
                 entry.body.get("did").and_then(angel_protocol::data::Value::as_str) == Some(did.as_str())
             });
-        if !own_typing && self.stream.hears(entry) {
-            out.push(match self.form {
-                Form::Frames => Message::Binary(entry.frame()),
-                Form::Json => Message::Text(entry.text()),
-            });
+        if !of_themselves && self.stream.hears(entry) {
+            let framed = match self.form {
+                Form::Frames => entry.frame(),
+                Form::Json => entry.text(),
+            };
+            out.push_back(framed.wire());
         }
     }
 

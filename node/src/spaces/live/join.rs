@@ -1,5 +1,6 @@
 //! Taking a seat and leaving it, and judging anew who may keep theirs.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use angel_protocol::ids::Did;
@@ -13,7 +14,7 @@ use super::super::told::Audience;
 use super::super::{SpaceError, Spaces};
 use super::{ASIDE_MAX, Hears, Hub, Seat, SpaceStream, next_number};
 use crate::blocking;
-use crate::firehose::{Begin, Ring};
+use crate::firehose::{Begin, Round};
 
 impl Spaces {
     /// Takes a seat for `did`, who may see the space, and says where a follower with `cursor` begins.
@@ -50,7 +51,8 @@ impl Spaces {
             let hub = hubs.entry(id).or_insert_with(|| {
                 Arc::new(Hub {
                     space: id,
-                    ring: RwLock::new(Ring::new(row.last)),
+                    round: Arc::new(Round::new(row.last)),
+                    waits: AtomicBool::new(false),
                     head: watch::Sender::new(row.last),
                     aside: broadcast::Sender::new(ASIDE_MAX),
                     followers: std::sync::Mutex::default(),

@@ -2,24 +2,19 @@
 //! JSON objects.
 
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::Shared;
 use crate::blocking;
-use crate::firehose::{NoPlace, Place, follow};
+use crate::firehose::{NoPlace, Place, Upgrade};
 use crate::http::XrpcError;
 use crate::rate_limits::ClientAddress;
 use crate::spaces::Asker;
 use crate::spaces::live::{Form, SpaceFormat};
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-/// Bytes that are read ahead of a follower, who says little, and gathered before they are written.
-const READ_BYTES: usize = 4 * 1024;
-const WRITE_BYTES: usize = 16 * 1024;
 
 /// Longest message taken from a follower, in bytes: that they are writing.
 const MESSAGE_BYTES_MAX: usize = 2 * 1024;
@@ -37,7 +32,7 @@ pub(crate) async fn handler(
     address: ClientAddress,
     asker: Asker,
     Params(query): Params<Query>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Result<Response, XrpcError> {
     let form = match query.format.as_deref() {
         None | Some("frames") => Form::Frames,
@@ -48,10 +43,8 @@ pub(crate) async fn handler(
     let (spaces, uri, did) = (host.spaces.clone(), query.space, asker.did.clone());
     let found = blocking::run(move || spaces.find(&uri, did.as_ref())).await?;
     let (stream, begin) = host.spaces.follow(found.id, asker.did, query.cursor).await?;
-    let upgrade =
-        upgrade.max_message_size(MESSAGE_BYTES_MAX).read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
     let format = SpaceFormat::new(stream.clone(), form);
-    Ok(upgrade.on_upgrade(move |socket| follow(socket, stream, begin, format, place)))
+    Ok(upgrade.follow(stream, begin, format, place, MESSAGE_BYTES_MAX))
 }
 
 /// A place for a follower.
