@@ -323,6 +323,7 @@ impl Node {
         let (homes, rooms) = ((&accounts, &repos), (&permissioned, &tenants, &rulebook));
         let opening = parts::spaces(&store, homes, rooms, &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
+        spawner.spawn("spaces-live", |stop| spaces::live::run(spaces.live().clone(), stop));
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
         spawner.spawn("authors-elsewhere", |stop| follower.run(stop));

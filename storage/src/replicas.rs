@@ -4,6 +4,8 @@
 //! A copy's records and files are ordinary rows and files of its account; here is what makes it a copy. Everything
 //! secret lies sealed: the store alone tells nobody anything.
 
+use std::ops::ControlFlow;
+
 use angel_protocol::failover::Promise;
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::ledger::rows::{self, Placement};
@@ -36,9 +38,12 @@ pub const OPERATIONS: ChunkedTable<(Did, Did)> = ChunkedTable::new(TableId::Repl
 /// What a tenant asks of its copies, at whatever node is primary.
 pub const SETTINGS: Table<Did, Cbor<SettingsRow>> = Table::new(TableId::ReplicaSettings);
 
+/// Of which tenant a second version is, its path, and its revision.
+pub type VersionKey = (Did, String, String);
+
 /// Second versions of records, kept where two nodes had written one: by tenant, path and revision. The path of a record
 /// in a space stands behind a digest of the space ([`version_path`]), whose URI alone may be as long as a key.
-pub const VERSIONS: ChunkedTable<(Did, String, String)> = ChunkedTable::new(TableId::ReplicaVersions);
+pub const VERSIONS: ChunkedTable<VersionKey> = ChunkedTable::new(TableId::ReplicaVersions);
 
 /// A copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,22 +256,37 @@ impl Kept {
 /// The engine fails, or a row cannot be read.
 pub fn kept(reader: &Reader, tenant: &Did) -> Result<Kept, ReadError> {
     let mut kept = Kept::default();
+    each_part(reader, tenant, |(_, part), bytes| {
+        kept.versions += usize::from(*part == 0);
+        kept.bytes = kept.bytes.saturating_add(bytes.len() as u64);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(kept)
+}
+
+/// Shows all parts of a tenant's second versions to `look`, a page at a time, until it has seen enough.
+fn each_part(
+    reader: &Reader,
+    tenant: &Did,
+    mut look: impl FnMut(&(VersionKey, u16), &[u8]) -> Result<ControlFlow<()>, ReadError>,
+) -> Result<(), ReadError> {
+    let rows = VERSIONS.rows();
     let mut after = None;
     loop {
-        let rows = VERSIONS.rows();
         let scan = reader.scan(&rows).prefix(tenant);
         let page = match &after {
             Some(after) => scan.after(after),
             None => scan,
         }
         .page(500)?;
-        for ((_, part), Raw(bytes)) in &page.rows {
-            kept.versions += usize::from(*part == 0);
-            kept.bytes = kept.bytes.saturating_add(bytes.len() as u64);
+        for (key, Raw(bytes)) in page.rows {
+            if look(&key, &bytes)?.is_break() {
+                return Ok(());
+            }
+            after = Some(key);
         }
-        after = page.rows.into_iter().next_back().map(|(key, _)| key);
         if !page.more {
-            return Ok(kept);
+            return Ok(());
         }
     }
 }
@@ -275,7 +295,7 @@ pub fn kept(reader: &Reader, tenant: &Did) -> Result<Kept, ReadError> {
 ///
 /// # Errors
 /// The engine fails.
-pub fn is_kept(reader: &Reader, key: &(Did, String, String)) -> Result<bool, ReadError> {
+pub fn is_kept(reader: &Reader, key: &VersionKey) -> Result<bool, ReadError> {
     reader.contains(&VERSIONS.rows(), &(key.clone(), 0))
 }
 
@@ -283,7 +303,7 @@ pub fn is_kept(reader: &Reader, key: &(Did, String, String)) -> Result<bool, Rea
 ///
 /// # Errors
 /// The engine fails, or the batch is full.
-pub fn dismiss(reader: &Reader, batch: &mut Batch, key: &(Did, String, String)) -> Result<bool, TrimError> {
+pub fn dismiss(reader: &Reader, batch: &mut Batch, key: &VersionKey) -> Result<bool, TrimError> {
     let is_there = is_kept(reader, key)?;
     if is_there {
         VERSIONS.delete(reader, batch, key)?;
@@ -297,29 +317,18 @@ pub fn dismiss(reader: &Reader, batch: &mut Batch, key: &(Did, String, String)) 
 /// The engine fails, or a row cannot be read.
 pub fn versions(reader: &Reader, tenant: &Did, limit: usize) -> Result<Vec<(String, VersionRow)>, ReadError> {
     let mut found = Vec::new();
-    let mut after = None;
-    while found.len() < limit {
-        let rows = VERSIONS.rows();
-        let scan = reader.scan(&rows).prefix(tenant);
-        let page = match &after {
-            Some(after) => scan.after(after),
-            None => scan,
+    each_part(reader, tenant, |(key, part), _| {
+        if found.len() == limit {
+            return Ok(ControlFlow::Break(()));
         }
-        .page(500)?;
-        for (((owner, path, rev), part), _) in &page.rows {
-            if *part == 0
-                && found.len() < limit
-                && let Some(bytes) = VERSIONS.get(reader, &(owner.clone(), path.clone(), rev.clone()))?
-                && let Ok(Cbor(row)) = crate::codec::decode(&bytes)
-            {
-                found.push((path.clone(), row));
-            }
+        if *part == 0
+            && let Some(bytes) = VERSIONS.get(reader, key)?
+            && let Ok(Cbor(row)) = crate::codec::decode(&bytes)
+        {
+            found.push((key.1.clone(), row));
         }
-        after = page.rows.into_iter().next_back().map(|(key, _)| key);
-        if !page.more {
-            break;
-        }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(found)
 }
 

@@ -116,6 +116,9 @@ async function accounts(checks) {
     assert.match(created.did, /^did:plc:[a-z2-7]{24}$/)
     assert.equal(created.handle, created.input.handle)
     assert.ok(created.agent.session.accessJwt && created.agent.session.refreshJwt)
+    // Clients go on at the host that the document in the answer names.
+    assert.equal(created.didDoc.id, created.did)
+    assert.ok(created.didDoc.service.some(({ id }) => id.endsWith('#atproto_pds')))
     return created
   })
   if (!account) return undefined

@@ -3,6 +3,7 @@
 //! | module | what it offers |
 //! |---|---|
 //! | [`binary`] | daemons as processes, on real files and real sockets |
+//! | [`crowd`] | many followers of a WebSocket, read by one thread |
 //! | [`disks`] | a disk of its own under a directory, to be filled |
 //! | [`hosts`] | several hosts on this machine, some behind routers |
 //! | [`impostor`] | a peer with the key of a node that has ended |
@@ -16,6 +17,7 @@
 //! | [`wait`] | waiting for what has no event of its own |
 
 pub mod binary;
+pub mod crowd;
 pub mod disks;
 pub mod hosts;
 pub mod impostor;

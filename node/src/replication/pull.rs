@@ -50,7 +50,8 @@ impl Replication {
         let mut followed: BTreeMap<Did, ((u64, u64), CancellationToken)> = BTreeMap::new();
         let mut changed = self.placement().watch();
         loop {
-            let wanted = self.standbys_of();
+            let this = self.clone();
+            let wanted = blocking::run(move || this.standbys_of()).await;
             followed.retain(|did, (since, stop)| {
                 let goes_on = wanted.get(did).is_some_and(|tenant| time(tenant) == *since);
                 if !goes_on {
@@ -79,7 +80,7 @@ impl Replication {
         Ok(())
     }
 
-    /// The tenants to follow: not those of which this node has still to tell what it wrote.
+    /// The tenants to follow: not those of which this node has still to tell what it wrote. Blocks.
     fn standbys_of(&self) -> BTreeMap<Did, SharedTenant> {
         let own = self.own();
         let mut wanted = BTreeMap::new();

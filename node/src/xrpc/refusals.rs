@@ -108,9 +108,7 @@ impl From<RepoError> for XrpcError {
 impl From<BlobError> for XrpcError {
     fn from(error: BlobError) -> Self {
         match &error {
-            BlobError::TooLarge { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", error.to_string())
-            }
+            BlobError::TooLarge { .. } => Self::payload_too_large(error.to_string()),
             BlobError::TooManyUploads => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", error.to_string())
             }

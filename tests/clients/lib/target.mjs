@@ -56,7 +56,7 @@ export async function newAccount(target, handle) {
   const agent = newAgent(target)
   const input = await accountInput(target, handle)
   const { data } = await agent.createAccount(input)
-  return { agent, did: data.did, handle: data.handle, input }
+  return { agent, did: data.did, handle: data.handle, didDoc: data.didDoc, input }
 }
 
 /** Resolves DIDs through the target's directory, over plain HTTP on loopback. */

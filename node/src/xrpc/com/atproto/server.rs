@@ -28,7 +28,6 @@ pub(crate) mod update_email;
 
 use angel_storage::accounts::MailPurpose;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::accounts::Account;
 use crate::http::XrpcError;
@@ -59,8 +58,6 @@ pub(crate) struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     email_confirmed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    did_doc: Option<Value>,
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
@@ -83,7 +80,6 @@ impl SessionView {
             handle: account.handle_or_invalid().to_string(),
             email: account.row().email.clone(),
             email_confirmed: account.row().email_confirmed_at.is_some(),
-            did_doc: None,
             active: status.is_active(),
             status: status.name(),
         }

@@ -21,6 +21,7 @@ use crate::mail::is_email;
 use crate::passwords::Password;
 use crate::rate_limits::{ClientAddress, Limit};
 use crate::xrpc::auth;
+use crate::xrpc::com::atproto::identity::document;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 
@@ -44,6 +45,9 @@ pub(crate) struct Request {
 pub(crate) struct Output {
     handle: Handle,
     did: Did,
+    /// What the identity says by now, where whoever keeps it answers: clients go on at the host it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_doc: Option<Value>,
     access_jwt: String,
     refresh_jwt: String,
 }
@@ -81,6 +85,7 @@ pub(crate) async fn handler(
     Ok(Json(Output {
         handle: made.account.handle_or_invalid(),
         did: made.account.did().clone(),
+        did_doc: host.resolver.fresh_did(made.account.did()).await.ok().map(document),
         access_jwt: made.tokens.access,
         refresh_jwt: made.tokens.refresh,
     }))
