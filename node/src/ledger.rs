@@ -316,18 +316,6 @@ impl Ledger {
         .await
     }
 
-    /// Waits until a transaction is decided, at most for `limit`.
-    ///
-    /// # Errors
-    /// [`LedgerError`]; nothing when the time has passed.
-    pub async fn outcome(&self, id: TransactionId, limit: Duration) -> Result<Option<Outcome>, LedgerError> {
-        let waiting = self.mempool.outcome(id);
-        if let Some(receipt) = self.receipt(id).await? {
-            return Ok(Some(receipt.outcome));
-        }
-        Ok(tokio::time::timeout(limit, waiting).await.ok().flatten())
-    }
-
     /// What became of a transaction.
     ///
     /// # Errors

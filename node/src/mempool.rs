@@ -151,18 +151,8 @@ impl Handle {
         slot.await.map_err(|_| SubmitError::Stopped)
     }
 
-    /// The outcome of a transaction that is decided from now on; nothing if the node stops before. Asking has begun when
-    /// this returns.
-    pub(crate) fn outcome(&self, id: TransactionId) -> impl Future<Output = Option<Outcome>> + Send + use<> {
-        let (answer, outcome) = oneshot::channel();
-        let asked = self.inbox.try_send(Command::Outcome { id, answer });
-        async move {
-            asked.ok()?;
-            outcome.await.ok()
-        }
-    }
-
-    /// The same, waiting for a place in the driver's inbox. The answer ends without one when too many wait already.
+    /// The outcome of a transaction that is decided from now on. Asking has begun when this returns; the answer ends
+    /// without one when the node stops before, or when too many wait already.
     pub(crate) async fn ask_outcome(&self, id: TransactionId) -> Result<oneshot::Receiver<Outcome>, SubmitError> {
         let (answer, outcome) = oneshot::channel();
         self.inbox.send(Command::Outcome { id, answer }).await.map_err(|_| SubmitError::Stopped)?;

@@ -17,6 +17,7 @@ pub(crate) mod direct;
 mod error;
 mod find;
 pub(crate) mod follow;
+mod heard;
 pub(crate) mod index;
 mod install;
 mod keep;

@@ -74,7 +74,7 @@ fn marks_under(dir: &Path) -> Result<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_private_outlives_its_machine() -> Result<()> {
     let mut world = Tenancy::on_loopback().await?;
-    let manager = world.sign_up("mila").await?;
+    let (manager, guest) = (world.sign_up("mila").await?, world.sign_up("gus").await?);
     let made = world.angel(PRIMARY, &["tenant", "create", "--template", "ecommerce-store", "hays"])?;
     let text = |path: &str| made.pointer(path).and_then(Value::as_str).map(ToOwned::to_owned).context("as it says");
     let (tenant, handle, password) = (text("/tenant/did")?, text("/owner/handle")?, text("/owner/password")?);
@@ -92,7 +92,13 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     let space = post(&world, PRIMARY, "co.kendev.spaces.createSpace", &owner, &wish).await?;
     let space = space["uri"].as_str().context("a space")?.to_owned();
     let say = |text: &str| json!({ "space": space, "content": { "type": "text", "text": format!("{MARK} {text}") } });
-    post(&world, PRIMARY, "co.kendev.spaces.sendMessage", &owner, &say("before")).await?;
+    let before = post(&world, PRIMARY, "co.kendev.spaces.sendMessage", &owner, &say("before")).await?;
+    for person in [&manager, &guest] {
+        let wish = json!({ "space": space, "user": person.did });
+        let asked = post(&world, PRIMARY, "co.kendev.spaces.inviteMember", &owner, &wish).await?;
+        let joining = json!({ "space": space, "token": asked["token"] });
+        post(&world, PRIMARY, "co.kendev.spaces.joinSpace", person, &joining).await?;
+    }
     post(&world, PRIMARY, "app.bsky.actor.putPreferences", &owner, &preferences("before")).await?;
     let list = json!({ "$type": "com.atproto.simplespace.defs#memberListPolicy" });
     let orders = json!({ "spaceType": "com.example.orders", "skey": "self", "readPolicy": list, "writePolicy": list,
@@ -121,6 +127,10 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     let promotion = json!({ "tenant": "hays", "user": manager.did, "role": "tenant_admin" });
     post(&world, PRIMARY, "co.kendev.tenants.setRole", &owner, &promotion).await?;
     post(&world, PRIMARY, "app.bsky.actor.putPreferences", &owner, &preferences("after")).await?;
+    let banned = json!({ "space": space, "user": guest.did });
+    post(&world, PRIMARY, "co.kendev.spaces.banMember", &owner, &banned).await?;
+    let read = json!({ "message": before["uri"] });
+    post(&world, PRIMARY, "co.kendev.spaces.markRead", &manager, &read).await?;
     world.validators.kill(PRIMARY)?;
 
     // Two accounts, each with a primary of its own: the business, and the person who owns it. Usually one node takes both
@@ -144,6 +154,12 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     let said = get(&world, new, &format!("co.kendev.spaces.listMessages?space={space}"), &owner).await?;
     let said = said.to_string();
     ensure!(said.contains(&format!("{MARK} before")) && said.contains(&format!("{MARK} after")), "{said}");
+    let banned = get(&world, new, &format!("co.kendev.spaces.listMembers?space={space}&status=banned"), &owner).await?;
+    let banned: Vec<_> = banned["members"].as_array().into_iter().flatten().map(|member| &member["did"]).collect();
+    ensure!(banned == [guest.did.as_str()], "who was banned still is: {banned:?}");
+    let uri = before["uri"].as_str().context("a URI")?;
+    let read = get(&world, new, &format!("co.kendev.spaces.getMessage?uri={uri}"), &owner).await?;
+    ensure!(read["readBy"] == json!([manager.did]), "who had read it still has: {read}");
     for number in [1, 2] {
         let path = format!(
             "com.atproto.space.getRecord?space={orders}&repo={}&collection=com.example.order&rkey=n{number}",

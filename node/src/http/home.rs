@@ -1,4 +1,4 @@
-//! `GET /`: what this is and how to use it, for a person who opened the address.
+//! `GET /`: what this is and how to use it, for a person who opened the address; and a line for crawlers.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -20,6 +20,11 @@ pub(super) async fn page(State(home): State<Arc<Home>>) -> String {
     let mut page = String::new();
     home.write(&mut page).expect("a string takes everything");
     page
+}
+
+/// `GET /robots.txt`: what is public here may be read by programs; that is what it is for.
+pub(super) async fn robots() -> &'static str {
+    "User-agent: *\nAllow: /\n"
 }
 
 impl Home {

@@ -65,6 +65,7 @@ pub(crate) fn build(parts: Parts) -> Router {
     let methods = xrpc::router::routes(Arc::clone(&host)).layer(unfolded).layer(moved).layer(compression());
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
+        .route("/robots.txt", get(home::robots))
         .route("/xrpc/_health", get(health::version))
         .route("/api/health", get(health::services).with_state(health))
         .route("/lexicons", get(lexicons::list))

@@ -304,6 +304,7 @@ async fn the_public_pages_say_what_the_node_is() {
     assert!(home.contains("Ada's node") && home.contains(node.facts().did.as_str()), "{home}");
     assert!(home.contains("\n  https://angel.example.org\n"), "{home}");
     assert!(home.contains("Handles here end in .angel.example.org."), "{home}");
+    assert_eq!(get("/robots.txt").await.text().await.expect("text"), "User-agent: *\nAllow: /\n");
     let document: Value = get("/.well-known/did.json").await.json().await.expect("JSON");
     assert_eq!(document["id"], "did:web:angel.example.org");
     assert_eq!(document["alsoKnownAs"][0], node.facts().did.as_str());

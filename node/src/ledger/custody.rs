@@ -183,12 +183,15 @@ impl Submitter {
                     }
                 }
             };
-            let id = match ledger.submit(signed).await {
-                Ok(id) => id,
+            let id = signed.id();
+            let outcome = match ledger.submit_and_wait(signed, limit).await {
+                Ok(outcome) => outcome,
+                // One that was found waiting has been decided since.
+                Err(SubmitError::Decided) => ledger.receipt(id).await?.map(|receipt| receipt.outcome),
                 Err(error) if fixed.is_none() && is_outrun(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            return match ledger.outcome(id, limit).await? {
+            return match outcome {
                 Some(outcome) if outcome.is_posted() => Ok(id),
                 Some(Outcome::SequencePassed | Outcome::SequenceAhead) if fixed.is_none() => continue,
                 Some(outcome) => Err(SubmitFailed::Outcome(outcome)),

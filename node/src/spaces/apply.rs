@@ -11,14 +11,14 @@ use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::spaces::{
-    Access, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, Role, Speaker, Status, Visibility, check_message,
-    text_of, words,
+    Access, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, REACTION, Role, Speaker, Status, Visibility,
+    check_message, text_of, words,
 };
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::{Cbor, Present};
 use angel_storage::events::Event;
 use angel_storage::spaces::{
-    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelRow, Fact, Foreign, Happening, LOG, MEMBERS, MESSAGES, MemberChange,
+    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelRow, FACTS, Fact, Happening, LOG, MEMBERS, MESSAGES, MemberChange,
     MemberRow, MessageRow, Overlay, Place, REACTIONS, RECORDS, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What,
     message_record, stage_word,
 };
@@ -50,6 +50,11 @@ pub(super) struct Step<'r> {
     pub(super) strangers: bool,
     /// Accounts whose records have to be gone through.
     pub(super) reconcile: Vec<Did>,
+    /// Whether it deals with what happened, one event after the other, and not with what lies there now: a space whose
+    /// record is gone was deleted then, and has not merely left this node.
+    pub(super) is_of_the_log: bool,
+    /// Holder and key of spaces that were deleted.
+    pub(super) deleted: Vec<(Did, String)>,
     spaces: &'r Spaces,
     /// Memberships as they are needed again and again within one step.
     known: HashMap<(SpaceId, Did), Option<MemberRow>>,
@@ -81,6 +86,8 @@ impl<'r> Step<'r> {
             changed: vec![],
             strangers: false,
             reconcile: vec![],
+            is_of_the_log: false,
+            deleted: vec![],
             spaces,
             known: HashMap::new(),
             again: false,
@@ -139,38 +146,6 @@ impl<'r> Step<'r> {
             let record = block.as_ref().map(|block| (block.cid(), &**block.bytes()));
             let path = change.key.as_str();
             self.change(&Change { did: repo, path, record, room: None, at: event.at, sequence: event.sequence })?;
-        }
-        Ok(())
-    }
-
-    fn foreign(&mut self, foreign: &Foreign, event: &Event) -> Result<(), SpaceError> {
-        let record = foreign.record.as_ref().map(|(cid, bytes)| (*cid, bytes.as_slice()));
-        let (did, path) = (&foreign.did, foreign.path.as_str());
-        // Spaces and channels are held here or nowhere.
-        if foreign.path.starts_with(angel_protocol::spaces::MESSAGE)
-            || foreign.path.starts_with(angel_protocol::spaces::REACTION)
-        {
-            self.change(&Change { did, path, record, room: None, at: event.at, sequence: event.sequence })?;
-            self.keep_heard(did, path, record, event.at)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps what an author elsewhere said, if the index took it in: an index that is made anew asks no host for it, and
-    /// believes nothing older that comes by itself.
-    fn keep_heard(
-        &mut self,
-        did: &Did,
-        path: &str,
-        record: Option<(Cid, &[u8])>,
-        at: Timestamp,
-    ) -> Result<(), SpaceError> {
-        let Some((cid, bytes)) = record else { return Ok(()) };
-        let place = self.overlay.get(&RECORDS, &(did.clone(), path.to_owned()))?;
-        let Some(Cbor(Place::Message(id, position))) = place else { return Ok(()) };
-        let is_it = self.overlay.get(&MESSAGES, &(id, position))?.is_some_and(|row| row.cid == cid);
-        if let Some(space) = self.overlay.get(&SPACES, &id)?.filter(|_| is_it) {
-            self.overlay.put_heard(&space, (did, path), at, bytes)?;
         }
         Ok(())
     }
@@ -447,6 +422,12 @@ impl<'r> Step<'r> {
         match place {
             Place::Space(id) => {
                 let Some(row) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
+                if self.is_of_the_log {
+                    // What no record says of it goes with it; a space that comes to lie there later begins with nothing.
+                    let under = (row.holder.clone(), row.rkey.clone());
+                    self.overlay.forget_under(&FACTS, &under);
+                    self.deleted.push(under);
+                }
                 self.overlay.put(&SPACES, &id, &SpaceRow { gone_at: Some(change.at), ..row })?;
                 self.changed.push(id);
                 self.strangers = true;
@@ -460,14 +441,18 @@ impl<'r> Step<'r> {
             }
             Place::Message(id, position) => {
                 let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
+                let space = self.overlay.get(&SPACES, &id)?;
                 let reactions = self.overlay.reader().scan(&REACTIONS).prefix(&(id, position));
                 for ((id, position, emoji, did), Cbor(rkey)) in reactions.page(REACTIONS_DROPPED_MAX)?.rows {
-                    let path = format!("{}/{rkey}", angel_protocol::spaces::REACTION);
+                    let path = format!("{REACTION}/{rkey}");
+                    if let Some(space) = &space {
+                        self.overlay.forget_heard(space, (&did, &path))?;
+                    }
                     self.overlay.delete(&RECORDS, &(did.clone(), path));
                     self.overlay.delete(&REACTIONS, &(id, position, emoji, did));
                 }
                 self.overlay.delete_message(id, position, &row)?;
-                if let Some(mut space) = self.overlay.get(&SPACES, &id)? {
+                if let Some(mut space) = space {
                     space.messages = space.messages.saturating_sub(1);
                     self.overlay.put(&SPACES, &id, &space)?;
                     let address = (change.did, change.path);
@@ -482,6 +467,9 @@ impl<'r> Step<'r> {
             }
             Place::Reaction(id, position, emoji) => {
                 self.overlay.delete(&REACTIONS, &(id, position, emoji.clone(), change.did.clone()));
+                if let Some(space) = self.overlay.get(&SPACES, &id)? {
+                    self.overlay.forget_heard(&space, (change.did, change.path))?;
+                }
                 let Some(message) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
                 let (channel, author) = (message.channel, change.did.clone());
                 let what = What::Reaction { channel, position, author, emoji, added: false };
@@ -512,7 +500,7 @@ impl<'r> Step<'r> {
         let row = MemberRow { membership, joined_at, created_at, changed_at: at };
         self.overlay.put(&SPACES, &id, &space)?;
         self.overlay.put(&MEMBERS, &key, &row)?;
-        if !self.again {
+        if !self.again && space.gone_at.is_none() {
             // What an index that is made anew finds out is less than what was known.
             self.overlay.put_fact(&space, Fact::member(&did), Some(Fact::Member(did.clone(), row)))?;
         }

@@ -11,7 +11,7 @@ use angel_protocol::spaces::text_of;
 use angel_storage::Batch;
 use angel_storage::cursors::{self, CursorRow};
 use angel_storage::events;
-use angel_storage::spaces::{FACTS, MESSAGES, Overlay, SEGMENT_MESSAGES, SPACES, SpaceId, index_words};
+use angel_storage::spaces::{FACTS, MESSAGES, Overlay, SEGMENT_MESSAGES, SPACES, SpaceId, forget_facts, index_words};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::Step;
@@ -96,6 +96,7 @@ impl Spaces {
         };
         let live = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
         let mut step = Step::new(self);
+        step.is_of_the_log = true;
         let (mut done, mut more) = (last, page.more);
         for event in &page.events {
             step.event(event)?;
@@ -109,12 +110,30 @@ impl Spaces {
         let idle = step.overlay.size().0 == 0;
         let far = done.saturating_sub(cursors::get(&self.0.reader, CURSOR.0, CURSOR.1)?) > STEP_EVENTS as u64;
         let reconcile = std::mem::take(&mut step.reconcile).into_iter().collect();
+        // Before the cursor moves on: a node that stops in between reads of the deletion again.
+        for (holder, rkey) in std::mem::take(&mut step.deleted) {
+            self.forget_facts_of(&holder, &rkey)?;
+        }
         if !idle || far {
             self.finish(step, Some(done))?;
         }
         drop(live);
         self.0.indexed.send_replace(done);
         Ok(Done { more, reconcile })
+    }
+
+    /// Forgets what no record says of a space that was deleted: nobody asks for it again. Blocks.
+    fn forget_facts_of(&self, holder: &Did, rkey: &str) -> Result<(), SpaceError> {
+        loop {
+            let mut batch = Batch::new();
+            let more = forget_facts(&self.0.reader, &mut batch, (holder, rkey))?;
+            if !batch.is_empty() {
+                self.0.writer.commit(batch)?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes a step durable and tells of it. Blocks.

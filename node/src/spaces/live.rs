@@ -194,9 +194,9 @@ impl Live {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells some of what is new in each space in which something is.
-    async fn tell_all(&self) {
-        loop {
+    /// Tells some of what is new in each space in which something is, unless the node stops meanwhile.
+    async fn tell_all(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
             let Some(hub) = self.waiting().pop_front() else { return };
             // Before looking, so that what comes meanwhile is looked for again.
             hub.waits.store(false, Ordering::Release);
@@ -275,7 +275,7 @@ impl Seat {
 /// Tells those who follow until told to stop.
 pub(crate) async fn run(live: Live, stop: CancellationToken) -> TaskResult {
     loop {
-        live.tell_all().await;
+        live.tell_all(&stop).await;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = live.0.more.notified() => {}

@@ -10,10 +10,9 @@ use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{
     CHANNEL, ChannelRules, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing, Visibility, check_message,
 };
-use angel_storage::Batch;
 use angel_storage::codec::Cbor;
 use angel_storage::permissioned::{self as rows, Order};
-use angel_storage::spaces::{CHANNELS, ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent, forget_facts};
+use angel_storage::spaces::{CHANNELS, ChannelSettings, Place, REACTIONS, RECORDS, SpaceEvent};
 use serde_json::Value as Json;
 
 use super::find::{Asker, Found};
@@ -142,20 +141,7 @@ impl Spaces {
         for room in rooms.into_iter().chain(room) {
             self.0.permissioned.delete_space(&room).await?;
         }
-        // What no record says of it goes with it: nobody asks for that again.
-        let this = self.clone();
-        let (holder, rkey) = (found.row.holder, found.row.rkey);
-        blocking::run(move || {
-            loop {
-                let mut batch = Batch::new();
-                let more = forget_facts(&this.0.reader, &mut batch, (&holder, &rkey))?;
-                this.0.writer.commit(batch)?;
-                if !more {
-                    return Ok(());
-                }
-            }
-        })
-        .await
+        Ok(())
     }
 
     /// Makes a channel.

@@ -4,6 +4,8 @@
 //! The stream itself says who asks: it is encrypted and authenticated with the keys of both nodes. What is told is
 //! believed no more for that: commits are verified, files hashed, secrets sealed.
 
+mod account;
+
 use std::io;
 
 use serde::de::DeserializeOwned;
@@ -21,9 +23,10 @@ use crate::limits::{
 };
 use crate::permissioned::SpaceUri;
 use crate::placement::{Declined, Offer};
-use crate::time::Timestamp;
 use crate::vault::Challenge;
 use crate::wire::canonical;
+
+pub use self::account::{AccountState, AppPassword};
 
 /// The name of the protocol, behind the network's.
 pub const PROTOCOL: &str = "replicate/1";
@@ -498,83 +501,6 @@ impl Answer {
     /// It is too large.
     pub fn encode(&self) -> Result<Vec<u8>, InvalidFrame> {
         encode(self, Self::BYTES_MAX)
-    }
-}
-
-/// What is kept for an account besides repository and files: what is sealed to a standby, who shows it to nobody before
-/// it takes over.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AccountState {
-    /// Its handle.
-    pub handle: Option<String>,
-    /// Its e-mail address.
-    pub email: Option<String>,
-    /// When that was confirmed.
-    pub email_confirmed_at: Option<Timestamp>,
-    /// Hash of its password.
-    pub password: Option<String>,
-    /// The owner's recovery key.
-    pub recovery_key: Option<Did>,
-    /// When the account was made.
-    pub created_at: Timestamp,
-    /// Whether the operator has suspended it.
-    pub suspended: bool,
-    /// Whether its owner has switched it off.
-    pub deactivated: bool,
-    /// Whether the operator has taken it down.
-    pub taken_down: bool,
-    /// Whether it gets no invite codes.
-    pub invites_disabled: bool,
-    /// Passwords for single apps.
-    pub app_passwords: Vec<AppPassword>,
-    /// What apps keep for it, as JSON.
-    pub preferences: Option<serde_bytes::ByteBuf>,
-    /// Secret of its wallet on the ledger, where its host keeps it.
-    pub wallet: Option<serde_bytes::ByteBuf>,
-    /// Whether writes wait for a standby.
-    pub waits_for_standby: bool,
-    /// To whom archives for vaults are sealed: an `age` recipient.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<String>,
-}
-
-/// A password for one app.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AppPassword {
-    /// Its name.
-    pub name: String,
-    /// Its digest.
-    #[serde(with = "serde_bytes")]
-    pub digest: Vec<u8>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Whether it may read private messages.
-    pub privileged: bool,
-}
-
-impl std::fmt::Debug for AccountState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccountState").field("handle", &self.handle).finish_non_exhaustive()
-    }
-}
-
-impl AccountState {
-    /// Its bytes, before they are sealed.
-    ///
-    /// # Errors
-    /// It is too large.
-    pub fn encode(&self) -> Result<Vec<u8>, InvalidFrame> {
-        encode(self, REPLICA_ANSWER_BYTES_MAX)
-    }
-
-    /// Reads it after it was opened.
-    ///
-    /// # Errors
-    /// [`InvalidFrame`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, InvalidFrame> {
-        decode(bytes, REPLICA_ANSWER_BYTES_MAX)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Rows as a batch in the making leaves them, so that one step can build on the one before without waiting for the disk.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::batch::{Batch, RowRefused};
 use crate::codec::{self, StoredValue};
-use crate::key::Key;
+use crate::engine::KeyRange;
+use crate::key::{Key, PrefixOf};
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 
@@ -58,6 +60,16 @@ impl<'r> Overlay<'r> {
     /// Removes a row.
     pub fn delete<K: Key, V: StoredValue>(&mut self, table: &Table<K, V>, key: &K) {
         self.rows.insert(table.key(key), (table.id(), None));
+    }
+
+    /// Drops what was set among the rows that begin with these parts: those that the store holds are as they were.
+    pub fn forget_under<K: Key, V: StoredValue, P: PrefixOf<K>>(&mut self, table: &Table<K, V>, prefix: &P) {
+        let KeyRange { start, end } = table.prefix(prefix);
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys: Vec<_> = self.rows.range((Bound::Included(start), end)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.rows.remove(&key);
+        }
     }
 
     /// About how many rows are changed, and bytes of them.

@@ -189,10 +189,32 @@ impl World {
             "$type": "co.kendev.spaces.message", "space": space, "messageType": "user",
             "content": { "type": "text", "text": text }, "createdAt": "2026-11-21T09:00:00.000Z",
         });
-        let body = json!({ "repo": who.did, "collection": "co.kendev.spaces.message", "record": record });
+        self.record(who, "co.kendev.spaces.message", &record).await
+    }
+
+    /// Writes a reaction as any AT Protocol client does.
+    async fn react(&self, who: &Person, message: &Value, emoji: &str) -> String {
+        let record = json!({
+            "$type": "co.kendev.spaces.reaction", "emoji": emoji, "createdAt": "2026-11-21T09:00:00.000Z",
+            "subject": { "uri": message["uri"], "cid": message["cid"] },
+        });
+        self.record(who, "co.kendev.spaces.reaction", &record).await
+    }
+
+    async fn record(&self, who: &Person, collection: &str, record: &Value) -> String {
+        let body = json!({ "repo": who.did, "collection": collection, "record": record });
         let (status, answer) = self.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
         assert_eq!(status, 200, "{answer}");
         answer["uri"].as_str().expect("a URI").to_owned()
+    }
+
+    /// Takes a record away as any AT Protocol client does.
+    async fn delete(&self, who: &Person, uri: &str) {
+        let mut parts = uri.rsplit('/');
+        let (rkey, collection) = (parts.next(), parts.next());
+        let body = json!({ "repo": who.did, "collection": collection, "rkey": rkey });
+        let (status, answer) = self.raw(Some(who), "com.atproto.repo.deleteRecord", Some(&body)).await;
+        assert_eq!(status, 200, "{answer}");
     }
 
     async fn follow(&self, who: Option<&Person>, query: &str) -> Follower {

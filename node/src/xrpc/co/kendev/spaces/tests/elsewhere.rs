@@ -41,21 +41,32 @@ async fn an_author_on_another_node_takes_part() {
     let node = Node::start(config).await.expect("starts");
     let home = World { url: node.facts().run_file().http_url, dir: home_dir, node, client: Client::new() };
     assert_eq!(home.said(None, &query, 3).await, ["meanwhile", "from abroad", "before joining"]);
-    let rkey = uri.rsplit('/').next().expect("a key");
-    let body = json!({ "repo": bob.did, "collection": "co.kendev.spaces.message", "rkey": rkey });
-    abroad.raw(Some(&bob), "com.atproto.repo.deleteRecord", Some(&body)).await;
+    abroad.delete(&bob, &uri).await;
     assert_eq!(home.said(None, &query, 2).await, ["meanwhile", "before joining"]);
+
+    // Of two reactions he takes one back.
+    let message = json!({ "space": space, "content": { "type": "text", "text": "welcome" } });
+    let liked = home.post(&ada, "sendMessage", &message).await.expect("the owner");
+    let liked_uri = liked["uri"].as_str().expect("a URI");
+    let kept = abroad.react(&bob, &liked, "🙂").await;
+    let withdrawn = abroad.react(&bob, &liked, "🌧").await;
+    reactions(&home, &ada, liked_uri, 2).await;
+    abroad.delete(&bob, &withdrawn).await;
+    let before = reactions(&home, &ada, liked_uri, 1).await;
+    assert!(before.to_string().contains("🙂"), "{before}, by {kept}");
 
     home.post(&ada, "banMember", &json!({ "space": space, "user": bob.did })).await.expect("the owner");
     abroad.write(&bob, &space, "turned out").await;
+    abroad.react(&bob, &liked, "🔥").await;
     home.say(&ada, &space, "quiet now").await.expect("the owner");
-    assert_eq!(home.said(None, &query, 3).await, ["quiet now", "meanwhile", "before joining"]);
+    assert_eq!(home.said(None, &query, 4).await, ["quiet now", "welcome", "meanwhile", "before joining"]);
 
     // What he said as a member outlives the index, and his host: nobody is asked for it again, and nothing else comes.
     abroad.node.shutdown().await.expect("stops");
     let home = home.restarted(lose_the_index).await;
     home.indexed(&ada).await;
-    assert_eq!(home.said(None, &query, 3).await, ["quiet now", "meanwhile", "before joining"]);
+    assert_eq!(home.said(None, &query, 4).await, ["quiet now", "welcome", "meanwhile", "before joining"]);
+    assert_eq!(reactions(&home, &ada, liked_uri, 1).await, before);
     home.node.shutdown().await.expect("stops");
 }
 

@@ -132,19 +132,25 @@ async fn of_a_deleted_space_nothing_is_kept() {
     let world = World::new().await;
     let (ada, bob) = (world.sign_up("ada").await, world.sign_up("bob").await);
     let (kept, gone) = (world.space(&ada, "kept", "automatic").await, world.space(&ada, "gone", "automatic").await);
-    for space in [&kept, &gone] {
+    let dropped = world.space(&ada, "dropped", "automatic").await;
+    for space in [&kept, &gone, &dropped] {
         world.join(&bob, space).await.expect("open");
     }
     world.post(&ada, "deleteSpace", &json!({ "space": gone })).await.expect("one's own");
+    // The same by a client that knows records alone.
+    world.delete(&ada, &dropped).await;
+    world.indexed(&ada).await;
     let key = |uri: &str| uri.rsplit('/').next().expect("a key").to_owned();
     let world = world
         .restarted(|store| {
             let facts = store.reader().scan(&FACTS).page(1000).expect("reads").rows;
             let of = |uri: &str| facts.iter().filter(|((_, rkey, _), _)| *rkey == key(uri)).count();
             assert!(of(&kept) >= 2, "the owner and a member");
-            assert_eq!(of(&gone), 0);
+            assert_eq!((of(&gone), of(&dropped)), (0, 0));
         })
         .await;
-    assert_eq!(world.join(&bob, &gone).await, Err("SpaceNotFound".to_owned()));
+    for space in [&gone, &dropped] {
+        assert_eq!(world.join(&bob, space).await, Err("SpaceNotFound".to_owned()));
+    }
     world.node.shutdown().await.expect("stops");
 }
