@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::curves::{P256Key, P256PublicKey, Secp256k1Key, Secp256k1PublicKey};
 use super::did_key::{DidKeyError, KeyKind, decode_did_key, encode_did_key};
-use super::ed25519::{BadSignature, Signature};
+use super::ed25519::{BadSignature, Domain, Signature};
 use crate::ids::Did;
 
 /// A public key that may sign commits, PLC operations and service tokens.
@@ -93,6 +93,14 @@ impl VerifyingKey {
         }
     }
 
+    /// The same for a message that was signed for one purpose: see [`SigningKey::sign_for`].
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_for(self, domain: Domain, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        self.verify(&domain.frame(message), signature)
+    }
+
     /// The same, but a high `s` will do as well: for tokens, which no name is made of, and whose makers often use a
     /// library that knows nothing of the lower half.
     ///
@@ -135,6 +143,13 @@ impl SigningKey {
             Self::Secp256k1(key) => key.sign(message),
             Self::P256(key) => key.sign(message),
         }
+    }
+
+    /// Signs a message for one purpose. No operation on an identity and no commit begins as the text of a purpose does, so
+    /// the signature cannot be shown for either.
+    #[must_use]
+    pub fn sign_for(&self, domain: Domain, message: &[u8]) -> Signature {
+        self.sign(&domain.frame(message))
     }
 }
 
@@ -236,6 +251,18 @@ mod tests {
         }
         let [a, b] = key_pairs();
         assert_eq!(a.public().verify(b"message", &b.sign(b"message")), Err(BadSignature));
+    }
+
+    #[test]
+    fn a_signature_for_one_purpose_is_none_for_another() {
+        const CLAIM: Domain = Domain::new("angel/claim/1");
+        for key in key_pairs() {
+            let signature = key.sign_for(CLAIM, b"a message");
+            assert_eq!(key.public().verify_for(CLAIM, b"a message", &signature), Ok(()));
+            let other = Domain::new("angel/claim/2");
+            assert_eq!(key.public().verify_for(other, b"a message", &signature), Err(BadSignature));
+            assert_eq!(key.public().verify(b"a message", &signature), Err(BadSignature));
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ impl Domain {
         Self(text)
     }
 
-    fn frame(self, message: &[u8]) -> Vec<u8> {
+    /// What is signed: the purpose, and the message behind it.
+    pub(super) fn frame(self, message: &[u8]) -> Vec<u8> {
         [self.0.as_bytes(), &[0], message].concat()
     }
 

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use governance::{Approval, ApprovedChange, CastVote, Change, Close, Delegate, Propose, RateChange, Stake};
 pub use identity::ChangeIdentity;
 pub use nodes::{Invitation, Region, RegisterNode};
-pub use placement::{Backups, ChangeHosts, Failover, Migrate, Observation, PlaceTenant, Residency, RollBack, Strategy};
+pub use placement::{
+    Backups, ChangeHosts, Claim, Failover, Migrate, Observation, PlaceTenant, Residency, RollBack, Source, Strategy,
+};
 pub use transfers::{
     Cause, Exchange, JusticeFund, KarmaReward, NodeReward, PeerRecognition, Quote, Reversal, SystemGrant, Witness,
 };
@@ -77,6 +79,8 @@ pub enum Action {
     RollBack(RollBack),
     /// Takes a tenant over from a silent primary.
     Failover(Failover),
+    /// The owner gives a tenant whose hosts are gone to the signing node.
+    Claim(Claim),
     /// The signing node becomes a validator.
     JoinValidators(JoinValidators),
     /// The signing node stops being a validator.
@@ -138,6 +142,7 @@ impl Action {
                 | Self::Migrate(_)
                 | Self::RollBack(_)
                 | Self::Failover(_)
+                | Self::Claim(_)
                 | Self::JoinValidators(_)
                 | Self::LeaveValidators(_)
                 | Self::RemoveValidator(_)

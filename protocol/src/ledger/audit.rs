@@ -238,6 +238,7 @@ impl<'s> Auditor<'s> {
             Action::Migrate(it) => self.migrate(by, it, now),
             Action::RollBack(it) => self.roll_back(by, it, now),
             Action::Failover(it) => self.failover(by, it, now),
+            Action::Claim(it) => self.claim(by, it, now),
             other => panic!("the auditor does not know {other:?}"),
         }
     }

@@ -3,6 +3,7 @@
 mod approval;
 mod cause;
 mod change;
+mod claim;
 mod exchange;
 mod failover;
 mod flag;
@@ -63,6 +64,7 @@ pub(crate) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>) -> Done {
         Action::Migrate(it) => migration::migrate(tx, it),
         Action::RollBack(it) => migration::roll_back(tx, it),
         Action::Failover(it) => failover::carry_out(tx, it),
+        Action::Claim(it) => claim::carry_out(tx, it),
         Action::JoinValidators(it) => validator::join(tx, it),
         Action::LeaveValidators(it) => validator::leave(tx, it),
         Action::RemoveValidator(it) => validator::remove(tx, it),

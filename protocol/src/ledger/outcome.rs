@@ -320,6 +320,12 @@ outcomes! {
     InsufficientStake => "less is staked",
     /// Not that much is there.
     InsufficientBalance => "the balance does not cover amount and fee",
+
+    // Claims. They came later, and stand behind the others so that receipts keep their meaning.
+    /// Nobody can prove to be the owner here.
+    OwnerUnknown => "the network does not hold the tenant's identity, or it has ended: nobody can prove here to be its owner",
+    /// The owner said nothing of the kind.
+    BadClaim => "the claim is not signed by the key of the tenant's identity that no other can overrule, or is for another node or epoch",
 }
 
 impl Outcome {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::transaction::{Signed, TRANSACTION};
 use crate::crypto::together::{self, Claim};
-use crate::crypto::{Domain, NodePublicKey, Signature};
+use crate::crypto::{Domain, NodePublicKey, Signature, VerifyingKey};
 use crate::ids::Did;
 #[cfg(doc)]
 use crate::plc::PlcOperation;
@@ -32,6 +32,11 @@ pub trait Signatures {
     /// Which of `keys` signed the did:plc operation that the transaction is: see [`PlcOperation::signer`].
     fn operation_signer(&self, signed: &Signed, keys: &[Did]) -> Option<usize> {
         signed.operation().and_then(|operation| operation.signer(keys))
+    }
+
+    /// Whether `signature` is that of a key of an identity, over `message` for `domain`.
+    fn owner_holds(&self, key: &Did, domain: Domain, message: &[u8], signature: &Signature) -> bool {
+        VerifyingKey::from_did(key).is_ok_and(|key| key.verify_for(domain, message, signature).is_ok())
     }
 }
 

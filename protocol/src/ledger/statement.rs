@@ -1,4 +1,4 @@
-//! What is signed apart from transactions: quotes, witnesses, approvals, consents, observations.
+//! What is signed apart from transactions: quotes, witnesses, approvals, consents, observations, claims.
 //!
 //! Every statement is canonical DAG-CBOR of a list that begins with the network id, under a domain of its own, so a
 //! statement made for one purpose, network or transaction means nothing for another.
@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::action::{Action, Invitation, Observation, Quote};
+use super::action::{Action, Invitation, Observation, Quote, Source};
 use super::parameters::Currency;
 use super::transaction::{TransactionId, encode};
 use crate::crypto::Domain;
@@ -73,6 +73,14 @@ pub fn invitation(network: &NetworkId, guest: &Did, invitation: &Invitation) -> 
 #[must_use]
 pub fn hosting(network: &NetworkId, tenant: &Did, epoch: u64, node: &Did) -> Statement {
     statement("angel/hosting/1", &(network, tenant, epoch, node))
+}
+
+/// The owner's word that `node` becomes primary of `tenant` in `epoch`, with the data of `from`. It is made with a key
+/// of the identity, on the curves of did:plc: [`crate::crypto::SigningKey::sign_for`].
+#[must_use]
+pub fn claim(network: &NetworkId, tenant: &Did, epoch: u64, node: &Did, from: Option<&Source>) -> Statement {
+    let from = from.map(|from| (&from.node, from.sequence));
+    statement("angel/claim/1", &(network, tenant, epoch, node, from))
 }
 
 /// An observer's word that the primary of `tenant` is silent, in favour of `epoch`.

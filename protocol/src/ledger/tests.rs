@@ -5,9 +5,10 @@ pub(crate) mod random;
 pub(crate) mod world;
 
 mod against_auditor;
+mod claims;
 mod encoding;
 mod money;
-mod network;
+pub(crate) mod network;
 mod people;
 mod prelude;
 mod proofs;

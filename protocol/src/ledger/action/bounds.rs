@@ -118,6 +118,10 @@ impl Transaction {
                 did(&it.tenant)?;
                 list(&it.observations, BACKUPS_MAX + 2, "the number of observations", |it| did(&it.observer))
             }
+            Action::Claim(it) => {
+                did(&it.tenant)?;
+                it.from.iter().try_for_each(|from| did(&from.node))
+            }
             Action::JoinValidators(it) => approvals(&it.approvals),
             Action::RemoveValidator(it) => {
                 did(&it.validator)?;

@@ -72,6 +72,31 @@ pub struct Failover {
     pub observations: Vec<Observation>,
 }
 
+/// See [`super::Action::Claim`]. Signed by the node that is to be primary, which thereby consents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claim {
+    /// The tenant.
+    pub tenant: Did,
+    /// The epoch that begins: the current one and one. What a tenant was before it was placed counts as its first.
+    pub epoch: u64,
+    /// Whose data the node begins with; nothing where that cannot be said.
+    pub from: Option<Source>,
+    /// The owner's word, over [`crate::ledger::statement::claim`], by the key of the identity that nobody can overrule.
+    #[serde(with = "serde_bytes")]
+    pub owner: Signature,
+}
+
+/// Whose data a copy holds, and how far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// The primary that wrote it.
+    pub node: Did,
+    /// How far the copy goes: that primary's event number.
+    pub sequence: u64,
+}
+
 /// One observer's word that the primary is silent, over [`crate::ledger::statement::silence`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

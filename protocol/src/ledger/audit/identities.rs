@@ -26,6 +26,21 @@ fn too_often(log: &PlcLog, now: u64) -> bool {
 }
 
 impl Auditor<'_> {
+    /// The key that has the last word: of whatever can still be taken back, it could take back the earliest.
+    pub(super) fn owner(&self, did: &Did, now: u64) -> Option<Did> {
+        let log = self.identities.logs.get(did)?;
+        let last = log.data()?;
+        let holding: Vec<_> = log.canonical().collect();
+        for step in holding.windows(2) {
+            let (before, after) = (step[0].operation.statement().data()?, step[1]);
+            let is_young = now - after.created_at.as_millis() <= 3 * DAY;
+            if is_young && after.operation.signer(&before.rotation_keys[..1]).is_none() {
+                return Some(before.rotation_keys[0].clone());
+            }
+        }
+        Some(last.rotation_keys[0].clone())
+    }
+
     pub(super) fn identity(&mut self, signed: &Signed, now: u64) -> Verdict {
         let did = &signed.transaction().wallet;
         let operation = signed.operation().expect("asked for operations only");

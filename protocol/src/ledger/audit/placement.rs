@@ -180,6 +180,34 @@ impl Auditor<'_> {
         Ok(())
     }
 
+    pub(super) fn claim(&mut self, by: &Did, it: &Claim, now: u64) -> Verdict {
+        refuse! { !self.is_node(by) => NotANode }
+        let placement = self.placements.get(&it.tenant);
+        let residency = placement.map_or(Residency::Global, |placement| placement.residency);
+        refuse! {
+            it.epoch != placement.map_or(2, |placement| placement.epoch + 1) => StaleEpoch,
+            !self.nodes[by].hosts => HostNotHosting,
+            placement.is_some_and(|placement| placement.primary == *by) => HostRepeated,
+            self.outside(by, residency) => ResidencyViolation,
+        }
+        let Some(owner) = self.owner(&it.tenant, now) else { return Err(Outcome::OwnerUnknown) };
+        let what = statement::claim(&self.network, &it.tenant, it.epoch, by, it.from.as_ref());
+        refuse! { !self.signatures.owner_holds(&owner, what.0, &what.1, &it.owner) => BadClaim }
+        let strategy = placement.map_or(Strategy::SingleNode, |placement| placement.strategy);
+        let placement = Placement {
+            epoch: it.epoch,
+            primary: by.clone(),
+            standbys: vec![],
+            vaults: vec![],
+            witness: None,
+            strategy,
+            residency,
+            before: None,
+        };
+        self.placements.insert(it.tenant.clone(), placement);
+        Ok(())
+    }
+
     fn observed(&self, by: &Did, it: &Failover, placement: &Placement, now: u64) -> Verdict {
         let seen = &it.observations;
         let observers: Vec<_> = seen.iter().map(|seen| seen.observer.clone()).collect();

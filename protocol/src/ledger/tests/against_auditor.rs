@@ -500,7 +500,9 @@ fn the_auditor_foresees_every_outcome_and_balance() {
     let total: u64 = seen.values().sum();
     assert!(seen[&Outcome::Posted] * 5 > total, "too few transactions are good: {seen:?}");
     assert!(seen.len() >= 75, "too few outcomes are reached: {seen:?}");
-    for kind in ["ChangeIdentity", "RegisterNode", "RetireNode", "PlaceTenant", "Migrate", "RollBack", "Failover"] {
+    for kind in
+        ["ChangeIdentity", "RegisterNode", "RetireNode", "PlaceTenant", "Migrate", "RollBack", "Failover", "Claim"]
+    {
         assert!(posted.contains_key(kind), "no {kind} took effect: {posted:?}");
     }
 }

@@ -11,14 +11,20 @@ use crate::ledger::parameters::Admission;
 use crate::ledger::*;
 use crate::limits::VALIDATOR_LEAD_MAX;
 
-fn newcomer(world: &mut World, number: u8) -> Did {
+pub(crate) fn newcomer(world: &mut World, number: u8) -> Did {
     let key = key(5, number);
     let did = key.did();
     world.add_key(did.clone(), key);
     did
 }
 
-fn node_action(world: &World, guest: &Did, name: &str, inviter: Option<&Did>, change: fn(&mut RegisterNode)) -> Action {
+pub(crate) fn node_action(
+    world: &World,
+    guest: &Did,
+    name: &str,
+    inviter: Option<&Did>,
+    change: fn(&mut RegisterNode),
+) -> Action {
     let invitation = inviter.map(|inviter| {
         let mut it = Invitation { node: inviter.clone(), expires: world.now + HOUR, signature: [0; 64] };
         it.signature = world.sign(inviter, &statement::invitation(&network(), guest, &it));
@@ -36,7 +42,7 @@ fn node_action(world: &World, guest: &Did, name: &str, inviter: Option<&Did>, ch
     Action::RegisterNode(it)
 }
 
-fn join_network(world: &mut World, number: u8) -> Did {
+pub(crate) fn join_network(world: &mut World, number: u8) -> Did {
     let did = newcomer(world, number);
     let name = format!("new-{number}");
     let mut action = node_action(world, &did, &name, Some(&node(0)), |_| {});

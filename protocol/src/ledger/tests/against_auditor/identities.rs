@@ -1,5 +1,6 @@
 //! Identities: random operations on them, good and bad, and both sides' word on their logs.
 
+pub(super) use super::super::identities::rotation_key as owner_key;
 use super::super::identities::{rotation_key, state, wrap};
 use super::*;
 use crate::data::Cid;
@@ -16,6 +17,12 @@ pub(super) struct Known {
 const MOST: usize = 12;
 
 impl Run {
+    /// One that the network may hold.
+    pub(super) fn identity(&mut self) -> Option<Did> {
+        let known = &self.identities.identities;
+        (!known.is_empty()).then(|| self.random.pick(known).0.clone())
+    }
+
     /// An operation on some identity; half of them on one, so that it meets its rates.
     pub(super) fn operation(&mut self) -> Signed {
         let known = self.identities.identities.len();
@@ -49,11 +56,16 @@ impl Run {
         wrap(&did, &operation)
     }
 
-    /// Three keys with one order in every operation, so that one is known to be more powerful than another, and
+    /// Three keys with one order in nearly every operation, so that one is known to be more powerful than another, and
     /// sometimes a stranger's. On secp256k1 mostly: it is checked faster.
     fn signed_operation(&mut self, prev: Option<Cid>) -> PlcOperation {
         let signer = if self.random.one_in(10) { 9 } else { *self.random.pick(&[1, 3, 3, 5, 5, 5]) };
-        let rotation = if self.random.one_in(12) { &[1, 2, 5][..] } else { &[1, 3, 5] };
+        let rotation = match self.random.below(24) {
+            0 | 1 => &[1, 2, 5][..],
+            // A host that puts itself first, which the owner can take back.
+            2 => &[3, 1, 5],
+            _ => &[1, 3, 5],
+        };
         let name = format!("n{}", self.random.next() % 1_000_000);
         match prev {
             Some(prev) if self.random.one_in(25) => PlcStatement::Tombstone { prev },

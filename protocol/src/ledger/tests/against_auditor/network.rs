@@ -42,6 +42,11 @@ impl Run {
 
     /// A tenant, mostly one of three so that much happens to them.
     fn tenant(&mut self) -> Did {
+        if self.random.one_in(4)
+            && let Some(identity) = self.identity()
+        {
+            return identity;
+        }
         let tenants = ["shop", "ada", "fund"].map(did);
         if self.random.one_in(15) { self.anybody() } else { self.random.pick(&tenants).clone() }
     }
@@ -64,12 +69,13 @@ impl Run {
     pub(super) fn placement_action(&mut self, now: Timestamp) -> (Did, Action) {
         let tenant = self.tenant();
         let Some(placement) = rows::placement(&self.world.view, &tenant).expect("reads") else {
-            return self.place(tenant);
+            let unplaced = self.world.keys.contains_key(&tenant) && !self.random.one_in(20);
+            return if unplaced { self.place(tenant) } else { self.claim(tenant, 2) };
         };
         let epoch = placement.epoch + u64::from(!self.random.one_in(15));
         let stranger = self.random.one_in(10);
         let by = |expected: Did, run: &mut Self| if stranger { run.anybody() } else { expected };
-        match self.random.below(7) {
+        match self.random.below(8) {
             0 => self.place(tenant),
             1..3 => {
                 let expected = if self.random.one_in(2) { tenant.clone() } else { placement.primary };
@@ -87,6 +93,7 @@ impl Run {
                 let expected = self.random.pick(&among).clone();
                 (by(expected, self), Action::RollBack(RollBack { tenant, epoch }))
             }
+            5 => self.claim(tenant, epoch),
             _ => self.failover(now, tenant, &placement, epoch),
         }
     }
@@ -100,6 +107,16 @@ impl Run {
         let strategy = *self.random.pick(&strategies);
         let residency = if self.random.one_in(8) { *self.random.pick(&residencies) } else { Residency::Global };
         (tenant, Action::PlaceTenant(PlaceTenant { primary, backups, strategy, residency, accepted }))
+    }
+
+    fn claim(&mut self, tenant: Did, epoch: u64) -> (Did, Action) {
+        let by = self.host();
+        let from = self.random.one_in(2).then(|| Source { node: self.host(), sequence: self.random.next() % 100 });
+        let named = if self.random.one_in(15) { self.host() } else { by.clone() };
+        let (domain, message) = statement::claim(&network(), &tenant, epoch, &named, from.as_ref());
+        let key = *self.random.pick(&[1, 1, 1, 1, 3, 5]);
+        let owner = identities::owner_key(key).sign_for(domain, &message);
+        (by, Action::Claim(Claim { tenant, epoch, from, owner }))
     }
 
     fn failover(&mut self, now: Timestamp, tenant: Did, placement: &rows::Placement, epoch: u64) -> (Did, Action) {
