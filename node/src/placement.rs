@@ -5,6 +5,7 @@
 //! have confirmed it of late that the others are too few to have replaced it ([`angel_protocol::failover::Lease`]).
 
 mod fence;
+mod uptime;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +17,6 @@ use angel_protocol::failover::{Hosts, Lease};
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::rows::{self, Placement as Placed};
 use angel_protocol::ledger::{Action, Parameters};
-use angel_protocol::time::Timestamp;
 use angel_storage::batch::RowRefused;
 use angel_storage::belongings::JOURNALED;
 use angel_storage::codec::Cbor;
@@ -24,7 +24,6 @@ use angel_storage::ledger::LedgerView;
 use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
 use angel_storage::{AccountId, Batch, CommitError, Reader, Writer};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +34,7 @@ use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
 pub(crate) use fence::Fence;
+use uptime::Uptime;
 
 /// How long a write may wait while the tenant is handed over.
 const FREEZE_MAX: Duration = Duration::from_secs(8);
@@ -45,32 +45,6 @@ const CONFIRM_LOOK: Duration = Duration::from_millis(10);
 
 /// Rows of the ledger that are looked at in one step when a node starts.
 const SCAN: usize = 2_000;
-
-/// A clock that never goes back, in milliseconds since it was made. What leases and silences are measured with. It runs
-/// while the machine is suspended: a lease does not last longer for a laptop that was closed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Uptime(Duration);
-
-impl Uptime {
-    fn start() -> Self {
-        Self(since_boot())
-    }
-
-    /// Now; a minute in, so that there is a time before.
-    pub(crate) fn now(self) -> Timestamp {
-        Timestamp::EPOCH + Duration::from_mins(1) + since_boot().saturating_sub(self.0)
-    }
-}
-
-fn since_boot() -> Duration {
-    #[cfg(target_os = "linux")]
-    const CLOCK: ClockId = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    const CLOCK: ClockId = ClockId::Monotonic;
-    // The clock counts from the start of the machine: neither part is below zero.
-    let at = clock_gettime(CLOCK);
-    Duration::new(at.tv_sec.unsigned_abs(), u32::try_from(at.tv_nsec).unwrap_or(0))
-}
 
 /// Why a write is not taken.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -371,6 +345,10 @@ impl Placement {
     /// Leave to write into an account. Waits while the tenant is handed over.
     pub(crate) async fn may_write(&self, account: AccountId) -> Result<WriteGuard, NotWritable> {
         let (limit, uptime) = (self.0.ack_limit, self.0.uptime);
+        // Who was off hears in a moment whether others have become primary, or that nobody is there.
+        while self.0.returning.get().is_some_and(Returning::listens) {
+            tokio::time::sleep(CONFIRM_LOOK).await;
+        }
         if self.is_returning() {
             return Err(NotWritable::CatchingUp);
         }

@@ -2,10 +2,14 @@
 //! on heights that its ledger does not reach, and others may have become primary of its tenants. Until it has heard from
 //! others how far the ledger is, and got there, it neither votes nor takes writes. One that never knew others goes on at
 //! once: there is nobody who could know better.
+//!
+//! A node that was merely off listens, too, for a moment: an owner may have claimed a tenant of its own for another node
+//! meanwhile. It votes, and writes wait until it has heard how far the ledger is, or nobody has told it in time.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use angel_storage::Reader;
 use angel_storage::peers;
@@ -18,6 +22,10 @@ use crate::data_dir::Layout;
 /// it was first to hear that the former was decided.
 const MAY_HAVE_VOTED: u64 = 2;
 
+/// How long a node that was off waits for somebody to tell it how far the ledger is. Peers say so once they are connected;
+/// when none does for so long, none may be there.
+const LISTENS: Duration = Duration::from_secs(10);
+
 /// Whether this node was put back and has not caught up. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Returning(Arc<Shared>);
@@ -26,6 +34,8 @@ pub(crate) struct Returning(Arc<Shared>);
 struct Shared {
     note: PathBuf,
     caught_up: watch::Sender<bool>,
+    /// Of a node that was off: until when it listens.
+    listens_until: Option<Instant>,
 }
 
 impl Returning {
@@ -35,10 +45,12 @@ impl Returning {
     /// The note cannot be looked at, or removed where it is of no use.
     pub(crate) fn read(layout: &Layout, reader: &Reader, others: bool) -> io::Result<Self> {
         let note = Restored::path(layout);
-        let mut caught_up = true;
-        if let Some(restored) = Restored::read(&note)? {
-            // What cannot be read counts as others.
-            let knows_others = others || peers::all(reader).is_ok_and(|peers| !peers.is_empty());
+        // What cannot be read counts as others.
+        let knows_others = others || peers::all(reader).is_ok_and(|peers| !peers.is_empty());
+        let restored = Restored::read(&note)?;
+        let listens_until = (knows_others && restored.is_none()).then(|| Instant::now() + LISTENS);
+        let mut caught_up = listens_until.is_none();
+        if let Some(restored) = restored {
             if knows_others {
                 tracing::warn!(
                     made_at = %restored.made_at,
@@ -53,24 +65,34 @@ impl Returning {
             }
         }
         let (caught_up, _) = watch::channel(caught_up);
-        Ok(Self(Arc::new(Shared { note, caught_up })))
+        Ok(Self(Arc::new(Shared { note, caught_up, listens_until })))
     }
 
     /// A node that was never put back.
     #[cfg(test)]
     pub(crate) fn never() -> Self {
         let (caught_up, _) = watch::channel(true);
-        Self(Arc::new(Shared { note: PathBuf::new(), caught_up }))
+        Self(Arc::new(Shared { note: PathBuf::new(), caught_up, listens_until: None }))
     }
 
     /// Whether it may take writes.
     pub(crate) fn has_caught_up(&self) -> bool {
-        *self.0.caught_up.borrow()
+        *self.0.caught_up.borrow() || self.0.listens_until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Whether it was merely off, and is to hear in a moment how far the ledger is.
+    pub(crate) fn listens(&self) -> bool {
+        self.0.listens_until.is_some() && !self.has_caught_up()
     }
 
     /// Whether the note is there.
     pub(crate) fn is_pending(&self) -> bool {
         !self.0.note.as_os_str().is_empty() && self.0.note.exists()
+    }
+
+    /// It decides alone: nobody can have decided anything without it.
+    pub(crate) fn is_alone(&self) {
+        self.0.caught_up.send_if_modified(|caught_up| !std::mem::replace(caught_up, true));
     }
 
     /// The ledger here ends at `own`; others claim `heard`, 0 when nobody has claimed anything. Answers up to which height
@@ -103,7 +125,22 @@ mod tests {
         std::fs::create_dir(layout.secrets()).expect("made");
         let store = angel_storage::Store::in_memory().expect("a store");
         let read = |others| Returning::read(&layout, store.reader(), others).expect("read");
-        assert!(read(true).has_caught_up() && !read(true).is_pending(), "never put back");
+        assert!(!read(true).is_pending() && !read(false).is_pending(), "never put back");
+        assert!(read(false).has_caught_up() && !read(false).listens(), "nobody could know better");
+
+        // It was off. It waits for a word, and not for ever.
+        let was_off = read(true);
+        assert!(was_off.listens() && !was_off.has_caught_up());
+        was_off.heard(5, 9, false);
+        assert!(was_off.listens(), "it is not that far");
+        was_off.heard(9, 9, false);
+        assert!(was_off.has_caught_up() && !was_off.listens());
+        let alone = read(true);
+        alone.is_alone();
+        assert!(alone.has_caught_up());
+        let patient =
+            Shared { note: PathBuf::new(), caught_up: watch::Sender::new(false), listens_until: Some(Instant::now()) };
+        assert!(Returning(Arc::new(patient)).has_caught_up(), "nobody told it in time");
 
         std::fs::write(Restored::path(&layout), "{}").expect("written");
         let returning = read(true);
@@ -115,7 +152,7 @@ mod tests {
         assert!(returning.has_caught_up() && returning.is_pending(), "it takes writes, and does not vote yet");
         assert!(!read(true).has_caught_up(), "a restart asks again");
         returning.done().expect("done");
-        assert!(read(true).has_caught_up());
+        assert!(!read(true).is_pending());
 
         std::fs::write(Restored::path(&layout), "{}").expect("written");
         assert!(read(false).has_caught_up(), "nobody could know better");

@@ -263,8 +263,16 @@ impl App {
         }
     }
 
-    /// A node that was put back learns from others on which heights it may have voted.
+    /// A node that was put back learns from others on which heights it may have voted, and one that was off how far they are.
     async fn learn_how_far_others_are(&mut self) -> Result<(), AppError> {
+        if self.returning.listens() {
+            let (own, heard) = (self.shared.tip().height, self.heard.borrow().tip);
+            if validators(&self.shared).await?.is_alone(&self.own) {
+                self.returning.is_alone();
+            } else {
+                self.returning.heard(own, heard, false);
+            }
+        }
         let Some(silence) = self.silence.as_mut().filter(|silence| silence.until == u64::MAX) else { return Ok(()) };
         let is_alone = validators(&self.shared).await?.is_alone(&self.own);
         let (own, heard) = (self.shared.tip().height, self.heard.borrow().tip);
