@@ -19,6 +19,7 @@ use super::client::Daemon;
 use super::exit::{Code, Failure};
 use super::output::{print, row};
 use super::{Common, block_on};
+use crate::lifecycle::NewRecoveryKey;
 
 /// Largest export that is read from a file, in bytes: what the daemon takes.
 const EXPORT_BYTES_MAX: u64 = angel_protocol::limits::TENANT_IMPORT_BYTES_MAX as u64;
@@ -94,6 +95,10 @@ pub(super) struct CreateArgs {
     /// Its kind of business, for example salon or retail [default: the template's].
     #[arg(long, value_name = "KIND")]
     business_type: Option<String>,
+    /// The public half of a recovery key that the tenant's owner has already (did:key). Without it one is made, and told
+    /// once: it takes the tenant back when every node that hosts it is gone.
+    #[arg(long, value_name = "DID")]
+    recovery_key: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -186,8 +191,11 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
     if let Some(kind) = args.business_type {
         wish["businessType"] = kind.into();
     }
+    let recovery = if args.recovery_key.is_some() { None } else { Some(NewRecoveryKey::generate()?) };
+    let public = args.recovery_key.or_else(|| recovery.as_ref().map(|key| key.public.to_string()));
+    wish["recoveryKey"] = json!(public);
     let made = daemon.post("/xrpc/co.kendev.tenants.provision", &wish).await.map_err(|failure| owner.told(failure))?;
-    let mut answer = json!({ "tenant": made["tenant"], "log": made["log"] });
+    let mut answer = json!({ "tenant": made["tenant"], "log": made["log"], "recoveryKey": public });
     let tenant = &made["tenant"];
     let mut words = vec![
         row("tenant", text(tenant, "name")),
@@ -196,6 +204,15 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
         row("plan", text(tenant, "plan")),
         row("owner", &owner.did),
     ];
+    if let Some(key) = &recovery {
+        answer["recoverySecret"] = key.secret.as_str().into();
+        words.push(row("recovery", &*key.secret));
+        words.push(
+            "The recovery key is not kept here and told once. It takes the tenant back when every node that hosts it is gone:\n\
+             write it down, and try it with `angel account recovery test`."
+                .to_owned(),
+        );
+    }
     if let Some((account, told)) = owner.made {
         answer["owner"] = account;
         words.push(String::new());
