@@ -230,6 +230,7 @@ impl BackupError {
             Self::BlobDamaged { .. } | Self::Row | Self::Roots(_) => "SourceDamaged",
             Self::Tenant(NotThisTenant::Here(_)) => "AccountExists",
             Self::Tenant(NotThisTenant::Hosted { .. }) => "HostedElsewhere",
+            Self::Tenant(NotThisTenant::NothingToClaim(_)) => "NothingToClaim",
             Self::Tenant(NotThisTenant::NotInBackup { .. } | NotThisTenant::OnlyCopy { .. }) => "NotInBackup",
             Self::Busy => "BackupUnderWay",
             Self::Stopped => "Stopping",
@@ -250,7 +251,8 @@ pub(crate) enum NotThisTenant {
     /// Others have it.
     #[error(
         "{did} is hosted by {hosts}, whose copies are newer than any backup: take over there with `angel tenant promote`, \
-         or have it moved here with `angel tenant migrate`"
+         or have it moved here with `angel tenant migrate`; if they are gone for good, restore it with --claim, and its \
+         owner claims it"
     )]
     Hosted {
         /// The account.
@@ -258,6 +260,9 @@ pub(crate) enum NotThisTenant {
         /// Who hosts it, as the ledger has it here.
         hosts: String,
     },
+    /// There is nobody to claim it from.
+    #[error("this node is the primary of {0} by the ledger: restore it without --claim")]
+    NothingToClaim(Did),
     /// The snapshot has no such account.
     #[error("snapshot {number} has no account {did}; `angel backup list` names the others")]
     NotInBackup {

@@ -1,8 +1,9 @@
 //! Watching over the primaries of the tenants that this node backs up: the driver of [`angel_protocol::failover`].
 //!
 //! The watches lie in memory; what they promise is on disk before anybody hears of it. What happens once the ledger has
-//! decided is in `roles`.
+//! decided is in `roles`; what an owner decides is in `claim`.
 
+mod claim;
 mod roles;
 mod round;
 
@@ -25,6 +26,7 @@ use crate::placement::{Placement, Tenant};
 use crate::replication::ReplicationError;
 use crate::{blocking, clock};
 
+pub(crate) use claim::{NotClaimed, SignedClaim, ToSign};
 pub(crate) use roles::HAND_OVER_LIMIT;
 
 /// How long to wait before asking the others again.

@@ -7,6 +7,7 @@ mod accounts;
 pub mod admin;
 pub(crate) mod audit;
 mod backups;
+mod claims;
 pub mod error;
 pub(crate) mod federation;
 mod health;

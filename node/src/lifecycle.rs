@@ -32,8 +32,8 @@ use crate::resolver::{ResolveError, Resolver};
 use crate::secrets::SecretError;
 use crate::sessions::{SessionError, Sessions};
 
-pub(crate) use self::recovery::public_half;
 pub use self::recovery::{NewRecoveryKey, RecoveryTest};
+pub(crate) use self::recovery::{public_half, written_keys};
 pub use self::sign_up::{Moved, SignUp, SignedUp};
 
 /// What an account's life passes through. Cheap to clone.

@@ -156,6 +156,13 @@ impl Tenant {
         self.placed.standbys.contains(node) || (self.is_former(node) && self.placed.primary != *node)
     }
 
+    /// Whether anybody goes by what `node` says of the tenant: a host, a witness, or who was primary before a move. An
+    /// account may lie on others.
+    pub(crate) fn concerns(&self, node: &Did) -> bool {
+        let is_named = self.placed.hosts().any(|host| host == node) || self.placed.witness.as_ref() == Some(node);
+        is_named || self.is_former(node)
+    }
+
     /// How far the standbys' copies are complete, as they say.
     pub(crate) fn copies(&self) -> BTreeMap<Did, u64> {
         self.copies.borrow().clone()
@@ -535,6 +542,7 @@ impl Placement {
                     Action::Migrate(it) => drop(moved.insert(it.tenant.clone())),
                     Action::RollBack(it) => drop(moved.insert(it.tenant.clone())),
                     Action::Failover(it) => drop(moved.insert(it.tenant.clone())),
+                    Action::Claim(it) => drop(moved.insert(it.tenant.clone())),
                     Action::Change(_) => numbers = true,
                     _ => {}
                 }

@@ -388,7 +388,11 @@ impl Replication {
             (true, Some(Role::Primary) | None) => "primary",
             (true, _) => "taking over",
             (false, Some(Role::GivingWay)) => "giving way",
+            (false, Some(Role::Restored)) => "restored",
             _ if tenant.placed.vaults.contains(self.own()) => "vault",
+            // It lies here, and nobody asks for it; what was written here is told first.
+            (false, None) if !tenant.concerns(self.own()) => "giving way",
+            (false, Some(Role::Standby)) if !tenant.concerns(self.own()) => "former host",
             (false, _) => "standby",
         };
         let (vaults, archive) = if is_primary { self.vault_reports(tenant) } else { (Vec::new(), None) };

@@ -12,6 +12,7 @@ use angel_protocol::ledger::rows::{self, Placement};
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use crate::batch::{Batch, RowRefused};
 use crate::chunked::ChunkedTable;
@@ -71,6 +72,22 @@ pub struct ReplicaRow {
     /// While it gives way: how far it has told what it alone had written.
     #[serde(default)]
     pub told: Option<Told>,
+    /// Of an account that was put back from a backup to be claimed: whose data it is.
+    #[serde(default)]
+    pub restored: Option<Restored>,
+    /// The operation by which the owner of the identity points it here, signed: kept from before the ledger is asked until
+    /// this node serves.
+    #[serde(default)]
+    pub operation: Option<ByteBuf>,
+}
+
+/// Whose data an account that was put back has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The node that made the backup: it was primary then.
+    pub node: Did,
+    /// Up to which event of that node's log the backup goes.
+    pub sequence: u64,
 }
 
 /// The last of the unseen writes that were told.
@@ -101,6 +118,8 @@ pub enum Role {
     TakingOver,
     /// It serves the tenant.
     Primary,
+    /// It has what was put back from a backup, and waits for the owner to claim it.
+    Restored,
 }
 
 /// What lies in [`SEALED`] under which number.

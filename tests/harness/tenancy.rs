@@ -6,6 +6,7 @@ mod caller;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use angel_protocol::ids::Did;
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use rustix::process::Signal;
@@ -155,8 +156,17 @@ impl Tenancy {
     /// # Errors
     /// The node makes none.
     pub async fn sign_up(&self, name: &str) -> Result<Session> {
+        self.sign_up_with(name, None).await
+    }
+
+    /// The same with the public half of a recovery key that its owner has.
+    ///
+    /// # Errors
+    /// As [`Self::sign_up`].
+    pub async fn sign_up_with(&self, name: &str, recovery_key: Option<&Did>) -> Result<Session> {
         let body = json!({
             "handle": format!("{name}.angel.test"), "email": format!("{name}@example.com"), "password": PASSWORD,
+            "recoveryKey": recovery_key,
         });
         // The identity goes through the ledger, which may only just be deciding its first heights.
         let (made, _) = until("the account is made", LONG, async || {
@@ -350,7 +360,15 @@ impl Tenancy {
     /// # Errors
     /// It does not answer.
     pub async fn endpoint(&self, index: usize) -> Result<Option<String>> {
-        let (_, document) = self.caller(index).get(&format!("/plc/{}", self.did)).await?;
+        self.endpoint_of(index, &self.did).await
+    }
+
+    /// The same of any account.
+    ///
+    /// # Errors
+    /// As [`Self::endpoint`].
+    pub async fn endpoint_of(&self, index: usize, did: &str) -> Result<Option<String>> {
+        let (_, document) = self.caller(index).get(&format!("/plc/{did}")).await?;
         Ok(document.pointer("/service/0/serviceEndpoint").and_then(Value::as_str).map(ToOwned::to_owned))
     }
 

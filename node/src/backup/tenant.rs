@@ -3,13 +3,15 @@
 //! The whole backup is read and believed first, and restored beside: into a directory of its own under the data
 //! directory, without the files of others, and compared there. Only then is anything written where the node keeps its
 //! accounts. An account that is here already is never written over, nor is one that other nodes host: whatever they have is
-//! newer. What is restored is switched off: it is switched on once its identity is found to lead here, and never before.
+//! newer; unless they are gone, and its owner is to claim it here. What is restored is switched off: it is switched on once
+//! its identity is found to lead here, and never before.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use angel_protocol::crypto::SigningKey;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::rows;
 use angel_protocol::time::Timestamp;
@@ -20,7 +22,7 @@ use angel_storage::engine::{EngineKind, Tuning};
 use angel_storage::events::floor_after_restore;
 use angel_storage::ledger::LedgerView;
 use angel_storage::replicas::{self, ReplicaRow, Role};
-use angel_storage::{Options, Store};
+use angel_storage::{AccountId, Options, Store};
 
 use super::depot::Depot;
 use super::progress::Progress;
@@ -35,6 +37,15 @@ use crate::keys::Identity;
 
 /// Stands in the row of a copy for as long as it is being restored, and is what an attempt that was cut short is known by.
 const UNDER_WAY: &str = "a restore from a backup is under way, or was cut short: restore it again";
+
+/// What an account is restored for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// To be again what it was, under the key that it had.
+    Itself,
+    /// To be claimed by its owner, whose hosts are gone: under a new key, and waiting, whatever the ledger says of its hosts.
+    Claim,
+}
 
 /// What became of it.
 #[derive(Debug)]
@@ -62,7 +73,7 @@ pub(crate) fn restore_tenant(
     depot: &Depot,
     snapshot: &Snapshot,
     root: &Path,
-    did: &Did,
+    (did, purpose): (&Did, For),
     (kind, tuning): (EngineKind, Tuning),
     now: Timestamp,
     progress: &Progress,
@@ -72,7 +83,7 @@ pub(crate) fn restore_tenant(
     let layout = data_dir.layout();
     let own = Identity::load(layout, now).map_err(NotThisTenant::Node)?;
     let here = open(layout, kind, tuning)?;
-    check_free(&here, own.did(), did)?;
+    check_free(&here, own.did(), did, purpose)?;
 
     let beside = beside(root);
     remove(&beside)?;
@@ -80,7 +91,7 @@ pub(crate) fn restore_tenant(
     restore_only(depot, snapshot, &beside, (kind, tuning), Some(did), now, progress)?;
     let there_layout = Layout::new(&beside);
     let there = open(&there_layout, kind, tuning)?;
-    let done = take_over(&there, &there_layout, &here, layout, did, snapshot, now, progress);
+    let done = take_over(&there, &there_layout, &here, layout, (did, purpose), snapshot, now, progress);
     there.close()?;
     let done = done?;
     here.close()?;
@@ -95,7 +106,7 @@ fn open(layout: &Layout, kind: EngineKind, tuning: Tuning) -> Result<Store, Back
 }
 
 /// Whether there is nobody here, or on the network, over whom this would be restored.
-fn check_free(here: &Store, own: &Did, did: &Did) -> Result<(), BackupError> {
+fn check_free(here: &Store, own: &Did, did: &Did, purpose: For) -> Result<(), BackupError> {
     let reader = here.reader();
     let row = reader.get(&replicas::REPLICAS, did).map_err(NotThisTenant::Read)?;
     let is_begun = row.is_some_and(|row| row.stopped.as_deref() == Some(UNDER_WAY));
@@ -105,6 +116,10 @@ fn check_free(here: &Store, own: &Did, did: &Did) -> Result<(), BackupError> {
     }
     let placed = rows::placement(&LedgerView(reader), did).map_err(|error| NotThisTenant::Ledger(error.to_string()))?;
     let hosts: Vec<String> = placed.iter().flat_map(|placed| placed.hosts()).map(ToString::to_string).collect();
+    if purpose == For::Claim {
+        let is_primary = placed.is_some_and(|placed| placed.primary == *own);
+        return if is_primary { Err(NotThisTenant::NothingToClaim(did.clone()).into()) } else { Ok(()) };
+    }
     if hosts.iter().any(|host| host != own.as_str()) {
         return Err(NotThisTenant::Hosted { did: did.clone(), hosts: hosts.join(", ") }.into());
     }
@@ -118,7 +133,7 @@ fn take_over(
     there_layout: &Layout,
     here: &Store,
     layout: &Layout,
-    did: &Did,
+    (did, purpose): (&Did, For),
     snapshot: &Snapshot,
     now: Timestamp,
     progress: &Progress,
@@ -133,7 +148,10 @@ fn take_over(
     if is_copy.is_some_and(|row| row.role != Role::Primary) {
         return Err(NotThisTenant::OnlyCopy { did: did.clone(), number: snapshot.manifest.number }.into());
     }
-    let key = of_backup.signing_key_blocking(found.id()).map_err(NotThisTenant::Account)?;
+    let key = match purpose {
+        For::Itself => of_backup.signing_key_blocking(found.id()).map_err(NotThisTenant::Account)?,
+        For::Claim => new_key(&own, did, now)?,
+    };
     let wallet = of_backup.kept_wallet_seed_blocking(found.id()).map_err(NotThisTenant::Account)?;
 
     progress.phase("placing files");
@@ -174,7 +192,15 @@ fn take_over(
         if let Some(seed) = &wallet {
             own.stage_wallet_key(batch, account.id(), seed)?;
         }
-        batch.delete(&replicas::REPLICAS, did)?;
+        match purpose {
+            For::Itself => batch.delete(&replicas::REPLICAS, did)?,
+            For::Claim => {
+                own.stage_reservation_used(batch, did)?;
+                let (node, sequence) = (snapshot.manifest.node.clone(), snapshot.manifest.sequence);
+                let restored = Some(replicas::Restored { node, sequence });
+                replicas::put(batch, did, &ReplicaRow { restored, ..mark(account.id(), Role::Restored, None) })?;
+            }
+        }
         batch.raise_sequence_floor(floor_after_restore(snapshot.manifest.sequence, age));
         Ok::<_, AccountError>(())
     });
@@ -183,32 +209,41 @@ fn take_over(
 }
 
 /// The account that what is restored lies under until it is whole: nobody's name, switched off, and marked.
-fn begin(
-    own: &Accounts,
-    did: &Did,
-    key: &std::sync::Arc<angel_protocol::crypto::SigningKey>,
-    now: Timestamp,
-) -> Result<Account, BackupError> {
+fn begin(own: &Accounts, did: &Did, key: &std::sync::Arc<SigningKey>, now: Timestamp) -> Result<Account, BackupError> {
     if let Some(account) = own.by_did_blocking(did).map_err(NotThisTenant::Account)? {
         return Ok(account);
     }
     let row = AccountRow::without_names(did.clone(), key.did(), now);
     let made = own.create_blocking(NewAccount { row, signing_key: key.clone() }, |id, _, batch| {
-        let mark = ReplicaRow {
-            account: id,
-            epoch: 0,
-            cursor: 0,
-            complete: None,
-            state: [0; 32],
-            bytes: 0,
-            role: Role::GivingWay,
-            stopped: Some(UNDER_WAY.to_owned()),
-            mended: 0,
-            told: None,
-        };
+        let mark = mark(id, Role::GivingWay, Some(UNDER_WAY.to_owned()));
         Ok::<_, AccountError>(replicas::put(batch, did, &mark)?)
     });
     Ok(made.map_err(NotThisTenant::Account)?)
+}
+
+const fn mark(account: AccountId, role: Role, stopped: Option<String>) -> ReplicaRow {
+    ReplicaRow {
+        account,
+        epoch: 0,
+        cursor: 0,
+        complete: None,
+        state: [0; 32],
+        bytes: 0,
+        role,
+        stopped,
+        mended: 0,
+        told: None,
+        restored: None,
+        operation: None,
+    }
+}
+
+/// A key of this node's own for the account: whoever has what the old hosts had cannot sign for it once it is claimed. The
+/// same one each time, until it is used.
+fn new_key(own: &Accounts, did: &Did, now: Timestamp) -> Result<std::sync::Arc<SigningKey>, BackupError> {
+    own.reserve_key_blocking(Some(did), now).map_err(NotThisTenant::Account)?;
+    let key = own.reserved_key_blocking(did).map_err(NotThisTenant::Account)?;
+    Ok(key.ok_or(NotThisTenant::Account(AccountError::NotFound))?)
 }
 
 fn accounts(store: &Store, layout: &Layout) -> Result<Accounts, BackupError> {
@@ -217,12 +252,7 @@ fn accounts(store: &Store, layout: &Layout) -> Result<Accounts, BackupError> {
 }
 
 /// Whether a name is nobody else's; one that cannot be looked up counts as taken.
-fn free<E>(
-    holder: Result<Option<Cbor<angel_storage::AccountId>>, E>,
-    own: angel_storage::AccountId,
-    name: &str,
-    taken: &mut Vec<String>,
-) -> bool {
+fn free<E>(holder: Result<Option<Cbor<AccountId>>, E>, own: AccountId, name: &str, taken: &mut Vec<String>) -> bool {
     let is_free = holder.is_ok_and(|holder| holder.is_none_or(|Cbor(holder)| holder == own));
     if !is_free {
         taken.push(name.to_owned());

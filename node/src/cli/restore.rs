@@ -17,7 +17,7 @@ use crate::backup::depot::{Depot, Purpose};
 use crate::backup::progress::Progress;
 use crate::backup::read::{Opener, Snapshot};
 use crate::backup::restore::restore as restore_node;
-use crate::backup::tenant::{RestoredTenant, restore_tenant};
+use crate::backup::tenant::{For, RestoredTenant, restore_tenant};
 use crate::backup::{BackupError, BucketAccess, Place, manifest_json, roots_json};
 use crate::clock;
 use crate::data_dir::DataDir;
@@ -39,6 +39,9 @@ pub(super) struct RestoreArgs {
     /// Restore this account alone, into a node that is stopped, beside the accounts that it has.
     #[arg(long, value_name = "DID")]
     tenant: Option<Did>,
+    /// The nodes that hosted it are gone for good, and its owner is to claim it for this one (`angel tenant claim`).
+    #[arg(long, requires = "tenant")]
+    claim: bool,
     /// The node that must have made it [default: one that the recovery key was proved with].
     #[arg(long, value_name = "DID")]
     node: Option<Did>,
@@ -79,9 +82,11 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
     let (engine, tuning) = (config.storage.engine, tuning(&config.storage));
     let engine = (engine, tuning);
     if let Some(did) = &args.tenant {
-        let done = restore_tenant(&depot, &snapshot, config.data_dir(), did, engine, clock::now(), &progress);
+        let purpose = if args.claim { For::Claim } else { For::Itself };
+        let of = (did, purpose);
+        let done = restore_tenant(&depot, &snapshot, config.data_dir(), of, engine, clock::now(), &progress);
         meter.stop();
-        print_tenant(common, did, &snapshot, &done?, began.elapsed());
+        print_tenant(common, of, &snapshot, &done?, began.elapsed());
         return Ok(());
     }
     let roots = restore_node(&depot, &snapshot, config.data_dir(), engine, clock::now(), &progress);
@@ -105,7 +110,13 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
     Ok(())
 }
 
-fn print_tenant(common: &Common, did: &Did, snapshot: &Snapshot, done: &RestoredTenant, took: Duration) {
+fn print_tenant(
+    common: &Common,
+    (did, purpose): (&Did, For),
+    snapshot: &Snapshot,
+    done: &RestoredTenant,
+    took: Duration,
+) {
     let private = &done.rows.private;
     let answer = json!({
         "did": did,
@@ -135,9 +146,15 @@ fn print_tenant(common: &Common, did: &Did, snapshot: &Snapshot, done: &Restored
         ));
     }
     print(common, &answer, lines);
-    eprintln!(
-        "It is switched off. Start the node and run `angel account activate {did}`: that works once its identity leads here."
-    );
+    match purpose {
+        For::Itself => eprintln!(
+            "It is switched off. Start the node and run `angel account activate {did}`: that works once its identity leads here."
+        ),
+        For::Claim => eprintln!(
+            "It is switched off. Start the node, and have its owner run `angel tenant claim {did}` there, with the recovery key \
+             of the account."
+        ),
+    }
 }
 
 /// Says on standard error how far it is.

@@ -1,6 +1,7 @@
 //! `angel tenant`: the businesses that this node hosts.
 
 mod backups;
+mod claim;
 mod dismiss;
 mod migrate;
 mod place;
@@ -52,6 +53,9 @@ pub(super) enum TenantVerb {
     Dismiss(dismiss::DismissArgs),
     /// Make this node the primary of a tenant of which it holds a copy; its present primary hands it over.
     Promote(promote::PromoteArgs),
+    /// Make this node the primary of a tenant whose hosts are gone, with its owner's recovery key: what lies here was restored
+    /// from a backup, or is a copy.
+    Claim(claim::ClaimArgs),
     /// Move a tenant to another node while its clients read and write; shows how far it is.
     Migrate(migrate::MigrateArgs),
     /// Show the archives that this node keeps for others as a vault, and take one out.
@@ -168,6 +172,7 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         TenantVerb::Backups(args) => backups::backups(daemon, &args).await,
         TenantVerb::Dismiss(args) => dismiss::dismiss(daemon, &args).await,
         TenantVerb::Promote(args) => promote::promote(daemon, &args).await,
+        TenantVerb::Claim(args) => claim::claim(daemon, &args).await,
         TenantVerb::Migrate(args) => migrate::migrate(daemon, &args).await,
         TenantVerb::Vault(verb) => vault::vault(daemon, verb).await,
         TenantVerb::Rollback(args) => rollback::roll_back(daemon, &args).await,

@@ -9,6 +9,7 @@ use angel_protocol::firehose::HostingStatus;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::action::Migrate;
 use angel_protocol::ledger::{Action, statement};
+use angel_protocol::plc::PlcOperation;
 use angel_protocol::replication::wire::{Answer, HandOver, Of, Question, Refusal};
 use angel_storage::limits::SEQUENCE_STRIDE;
 use angel_storage::replicas::{self, ReplicaRow, Role};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::next_epoch;
-use crate::accounts::{AccountError, Deactivation};
+use crate::accounts::{Account, AccountError, Deactivation};
 use crate::lifecycle::hosting_status;
 use crate::placement::Tenant;
 use crate::replication::{Replication, ReplicationError};
@@ -81,7 +82,7 @@ impl Replication {
             return (!tenant.serves()).then_some(Change::TakeOver);
         }
         let row = self.0.parts.reader.get(&replicas::REPLICAS, &tenant.did).ok()?;
-        let was_primary = row.is_none_or(|row| row.role != Role::Standby);
+        let was_primary = row.is_none_or(|row| !matches!(row.role, Role::Standby | Role::Restored));
         was_primary.then_some(Change::GiveWay)
     }
 
@@ -106,20 +107,35 @@ impl Replication {
         if self.0.parts.lifecycle.check_identity(&account).await.is_ok() {
             return Ok(());
         }
-        let operation = self.collect_operation(tenant).await?;
-        let data = operation.statement().data();
-        let leads_here = data.is_some_and(|data| {
-            let document = data.document(tenant.did.clone());
-            document.pds() == Some(identities.endpoint())
-                && document.signing_key().is_some_and(|key| key.did() == account.row().signing_key)
-        });
-        if !leads_here {
+        let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
+        let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
+        let operation = match row {
+            Some(ReplicaRow { operation: Some(bytes), .. }) => PlcOperation::from_bytes(&bytes).map_err(|_| {
+                ReplicationError::Identity("the owner's operation that is kept here cannot be read".to_owned())
+            })?,
+            Some(ReplicaRow { restored: Some(_), .. }) => {
+                let words = format!("its owner has to point the identity here: `angel tenant claim {}`", tenant.did);
+                return Err(ReplicationError::Identity(words));
+            }
+            _ => self.collect_operation(tenant).await?,
+        };
+        if !self.leads_here(&account, &operation) {
             return Err(ReplicationError::Identity("the operation leads elsewhere".to_owned()));
         }
         identities.directory().submit(&tenant.did, operation).await.map_err(failed)?;
         // What was known of it by others' requests is old now.
         drop(self.0.parts.resolver.fresh_did(&tenant.did).await);
         Ok(())
+    }
+
+    /// Whether an operation points an account's identity at this node and at its key here.
+    pub(crate) fn leads_here(&self, account: &Account, operation: &PlcOperation) -> bool {
+        let endpoint = self.0.parts.lifecycle.identities.endpoint();
+        operation.statement().data().is_some_and(|data| {
+            let document = data.document(account.did().clone());
+            document.pds() == Some(endpoint)
+                && document.signing_key().is_some_and(|key| key.did() == account.row().signing_key)
+        })
     }
 
     /// Opens what was kept apart or sealed, tells followers, and lets writes in.
@@ -133,6 +149,14 @@ impl Replication {
             let handle = state.as_ref().and_then(|state| state.handle.as_ref()).and_then(|text| text.parse().ok());
             let email = state.as_ref().and_then(|state| state.email.clone());
             let parts = &this.0.parts;
+            let copy = parts.reader.get(&replicas::REPLICAS, &did)?.ok_or(AccountError::NotFound)?;
+            // What was put back from a backup has its names already.
+            let (handle, email) = if copy.restored.is_some() {
+                let account = parts.accounts.by_id_blocking(id)?.ok_or(AccountError::NotFound)?;
+                (account.row().handle.clone(), account.row().email.clone())
+            } else {
+                (handle, email)
+            };
             // Another account here may have the names by now.
             let handle = match handle {
                 Some(handle) => match parts.accounts.by_handle_blocking(&handle)? {
@@ -148,7 +172,6 @@ impl Replication {
                 },
                 None => None,
             };
-            let copy = parts.reader.get(&replicas::REPLICAS, &did)?.ok_or(AccountError::NotFound)?;
             let (account, ()) = parts.accounts.change_role_blocking(id, |row, batch| {
                 row.deactivated = None;
                 if let Some(state) = &state {
@@ -175,7 +198,15 @@ impl Replication {
             .repos
             .resync(&owner, move |batch: &mut Batch| {
                 if let Ok(Some(row)) = reader.get(&replicas::REPLICAS, &did) {
-                    let row = ReplicaRow { role: Role::Primary, epoch, complete: None, stopped: None, ..row };
+                    let row = ReplicaRow {
+                        role: Role::Primary,
+                        epoch,
+                        complete: None,
+                        stopped: None,
+                        restored: None,
+                        operation: None,
+                        ..row
+                    };
                     replicas::put(batch, &did, &row)?;
                 }
                 Ok(())
@@ -201,6 +232,8 @@ impl Replication {
                 stopped: None,
                 mended: 0,
                 told: None,
+                restored: None,
+                operation: None,
             };
             let gives_way_already = row.as_ref().is_some_and(|row| row.role == Role::GivingWay);
             let mut row = row.map_or_else(new, |row| ReplicaRow { role, ..row });

@@ -93,6 +93,7 @@ pub(crate) fn build(parts: Parts) -> Router {
         .merge(lexicons::admin_routes(Arc::clone(&host)))
         .merge(super::accounts::routes(Arc::clone(&host)))
         .merge(super::backups::routes(Arc::clone(&host)))
+        .merge(super::claims::routes(Arc::clone(&host)))
         .merge(super::replicas::routes(host));
     around(public.merge(private), &config, observer)
 }

@@ -1,7 +1,7 @@
 //! The owner's recovery key: the most powerful key of an identity, which no host keeps. It is made at sign-up, shown
 //! once, and tested before it is needed.
 
-use angel_protocol::crypto::{Secp256k1Key, SigningKey};
+use angel_protocol::crypto::{P256Key, Secp256k1Key, SigningKey};
 use angel_protocol::ids::Did;
 use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
@@ -52,13 +52,24 @@ impl NewRecoveryKey {
 /// read as well. `None` when it is no key.
 #[must_use]
 pub(crate) fn public_half(written: &str) -> Option<Did> {
+    Some(SigningKey::from(Secp256k1Key::from_bytes(&*secret_bytes(written)?)?).did())
+}
+
+/// A recovery key as its owner wrote it down, on either curve that an identity takes: the digits do not say on which it
+/// is. Empty when it is no key.
+pub(crate) fn written_keys(written: &str) -> Vec<SigningKey> {
+    let Some(bytes) = secret_bytes(written) else { return Vec::new() };
+    let first = Secp256k1Key::from_bytes(&bytes).map(SigningKey::from);
+    first.into_iter().chain(P256Key::from_bytes(&bytes).map(SigningKey::from)).collect()
+}
+
+fn secret_bytes(written: &str) -> Option<Zeroizing<[u8; 32]>> {
     let text = Zeroizing::new(written.split_whitespace().collect::<String>().to_ascii_lowercase());
     let bytes = Zeroizing::new(match text.strip_prefix(PREFIX) {
         Some(digits) => BASE32_NOPAD.decode(Zeroizing::new(digits.to_ascii_uppercase()).as_bytes()).ok()?,
         None => HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?,
     });
-    let bytes = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
-    Some(SigningKey::from(Secp256k1Key::from_bytes(&bytes)?).did())
+    Some(Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?))
 }
 
 /// What a recovery key is worth to an account now.
@@ -106,6 +117,9 @@ mod tests {
         let shouted = format!("  {} \n", key.secret.to_ascii_uppercase());
         assert_eq!(public_half(&shouted), Some(key.public.clone()), "spaces and capitals do not matter");
         assert!(!format!("{key:?}").contains(&*key.secret));
+        let curves = written_keys(&key.secret);
+        assert_eq!(curves.first().map(SigningKey::did), Some(key.public.clone()));
+        assert!(curves.len() == 2 && written_keys("angel-recovery-").is_empty());
         let mut bent = key.secret.to_string();
         bent.pop();
         for text in ["", "angel-recovery-", "00", &"00".repeat(32), &bent] {

@@ -66,6 +66,8 @@ impl Replication {
                     stopped: None,
                     mended: 0,
                     told: None,
+                    restored: None,
+                    operation: None,
                 };
                 replicas::put(batch, &did, &copy)?;
                 accounts.stage_reservation_used(batch, &did)?;

@@ -84,6 +84,7 @@ impl Found<'_> {
             Action::PlaceTenant(_) => signer == self.tenant,
             Action::Failover(it) => it.tenant == *self.tenant,
             Action::Migrate(it) => it.tenant == *self.tenant,
+            Action::Claim(it) => it.tenant == *self.tenant,
             _ => false,
         }
     }
@@ -98,6 +99,13 @@ impl Found<'_> {
         match action {
             Action::PlaceTenant(it) => led(&it.primary, 1),
             Action::Failover(it) => led(signer, it.epoch),
+            // The owner says whose data it was, also where the ledger knew nothing of the tenant before.
+            Action::Claim(it) => {
+                led(signer, it.epoch);
+                if let Some(from) = &it.from {
+                    led(&from.node, it.epoch.saturating_sub(1));
+                }
+            }
             // Whoever gives a tenant away had it; going back leads to one that was found so.
             Action::Migrate(it) => {
                 led(signer, it.epoch.saturating_sub(1));
@@ -111,7 +119,7 @@ impl Found<'_> {
 
 #[cfg(test)]
 mod tests {
-    use angel_protocol::ledger::action::{Backups, Failover, Migrate, PlaceTenant, Residency, Strategy};
+    use angel_protocol::ledger::action::{Backups, Claim, Failover, Migrate, PlaceTenant, Residency, Source, Strategy};
 
     use super::*;
 
@@ -139,7 +147,10 @@ mod tests {
         }
         assert!(!found.concerns(&migrate("other"), &did("x")) && !found.concerns(&place, &did("other")));
         assert!(found.concerns(&place, &tenant) && found.note(&place, &tenant));
-        let formers = ["a", "b", "c"].map(did);
+        let from = Some(Source { node: did("e"), sequence: 7 });
+        let claim = Action::Claim(Claim { tenant: did("shop"), epoch: 4, from, owner: [0; 64] });
+        assert!(found.concerns(&claim, &did("d")) && !found.note(&claim, &did("d")));
+        let formers = ["a", "b", "c", "e"].map(did);
         assert_eq!(found.formers, formers.into(), "not the present one, and none that only kept a copy");
     }
 }

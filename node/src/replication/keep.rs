@@ -46,7 +46,8 @@ impl Replication {
     /// The tenants that this node holds for others, by primary.
     fn followed(&self) -> BTreeMap<Did, Vec<Kept>> {
         let mut followed: BTreeMap<Did, Vec<Kept>> = BTreeMap::new();
-        for tenant in self.placement().tenants().iter().filter(|tenant| !tenant.is_primary()) {
+        let own = self.own();
+        for tenant in self.placement().tenants().iter().filter(|it| !it.is_primary() && it.concerns(own)) {
             let epoch = tenant.placed.epoch;
             if !self.0.failover.may_follow(&tenant.did, epoch) {
                 // It has promised not to; the primary is still asked whether it is there.
@@ -103,7 +104,9 @@ impl Replication {
             }
             // Until it is confirmed for the first time, the primary takes no writes: a tenant that is new is confirmed
             // at once, or as soon as it is watched here.
-            let of_primary = |tenant: &&Arc<Tenant>| !tenant.is_primary() && tenant.placed.primary == *primary;
+            let of_primary = |tenant: &&Arc<Tenant>| {
+                !tenant.is_primary() && tenant.placed.primary == *primary && tenant.concerns(self.own())
+            };
             let hosted = self.placement().tenants().iter().filter(of_primary).count();
             let interval = self.keep_interval();
             let pause = if asked != confirmed {

@@ -428,8 +428,8 @@ impl<'a> Follower<'a> {
         blocking::run(move || {
             replication.change_row_blocking(&did, |stored| {
                 // Whoever changes the role may have come in between.
-                let role = stored.role;
-                *stored = ReplicaRow { role, ..row };
+                let (role, operation) = (stored.role, stored.operation.take());
+                *stored = ReplicaRow { role, operation, ..row };
             })
         })
         .await

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use angel_protocol::data::{Cid, cbor};
 use angel_protocol::firehose::{Frame, Message};
 use angel_protocol::ids::{Did, RepoPath, Tid};
-use angel_protocol::ledger::Action;
+use angel_protocol::ledger::{Action, TransactionId, rows as ledger_rows};
 use angel_protocol::limits::REPLICA_REPLAY_WRITES_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::replication::wire::{Answer, Of, Question, Refusal, Replay, Unseen};
@@ -16,7 +16,7 @@ use angel_protocol::repo::car::{self, CarLimits};
 use angel_storage::accounts::PREFERENCES;
 use angel_storage::belongings::STATE;
 use angel_storage::cursors::{self, CursorRow};
-use angel_storage::ledger::decided;
+use angel_storage::ledger::{LedgerView, decided};
 use angel_storage::permissioned::{self as rows, RepoKey};
 use angel_storage::replicas::{self, Kept, Told};
 use angel_storage::{AccountId, Batch, Reader, events, firehose};
@@ -140,7 +140,19 @@ impl Replication {
         for at in (height.saturating_sub(HEIGHTS_SEARCHED)..=height).rev() {
             let batch = decided::batch(reader, at).map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
             for signed in batch.iter().flat_map(|batch| &batch.transactions) {
-                let Action::Failover(it) = &signed.transaction().action else { continue };
+                let it = match &signed.transaction().action {
+                    Action::Failover(it) => it,
+                    Action::Claim(it) if it.tenant == *did && it.epoch == own_epoch + 1 => {
+                        // A claim that was refused says nothing, whoever signed it.
+                        if !self.is_posted_blocking(signed.id())? {
+                            continue;
+                        }
+                        // The backup was perhaps made of another node's log: then everything is told that is kept here.
+                        let of_here = it.from.as_ref().filter(|from| from.node == *self.own());
+                        return Ok(Some(of_here.map_or(0, |from| from.sequence)));
+                    }
+                    _ => continue,
+                };
                 if it.tenant != *did || it.epoch != own_epoch + 1 {
                     continue;
                 }
@@ -151,6 +163,12 @@ impl Replication {
             }
         }
         Ok(None)
+    }
+
+    fn is_posted_blocking(&self, id: TransactionId) -> Result<bool, ReplicationError> {
+        let receipt = ledger_rows::receipt(&LedgerView(&self.0.parts.reader), id);
+        let receipt = receipt.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        Ok(receipt.is_some_and(|receipt| receipt.outcome.is_posted()))
     }
 
     fn written_since_blocking(&self, account: AccountId, since: u64) -> Result<Vec<Unseen>, ReplicationError> {

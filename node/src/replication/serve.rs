@@ -156,7 +156,10 @@ impl Replication {
             }
             Question::Share(asked) => self.share(asker, asked).await?,
             Question::Replay(replay) => {
-                let tenant = self.host(asker, &replay.of.tenant)?;
+                // Who was primary may host nothing any more. Whether it was is found out from the ledger before anything is
+                // taken.
+                let unknown = || ReplicationError::Refused(Refusal::UnknownTenant);
+                let tenant = self.placement().tenant(&replay.of.tenant).ok_or_else(unknown)?;
                 if !tenant.is_primary() || tenant.placed.epoch != replay.of.epoch || !tenant.serves() {
                     return Err(ReplicationError::Refused(Refusal::NotPrimary));
                 }

@@ -191,6 +191,12 @@ impl Caller {
         Ok(self.log_in_as(&self.did, PASSWORD).await?.token)
     }
 
+    /// Another tenant, asked at the same place.
+    #[must_use]
+    pub fn of(&self, did: &str) -> Self {
+        Self { did: did.to_owned(), ..self.clone() }
+    }
+
     /// The same tenant, asked at another place: a node that is none of these.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
