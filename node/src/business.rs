@@ -7,9 +7,11 @@
 //! ([`crate::spaces::announcer`]), but for what no record says by itself.
 
 mod error;
+mod follow;
 mod leads;
 mod orders;
 mod stock;
+mod terms;
 
 use std::sync::Arc;
 
@@ -26,6 +28,8 @@ use crate::spaces::Spaces;
 use crate::tenants::{Rulebook, Tenant, Tenants, workspace};
 
 pub(crate) use error::BusinessError;
+use terms::Growth;
+
 pub(crate) use leads::{LeadFilter, NewActivity};
 pub(crate) use orders::{NewOrder, OrderFilter, Revenue};
 
@@ -43,6 +47,8 @@ struct Shared {
     tenants: Tenants,
     rulebook: Rulebook,
     spaces: Spaces,
+    /// How the revenue of tenants grew.
+    growth: Growth,
     /// A number, a stock, an address that nobody else has: looked at first and then written, under one of these.
     locks: Vec<Mutex<()>>,
 }
@@ -87,7 +93,8 @@ impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { accounts, repos, permissioned, tenants, rulebook, spaces } = parts;
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        Self(Arc::new(Shared { accounts, repos, permissioned, tenants, rulebook, spaces, locks }))
+        let growth = Growth::default();
+        Self(Arc::new(Shared { accounts, repos, permissioned, tenants, rulebook, spaces, growth, locks }))
     }
 
     async fn turn(&self, tenant: &Tenant) -> MutexGuard<'_, ()> {

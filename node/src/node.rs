@@ -319,7 +319,12 @@ impl Node {
         spawner.spawn("tenants", |stop| tenants.clone().run_counters(stop));
         let pending = Pending { lifecycle: lifecycle.clone(), handles: handles.clone() };
         spawner.spawn("identities", |stop| pending.run(stop));
-        let rulebook = Rulebook::new(accounts.clone(), repos.clone(), tenants.clone(), resolver.clone());
+        let rulebook = Rulebook::new(
+            (accounts.clone(), repos.clone()),
+            (permissioned.clone(), tenants.clone()),
+            resolver.clone(),
+            &config.accounts.super_admins,
+        );
         let (homes, rooms) = ((&accounts, &repos), (&permissioned, &tenants, &rulebook));
         let opening = parts::spaces(&store, homes, rooms, &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;

@@ -23,3 +23,6 @@ pub const PRODUCT: &str = "co.kendev.business.product";
 
 /// The collection of the private halves of products.
 pub const PRODUCT_SETTINGS: &str = "co.kendev.business.productSettings";
+
+/// The collection of what a tenant has settled for itself, of which there is one record, `self`.
+pub const TENANT_SETTINGS: &str = "co.kendev.tenants.settings";

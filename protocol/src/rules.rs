@@ -8,9 +8,10 @@
 //! | what is for certain people stays out of public repositories | [`Refused::NotPublic`], [`Refused::VisibilityUnknown`] |
 //! | references stay within the tenant, and a public record names nobody's private one | [`Refused::CrossTenant`], [`Refused::PrivateReference`] |
 //! | computed fields are the node's ([`computed`]) | [`Refused::Computed`] |
+//! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
 //! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
 //!
-//! Whoever writes first asks [`asks`] what has to be found out, finds it out, and then calls [`judge`], which refuses by
+//! Whoever writes first asks [`asks`] and [`reads`] what has to be found out, finds it out, and then calls [`judge`], which refuses by
 //! name and path or leaves the record as it is to be stored. Which collection has which rule stands in
 //! `lexicons/flags.json`; the few that code alone can say are in [`TABLE`]. A collection of another network has no rules
 //! here.
@@ -25,10 +26,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::data::Value;
-use crate::ids::{AtIdentifier, AtUri, Did, Handle, Nsid};
+use crate::ids::{AtIdentifier, AtUri, Did, Handle, Nsid, RepoPath};
 use crate::lexicon::Schemas;
 use crate::lexicon::flags::{Class, Collection, FieldPath, Flags, Holder, Visibility, Writer};
-use crate::tenants::Permission;
+use crate::tenants::{Allowance, Permission, TenantStatus};
 use crate::time::Timestamp;
 
 pub use self::table::{Elsewhere, Rule, TABLE};
@@ -81,6 +82,21 @@ pub struct Facts {
     pub elsewhere: Option<bool>,
     /// The handle of the repository.
     pub handle: Option<Handle>,
+    /// The records of the same holder that [`reads`] named, by their paths; what is not there is left out.
+    pub records: BTreeMap<String, Value>,
+    /// How the tenant stands whose record it is.
+    pub standing: Option<Standing>,
+    /// Whether whoever writes is a super admin of the node (RBC-03).
+    pub super_admin: bool,
+}
+
+/// How a tenant stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it may use.
+    pub allowance: Allowance,
+    /// What may be done with it.
+    pub status: TenantStatus,
 }
 
 /// Why a record is not written. A path is a JSON pointer into it.
@@ -151,6 +167,36 @@ pub enum Refused {
         /// Which.
         path: String,
     },
+    /// A rate outside of what is agreed on anywhere (REV-05, REV-08).
+    #[error("{path}: a rate is from {least} to {most} basis points")]
+    Rate {
+        /// Where.
+        path: String,
+        /// The lowest.
+        least: i64,
+        /// The highest.
+        most: i64,
+    },
+    /// A rate that a super admin alone sets (REV-08).
+    #[error("{path}: a rate below {least} basis points is set by a super admin of the node alone")]
+    LowRate {
+        /// Where.
+        path: String,
+        /// The lowest that others set.
+        least: i64,
+    },
+    /// A rate of one's own without a contract (REV-06).
+    #[error("{path}: a rate that was agreed on names its contract")]
+    NoContract {
+        /// Where it would be.
+        path: String,
+    },
+    /// What was sent is not changed.
+    #[error("{path}: the invoice was sent, and its amounts stay as they are; write another one")]
+    Sent {
+        /// Which field would change.
+        path: String,
+    },
     /// What looks like a password or a key.
     #[error("{path}: this looks like {kind}; records hold the names of secrets, never secrets")]
     Secret {
@@ -191,6 +237,14 @@ pub fn asks(write: &Write<'_>, record: &Value) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The records that judging this one reads, by their paths: of the same holder, in its public repository or, of a tenant,
+/// in its workspace. Empty for most.
+#[must_use]
+pub fn reads(collection: &Nsid, record: &Value) -> Vec<RepoPath> {
+    let reads = table::of(collection.as_str()).and_then(|rule| rule.reads);
+    reads.map(|reads| reads(record)).unwrap_or_default()
 }
 
 /// What a member of a tenant must be allowed to do to write records of `collection` for it; `None` for collections that

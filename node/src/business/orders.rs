@@ -1,7 +1,8 @@
 //! Orders: placed by whoever buys, moved on by staff (ORD-01 to ORD-06).
 
 use angel_protocol::business::order::{self, Step};
-use angel_protocol::business::{ORDER, PRODUCT, PRODUCT_SETTINGS, revenue};
+use angel_protocol::business::revenue::{self, BaseKind, Sale, Terms};
+use angel_protocol::business::{ORDER, PRODUCT, PRODUCT_SETTINGS};
 use angel_protocol::data::{Map, Value, cbor, from_json, to_json};
 use angel_protocol::ids::{Datetime, Did, RecordKey, RepoPath};
 use angel_protocol::tenants::{Month, Resource};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::stock::Move;
+use super::terms::InForce;
 use super::{Business, BusinessError, Entries, Entry, address, nsid, text};
 use crate::accounts::Account;
 use crate::spaces::announce::Announcement;
@@ -65,6 +67,8 @@ pub(crate) struct Revenue {
     pub(crate) currency: String,
     /// Orders that are paid.
     pub(crate) orders: u64,
+    /// What was paid for the goods and not given back.
+    pub(crate) goods: i64,
     /// What was shared out.
     pub(crate) base: i64,
     /// The four parts, in the order agents, people, platform, justice fund.
@@ -99,13 +103,15 @@ impl Business {
         if wish.line_items.is_empty() {
             return Err(BusinessError::Malformed("lineItems: an order has at least one line".to_owned()));
         }
+        let in_force = self.terms(tenant).await?;
         let _turn = self.turn(tenant).await;
         let mut lines = vec![];
         for (index, line) in wish.line_items.iter().enumerate() {
-            lines.push(self.line(&account, index, line, wish.source.as_deref()).await?);
+            lines.push(self.line(&account, index, line, wish.source.as_deref(), &in_force).await?);
         }
         let newest = self.entries(tenant.did(), ORDER, None, 1, |_| true).await?.entries.pop();
-        let record = record(tenant, customer, &wish, &lines, newest.as_ref())?;
+        let kind = in_force.terms.base_kind();
+        let record = record(tenant, customer, &wish, (&lines, kind), newest.as_ref())?;
         let record = self.judged(&account, by, ORDER, record, None).await?;
         let stocks = self.stocks(tenant.did(), lines.into_iter().filter_map(|line| line.stock).collect()).await?;
         let (low, moved) = (stocks.low.clone(), stocks.paths());
@@ -206,7 +212,8 @@ impl Business {
                 let Some(shared) = record.get("revenueDistribution") else { continue };
                 let at = shared.get("calculatedAt").and_then(Value::as_str);
                 let at = at.and_then(|at| at.parse::<Datetime>().ok()?.timestamp()).map(Month::of);
-                if month.is_some() && month != at {
+                // What was not paid is not shared out: only from what it would be is known.
+                if at.is_none_or(|at| month.is_some_and(|month| month != at)) {
                     continue;
                 }
                 let currency = record.get("currency").and_then(Value::as_str).unwrap_or_default();
@@ -219,6 +226,7 @@ impl Business {
                 let commission = record.get("commission").and_then(|commission| commission.get("amount"));
                 let sum = &mut sums[place];
                 sum.orders += 1;
+                sum.goods = sum.goods.saturating_add(order::left(record));
                 sum.base = sum.base.saturating_add(part("base"));
                 for (sum, part) in sum.parts.iter_mut().zip(parts) {
                     *sum = sum.saturating_add(part);
@@ -240,6 +248,7 @@ impl Business {
         index: usize,
         line: &NewLine,
         source: Option<&str>,
+        in_force: &InForce,
     ) -> Result<Line, BusinessError> {
         let missing = || BusinessError::ProductNotFound(index);
         let (did, path) = address(&line.product, PRODUCT).ok_or_else(missing)?;
@@ -269,12 +278,13 @@ impl Business {
         if let Some(sku) = &line.sku {
             record.insert("sku".to_owned(), text(sku.as_str()));
         }
+        let currency = said("pricing", "currency").and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
         let take = Move { rkey: path.rkey, sku: line.sku.clone(), by: -line.quantity, line: index, beyond };
         Ok(Line {
             record,
             total,
-            rate: rate(&product, settings.as_ref(), source),
-            currency: said("pricing", "currency").and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default(),
+            rate: rate(&product, settings.as_ref(), source, (&in_force.terms, in_force.grew(&currency))),
+            currency,
             stock: tracked.then_some(take),
             needs_sending: said("shipping", "requiresShipping") == Some(Value::Bool(true)),
         })
@@ -297,7 +307,7 @@ fn record(
     tenant: &Tenant,
     customer: &Did,
     wish: &NewOrder,
-    lines: &[Line],
+    (lines, kind): (&[Line], BaseKind),
     newest: Option<&Entry>,
 ) -> Result<Map, BusinessError> {
     let malformed = |text: &str| BusinessError::Malformed(text.to_owned());
@@ -327,6 +337,7 @@ fn record(
         ("lineItems".to_owned(), Value::List(lines.iter().map(|line| Value::Map(line.record.clone())).collect())),
         ("currency".to_owned(), text(currency.as_str())),
         ("commission".to_owned(), Value::Map(commission)),
+        ("revenueDistribution".to_owned(), Value::Map(Map::from([("baseKind".to_owned(), text(kind.name()))]))),
         ("fulfillment".to_owned(), Value::Map(fulfillment)),
         ("createdAt".to_owned(), text(now.to_string())),
     ]);
@@ -362,20 +373,22 @@ fn price(product: &Value, sku: Option<&str>) -> Option<i64> {
 }
 
 /// What the platform takes of a product (REV-07 to REV-09).
-fn rate(product: &Value, settings: Option<&Map>, source: Option<&str>) -> i64 {
+fn rate(product: &Value, settings: Option<&Map>, source: Option<&str>, (terms, grew): (&Terms, bool)) -> i64 {
     let commission = settings.and_then(|settings| settings.get("commission"));
     let said = |name: &str| commission.and_then(|commission| commission.get(name));
     let custom = said("customCommissionRate").and_then(Value::as_integer);
-    let custom = custom.filter(|_| said("useCustomRate") == Some(&Value::Bool(true)));
-    let of_type = || revenue::rate_of(product.get("productType").and_then(Value::as_str).unwrap_or_default());
-    let rate = custom.map_or_else(of_type, |rate| rate.clamp(0, revenue::CUSTOM_RATE_MAX));
     let name = match source {
         Some("pickup_job") => "pickupJob",
         Some("referral_source") => "referralSource",
         _ => "systemGenerated",
     };
-    let multiplier = said("sourceMultipliers").and_then(|of| of.get(name)).and_then(Value::as_integer);
-    revenue::effective(rate, multiplier.unwrap_or_else(|| revenue::multiplier_of(source.unwrap_or_default())))
+    let sale = Sale {
+        product_type: product.get("productType").and_then(Value::as_str).unwrap_or_default(),
+        custom_rate: custom.filter(|_| said("useCustomRate") == Some(&Value::Bool(true))),
+        source: source.unwrap_or_default(),
+        multiplier: said("sourceMultipliers").and_then(|of| of.get(name)).and_then(Value::as_integer),
+    };
+    terms.rate(&sale, grew)
 }
 
 /// What the lines of an order took from stocks whose products are counted, `times` over.

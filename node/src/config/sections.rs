@@ -283,6 +283,9 @@ section! {
         /// The secret that signs session tokens. Changing it logs everybody out. Unset: one is made in the data
         /// directory.
         session_secret: Option<Secret> = None,
+        /// Who has the last word on this node, by DID: what only a super admin sets for a business, they set where they
+        /// are members of it.
+        super_admins: Vec<Did> = vec![],
         /// Where the terms of service are.
         terms_url: Option<Url> = None,
         /// Where the privacy policy is.

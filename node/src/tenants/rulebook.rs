@@ -7,14 +7,15 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use angel_protocol::data::Value;
-use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid};
+use angel_protocol::data::{Value, cbor};
+use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RepoPath};
 use angel_protocol::lexicon::flags::{Flags, Holder};
-use angel_protocol::rules::{self, By, Facts, Place, Refused, Write};
+use angel_protocol::rules::{self, By, Facts, Place, Refused, Standing, Write};
 use quick_cache::sync::Cache;
 
-use super::Tenants;
+use super::{Tenants, workspace};
 use crate::accounts::{Account, AccountError, Accounts};
+use crate::permissioned::{Permissioned, PermissionedError};
 use crate::repos::{RepoError, Repos};
 use crate::resolver::Resolver;
 use crate::{blocking, clock};
@@ -33,8 +34,10 @@ const STALE_FOR: Duration = Duration::from_secs(3600);
 pub struct Rulebook {
     accounts: Accounts,
     repos: Repos,
+    permissioned: Permissioned,
     tenants: Tenants,
     resolver: Resolver,
+    super_admins: Arc<[Did]>,
     node: Arc<OnceLock<Did>>,
     elsewhere: Arc<Cache<String, (bool, Instant)>>,
 }
@@ -66,14 +69,23 @@ pub enum RulebookError {
     /// The repositories.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The permissioned store.
+    #[error(transparent)]
+    Permissioned(#[from] PermissionedError),
 }
 
 impl Rulebook {
-    /// The rules for the accounts of this node.
+    /// The rules for the accounts of this node, whose super admins are these people.
     #[must_use]
-    pub fn new(accounts: Accounts, repos: Repos, tenants: Tenants, resolver: Resolver) -> Self {
+    pub fn new(
+        (accounts, repos): (Accounts, Repos),
+        (permissioned, tenants): (Permissioned, Tenants),
+        resolver: Resolver,
+        super_admins: &[Did],
+    ) -> Self {
         let elsewhere = Arc::new(Cache::new(KNOWN_MAX));
-        Self { accounts, repos, tenants, resolver, node: Arc::default(), elsewhere }
+        let (super_admins, node) = (super_admins.into(), Arc::default());
+        Self { accounts, repos, permissioned, tenants, resolver, super_admins, node, elsewhere }
     }
 
     /// Names the node's own service account, which holds what is the node's and its operator's.
@@ -109,7 +121,10 @@ impl Rulebook {
     ) -> Result<Court, RulebookError> {
         let repo = account.did().clone();
         let holder = self.holder(&repo);
-        let facts = Facts { handle: account.handle().cloned(), ..Facts::default() };
+        let standing = self.tenants.find(&repo);
+        let standing = standing.map(|it| Standing { allowance: it.row().allowance.clone(), status: it.status() });
+        let super_admin = self.super_admins.contains(author);
+        let facts = Facts { handle: account.handle().cloned(), standing, super_admin, ..Facts::default() };
         let mut court = Court { repo, holder, author: author.clone(), place, by, facts };
         let now = clock::now();
         for (collection, record) in records {
@@ -122,6 +137,14 @@ impl Rulebook {
                     && let Some(public) = self.is_public(&uri).await?
                 {
                     court.facts.public.insert(uri, public);
+                }
+            }
+            for path in rules::reads(collection, record) {
+                let key = path.to_string();
+                if !court.facts.records.contains_key(&key)
+                    && let Some(found) = self.own_record(account, &path).await?
+                {
+                    court.facts.records.insert(key, found);
                 }
             }
         }
@@ -144,6 +167,20 @@ impl Rulebook {
         let court = self.court(account, author, place, by, &[(collection, &record)]).await?;
         let judged = court.judge(collection, &mut record, before);
         Ok(judged.map(|()| record))
+    }
+
+    /// A record of an account, from its public repository or, of a tenant, from its workspace. One that cannot be read
+    /// says nothing.
+    async fn own_record(&self, account: &Account, path: &RepoPath) -> Result<Option<Value>, RulebookError> {
+        let (repos, id, at) = (self.repos.clone(), account.id(), path.to_string());
+        if let Some(found) = blocking::run(move || repos.record_blocking(id, &at)).await? {
+            return Ok(cbor::decode(&found.bytes).ok());
+        }
+        if self.tenants.find(account.did()).is_none() {
+            return Ok(None);
+        }
+        let found = self.permissioned.read(&workspace(account.did()), account.did(), path).await?;
+        Ok(found.and_then(|record| cbor::decode(&record.bytes).ok()))
     }
 
     /// Whether a record is in a public repository; `None` when that cannot be found out.

@@ -1,6 +1,7 @@
 //! The life of an order (ORD-03, ORD-04): which step may follow which, and what each step says in the record. Times,
 //! sums and shares follow from that by the table of rules.
 
+use super::revenue::BaseKind;
 use crate::data::{Map, Value};
 
 /// Something that is done with an order.
@@ -36,7 +37,7 @@ pub enum StepRefused {
     /// Only what is sent is shipped and delivered.
     #[error("the order is not sent anywhere: complete it instead")]
     NotSent,
-    /// More is to be given back than was shared out.
+    /// More is to be given back than was paid for the goods.
     #[error("at most {left} can be given back in part; without an amount all of it is")]
     TooMuch {
         /// What is left.
@@ -73,10 +74,40 @@ pub fn is_paid(record: &Map) -> bool {
     matches!(payment(record), "captured" | "partially_refunded")
 }
 
-/// What of the order is shared out: what was paid for the goods, without what was given back.
-fn base(record: &Map) -> i64 {
-    let shared = record.get("revenueDistribution").and_then(|shared| shared.get("base"));
-    shared.and_then(Value::as_integer).unwrap_or(0)
+/// Whether its payment has ever come.
+#[must_use]
+pub fn was_paid(record: &Map) -> bool {
+    matches!(payment(record), "captured" | "partially_refunded" | "refunded")
+}
+
+fn amount(record: &Map, field: &str) -> i64 {
+    record.get(field).and_then(Value::as_integer).unwrap_or(0)
+}
+
+/// What the goods cost: the lines less the discount, without tax and sending.
+fn goods(record: &Map) -> i64 {
+    amount(record, "subtotal").saturating_sub(amount(record, "discountAmount")).max(0)
+}
+
+/// What was given back of that. Orders of earlier releases do not say; of what was shared out there it was taken off.
+#[must_use]
+pub fn refunded(record: &Map) -> i64 {
+    let within = |object: &str, field: &str| record.get(object).and_then(|object| object.get(field));
+    if let Some(refunded) = within("paymentDetails", "refundedAmount").and_then(Value::as_integer) {
+        return refunded;
+    }
+    let kind = within("revenueDistribution", "baseKind").and_then(Value::as_str);
+    let base = within("revenueDistribution", "base").and_then(Value::as_integer);
+    match base {
+        Some(base) if kind == Some(BaseKind::OrderNet.name()) => goods(record).saturating_sub(base).max(0),
+        _ => 0,
+    }
+}
+
+/// What was paid for the goods and not given back: what can be given back, and what the platform takes its part of.
+#[must_use]
+pub fn left(record: &Map) -> i64 {
+    goods(record).saturating_sub(refunded(record)).max(0)
 }
 
 impl Step {
@@ -118,23 +149,23 @@ pub fn take(record: &mut Map, step: Step) -> Result<(), StepRefused> {
         (Step::Refund(Some(_)), "processing" | "shipped" | "delivered" | "completed") if is_paid(record) => status,
         _ => return Err(StepRefused::NotNow { status, payment, step: step.done() }),
     };
-    let refunded = match step {
-        Step::Refund(Some(amount)) if amount <= 0 || amount > base(record) => {
-            return Err(StepRefused::TooMuch { left: base(record) });
+    let given_back = match step {
+        Step::Refund(Some(amount)) if amount <= 0 || amount > left(record) => {
+            return Err(StepRefused::TooMuch { left: left(record) });
         }
         Step::Refund(Some(amount)) => Some(amount),
-        Step::Refund(None) | Step::Cancel if is_paid(record) => Some(base(record)),
+        Step::Refund(None) | Step::Cancel if is_paid(record) => Some(left(record)),
         _ => None,
     };
-    let payment = match (step, refunded) {
+    let payment = match (step, given_back) {
         (Step::Capture, _) => "captured",
         (Step::Refund(Some(_)), _) => "partially_refunded",
         (_, Some(_)) => "refunded",
         _ => payment,
     };
-    if let Some(refunded) = refunded {
-        let left = base(record) - refunded;
-        within(record, "revenueDistribution").insert("base".to_owned(), Value::Integer(left));
+    if let Some(more) = given_back {
+        let all = refunded(record).saturating_add(more);
+        within(record, "paymentDetails").insert("refundedAmount".to_owned(), Value::Integer(all));
     }
     if matches!(next, "processing" | "shipped" | "delivered" | "completed") {
         within(record, "fulfillment").insert("status".to_owned(), text(next));
@@ -187,10 +218,10 @@ mod tests {
         ])
     }
 
-    fn paid(method: &str, base: i64) -> Map {
+    fn paid(method: &str, goods: i64) -> Map {
         let mut record = order(method);
         take(&mut record, Step::Capture).expect("is paid");
-        within(&mut record, "revenueDistribution").insert("base".to_owned(), Value::Integer(base));
+        record.insert("subtotal".to_owned(), Value::Integer(goods));
         record
     }
 
@@ -203,7 +234,7 @@ mod tests {
         }
         assert!(matches!(take(&mut record, Step::Cancel), Err(StepRefused::NotNow { status: "completed", .. })));
         assert_eq!(take(&mut record, Step::Refund(None)), Ok(()));
-        assert_eq!((status(&record), payment(&record), base(&record)), ("refunded", "refunded", 0));
+        assert_eq!((status(&record), payment(&record), left(&record)), ("refunded", "refunded", 0));
         assert!(take(&mut record, Step::Refund(None)).is_err(), "what was given back is not given back again");
     }
 
@@ -244,15 +275,29 @@ mod tests {
     fn no_more_is_given_back_than_was_paid() {
         let mut record = paid("physical", 1000);
         assert_eq!(take(&mut record, Step::Refund(Some(400))), Ok(()));
-        assert_eq!((status(&record), payment(&record), base(&record)), ("processing", "partially_refunded", 600));
+        assert_eq!((status(&record), payment(&record), left(&record)), ("processing", "partially_refunded", 600));
         assert_eq!(take(&mut record, Step::Refund(Some(601))), Err(StepRefused::TooMuch { left: 600 }));
         assert_eq!(take(&mut record, Step::Refund(Some(0))), Err(StepRefused::TooMuch { left: 600 }));
         assert_eq!(take(&mut record, Step::Cancel), Ok(()));
-        assert_eq!((payment(&record), base(&record)), ("refunded", 0));
+        assert_eq!((payment(&record), left(&record)), ("refunded", 0));
         let mut unpaid = order("physical");
         assert!(take(&mut unpaid, Step::Refund(None)).is_err());
         assert_eq!(take(&mut unpaid, Step::Cancel), Ok(()));
         assert_eq!(payment(&unpaid), "pending", "nothing was paid, so nothing goes back");
+    }
+
+    #[test]
+    fn orders_of_earlier_releases_say_by_their_shares_what_was_given_back() {
+        let mut record = paid("physical", 1000);
+        let shared = within(&mut record, "revenueDistribution");
+        shared.insert("base".to_owned(), Value::Integer(700));
+        shared.insert("baseKind".to_owned(), text("order_net"));
+        assert_eq!((refunded(&record), left(&record)), (300, 700));
+        assert_eq!(take(&mut record, Step::Refund(Some(701))), Err(StepRefused::TooMuch { left: 700 }));
+        assert_eq!(take(&mut record, Step::Refund(Some(200))), Ok(()));
+        assert_eq!((refunded(&record), left(&record)), (500, 500), "and from now on by itself");
+        within(&mut record, "revenueDistribution").insert("baseKind".to_owned(), text("platform_fee"));
+        assert_eq!(left(&record), 500, "whatever is shared out");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What code alone can say about single collections, one line each.
 
-use super::computed::{self, Fill};
+use super::computed::{Fill, agents, business, content, people, sales, tenants};
+use crate::data::Value;
+use crate::ids::RepoPath;
 use crate::tenants::Permission;
 
 /// Who says whether a record is public when neither it nor those it refers to do.
@@ -20,15 +22,17 @@ pub enum Elsewhere {
 pub struct Rule {
     /// The collection.
     pub collection: &'static str,
-    /// What the node computes from the record alone.
+    /// What the node computes.
     pub fill: Option<Fill>,
+    /// The records of the same holder that it reads for that.
+    pub reads: Option<fn(&Value) -> Vec<RepoPath>>,
     /// The field whose record's holder is the tenant within which a person's record stays.
     pub scope: Option<&'static str>,
     /// Who decides whether it is public, where `flags.json` says that it is decided elsewhere.
     pub elsewhere: Option<Elsewhere>,
 }
 
-const NOTHING: Rule = Rule { collection: "", fill: None, scope: None, elsewhere: None };
+const NOTHING: Rule = Rule { collection: "", fill: None, reads: None, scope: None, elsewhere: None };
 
 const fn fills(collection: &'static str, fill: Fill) -> Rule {
     Rule { collection, fill: Some(fill), ..NOTHING }
@@ -44,27 +48,41 @@ const fn decided(collection: &'static str, elsewhere: Elsewhere) -> Rule {
 
 /// The table. What is not in it follows `lexicons/flags.json` alone.
 pub const TABLE: &[Rule] = &[
+    fills("co.kendev.agents.agentSettings", agents::agent_settings),
+    fills("co.kendev.agents.insight", agents::insight),
+    fills("co.kendev.agents.job", agents::job),
     decided("co.kendev.agents.listing", Elsewhere::Record { default: false }),
-    fills("co.kendev.business.activity", computed::activity),
-    fills("co.kendev.business.campaign", computed::campaign),
-    fills("co.kendev.business.lead", computed::lead),
-    fills("co.kendev.business.opportunity", computed::opportunity),
-    fills("co.kendev.business.order", computed::order),
-    fills("co.kendev.business.product", computed::product),
-    fills("co.kendev.business.project", computed::project),
-    fills("co.kendev.business.task", computed::task),
-    fills("co.kendev.business.taskComment", computed::task_comment),
-    fills("co.kendev.business.timeEntry", computed::time_entry),
-    fills("co.kendev.business.venue", computed::venue),
-    fills("co.kendev.content.course", computed::course),
-    Rule { fill: Some(computed::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },
-    fills("co.kendev.content.roadmapFeature", computed::roadmap_feature),
-    fills("co.kendev.people.connection", computed::connection),
+    fills("co.kendev.agents.webChatSession", agents::web_chat_session),
+    fills("co.kendev.business.activity", business::activity),
+    fills("co.kendev.business.appointment", sales::appointment),
+    fills("co.kendev.business.campaign", business::campaign),
+    fills("co.kendev.business.document", business::document),
+    fills("co.kendev.business.donation", sales::donation),
+    fills("co.kendev.business.invoice", sales::invoice),
+    fills("co.kendev.business.lead", business::lead),
+    fills("co.kendev.business.opportunity", business::opportunity),
+    fills("co.kendev.business.order", sales::order),
+    fills("co.kendev.business.product", sales::product),
+    Rule { reads: Some(sales::product_of), ..fills("co.kendev.business.productSettings", sales::product_settings) },
+    fills("co.kendev.business.project", business::project),
+    fills("co.kendev.business.task", business::task),
+    fills("co.kendev.business.taskComment", business::task_comment),
+    fills("co.kendev.business.timeEntry", business::time_entry),
+    fills("co.kendev.business.venue", business::venue),
+    fills("co.kendev.content.course", content::course),
+    Rule { reads: Some(content::form_of), ..fills("co.kendev.content.formSubmission", content::form_submission) },
+    Rule { fill: Some(content::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },
+    fills("co.kendev.content.roadmapFeature", content::roadmap_feature),
+    fills("co.kendev.people.connection", people::connection),
+    fills("co.kendev.people.pointsEntry", people::points_entry),
     decided("co.kendev.people.profile", Elsewhere::Record { default: true }),
+    fills("co.kendev.people.recognition", people::recognition),
     stays_with("co.kendev.spaces.memberPreferences", "space"),
     stays_with("co.kendev.spaces.message", "space"),
     stays_with("co.kendev.spaces.readMark", "space"),
-    fills("co.kendev.spaces.space", computed::space),
+    fills("co.kendev.spaces.space", tenants::space),
+    fills("co.kendev.tenants.management", tenants::management),
+    fills("co.kendev.tenants.settings", tenants::settings),
 ];
 
 /// The line of a collection.

@@ -1,3 +1,5 @@
+mod formulas;
+
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -67,6 +69,10 @@ fn path(refused: &Refused) -> &str {
         | Refused::PrivateReference { path }
         | Refused::Computed { path }
         | Refused::Amount { path }
+        | Refused::Rate { path, .. }
+        | Refused::LowRate { path, .. }
+        | Refused::NoContract { path }
+        | Refused::Sent { path }
         | Refused::Secret { path, .. } => path,
         Refused::OtherTenant { .. } => "/tenant",
         Refused::HeldIn { .. } | Refused::NotByClients(_) => "",
@@ -289,6 +295,9 @@ fn each_formula_gives_what_the_rules_say() {
     assert_eq!((&task["reporter"], &task["dates"]["completedDate"]), (&json!(did("author")), &json!(NOW.to_string())));
     let lead = written("co.kendev.business.lead", json!({ "firstName": "Ada", "lastName": "Lovelace" }), None);
     assert_eq!(lead["fullName"], "Ada Lovelace");
+    let long = json!({ "firstName": "é".repeat(100), "lastName": "é".repeat(100) });
+    let long = written("co.kendev.business.lead", long, None);
+    assert_eq!(long["fullName"].as_str().map(|name| name.chars().count()), Some(200), "as long as the field may be");
     let venue = json!({ "bayManagement": { "bays": [{ "isActive": true }, { "isActive": false }], "totalBays": 7 } });
     assert_eq!(written("co.kendev.business.venue", venue, None)["bayManagement"]["totalBays"], 1);
     let cid = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";

@@ -29,6 +29,12 @@ impl Month {
         self.0
     }
 
+    /// The month before.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        if self.0 % 100 > 1 { Self(self.0 - 1) } else { Self((self.0 / 100).saturating_sub(1) * 100 + 12) }
+    }
+
     /// The month with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
@@ -144,6 +150,12 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn january_follows_december() {
+        let month = |number| Month::from_number(number).expect("a month");
+        assert_eq!((month(202_611).previous(), month(202_601).previous()), (month(202_610), month(202_512)));
+    }
 
     #[test]
     fn months_are_those_of_the_calendar_in_utc() {

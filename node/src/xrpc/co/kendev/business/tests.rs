@@ -1,6 +1,8 @@
 //! Orders and leads of a business, as its staff, its customers and strangers meet them over HTTP; every answer is held
 //! against its lexicon.
 
+mod terms;
+
 use std::time::Duration;
 
 use angel_protocol::lexicon::Schemas;
@@ -20,7 +22,7 @@ struct World {
     url: String,
     tenant: String,
     owner: Person,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 #[derive(Clone)]
@@ -40,7 +42,7 @@ impl World {
         let password = std::fs::read_to_string(node.facts().run_file().admin_password_file.expect("kept in a file"))
             .expect("readable");
         let (tenant, nobody) = (String::new(), Person { did: String::new(), token: String::new() });
-        let mut world = Self { node, client: Client::new(), url, tenant, owner: nobody, _dir: dir };
+        let mut world = Self { node, client: Client::new(), url, tenant, owner: nobody, dir };
         world.owner = world.sign_up("olga").await;
         let wish = json!({ "slug": "shop", "template": "ecommerce-store", "name": "Shop", "owner": world.owner.did });
         let provision = world.client.post(format!("{}/xrpc/co.kendev.tenants.provision", world.url)).json(&wish);

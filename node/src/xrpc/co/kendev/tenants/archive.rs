@@ -40,5 +40,6 @@ pub(crate) async fn handler(
     let (tenants, did) = (host.tenants.clone(), tenant.did().clone());
     let change = move || tenants.set_status_blocking(&did, &actor, TenantStatus::Archived, clock::now());
     let tenant = blocking::run(change).await?;
+    host.business.settings_follow(&tenant).await;
     Ok(Json(view::tenant(&host, &tenant, &asker).await?))
 }

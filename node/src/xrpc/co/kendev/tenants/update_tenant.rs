@@ -48,6 +48,7 @@ pub(crate) async fn handler(
         let allowance = allowance(&tenant, &request)?;
         let (tenants, did, actor) = (host.tenants.clone(), tenant.did().clone(), actor.clone());
         tenant = blocking::run(move || tenants.set_allowance_blocking(&did, &actor, allowance, clock::now())).await?;
+        host.business.settings_follow(&tenant).await;
     }
     if request.name.is_some() || request.business_type.is_some() {
         tenant = rename(&host, tenant, actor, request.name, request.business_type).await?;

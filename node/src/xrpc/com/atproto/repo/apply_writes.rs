@@ -92,7 +92,9 @@ pub(crate) async fn handler(
     // Two hundred records take more time than a worker has for one request.
     let (writes, results) = blocking::run(move || all(&repos, &judges, &at, writes, validate)).await?;
     super::within_plan(&host, &account, &created.iter().collect::<Vec<_>>()).await?;
+    let written: Vec<_> = writes.iter().map(|write| write.path.clone()).collect();
     let made = host.repos.write(&owner, writes, swap_commit).await?;
+    host.business.follow(&account, access.did(), &written).await;
     Ok(Json(Answer { commit: made.map(CommitView::from), results }))
 }
 

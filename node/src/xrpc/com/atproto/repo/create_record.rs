@@ -66,6 +66,7 @@ pub(crate) async fn handler(
     let write = RepoWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
+    host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     let uri = AtUri::record(owner.did, path);
     Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))
 }

@@ -93,7 +93,8 @@ pub(crate) async fn handler(
             results.push(Outcome::Delete {});
             continue;
         };
-        let target = Target { space: &space, account: &account, collection: &collection, rkey: &rkey };
+        let target =
+            Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
         let prepared = prepare(&host, target, &value, validate).await?;
         let path = RepoPath::new(collection, rkey);
         let uri = space.record(repo.clone(), path.clone());
@@ -106,6 +107,8 @@ pub(crate) async fn handler(
         asked.push(PermissionedWrite { path, action, swap: None });
         results.push(outcome);
     }
+    let written: Vec<_> = asked.iter().map(|write| write.path.clone()).collect();
     super::write(&host, &account, &space, asked).await?;
+    host.business.follow(&account, access.did(), &written).await;
     Ok(Json(Answer { results }))
 }

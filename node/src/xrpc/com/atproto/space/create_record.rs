@@ -36,10 +36,12 @@ pub(crate) async fn handler(
         Some(rkey) => rkey,
         None => host.repos.next_tid()?.into(),
     };
-    let target = Target { space: &space, account: &account, collection: &collection, rkey: &rkey };
+    let target =
+        Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
     let prepared = prepare(&host, target, &record, validate).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
     let write = PermissionedWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
     super::write(&host, &account, &space, vec![write]).await?;
+    host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
 }

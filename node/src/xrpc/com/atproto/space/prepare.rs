@@ -2,7 +2,7 @@
 //! as its lexicon has it if that is known here, and within the rules of its collection.
 
 use angel_protocol::data::{self, Value};
-use angel_protocol::ids::{Nsid, RecordKey};
+use angel_protocol::ids::{Did, Nsid, RecordKey};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::limits::BLOCK_BYTES_MAX;
 use angel_protocol::permissioned::SpaceUri;
@@ -38,6 +38,8 @@ pub(super) struct Prepared {
 pub(super) struct Target<'a> {
     pub(super) space: &'a SpaceUri,
     pub(super) account: &'a Account,
+    /// Who writes: whose account it is, or a member of the tenant.
+    pub(super) author: &'a Did,
     pub(super) collection: &'a Nsid,
     pub(super) rkey: &'a RecordKey,
 }
@@ -49,14 +51,13 @@ pub(super) async fn prepare(
     record: &Json,
     validate: Option<bool>,
 ) -> Result<Prepared, XrpcError> {
-    let Target { space, account, collection, rkey } = target;
-    let author = account.did();
+    let Target { space, account, author, collection, rkey } = target;
     let refused = |text: String| XrpcError::invalid_request(text);
     let mut value = data::record_from_json(record)
         .map_err(|error| refused(format!("the record is not of the AT Protocol data model: {error}")))?;
     set_type(&mut value, collection)?;
     let path = angel_protocol::ids::RepoPath::new(collection.clone(), rkey.clone());
-    let before = host.permissioned.read(space, author, &path).await?;
+    let before = host.permissioned.read(space, account.did(), &path).await?;
     let before = before.and_then(|record| data::cbor::decode(&record.bytes).ok());
     let place = (Place::Permissioned, By::Client);
     let judged = host.rulebook.judge(account, author, place, collection, value, before.as_ref()).await;

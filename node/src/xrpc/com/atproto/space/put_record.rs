@@ -42,11 +42,13 @@ pub(crate) async fn handler(
     let Request { space, repo, collection, rkey, validate, record, swap_record } = request;
     let account = super::writable(&host, &access, &repo, [&collection]).await?;
     host.limits.writes(account.did(), 2)?;
-    let target = Target { space: &space, account: &account, collection: &collection, rkey: &rkey };
+    let target =
+        Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
     let prepared = prepare(&host, target, &record, validate).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
     let swap = swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = PermissionedWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
     super::write(&host, &account, &space, vec![write]).await?;
+    host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
 }

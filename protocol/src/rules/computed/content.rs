@@ -1,0 +1,65 @@
+//! Files, forms, courses and the roadmap.
+
+use std::time::Duration;
+
+use super::{Draft, referred, text};
+use crate::data::Value;
+use crate::ids::{Datetime, RepoPath};
+use crate::rules::Refused;
+use crate::time::Timestamp;
+
+/// The collection of forms.
+const FORM: &str = "co.kendev.content.form";
+
+pub(in crate::rules) fn roadmap_feature(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    let completed = draft.text("status") == Some("completed");
+    draft.since(&["timeline", "actualCompletion"], completed, true);
+    Ok(())
+}
+
+/// The file's own digest: its CID says it already, in a form that people compare.
+pub(in crate::rules) fn media(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    if let Some(cid) = draft.record.get("file").and_then(|file| file.get("ref")).and_then(Value::as_link) {
+        let hex = cid.digest().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        draft.set(&["checksum"], Value::String(hex));
+    }
+    Ok(())
+}
+
+pub(in crate::rules) fn course(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    draft.set(&["creator"], Value::String(draft.write.repo.to_string()));
+    Ok(())
+}
+
+/// The form that was filled in.
+pub(in crate::rules) fn form_of(record: &Value) -> Vec<RepoPath> {
+    referred(record, "form", FORM).into_iter().collect()
+}
+
+/// FRM-04: as long as the form says that answers are kept.
+pub(in crate::rules) fn form_submission(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    const DAY: u64 = 24 * 3600;
+    draft.since(&["submittedAt"], true, false);
+    match (draft.text("status"), draft.text("assignedTo").is_some()) {
+        (None, false) => draft.set(&["status"], text("received")),
+        (None | Some("received"), true) => draft.set(&["status"], text("assigned")),
+        _ => {}
+    }
+    let path = referred(draft.record, "form", FORM);
+    let kept = draft.known(path.as_ref()).and_then(|form| form.get("compliance")?.get("dataRetention")?.as_integer());
+    let submitted = draft.text("submittedAt").and_then(|at| at.parse::<Datetime>().ok()?.timestamp());
+    if let (Some(days), Some(at)) = (kept.and_then(|days| u64::try_from(days).ok()), submitted)
+        && draft.had(&["deleteAfter"]).is_none()
+    {
+        let kept = Duration::from_secs(days.saturating_mul(DAY));
+        let kept = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+        // Later than any date that can be written is never.
+        if let Some(until) = at.as_millis().checked_add(kept).filter(|until| *until < YEAR_9999) {
+            draft.set(&["deleteAfter"], Value::String(Timestamp::from_millis(until).to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// The first millisecond of the year 9999: times have four digits for their year.
+const YEAR_9999: u64 = 253_370_764_800_000;
