@@ -42,6 +42,8 @@ pub enum When {
     Made,
     /// That a field has one of these values.
     Is(&'static str, &'static [&'static str]),
+    /// That an object says when it happened: a step that is soon followed by the next is told all the same.
+    Since(&'static str, &'static str),
 }
 
 /// A line of the table.
@@ -69,10 +71,10 @@ const JOB: &str = "co.kendev.agents.job";
 /// The table.
 pub const HAPPENINGS: &[Happening] = &[
     happening(ORDER, When::Made, "order.placed", "sales"),
-    happening(ORDER, When::Is("paymentStatus", &["captured"]), "payment.captured", "finance"),
+    happening(ORDER, When::Since("paymentDetails", "paymentProcessedAt"), "payment.captured", "finance"),
     happening(ORDER, When::Is("paymentStatus", &["failed"]), "payment.failed", "finance"),
     happening(ORDER, When::Is("paymentStatus", &["refunded", "partially_refunded"]), "payment.refunded", "finance"),
-    happening(ORDER, When::Is("status", &["shipped"]), "order.shipped", "operations"),
+    happening(ORDER, When::Since("fulfillment", "shippedAt"), "order.shipped", "operations"),
     happening(ORDER, When::Is("status", &["completed"]), "order.completed", "sales"),
     happening(APPOINTMENT, When::Made, "appointment.booked", "operations"),
     happening(APPOINTMENT, When::Is("status", &["cancelled"]), "appointment.cancelled", "operations"),
@@ -99,6 +101,7 @@ pub fn happenings<'r>(collection: &'r str, record: &'r Value) -> impl Iterator<I
         When::Is(field, values) => {
             record.get(field).and_then(Value::as_str).is_some_and(|found| values.contains(&found))
         }
+        When::Since(object, field) => record.get(object).and_then(|object| object.get(field)).is_some(),
     })
 }
 
@@ -127,7 +130,9 @@ mod tests {
             happenings(ORDER, &record).map(|line| line.event).collect::<Vec<_>>()
         };
         assert_eq!(names(json!({ "status": "pending", "paymentStatus": "pending" })), ["order.placed"]);
-        let paid = json!({ "status": "shipped", "paymentStatus": "captured" });
+        let at = "2026-11-21T09:00:00.000Z";
+        let paid = json!({ "status": "delivered", "paymentStatus": "captured",
+            "paymentDetails": { "paymentProcessedAt": at }, "fulfillment": { "shippedAt": at } });
         assert_eq!(names(paid), ["order.placed", "payment.captured", "order.shipped"]);
         assert!(!makes_events("co.kendev.spaces.message"), "telling of an event makes none");
     }
