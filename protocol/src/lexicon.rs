@@ -30,6 +30,9 @@ mod validate;
 mod value;
 mod violation;
 
+#[cfg(test)]
+pub(crate) use builtin::tests::generate;
+
 pub use ast::{Definition, Document};
 pub use catalog::{Catalog, DuplicateDocument};
 pub use check::{CheckError, Problem, check, check_house_style};

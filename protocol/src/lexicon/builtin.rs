@@ -59,4 +59,4 @@ impl Schemas {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,12 @@
 mod formulas;
+mod node_written;
+mod refusals;
 
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::data::{from_json, to_json};
+use crate::lexicon::Catalog;
 use crate::tenants::{Slug, Template, template::Setting};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_273_200_000);

@@ -1,5 +1,5 @@
 mod agreement;
-mod generate;
+pub(crate) mod generate;
 mod layout;
 
 use std::collections::BTreeSet;

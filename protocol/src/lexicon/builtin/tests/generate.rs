@@ -68,13 +68,20 @@ fn record_object(collection: &str) -> (&'static Object, Place) {
 }
 
 /// Makes valid values, the same ones for the same seed.
-pub(super) struct Generator {
+pub(crate) struct Generator {
     state: u64,
+    /// Whether every field is made, and every list has something in it.
+    whole: bool,
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { state: seed }
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { state: seed, whole: false }
+    }
+
+    /// One that leaves nothing out, and makes nothing very long.
+    pub(crate) const fn whole(seed: u64) -> Self {
+        Self { state: seed, whole: true }
     }
 
     /// A number below `end` (SplitMix64).
@@ -90,7 +97,7 @@ impl Generator {
         &list[self.below(list.len())]
     }
 
-    pub(super) fn record(&mut self, collection: &str) -> Value {
+    pub(crate) fn record(&mut self, collection: &str) -> Value {
         let (object, place) = record_object(collection);
         let mut record = self.object(object, &place, 0);
         record.insert("$type".to_owned(), json!(collection));
@@ -100,11 +107,11 @@ impl Generator {
     fn object(&mut self, object: &'static Object, place: &Place, depth: usize) -> Map<String, Value> {
         let mut made = Map::new();
         for (name, schema) in &object.properties {
-            if object.required.contains(name) || (depth < FULL_DEPTH && self.below(4) > 0) {
+            if object.required.contains(name) || (depth < FULL_DEPTH && (self.whole || self.below(4) > 0)) {
                 made.insert(name.clone(), self.value(&place.field(name, schema), depth));
             }
         }
-        if self.below(4) == 0 {
+        if !self.whole && self.below(4) == 0 {
             made.insert("xUnheardOf".to_owned(), json!({ "any": [null, "thing", { "$link": CID }] }));
         }
         made
@@ -124,21 +131,30 @@ impl Generator {
                 json!({ "$type": "blob", "ref": { "$link": CID }, "mimeType": "image/png", "size": 1 + self.below(9) })
             }
             Type::Array(array) => {
-                let count = self.length(array.length, 3);
-                (0..count).map(|_| self.value(&place.item(array), depth + 1)).collect()
+                let item = place.item(array);
+                if let (true, Type::Union(union)) = (self.whole, &item.schema.ty) {
+                    return union.refs.iter().map(|id| self.variant(id, depth + 1)).collect();
+                }
+                let count =
+                    if self.whole { array.length.min.unwrap_or(1).max(1) } else { self.length(array.length, 3) };
+                (0..count).map(|_| self.value(&item, depth + 1)).collect()
             }
             Type::Object(object) => Value::Object(self.object(object, place, depth + 1)),
             Type::Union(union) => {
                 let id = self.pick(&union.refs).clone();
-                let Some(Definition::Type(schema)) = Catalog::builtin().definition(&id) else { panic!("{id}") };
-                let variant = Place { schema, definition: id.clone(), property: None, pinned: None };
-                let mut made = self.value(&variant, depth);
-                made["$type"] = json!(id.to_string());
-                made
+                self.variant(&id, depth)
             }
             Type::Unknown => json!({ "any": "thing" }),
             Type::Ref(id) => panic!("{id} was not followed"),
         }
+    }
+
+    fn variant(&mut self, id: &DefinitionId, depth: usize) -> Value {
+        let Some(Definition::Type(schema)) = Catalog::builtin().definition(id) else { panic!("{id}") };
+        let variant = Place { schema, definition: id.clone(), property: None, pinned: None };
+        let mut made = self.value(&variant, depth);
+        made["$type"] = json!(id.to_string());
+        made
     }
 
     fn integer(&mut self, integer: &Integer) -> Value {
@@ -177,7 +193,8 @@ impl Generator {
         let cluster = if cluster.len() > 8 { "🇩🇪" } else { cluster };
         let count = match text.graphemes.max {
             // The longest now and then only: some fields have room for 200 KB.
-            Some(max) if self.below(8) == 0 => max,
+            Some(max) if !self.whole && self.below(8) == 0 => max,
+            _ if self.whole => 1,
             _ => self.length(if text.graphemes.max.is_some() { text.graphemes } else { text.bytes }, 40),
         };
         cluster.repeat(count)
@@ -221,20 +238,20 @@ fn samples_of_format(format: Format) -> &'static [&'static str] {
 }
 
 /// One change to a value that breaks one rule.
-pub(super) struct Mutation {
+pub(crate) struct Mutation {
     /// Where the change is made.
     at: String,
     /// What is put there; nothing, when the field is taken away.
     put: Option<Value>,
     /// Where the refusal must point.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// What the refusal must say.
-    pub(super) rule: Rule,
+    pub(crate) rule: Rule,
 }
 
 impl Mutation {
     /// Shows the broken record to `judge`; afterwards the record is whole again.
-    pub(super) fn judge<T>(&self, record: &mut Value, judge: impl FnOnce(&Value) -> T) -> T {
+    pub(crate) fn judge<T>(&self, record: &mut Value, judge: impl FnOnce(&Value) -> T) -> T {
         let Some(value) = &self.put else {
             let (around, name) = self.at.rsplit_once('/').expect("a field");
             let taken = fields(record, around).remove(name).expect("a field that is there");
@@ -255,7 +272,7 @@ fn fields<'r>(record: &'r mut Value, at: &str) -> &'r mut Map<String, Value> {
 }
 
 /// Every way to break one rule at one place of `record`.
-pub(super) fn mutations(collection: &str, record: &Value) -> Vec<Mutation> {
+pub(crate) fn mutations(collection: &str, record: &Value) -> Vec<Mutation> {
     let mut found = Mutations { list: Vec::new() };
     let (object, place) = record_object(collection);
     found.remove("/$type", Rule::TypeRequired, "");
@@ -372,6 +389,10 @@ impl Mutations {
         }
         if let Some(min) = array.length.min.filter(|min| *min > 0) {
             self.put(at, Value::Array(vec![sample; min - 1]), Rule::MinItems(min));
+        }
+        if let Type::Union(_) = &item.schema.ty {
+            let each = items.iter().enumerate();
+            return each.for_each(|(index, value)| self.value(&item, value, &format!("{at}/{index}")));
         }
         // The last element stands for all: a check that stops at the first would miss it.
         if let Some((value, before)) = items.split_last() {
