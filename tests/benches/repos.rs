@@ -2,12 +2,16 @@
 //! repository grows.
 //!
 //! ```text
-//! cargo bench -p angel-tests --bench repos [-- RECORDS…]
+//! cargo bench -p angel-tests --bench repos [-- sled|fjall… RECORDS…]
 //! ```
 //!
-//! Prints one line for each size: time and processor time of the whole process, engine and writer included. Cost per
-//! commit may grow by at most half from a thousand records to a million. Set `TMPDIR` to the disk in question.
+//! Prints one line for each step: time and processor time of the whole process, engine and writer included, and the memory
+//! it has in use then. Cost per commit may grow by at most half from a thousand records to a million, and memory not at
+//! all beyond what the store is given. The exported file lies on the disk, so none of this memory is the bench's own. Set
+//! `TMPDIR` to the disk in question.
 
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +20,7 @@ use angel_node::repos::{Action, NewRecord, Owner, RepoWrite, Repos};
 use angel_protocol::crypto::{Secp256k1Key, SigningKey};
 use angel_protocol::data;
 use angel_protocol::ids::{Nsid, RecordKey, RepoPath, Tid};
-use angel_storage::engine::EngineKind;
+use angel_storage::engine::{EngineKind, Tuning};
 use angel_storage::{AccountId, Batch, Options, Store};
 use tokio::task::JoinSet;
 
@@ -31,13 +35,31 @@ const WRITERS: u64 = 16;
 const READS: u64 = 4_000;
 const TRANSFERS: u64 = 5;
 
+/// Bytes of a file that arrive at a time.
+const PART_BYTES: usize = 256 * 1024;
+
+/// What a node gives its store unless its operator says otherwise.
+const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Processor time over [`PAUSE`] below which the store has nothing left to do.
+const IDLE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the store may tidy up after something before the next step begins all the same.
+const PAUSES_MAX: u32 = 120;
+
 fn main() -> Outcome<()> {
-    let mut sizes: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut sizes: Vec<u64> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![1_000, 10_000, 100_000];
     }
+    let mut engines: Vec<EngineKind> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    if engines.is_empty() {
+        engines = EngineKind::ALL.to_vec();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    for engine in [EngineKind::Sled, EngineKind::Fjall] {
+    for engine in engines {
         println!("{engine:?}, in {}", std::env::temp_dir().display());
         for records in &sizes {
             let home = tempfile::tempdir()?;
@@ -48,7 +70,8 @@ fn main() -> Outcome<()> {
 }
 
 async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
-    let store = Store::open(&home.join("storage"), Options::new(engine, "bench"))?;
+    let options = Options { tuning: Tuning::with_memory(MEMORY_BYTES), ..Options::new(engine, "bench") };
+    let store = Store::open(&home.join("storage"), options)?;
     let repos = Repos::new(store.reader().clone(), store.writer().clone(), 7, home.join("imports"));
     repos.recover()?;
     let owners = (1..=WRITERS + 2).map(|id| account(&store, &repos, id)).collect::<Outcome<Vec<_>>>()?;
@@ -59,6 +82,16 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
         repos.write(main, writes, None).await?;
     }
     filling.tell(&format!("{records} records, 200 a commit"), records);
+    // What the engine does in the background would be counted with the next step otherwise.
+    let tidying = Clock::start();
+    for _ in 0..PAUSES_MAX {
+        let pause = Clock::start();
+        tokio::time::sleep(PAUSE).await;
+        if pause.processor_time() < IDLE {
+            break;
+        }
+    }
+    tidying.tell("tidied up after, each record", records);
 
     let one = Clock::start();
     for n in 0..300 {
@@ -93,19 +126,26 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
 
     reads(&repos, main, records)?;
 
-    let file = export(&repos, main).await?;
+    let path = home.join("repository.car");
+    let bytes = export(&repos, main, File::create(&path)?).await?;
     let exporting = Clock::start();
     for _ in 0..TRANSFERS {
-        export(&repos, main).await?;
+        export(&repos, main, std::io::sink()).await?;
     }
-    exporting.tell(&format!("export, {} KiB", file.len() / 1024), TRANSFERS);
+    exporting.tell(&format!("export, {} KiB", bytes / 1024), TRANSFERS);
     let mut theirs = second.clone();
     theirs.did = main.did.clone();
     let importing = Clock::start();
     for _ in 0..TRANSFERS {
+        let mut file = File::open(&path)?;
         let mut import = repos.import(&theirs, vec![main.key.public(), theirs.key.public()]).await;
-        for part in file.chunks(256 * 1024) {
-            import = import.take(part.to_vec()).await?;
+        loop {
+            let mut part = Vec::with_capacity(PART_BYTES);
+            Read::by_ref(&mut file).take(PART_BYTES as u64).read_to_end(&mut part)?;
+            if part.is_empty() {
+                break;
+            }
+            import = import.take(part).await?;
         }
         import.finish(false).await?;
     }
@@ -115,14 +155,16 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
     Ok(())
 }
 
-async fn export(repos: &Repos, owner: &Owner) -> Outcome<Vec<u8>> {
-    let mut file = Vec::new();
+/// Answers how many bytes there were.
+async fn export(repos: &Repos, owner: &Owner, mut to: impl Write) -> Outcome<usize> {
+    let mut bytes = 0;
     let mut export = repos.export(owner.id, None).await?;
     while let Some((piece, rest)) = export.next().await? {
-        file.extend(piece);
+        bytes += piece.len();
+        to.write_all(&piece)?;
         export = rest;
     }
-    Ok(file)
+    Ok(bytes)
 }
 
 fn reads(repos: &Repos, owner: &Owner, records: u64) -> Outcome<()> {
@@ -191,9 +233,21 @@ impl Clock {
 
     fn tell(&self, what: &str, times: u64) {
         let per = |took: Duration| took.as_secs_f64() * 1e6 / times as f64;
-        let (took, processor) = (self.began.elapsed(), processor_time().saturating_sub(self.processor));
-        println!("  {what:<36} {:>12.1} µs {:>12.1} µs of processor", per(took), per(processor));
+        let (took, processor) = (per(self.began.elapsed()), per(self.processor_time()));
+        let mib = memory_bytes() / (1024 * 1024);
+        println!("  {what:<36} {took:>12.1} µs {processor:>12.1} µs of processor {mib:>6} MiB");
     }
+
+    fn processor_time(&self) -> Duration {
+        processor_time().saturating_sub(self.processor)
+    }
+}
+
+/// Anonymous memory of this process; 0 where the system does not tell.
+fn memory_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().map_or(0, |kib: u64| kib * 1024)
 }
 
 /// What this process has used so far.
