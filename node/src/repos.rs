@@ -16,6 +16,7 @@ mod follow;
 mod import;
 mod read;
 mod spool;
+mod staging;
 mod sweeper;
 mod write;
 

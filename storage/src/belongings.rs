@@ -107,9 +107,10 @@ pub const fn of(table: TableId) -> Belongs {
         T::TenantsBySlug | T::SpaceRecords | T::SpacesOfMember => account(Found::Elsewhere, Nature::Index),
         T::InviteCodesByAccount => account(Found::ByAccount, Nature::Index),
 
-        T::Repos | T::RepoNodes | T::RepoRecords | T::RepoCollections | T::Blobs | T::BlobRefs => {
+        T::Repos | T::RepoNodes | T::RepoFreshNodes | T::RepoRecords | T::RepoCollections => {
             account(Found::ByAccount, Nature::Public)
         }
+        T::Blobs | T::BlobRefs => account(Found::ByAccount, Nature::Public),
 
         T::Tenants | T::TenantMembers | T::TenantInvitations | T::TenantUsage | T::TenantAudit => {
             account(Found::ByAccount, Nature::Private)

@@ -1,13 +1,15 @@
 //! The repositories of accounts: heads, tree nodes, records, and the indexes over them.
 //!
 //! Records lie by path, so that one is one read and a collection is one scan, in the order of the tree. Nodes lie by
-//! CID, as the tree refers to them; where a record of some CID lies, the tree alone tells. Everything but the head belongs to one [`Contents`] of an account: an import fills
+//! CID, as the tree refers to them, those of recent commits apart from the others ([`settle`]); where a record of some CID
+//! lies, the tree alone tells. Everything but the head belongs to one [`Contents`] of an account: an import fills
 //! new contents beside those in force, and the head switches from one to the other in a single batch. What is in
 //! force no longer is a leftover until [`sweep`] has removed it.
 //!
 //! Nothing here decides what a repository holds: `angel_protocol::repo` does. Whoever stages changes sees to it that
 //! an account has one writer at a time.
 
+mod fresh;
 mod read;
 mod rows;
 mod shelf;
@@ -25,6 +27,8 @@ use crate::key::{AccountId, InvalidKey, Key};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
+pub use fresh::{Place, SETTLED_NODES_MAX, place, settle};
+
 pub use crate::records::{Order, Record, RecordRef, RecordScan};
 pub use read::{
     NodeRef, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation, node,
@@ -34,8 +38,8 @@ pub use rows::{HeadRow, NodeRow, PART_BYTES, RecordRow};
 pub(crate) use rows::{RecordView, pieces};
 pub use shelf::NodeShelf;
 pub use stage::{
-    delete_node, delete_record, put_collection, put_head, put_leftover, put_node, put_record, remove_collection,
-    remove_head, remove_leftover, retain, unlist_collection,
+    delete_node, delete_record, put_collection, put_fresh_node, put_head, put_leftover, put_node, put_record,
+    remove_collection, remove_head, remove_leftover, retain, unlist_collection,
 };
 pub use sweep::{Swept, drop_retained, sweep};
 
@@ -79,6 +83,8 @@ pub struct Totals {
     pub nodes: u64,
     /// Those of the nodes that did not fit into one row. Honest trees have none, so most writers need not look.
     pub nodes_in_parts: u64,
+    /// Those of the nodes that lie apart because a recent commit wrote them.
+    pub fresh_nodes: u64,
 }
 
 /// A tree node as it is stored.
@@ -95,6 +101,7 @@ type Digest = [u8; 32];
 
 const HEADS: Table<AccountId, HeadRow> = Table::new(TableId::Repos);
 const NODES: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoNodes);
+const FRESH_NODES: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoFreshNodes);
 const RECORDS: Table<(Contents, String, u16), RecordRow> = Table::new(TableId::RepoRecords);
 const COLLECTIONS: Table<(Contents, String), Present> = Table::new(TableId::RepoCollections);
 const COLLECTION_REPOS: Table<(String, AccountId), Present> = Table::new(TableId::CollectionRepos);
@@ -103,10 +110,11 @@ const LEFTOVERS: Table<Contents, Present> = Table::new(TableId::RepoLeftovers);
 
 /// How [`crate::verify`] checks the rows of these tables.
 #[must_use]
-pub fn checks() -> [Check; 7] {
+pub fn checks() -> [Check; 8] {
     [
         Check::of(&HEADS),
         Check::of(&NODES),
+        Check::of(&FRESH_NODES),
         Check::of(&RECORDS),
         Check::of(&COLLECTIONS),
         Check::of(&COLLECTION_REPOS),

@@ -58,6 +58,7 @@ catalogue! {
     0x24 CollectionRepos "collection_repos": "collection, account" => "that the account has a record in it", by "the same batch";
     0x25 RepoRetained "repo_retained": "contents, digest, part" => "a superseded block that an export still reads", by "the same batch, dropped after the export";
     0x26 RepoLeftovers "repo_leftovers": "contents" => "contents that are in force no longer, or not yet", by "imports and deletions, dropped by the sweeper";
+    0x27 RepoFreshNodes "repo_fresh_nodes": "contents, digest, part" => "a node of the tree that a recent commit wrote", by "the same batch, moved among the others by a later one";
     0x28 Blobs "blobs": "account, CID" => "a blob that the account has uploaded", by "uploads";
     0x29 BlobRefs "blob_refs": "account, CID, path" => "that a record names a blob", by "the write path";
     0x2A BlobHolders "blob_holders": "CID, account" => "who has a blob: its file stays while somebody does", by "uploads";

@@ -25,6 +25,10 @@ const TREES_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of tree nodes after which one repository forgets its tree and begins to load it anew.
 pub(super) const TREE_BYTES_MAX: usize = 256 * 1024;
 
+/// Nodes that recent commits wrote and that are still in the tree, beyond which they are moved among the others. More make
+/// the pages they lie on too many to be always at hand, and the move longer, for which others wait.
+pub(super) const SETTLE_AT: u64 = 96;
+
 /// Collections of one repository that are remembered to be in the index.
 const KNOWN_COLLECTIONS_MAX: usize = 256;
 
@@ -53,6 +57,10 @@ struct Exports {
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) nodes: Vec<Block>,
+    /// Nodes that are in the tree no more.
+    pub(super) removed: Vec<Cid>,
+    /// Nodes that it moves among those that stay.
+    pub(super) settled: Vec<Cid>,
     /// Records by path; `None` where one is taken away.
     pub(super) records: BTreeMap<String, Option<Block>>,
 }
@@ -64,6 +72,11 @@ pub(super) struct Open {
     pub(super) totals: Totals,
     /// Bytes of tree nodes in memory.
     pub(super) tree_bytes: usize,
+    /// Nodes that were written since it was opened and that lie among the fresh ones once the batches handed over are
+    /// written. There are others: it was written before it was opened.
+    pub(super) fresh: HashSet<Cid>,
+    /// How many fresh nodes there have to be before a commit moves those that stay.
+    pub(super) settle_at: u64,
     known_collections: HashSet<String>,
 }
 
@@ -151,6 +164,8 @@ impl Open {
             contents: head.contents,
             totals: head.totals,
             tree_bytes: 0,
+            fresh: HashSet::new(),
+            settle_at: SETTLE_AT,
             known_collections: HashSet::new(),
         }
     }

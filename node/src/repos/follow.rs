@@ -12,7 +12,8 @@ use angel_storage::{AccountId, Batch, CommitError};
 use tokio::sync::oneshot;
 
 use super::cache::{Open, Pending};
-use super::write::{Blobs, Blocks, Staging, blobs_of, pending_of};
+use super::staging::Staging;
+use super::write::{Blobs, Blocks, blobs_of, pending_of};
 use super::{RepoError, Repos};
 use crate::{blocking, clock};
 
@@ -64,15 +65,15 @@ impl Repos {
             let (keeps, absent) = (slot.is_exported(), Absent::Note);
             let staging = Staging { repos: &this, blocks: &blocks, contents, rev, now: clock::now(), keeps, absent };
             let mut batch = Batch::new();
-            let (totals, collections) = staging.stage(&mut batch, open, &new, &blobs_named(&new))?;
+            let staged = staging.stage(&mut batch, open, &new, &blobs_named(&new))?;
             // From here on nothing fails, as in a write of this node's own.
             if keeps {
                 slot.set_retained(true);
             }
             let fetched = blocks.fetched.get() + new.nodes.iter().map(|node| node.bytes().len()).sum::<usize>();
-            open.advance(&slot, new.repository.clone(), totals, fetched);
-            open.follow(collections);
-            slot.flight.hand_over(pending_of(new));
+            open.advance(&slot, &new, &staged, fetched);
+            open.follow(staged.collections);
+            slot.flight.hand_over(pending_of(new, staged.settled));
             let landing = Arc::clone(&slot);
             this.shared.writer.submit_blocking(batch, move |outcome| {
                 landing.flight.land(outcome.is_ok());

@@ -318,7 +318,8 @@ impl<'a> Taking<'a> {
         let totals = verify_repository(spool, commit, &self.owner.did, key, RECORDS_MAX, |found| self.stage(found))?;
         self.hand_over_rows();
         self.hand_over_batch();
-        let totals = Totals { records: totals.records, nodes: totals.nodes, nodes_in_parts: self.nodes_in_parts };
+        let (nodes_in_parts, fresh_nodes) = (self.nodes_in_parts, 0);
+        let totals = Totals { records: totals.records, nodes: totals.nodes, nodes_in_parts, fresh_nodes };
         let signed = Commit { did: self.owner.did.clone(), data: commit.data(), rev: self.rev, prev: None };
         let commit = if self.is_copy { commit.clone() } else { signed.sign(&self.owner.key) };
         let head = Head { commit, contents: self.contents, totals };

@@ -3,6 +3,7 @@
 
 mod exports;
 mod imports;
+mod nodes;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,24 +1,27 @@
 //! From writes to a commit that is durable.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use angel_protocol::crypto::SigningKey;
 use angel_protocol::data::{BlobRef, Block, Cid, Codec, blob_refs, cbor};
 use angel_protocol::ids::{Did, RepoPath, Tid};
-use angel_protocol::repo::mst::{Change, Entries, MstKey};
+use angel_protocol::repo::mst::{Change, MstKey};
 use angel_protocol::repo::{BlockSource, NewCommit, Repository, SourceError, Write, WriteError};
-use angel_protocol::time::Timestamp;
 use angel_storage::batch::RowRefused;
-use angel_storage::blobs::{Absent, Naming, stage_refs};
-use angel_storage::repos::{self, Contents, Head, PART_BYTES, Record, Totals};
+use angel_storage::blobs::Absent;
+use angel_storage::repos::{self, Contents, Head, Record, Totals};
 use angel_storage::{AccountId, Batch, CommitError, Reader, firehose};
 use tokio::sync::oneshot;
 
-use super::cache::{Collections, Open, Pending, Slot, TREE_BYTES_MAX};
+use super::cache::{Open, Pending, Slot, TREE_BYTES_MAX};
+use super::staging::{Staged, Staging};
 use super::{Action, Owner, RepoError, RepoWrite, Repos, Swap};
 use crate::{blocking, clock};
+
+/// What a fresh node that is remembered counts for among the bytes of the tree in memory.
+const FRESH_BYTES: usize = 2 * size_of::<Cid>();
 
 /// A commit that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +172,7 @@ impl Repos {
         let mut batch = Batch::new();
         let (contents, keeps, absent) = (open.contents, slot.is_exported(), Absent::Refuse);
         let staging = Staging { repos: self, blocks: &blocks, contents, rev, now, keeps, absent };
-        let (totals, collections) = staging.stage(&mut batch, open, &new, &blobs)?;
+        let staged = staging.stage(&mut batch, open, &new, &blobs)?;
         stage(&mut batch)?;
         batch.append_event(match told {
             Told::Commit => firehose::commit(owner.id, &new, now)?,
@@ -182,9 +185,9 @@ impl Repos {
         }
         let made = Made { cid: new.repository.head().cid(), rev };
         let fetched = blocks.fetched.get() + new.nodes.iter().map(|node| node.bytes().len()).sum::<usize>();
-        open.advance(slot, new.repository.clone(), totals, fetched);
-        open.follow(collections);
-        slot.flight.hand_over(pending_of(new));
+        open.advance(slot, &new, &staged, fetched);
+        open.follow(staged.collections);
+        slot.flight.hand_over(pending_of(new, staged.settled));
         let landing = Arc::clone(slot);
         self.shared.writer.submit_blocking(batch, move |outcome| {
             landing.flight.land(outcome.is_ok());
@@ -195,7 +198,7 @@ impl Repos {
     }
 
     /// The record at `path` as the batches handed over leave it.
-    fn record_before(&self, blocks: &Blocks<'_>, path: &str) -> Result<Record, RepoError> {
+    pub(super) fn record_before(&self, blocks: &Blocks<'_>, path: &str) -> Result<Record, RepoError> {
         for pending in blocks.pending.iter().rev() {
             if let Some(record) = pending.records.get(path) {
                 let block = record.as_ref().ok_or(RepoError::Broken("the tree has a record that was deleted"))?;
@@ -209,15 +212,20 @@ impl Repos {
 
 impl Open {
     /// Goes on to the next commit.
-    pub(super) fn advance(&mut self, slot: &Slot, repository: Repository, totals: Totals, fetched: usize) {
-        self.repository = repository;
-        self.totals = totals;
+    pub(super) fn advance(&mut self, slot: &Slot, new: &NewCommit, staged: &Staged, fetched: usize) {
+        self.repository = new.repository.clone();
+        self.fresh.extend(new.nodes.iter().map(Block::cid));
+        for cid in new.removed.iter().chain(&staged.settled) {
+            self.fresh.remove(cid);
+        }
+        self.totals = staged.totals;
+        self.settle_at = staged.settle_at;
         self.tree_bytes += fetched;
         if self.tree_bytes > TREE_BYTES_MAX {
             self.repository.unload();
             self.tree_bytes = 0;
         }
-        slot.set_tree_bytes(self.tree_bytes);
+        slot.set_tree_bytes(self.tree_bytes + self.fresh.len() * FRESH_BYTES);
     }
 }
 
@@ -278,148 +286,6 @@ fn key_of(path: &RepoPath) -> Result<MstKey, RepoError> {
     key.map_err(|reason| RepoError::Write(WriteError::Key { path: path.clone(), reason }))
 }
 
-/// Puts a commit into a batch.
-pub(super) struct Staging<'a> {
-    pub(super) repos: &'a Repos,
-    pub(super) blocks: &'a Blocks<'a>,
-    pub(super) contents: Contents,
-    pub(super) rev: Tid,
-    pub(super) now: Timestamp,
-    /// Superseded blocks are kept, for exports.
-    pub(super) keeps: bool,
-    /// What to do about blobs that are not here.
-    pub(super) absent: Absent,
-}
-
-impl Staging<'_> {
-    pub(super) fn stage(
-        &self,
-        batch: &mut Batch,
-        open: &Open,
-        new: &NewCommit,
-        blobs: &Blobs,
-    ) -> Result<(Totals, Collections), RepoError> {
-        let mut totals = open.totals;
-        self.stage_nodes(batch, open, new, &mut totals)?;
-        let records: BTreeMap<Cid, &Block> = new.records.iter().map(|block| (block.cid(), block)).collect();
-        for change in &new.changes {
-            self.stage_record(batch, change, &records, blobs)?;
-            totals.records = match (change.before, change.after) {
-                (None, Some(_)) => totals.records + 1,
-                (Some(_), None) => totals.records.saturating_sub(1),
-                _ => totals.records,
-            };
-        }
-        let collections = self.stage_collections(batch, open, new)?;
-        let commit = new.repository.head().clone();
-        repos::put_head(batch, &Head { commit, contents: self.contents, totals })?;
-        Ok((totals, collections))
-    }
-
-    fn stage_nodes(
-        &self,
-        batch: &mut Batch,
-        open: &Open,
-        new: &NewCommit,
-        totals: &mut Totals,
-    ) -> Result<(), RepoError> {
-        for node in &new.nodes {
-            let in_parts = repos::put_node(batch, self.contents, self.rev, node)?;
-            totals.nodes += 1;
-            totals.nodes_in_parts += u64::from(in_parts);
-        }
-        let old_head = open.repository.head().cid();
-        for cid in new.removed.iter().filter(|cid| **cid != old_head) {
-            let mut length = 0;
-            if self.keeps || open.totals.nodes_in_parts > 0 {
-                let bytes = self.blocks.get(cid).map_err(|error| RepoError::Tree(error.into()))?;
-                let bytes = bytes.ok_or(RepoError::Broken("the tree had a node that is not stored"))?;
-                length = bytes.len();
-                if self.keeps {
-                    repos::retain(batch, self.contents, *cid, self.rev, &bytes)?;
-                }
-            }
-            repos::delete_node(batch, self.contents, *cid, length)?;
-            totals.nodes = totals.nodes.saturating_sub(1);
-            totals.nodes_in_parts = totals.nodes_in_parts.saturating_sub(u64::from(length > PART_BYTES));
-        }
-        Ok(())
-    }
-
-    fn stage_record(
-        &self,
-        batch: &mut Batch,
-        change: &Change,
-        records: &BTreeMap<Cid, &Block>,
-        blobs: &Blobs,
-    ) -> Result<(), RepoError> {
-        let path = change.key.as_str();
-        let before = change.before.map(|_| self.repos.record_before(self.blocks, path)).transpose()?;
-        if let Some(before) = before.as_ref().filter(|_| self.keeps) {
-            repos::retain(batch, self.contents, before.cid, self.rev, &before.bytes)?;
-        }
-        match (change.after, &before) {
-            (Some(after), before) => {
-                let record = records.get(&after).ok_or(RepoError::Broken("a commit lacks its record"))?;
-                repos::put_record(batch, self.contents, path, self.rev, record, before.as_ref())?;
-            }
-            (None, Some(before)) => repos::delete_record(batch, self.contents, path, before)?,
-            (None, None) => {}
-        }
-        let named = blobs.get(path).map(Vec::as_slice).unwrap_or_default();
-        let named_before = before.map(|before| blobs_of(&before.bytes)).unwrap_or_default();
-        self.stage_blobs(batch, path, named, &named_before)
-    }
-
-    fn stage_blobs(
-        &self,
-        batch: &mut Batch,
-        path: &str,
-        named: &[BlobRef],
-        named_before: &[BlobRef],
-    ) -> Result<(), RepoError> {
-        if named.is_empty() && named_before.is_empty() {
-            return Ok(());
-        }
-        let Ok(path) = path.parse() else { return Ok(()) };
-        let account = self.contents.account;
-        let naming = Naming { account, path: &path, rev: self.rev, now: self.now, absent: self.absent };
-        Ok(stage_refs(&self.repos.shared.reader, batch, naming, named, named_before)?)
-    }
-
-    fn stage_collections(&self, batch: &mut Batch, open: &Open, new: &NewCommit) -> Result<Collections, RepoError> {
-        let mut collections = Collections::default();
-        let of = |change: &Change| collection_of(change.key.as_str()).to_owned();
-        let created: BTreeSet<_> = new.changes.iter().filter(|change| change.before.is_none()).map(of).collect();
-        let deleted: BTreeSet<_> = new.changes.iter().filter(|change| change.after.is_none()).map(of).collect();
-        for collection in &created {
-            if !open.knows_collection(collection) {
-                repos::put_collection(batch, self.contents, collection, true)?;
-                collections.come.push(collection.clone());
-            }
-        }
-        for collection in deleted.difference(&created) {
-            let source = With { nodes: &new.nodes, blocks: self.blocks };
-            if !holds_any(&source, new.repository.head().data(), collection)? {
-                repos::remove_collection(batch, self.contents, collection, true)?;
-                collections.gone.push(collection.clone());
-            }
-        }
-        Ok(collections)
-    }
-}
-
-/// Whether the tree has a record in `collection`.
-fn holds_any(source: &dyn BlockSource, root: Cid, collection: &str) -> Result<bool, RepoError> {
-    // No record key begins with less than a hyphen.
-    let first = format!("{collection}/-");
-    let first = first.parse().map_err(|reason| RepoError::Path { path: first, reason })?;
-    match Entries::starting_at(source, root, first).next() {
-        None => Ok(false),
-        Some(entry) => Ok(collection_of(entry?.0.as_str()) == collection),
-    }
-}
-
 /// The first part of a path.
 pub(super) fn collection_of(path: &str) -> &str {
     path.split_once('/').map_or(path, |(collection, _)| collection)
@@ -433,17 +299,18 @@ pub(super) fn blobs_of(bytes: &[u8]) -> Vec<BlobRef> {
     }
 }
 
-pub(super) fn pending_of(new: NewCommit) -> Pending {
+pub(super) fn pending_of(new: NewCommit, settled: Vec<Cid>) -> Pending {
     let records: BTreeMap<Cid, Block> = new.records.into_iter().map(|block| (block.cid(), block)).collect();
     let at = |change: Change| (change.key.as_str().to_owned(), change.after.and_then(|cid| records.get(&cid).cloned()));
-    Pending { records: new.changes.into_iter().map(at).collect(), nodes: new.nodes }
+    let records = new.changes.into_iter().map(at).collect();
+    Pending { nodes: new.nodes, removed: new.removed, settled, records }
 }
 
 /// Tree nodes as the batches handed over leave them.
 pub(super) struct Blocks<'a> {
     reader: &'a Reader,
     contents: Contents,
-    pending: &'a [Arc<Pending>],
+    pub(super) pending: &'a [Arc<Pending>],
     /// Bytes that were read.
     pub(super) fetched: Cell<usize>,
 }
@@ -465,20 +332,5 @@ impl BlockSource for Blocks<'_> {
         };
         self.fetched.set(self.fetched.get() + found.as_ref().map_or(0, |bytes| bytes.len()));
         Ok(found)
-    }
-}
-
-/// New nodes, then those of before.
-struct With<'a> {
-    nodes: &'a [Block],
-    blocks: &'a Blocks<'a>,
-}
-
-impl BlockSource for With<'_> {
-    fn get(&self, cid: &Cid) -> Result<Option<Arc<[u8]>>, SourceError> {
-        match self.nodes.iter().find(|node| node.cid() == *cid) {
-            Some(node) => Ok(Some(Arc::clone(node.bytes()))),
-            None => self.blocks.get(cid),
-        }
     }
 }

@@ -5,7 +5,10 @@ use angel_protocol::ids::Tid;
 use angel_protocol::repo::SignedCommit;
 
 use super::rows::{HeadRow, NodeRow, NodeView};
-use super::{COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, Node, RECORDS, RETAINED, Totals};
+use super::{
+    COLLECTION_REPOS, COLLECTIONS, Contents, FRESH_NODES, HEADS, Head, LEFTOVERS, NODES, Node, RECORDS, RETAINED,
+    Totals,
+};
 use crate::codec::CodecError;
 use crate::engine::PageLimit;
 use crate::key::{AccountId, Key};
@@ -62,7 +65,12 @@ fn head_of(account: AccountId, row: HeadRow) -> Result<Head, ReadError> {
     let commit = SignedCommit::decode(Block::new(Codec::DagCbor, row.commit));
     let commit = commit.map_err(|error| broken(&HEADS, &account, error.to_string()))?;
     let contents = Contents { account, generation: row.generation };
-    let totals = Totals { records: row.records, nodes: row.nodes, nodes_in_parts: row.nodes_in_parts };
+    let totals = Totals {
+        records: row.records,
+        nodes: row.nodes,
+        nodes_in_parts: row.nodes_in_parts,
+        fresh_nodes: row.fresh_nodes,
+    };
     Ok(Head { commit, contents, totals })
 }
 
@@ -71,7 +79,13 @@ fn head_of(account: AccountId, row: HeadRow) -> Result<Head, ReadError> {
 /// # Errors
 /// The engine fails, or a row cannot be read or is missing.
 pub fn node(reader: &Reader, contents: Contents, cid: Cid) -> Result<Option<Node>, ReadError> {
-    block(reader, &NODES, contents, cid)
+    // It may move from the first place to the second meanwhile, and one that comes back is in the first again.
+    for table in [&FRESH_NODES, &NODES, &FRESH_NODES] {
+        if let Some(node) = block(reader, table, contents, cid)? {
+            return Ok(Some(node));
+        }
+    }
+    Ok(None)
 }
 
 /// A block that was superseded while an export read.
@@ -115,8 +129,9 @@ pub struct NodeRef<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Every tree node of `contents` in the order of digests, for whoever needs them all: one scan is far cheaper than a
-/// read for each. `visit` sees them one by one; an error of its own ends the scan.
+/// Every tree node of `contents`, for whoever needs them all: a scan is far cheaper than a read for each. Those of recent
+/// commits come first, then the others, both in the order of digests; one that is moved meanwhile may come twice. `visit`
+/// sees them one by one; an error of its own ends the scan.
 ///
 /// # Errors
 /// The engine fails, or a row cannot be read or is missing.
@@ -125,13 +140,23 @@ pub fn nodes<E: From<ReadError>>(
     contents: Contents,
     mut visit: impl FnMut(Cid, NodeRef<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut range = NODES.prefix(&contents);
+    nodes_in(reader, &FRESH_NODES, contents, &mut visit)?;
+    nodes_in(reader, &NODES, contents, &mut visit)
+}
+
+fn nodes_in<E: From<ReadError>>(
+    reader: &Reader,
+    table: &Table<(Contents, [u8; 32], u16), NodeRow>,
+    contents: Contents,
+    visit: &mut impl FnMut(Cid, NodeRef<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut range = table.prefix(&contents);
     let mut unfinished: Option<(Cid, Node, u16)> = None;
     loop {
         let page = reader.rows(&range, false, PageLimit::rows(NODES_PAGE)).map_err(ReadError::from)?;
         for (key, stored) in page.rows() {
-            let failed = |source| ReadError::Row { table: NODES.id(), key: hex(key), source };
-            let place = NODES.decode_key(key).map_err(|error| CodecError::Decode { detail: error.to_string() });
+            let failed = |source| ReadError::Row { table: table.id(), key: hex(key), source };
+            let place = table.decode_key(key).map_err(|error| CodecError::Decode { detail: error.to_string() });
             let (_, digest, part) = place.map_err(failed)?;
             match NodeRow::view(stored).map_err(failed)? {
                 NodeView::First { rev, parts: 1, bytes } => {
@@ -143,7 +168,7 @@ pub fn nodes<E: From<ReadError>>(
                 }
                 NodeView::Further(more) => match &mut unfinished {
                     Some((cid, node, _)) if *cid.digest() == digest => node.bytes.extend_from_slice(more),
-                    _ => return Err(out_of_place(&NODES, &(contents, digest, part)).into()),
+                    _ => return Err(out_of_place(table, &(contents, digest, part)).into()),
                 },
             }
             if let Some((cid, node, _)) = unfinished.take_if(|(_, _, parts)| part + 1 == *parts) {

@@ -4,7 +4,7 @@ use angel_protocol::data::{Cid, Codec};
 use angel_protocol::ids::Tid;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{CodecError, Row, StoredValue};
+use crate::codec::{CodecError, Row, StoredValue, from_cbor};
 use crate::limits::VALUE_BYTES_MAX;
 
 /// Bytes of a block per row. What a first row says besides, and the version byte, need the rest.
@@ -25,10 +25,20 @@ pub struct HeadRow {
     pub(super) records: u64,
     pub(super) nodes: u64,
     pub(super) nodes_in_parts: u64,
+    #[serde(default)]
+    pub(super) fresh_nodes: u64,
 }
 
 impl Row for HeadRow {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn decode_older(version: u8, body: &[u8]) -> Result<Self, CodecError> {
+        match version {
+            // None of the nodes lay apart.
+            1 => from_cbor(body),
+            version => Err(CodecError::UnknownVersion { version }),
+        }
+    }
 }
 
 /// Stored form of a tree node, or of a part of it.

@@ -1,5 +1,5 @@
-//! Every tree node of some contents, read in one go: one scan is far cheaper than a read for each, and the scan's order
-//! is the index.
+//! Every tree node of some contents, read in one go: a scan is far cheaper than a read for each, and its order is all but
+//! the index.
 
 use angel_protocol::data::{Cid, Codec};
 
@@ -53,10 +53,12 @@ impl NodeShelf {
             shelf.put(cid, node.bytes);
             if shelf.bytes > bytes_max { Err(Stop::Full) } else { Ok(()) }
         });
-        match filled {
-            Ok(()) | Err(Stop::Full) => Ok(shelf),
-            Err(Stop::Read(error)) => Err(error),
+        if let Err(Stop::Read(error)) = filled {
+            return Err(error);
         }
+        // Two runs that are in order.
+        shelf.places.sort_by_key(|place| place.digest);
+        Ok(shelf)
     }
 
     /// The bytes of a node.

@@ -4,11 +4,15 @@ use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
 
 use super::rows::{HeadRow, NodeRow, pieces};
-use super::{COLLECTION_REPOS, COLLECTIONS, Contents, HEADS, Head, LEFTOVERS, NODES, RECORDS, RETAINED, Record};
+use super::{
+    COLLECTION_REPOS, COLLECTIONS, Contents, Digest, FRESH_NODES, HEADS, Head, LEFTOVERS, NODES, Place, RECORDS,
+    RETAINED, Record,
+};
 use crate::batch::{Batch, RowRefused};
 use crate::codec::Present;
 use crate::key::AccountId;
 use crate::records::{self, last_part};
+use crate::tables::Table;
 
 /// Sets the head of an account's repository.
 ///
@@ -21,6 +25,7 @@ pub fn put_head(batch: &mut Batch, head: &Head) -> Result<(), RowRefused> {
         records: head.totals.records,
         nodes: head.totals.nodes,
         nodes_in_parts: head.totals.nodes_in_parts,
+        fresh_nodes: head.totals.fresh_nodes,
     };
     batch.put(&HEADS, &head.contents.account, &row)
 }
@@ -38,22 +43,34 @@ pub fn remove_head(batch: &mut Batch, account: AccountId) -> Result<(), RowRefus
 /// # Errors
 /// The batch is full. It may then hold a part of the node: drop it.
 pub fn put_node(batch: &mut Batch, contents: Contents, rev: Tid, node: &Block) -> Result<bool, RowRefused> {
-    let (parts, first, further) = pieces(node.bytes());
-    let digest = *node.cid().digest();
-    batch.put(&NODES, &(contents, digest, 0), &NodeRow::First { rev, parts, bytes: first.to_vec() })?;
-    for (part, bytes) in further {
-        batch.put(&NODES, &(contents, digest, part), &NodeRow::Further(bytes.to_vec()))?;
-    }
-    Ok(parts > 1)
+    put_block(batch, &NODES, contents, rev, (node.cid(), node.bytes()))
 }
 
-/// Removes a tree node of `bytes` bytes.
+/// As [`put_node`], for a node that a commit wrote: most of them are superseded soon.
+///
+/// # Errors
+/// The batch is full. It may then hold a part of the node: drop it.
+pub fn put_fresh_node(batch: &mut Batch, contents: Contents, rev: Tid, node: &Block) -> Result<bool, RowRefused> {
+    put_block(batch, &FRESH_NODES, contents, rev, (node.cid(), node.bytes()))
+}
+
+/// Removes a tree node of `bytes` bytes from where it lies.
 ///
 /// # Errors
 /// The batch is full. It may then remove a part of the node: drop it.
-pub fn delete_node(batch: &mut Batch, contents: Contents, cid: Cid, bytes: usize) -> Result<(), RowRefused> {
+pub fn delete_node(
+    batch: &mut Batch,
+    contents: Contents,
+    place: Place,
+    cid: Cid,
+    bytes: usize,
+) -> Result<(), RowRefused> {
+    let table = match place {
+        Place::Fresh => &FRESH_NODES,
+        Place::Settled => &NODES,
+    };
     for part in 0..=last_part(bytes) {
-        batch.delete(&NODES, &(contents, *cid.digest(), part))?;
+        batch.delete(table, &(contents, *cid.digest(), part))?;
     }
     Ok(())
 }
@@ -124,13 +141,25 @@ pub fn unlist_collection(batch: &mut Batch, account: AccountId, collection: &str
 /// # Errors
 /// The batch is full. It may then hold a part of the block: drop it.
 pub fn retain(batch: &mut Batch, contents: Contents, cid: Cid, rev: Tid, bytes: &[u8]) -> Result<(), RowRefused> {
+    put_block(batch, &RETAINED, contents, rev, (cid, bytes))?;
+    Ok(())
+}
+
+/// Answers whether the block took more than one row.
+fn put_block(
+    batch: &mut Batch,
+    table: &Table<(Contents, Digest, u16), NodeRow>,
+    contents: Contents,
+    rev: Tid,
+    (cid, bytes): (Cid, &[u8]),
+) -> Result<bool, RowRefused> {
     let (parts, first, further) = pieces(bytes);
     let digest = *cid.digest();
-    batch.put(&RETAINED, &(contents, digest, 0), &NodeRow::First { rev, parts, bytes: first.to_vec() })?;
+    batch.put(table, &(contents, digest, 0), &NodeRow::First { rev, parts, bytes: first.to_vec() })?;
     for (part, bytes) in further {
-        batch.put(&RETAINED, &(contents, digest, part), &NodeRow::Further(bytes.to_vec()))?;
+        batch.put(table, &(contents, digest, part), &NodeRow::Further(bytes.to_vec()))?;
     }
-    Ok(())
+    Ok(parts > 1)
 }
 
 /// Notes that contents are not in force, before their first row is written or in the batch that takes them out of it.

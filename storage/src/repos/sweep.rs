@@ -1,6 +1,6 @@
 //! Removing contents that are in force no longer, a batch at a time.
 
-use super::{COLLECTIONS, Contents, NODES, RECORDS, RETAINED, stage};
+use super::{COLLECTIONS, Contents, FRESH_NODES, NODES, RECORDS, RETAINED, stage};
 use crate::batch::Batch;
 use crate::codec::StoredValue;
 use crate::events::TrimError;
@@ -26,6 +26,7 @@ pub fn sweep(reader: &Reader, batch: &mut Batch, contents: Contents, limit: usiz
     let mut left = limit;
     left -= remove(reader, batch, &RECORDS, &contents, left)?;
     left -= remove(reader, batch, &NODES, &contents, left)?;
+    left -= remove(reader, batch, &FRESH_NODES, &contents, left)?;
     left -= remove(reader, batch, &COLLECTIONS, &contents, left)?;
     left -= remove(reader, batch, &RETAINED, &contents, left)?;
     if left == 0 {

@@ -39,7 +39,7 @@ fn a_head_and_its_collections_come_back() {
     let store = Store::in_memory().expect("starts");
     let key = SigningKey::from(Secp256k1Key::from_bytes(&[7; 32]).expect("a scalar"));
     let first = Repository::create("did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("valid"), rev(0), &key);
-    let totals = Totals { records: 3, nodes: 2, nodes_in_parts: 1 };
+    let totals = Totals { records: 3, nodes: 2, nodes_in_parts: 1, fresh_nodes: 1 };
     let stored = Head { commit: first.repository.head().clone(), contents: CONTENTS, totals };
     commit(&store, |batch| {
         put_head(batch, &stored).expect("fits");
@@ -88,10 +88,82 @@ fn nodes_of_any_size_come_back_one_by_one_and_all_together() {
     .expect("reads");
     assert_eq!(found, blocks.iter().map(|block| (block.cid(), block.bytes().to_vec())).collect());
     for block in &blocks {
-        commit(&store, |batch| delete_node(batch, CONTENTS, block.cid(), block.bytes().len()).expect("fits"));
+        let bytes = block.bytes().len();
+        commit(&store, |batch| delete_node(batch, CONTENTS, Place::Settled, block.cid(), bytes).expect("fits"));
         assert_eq!(node(reader, CONTENTS, block.cid()).expect("reads"), None);
     }
     nodes::<crate::reader::ReadError>(reader, CONTENTS, |_, _| panic!("a row is left")).expect("reads");
+}
+
+#[test]
+fn fresh_nodes_are_read_as_others_and_moved_unless_they_are_about_to_go() {
+    let store = Store::in_memory().expect("starts");
+    let reader = store.reader();
+    let blocks: Vec<_> = (0..5).map(|n| block(n, if n == 4 { PART_BYTES + 1 } else { 9 })).collect();
+    commit(&store, |batch| {
+        put_node(batch, CONTENTS, rev(1), &blocks[0]).expect("fits");
+        for block in &blocks[1..] {
+            put_fresh_node(batch, CONTENTS, rev(2), block).expect("fits");
+        }
+    });
+    let places =
+        || -> Vec<_> { blocks.iter().map(|block| place(reader, CONTENTS, block.cid()).expect("reads")).collect() };
+    let held = || {
+        let mut held = Vec::new();
+        nodes::<crate::reader::ReadError>(reader, CONTENTS, |cid, node| {
+            held.push((cid, node.bytes.to_vec()));
+            Ok(())
+        })
+        .expect("reads");
+        held.sort_unstable();
+        held
+    };
+    let shelf_holds = |block: &Block| {
+        NodeShelf::read(reader, CONTENTS, 1 << 20).expect("reads").get(&block.cid()) == Some(&block.bytes()[..])
+    };
+    let before = held();
+    assert_eq!(before.len(), blocks.len());
+    assert!(blocks.iter().all(shelf_holds));
+    assert_eq!(places(), [Place::Settled, Place::Fresh, Place::Fresh, Place::Fresh, Place::Fresh]);
+    let mut moved = Vec::new();
+    commit(&store, |batch| {
+        moved = settle(reader, batch, CONTENTS, &[blocks[2].cid()].into()).expect("fits");
+    });
+    moved.sort_unstable();
+    let mut expected = vec![blocks[1].cid(), blocks[3].cid()];
+    expected.sort_unstable();
+    assert_eq!(moved, expected, "the last has more than one row");
+    assert_eq!(places(), [Place::Settled, Place::Settled, Place::Fresh, Place::Settled, Place::Fresh]);
+    assert_eq!(held(), before);
+    assert!(blocks.iter().all(shelf_holds));
+    let node = node(reader, CONTENTS, blocks[3].cid()).expect("reads").expect("there");
+    assert_eq!(node.rev, rev(2), "it stays what wrote it");
+    for (block, place) in blocks.iter().zip(places()) {
+        let bytes = block.bytes().len();
+        commit(&store, |batch| delete_node(batch, CONTENTS, place, block.cid(), bytes).expect("fits"));
+    }
+    assert_eq!(held(), []);
+}
+
+#[test]
+fn heads_of_the_first_version_have_no_fresh_nodes() {
+    let stored = crate::codec::encode(&HeadRow {
+        commit: vec![7],
+        generation: 3,
+        records: 4,
+        nodes: 5,
+        nodes_in_parts: 6,
+        fresh_nodes: 0,
+    });
+    let mut stored = stored.expect("encodes");
+    // What is stored of that version lacks the last field: a map of five, without its name and its zero.
+    let field = [&[0x6b][..], b"fresh_nodes", &[0]].concat();
+    let at = stored.windows(field.len()).position(|window| window == field).expect("the field is there");
+    stored.drain(at..at + field.len());
+    assert_eq!(stored[..2], [2, 0xa6], "a map of six");
+    stored[..2].copy_from_slice(&[1, 0xa5]);
+    let row: HeadRow = crate::codec::decode(&stored).expect("is read");
+    assert_eq!((row.generation, row.nodes_in_parts, row.fresh_nodes), (3, 6, 0));
 }
 
 #[test]
@@ -105,6 +177,7 @@ fn a_sweep_takes_one_set_of_contents_and_leaves_the_others() {
                 let record = block(n, PART_BYTES + 1);
                 put_record(batch, contents, &format!("a/{n}"), rev(0), &record, None).expect("fits");
                 put_node(batch, contents, rev(0), &block(100 + n, 3)).expect("fits");
+                put_fresh_node(batch, contents, rev(0), &block(120 + n, 3)).expect("fits");
                 retain(batch, contents, record.cid(), rev(0), record.bytes()).expect("fits");
             }
             put_collection(batch, contents, "a", false).expect("fits");
@@ -124,7 +197,7 @@ fn a_sweep_takes_one_set_of_contents_and_leaves_the_others() {
             break;
         }
     }
-    assert_eq!(batches, (20 + 10 + 1 + 20) / 7 + 1);
+    assert_eq!(batches, (20 + 10 + 10 + 1 + 20) / 7 + 1);
     assert_eq!(leftovers(store.reader()).expect("reads"), [next]);
     assert_eq!(next_generation(store.reader(), CONTENTS.account).expect("reads"), 3);
     assert_eq!(next_generation(store.reader(), AccountId(6)).expect("reads"), 1);
