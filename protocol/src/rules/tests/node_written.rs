@@ -47,8 +47,11 @@ const NODE: (&str, &[&str]) = (
     ],
 );
 
+/// Fields of a collection.
+type Fields = (&'static str, &'static [&'static str]);
+
 /// Fields that nothing computes yet, by what they wait for. Clients cannot write them either.
-const NOBODY: &[(&str, &[(&str, &[&str])])] = &[
+const NOBODY: &[(&str, &[Fields])] = &[
     (
         "the engine that finds things out",
         &[
