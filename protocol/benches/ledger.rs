@@ -155,7 +155,8 @@ fn measure(wallets: usize) -> [f64; 2] {
         let decode = micros(begun.elapsed(), BATCH);
 
         let keys = |index: usize| ledger.payers[index % ledger.payers.len()].public().to_bytes();
-        let claims: Vec<_> = decoded.transactions.iter().enumerate().map(|(index, it)| (keys(index), it)).collect();
+        let points = |index: usize| ledger.payers[index % ledger.payers.len()].public();
+        let claims: Vec<_> = decoded.transactions.iter().enumerate().map(|(index, it)| (points(index), it)).collect();
         let begun = Instant::now();
         assert!(transactions_hold(&claims).into_iter().all(|holds| holds));
         let together = micros(begun.elapsed(), BATCH);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use angel_protocol::crypto::{Domain, Signature};
+use angel_protocol::crypto::{Domain, NodePublicKey, Signature};
 use angel_protocol::ledger::{Signatures, Signed, Strict, View, ViewError, signing_key, transactions_hold};
 
 /// Bytes of transactions remembered in one generation; two generations are kept. As much as may wait, and what other
@@ -13,6 +13,9 @@ const GENERATION_BYTES: usize = 16 << 20;
 
 /// What a transaction takes beside its bytes: its fields once more, and its place.
 const OVERHEAD_BYTES: usize = 512;
+
+/// Keys of signers that are remembered as points, which takes some 250 bytes each. Past that, remembering begins anew.
+const KEYS_MAX: usize = 8192;
 
 /// A transaction with the key that has signed it.
 #[derive(Debug)]
@@ -27,11 +30,20 @@ struct Known {
     young: HashMap<[u8; 32], Good>,
     young_bytes: usize,
     old: HashMap<[u8; 32], Good>,
+    /// The points of keys that have signed something good.
+    keys: HashMap<[u8; 32], NodePublicKey>,
 }
 
 impl Known {
     fn get(&self, digest: &[u8; 32]) -> Option<&Good> {
         self.young.get(digest).or_else(|| self.old.get(digest))
+    }
+
+    fn remember_key(&mut self, key: NodePublicKey) {
+        if self.keys.len() >= KEYS_MAX {
+            self.keys.clear();
+        }
+        self.keys.insert(key.to_bytes(), key);
     }
 
     fn insert(&mut self, key: [u8; 32], signed: Signed) {
@@ -67,14 +79,24 @@ impl Verified {
             let known = self.known();
             transactions.iter().filter(|signed| known.get(signed.digest()).is_none()).collect()
         };
-        let mut claimed = Vec::with_capacity(unknown.len());
+        let mut signers = Vec::with_capacity(unknown.len());
         for signed in unknown {
-            claimed.extend(signing_key(view, signed)?.map(|key| (key, signed)));
+            signers.extend(signing_key(view, signed)?.map(|key| (key, signed)));
         }
+        let points: Vec<_> = {
+            let known = self.known();
+            signers.iter().map(|(key, _)| known.keys.get(key).copied()).collect()
+        };
+        // Under what is no point, nothing holds.
+        let claim = |((key, signed), point): (([u8; 32], _), Option<NodePublicKey>)| {
+            Some((point.or_else(|| NodePublicKey::from_bytes(&key).ok())?, signed))
+        };
+        let claimed: Vec<(NodePublicKey, &Signed)> = signers.into_iter().zip(points).filter_map(claim).collect();
         let good = transactions_hold(&claimed);
         let mut known = self.known();
         for ((key, signed), _) in claimed.into_iter().zip(good).filter(|(_, holds)| *holds) {
-            known.insert(key, signed.clone());
+            known.remember_key(key);
+            known.insert(key.to_bytes(), signed.clone());
         }
         Ok(())
     }
@@ -150,6 +172,13 @@ mod tests {
             assert!(!verified.transaction_holds(&other.public().to_bytes(), signed), "another key");
         }
         assert_eq!(verified.transaction(forged.digest()), None);
+        // The key is known by now, and what it signed later is checked like all before; a key that signed nothing is not kept.
+        assert_eq!(verified.known().keys.keys().collect::<Vec<_>>(), [&key.public().to_bytes()]);
+        let (later, forged_later) = (registration(&key, &key, 21), registration(&other, &key, 22));
+        verified.learn(&MemoryView::new(), &[later.clone(), forged_later.clone()]).expect("memory reads");
+        assert_eq!(verified.transaction(later.digest()).as_ref(), Some(&later));
+        assert_eq!(verified.transaction(forged_later.digest()), None);
+        verified.forget(&[later]);
         assert!(!verified.transaction_holds(&other.public().to_bytes(), &forged));
         verified.forget(&good[..10]);
         assert_eq!(verified.transaction(good[9].digest()), None);

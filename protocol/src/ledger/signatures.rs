@@ -40,7 +40,7 @@ pub trait Signatures {
     }
 }
 
-fn claim<'a>(key: &'a [u8; 32], signed: &'a Signed) -> Option<Claim<'a>> {
+fn claim<'a>(key: &'a NodePublicKey, signed: &'a Signed) -> Option<Claim<'a>> {
     let signature = signed.signature()?;
     Some(Claim { key, domain: TRANSACTION, message: signed.body(), signature })
 }
@@ -48,7 +48,7 @@ fn claim<'a>(key: &'a [u8; 32], signed: &'a Signed) -> Option<Claim<'a>> {
 /// Which of the transactions carry the signature of the key beside them: as [`Signatures::transaction_holds`] says of
 /// each, for less than half the price.
 #[must_use]
-pub fn transactions_hold(transactions: &[([u8; 32], &Signed)]) -> Vec<bool> {
+pub fn transactions_hold(transactions: &[(NodePublicKey, &Signed)]) -> Vec<bool> {
     let claims: Vec<_> = transactions.iter().map(|(key, signed)| claim(key, signed)).collect();
     let mut answers = together::which_hold(&claims.iter().copied().flatten().collect::<Vec<_>>()).into_iter();
     claims.iter().map(|claim| claim.is_some() && answers.next() == Some(true)).collect()
@@ -64,7 +64,8 @@ impl Signatures for Strict {
     }
 
     fn transaction_holds(&self, key: &[u8; 32], signed: &Signed) -> bool {
-        claim(key, signed).is_some_and(|claim| together::holds(&claim))
+        let key = NodePublicKey::from_bytes(key);
+        key.is_ok_and(|key| claim(&key, signed).is_some_and(|claim| together::holds(&claim)))
     }
 }
 
@@ -109,9 +110,12 @@ impl Remembered {
 
     /// Checks many together and remembers those whose signatures hold.
     pub fn check_all(&mut self, transactions: &[([u8; 32], &Signed)]) {
-        for ((key, signed), holds) in transactions.iter().zip(transactions_hold(transactions)) {
+        // Nothing holds under what is no key.
+        let usable = |(key, signed): &([u8; 32], _)| Some((NodePublicKey::from_bytes(key).ok()?, *signed));
+        let claimed: Vec<_> = transactions.iter().filter_map(usable).collect();
+        for ((key, signed), holds) in claimed.iter().zip(transactions_hold(&claimed)) {
             if holds {
-                self.transactions.insert((*signed.digest(), *key));
+                self.transactions.insert((*signed.digest(), key.to_bytes()));
             }
         }
     }
