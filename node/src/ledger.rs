@@ -12,7 +12,7 @@
 //! | [`wallet`] | what the node itself asks of the ledger |
 //! | `registration` | this node's entry among the network's nodes |
 //! | `verified` | signatures that were found good |
-//! | `view` | the state on disk, read once per piece of work |
+//! | `view` | the state on disk, read once per piece of work, and what of it is kept in memory |
 
 #[cfg(test)]
 pub(crate) mod alone;
@@ -50,7 +50,7 @@ use crate::mempool;
 
 pub(crate) use registration::Registration;
 pub(crate) use verified::Verified;
-pub(crate) use view::Cached;
+pub(crate) use view::{Cached, Kept, Over};
 pub use wallet::NodeWallet;
 
 /// How often a proof is tried again when a height is written meanwhile.
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
     pub(crate) verified: Verified,
+    /// Rows of the state that heights keep asking for.
+    pub(crate) kept: Kept,
     tip: watch::Sender<Tip>,
     height: watch::Sender<u64>,
     decided: broadcast::Sender<u64>,
@@ -124,13 +126,19 @@ impl Shared {
         let height = watch::Sender::new(tip.height);
         let (tip, _) = watch::channel(tip);
         let (decided, _) = broadcast::channel(HEIGHTS_KEPT);
-        let (verified, recent) = (Verified::default(), Mutex::default());
-        Ok(Self { network, genesis, own, reader, writer, verified, tip, height, decided, recent })
+        let (verified, kept, recent) = (Verified::default(), Kept::default(), Mutex::default());
+        Ok(Self { network, genesis, own, reader, writer, verified, kept, tip, height, decided, recent })
     }
 
     /// How far the ledger has got.
     pub(crate) fn tip(&self) -> Tip {
         *self.tip.borrow()
+    }
+
+    /// The state after the latest height, for one piece of work of judging. It may show a height that is just being
+    /// written in part, as every reader of the store does.
+    pub(crate) fn view(&self) -> Cached<Over<'_, LedgerView<'_>>> {
+        Cached::new(self.kept.over(LedgerView(&self.reader)))
     }
 
     pub(crate) fn watch_tip(&self) -> watch::Receiver<Tip> {
@@ -309,7 +317,7 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn admits(&self, signed: Signed) -> Result<Result<(), Outcome>, LedgerError> {
         self.read(move |shared| {
-            let view = Cached::new(LedgerView(&shared.reader));
+            let view = shared.view();
             let admitted = angel_protocol::ledger::admit(&view, crate::clock::now(), &signed, &shared.verified)?;
             Ok(admitted.map(drop))
         })

@@ -15,7 +15,6 @@ use angel_protocol::ids::Did;
 use angel_protocol::ledger::{Action, Admission, ApplyError, Batch, Entry, Outcome, Signed, TransactionId, admit_each};
 use angel_protocol::limits::{BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX, ENVELOPE_BYTES_MAX};
 use angel_protocol::mempool::{Config, Effect, Input, Origin, Refusal, Slot, State};
-use angel_storage::ledger::LedgerView;
 use angel_storage::ledger::waiting::{self, Waiting};
 use angel_storage::reader::ReadError;
 use angel_storage::writer::CommitError;
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
 use crate::clock;
-use crate::ledger::{Cached, Shared};
+use crate::ledger::Shared;
 use crate::network::{self, Acceptance, Gossip};
 use crate::tasks::TaskResult;
 
@@ -398,7 +397,7 @@ impl Driver {
             let group = std::mem::replace(&mut self.candidates, rest);
             let shared = Arc::clone(&self.shared);
             let work = move || {
-                let view = Cached::new(LedgerView(&shared.reader));
+                let view = shared.view();
                 let (transactions, candidates): (Vec<_>, Vec<_>) = group.into_iter().unzip();
                 let verdicts = shared.verified.learn(&view, &transactions).map_err(ApplyError::from);
                 let verdicts = verdicts.and_then(|()| admit_each(&view, clock::now(), &transactions, &shared.verified));

@@ -9,10 +9,10 @@ use angel_protocol::ledger::batch::{InvalidBatch, InvalidTime, check_time};
 use angel_protocol::ledger::certificate::{Certificate, CertificateSignature};
 use angel_protocol::ledger::{Applied, ApplyError, Batch, apply};
 use angel_protocol::time::Timestamp;
-use angel_storage::ledger::{self, Decision, LedgerView};
+use angel_storage::ledger::{self, Decision};
 use malachitebft_core_types::CommitCertificate;
 
-use crate::ledger::{Cached, LedgerError, Shared, Tip};
+use crate::ledger::{LedgerError, Shared, Tip};
 
 /// A batch that may be decided, with what applying it leaves behind.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ fn read(shared: &Shared, encoded: &[u8], clock: Option<Timestamp>) -> Result<(Ba
     if let Some(now) = clock {
         check_time(shared.tip().time, batch.time, now, true)?;
     }
-    let view = Cached::new(LedgerView(&shared.reader));
+    let view = shared.view();
     shared.verified.learn(&view, &batch.transactions).map_err(ApplyError::from)?;
     let applied = apply(&view, &batch, &shared.verified)?;
     Ok((batch, applied))
@@ -131,7 +131,9 @@ pub(super) fn write(
         transactions: u32::try_from(candidate.batch.transactions.len()).unwrap_or(u32::MAX),
     };
     let rows = ledger::decide(&shared.reader, decision, &candidate.applied, &candidate.encoded)?;
+    shared.kept.begin();
     shared.writer.commit(rows)?;
+    shared.kept.end(&candidate.applied.changes);
     shared.verified.forget(&candidate.batch.transactions);
     shared.advance(tip, Arc::clone(&candidate.batch));
     Ok(())

@@ -10,14 +10,13 @@ use angel_protocol::ledger::batch::proposal_time;
 use angel_protocol::ledger::{ApplyError, Entry, Signed, assemble};
 use angel_protocol::time::Timestamp;
 use angel_storage::Batch as Rows;
-use angel_storage::ledger::LedgerView;
 use angel_storage::ledger::undecided::{self, Undecided};
 use malachitebft_core_types::Round;
 use malachitebft_engine::network::NetworkMsg;
 use malachitebft_engine::util::streaming::{StreamContent, StreamId, StreamMessage};
 
 use super::decide::Candidate;
-use crate::ledger::{Cached, LedgerError, Shared};
+use crate::ledger::{LedgerError, Shared};
 
 /// Makes a batch for the height after the tip, with the outcomes of what cannot be decided any more. Blocks.
 ///
@@ -29,7 +28,7 @@ pub(super) fn make(
     now: Timestamp,
 ) -> Result<(Candidate, Vec<Entry>), ApplyError> {
     let tip = shared.tip();
-    let view = Cached::new(LedgerView(&shared.reader));
+    let view = shared.view();
     let time = proposal_time(tip.time, now);
     let (batch, applied, unfit) = assemble(&view, tip.height + 1, time, waiting, &shared.verified)?;
     let value = ValueId::of(&applied.header);

@@ -83,6 +83,12 @@ pub(crate) fn key<R: Row>(parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
+/// Whether a row says what became of a transaction, by its key.
+#[must_use]
+pub fn is_receipt(key: &[u8]) -> bool {
+    key.first() == Some(&Receipt::TABLE)
+}
+
 /// The value of a row.
 pub(crate) fn value<R: Row>(row: &R) -> Vec<u8> {
     borsh::to_vec(row).expect("memory takes every byte")

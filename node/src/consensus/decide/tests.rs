@@ -13,6 +13,7 @@ use angel_protocol::limits::{
     BATCH_ENCODED_BYTES_MAX, BATCH_TIME_AHEAD_MAX, BATCH_TIME_BEHIND_MAX, BATCH_TRANSACTIONS_MAX,
 };
 use angel_storage::Store;
+use angel_storage::ledger::LedgerView;
 
 use super::super::proposer;
 use super::*;
