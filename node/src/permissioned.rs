@@ -150,6 +150,11 @@ impl Permissioned {
         self.shared.fence.raise(placement);
     }
 
+    /// Who may write into which account.
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.shared.fence
+    }
+
     /// Forgets what is held open of an account's repositories: another room has written their rows.
     pub(crate) fn adopt(&self, account: AccountId) {
         self.shared.slots.forget(account);

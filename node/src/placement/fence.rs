@@ -50,6 +50,11 @@ impl std::fmt::Debug for Fence {
 }
 
 impl Leave {
+    /// Whether the account asks that a standby has what is written.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.as_ref().is_some_and(WriteGuard::is_waiting)
+    }
+
     /// Waits until what was committed is safe on a standby, if the account asks for that.
     pub(crate) async fn replicated(self, committed: Committed) -> Result<(), NotWritable> {
         match self.0 {

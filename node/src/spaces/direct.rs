@@ -94,7 +94,8 @@ impl Spaces {
                     invitation: Some(Invitation::Pending),
                     ..Membership::new(Role::Member, Status::Pending)
                 };
-                self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: user.clone(), membership })]).await?;
+                self.say(id, vec![SpaceEvent::Member(MemberChange { space: id, did: user.clone(), membership })])
+                    .await?;
                 self.tell_of_asking(&row, user).await;
                 Status::Pending
             }

@@ -1,15 +1,18 @@
 //! Joining, inviting, leaving, changing and banning. Each looks first and then writes an event, under a lock of the
 //! space, and returns when the index has it: whoever is told that they are in, is in.
 
+use std::sync::PoisonError;
+
 use angel_protocol::ids::Did;
 use angel_protocol::limits::{CHANNEL_PERMISSIONS_MAX, INVITE_CODE_CHARS_MIN, SPACE_MEMBERS_MAX};
 use angel_protocol::spaces::{ChannelAccess, Invitation, Joining, Membership, Permission, Role, RoleRefused, Status};
 use angel_protocol::time::Timestamp;
-use angel_storage::Batch;
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
-    INVITES, InviteRow, Invited, MEMBERS, MemberChange, Moderated, ReadChange, SpaceEvent, SpaceId, SpaceRow, event,
+    FACTS, Fact, INVITES, InviteRow, Invited, MEMBERS, MemberChange, Moderated, ReadChange, SPACES, SpaceEvent,
+    SpaceId, SpaceRow, event,
 };
+use angel_storage::{Batch, Committed};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -18,8 +21,8 @@ use super::announce::Announcement;
 use super::find::Found;
 use super::told::space_uri;
 use super::{SpaceError, Spaces};
-use crate::blocking;
-use crate::clock;
+use crate::permissioned::PermissionedError;
+use crate::{blocking, clock};
 
 /// Invitations and codes of one space that may be open.
 const INVITES_MAX: usize = 1000;
@@ -62,8 +65,17 @@ pub(crate) enum Change {
 }
 
 impl Spaces {
-    /// Writes what happened and waits until the index has it.
-    pub(super) async fn say(&self, events: Vec<SpaceEvent>) -> Result<(), SpaceError> {
+    /// Writes what happened in a space and waits until the index has it, and a standby too where the space's holder asks
+    /// for that.
+    pub(super) async fn say(&self, id: SpaceId, events: Vec<SpaceEvent>) -> Result<(), SpaceError> {
+        let this = self.clone();
+        let (space, account) = blocking::run(move || {
+            let space = this.0.reader.get(&SPACES, &id)?.ok_or(SpaceError::SpaceNotFound)?;
+            let account = this.0.accounts.by_did_blocking(&space.holder)?.ok_or(SpaceError::HolderElsewhere)?;
+            Ok::<_, SpaceError>((space, account))
+        })
+        .await?;
+        let leave = self.0.permissioned.fence().enter(account.id()).await.map_err(PermissionedError::from)?;
         let this = self.clone();
         blocking::run(move || {
             let (mut batch, now) = (Batch::new(), clock::now());
@@ -75,7 +87,25 @@ impl Spaces {
         })
         .await?;
         self.caught_up().await;
+        if leave.is_waiting() {
+            let this = self.clone();
+            let committed = blocking::run(move || this.touch(&space)).await?;
+            leave.replicated(committed).await.map_err(PermissionedError::from)?;
+        }
         Ok(())
+    }
+
+    /// Writes what is known of a space's holder once more, just as it is. Standbys are told of it behind everything that the
+    /// index has written of the space so far: whoever has this has all of that. Blocks.
+    fn touch(&self, space: &SpaceRow) -> Result<Committed, SpaceError> {
+        // Nobody else writes the row meanwhile.
+        let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (space.holder.clone(), space.rkey.clone(), Fact::member(&space.holder));
+        let mut batch = Batch::new();
+        if let Some(fact) = self.0.reader.get(&FACTS, &key)? {
+            batch.put(&FACTS, &key, &fact)?;
+        }
+        Ok(self.0.writer.commit(batch)?)
     }
 
     pub(super) async fn lock(&self, id: SpaceId) -> tokio::sync::MutexGuard<'_, ()> {
@@ -160,7 +190,7 @@ impl Spaces {
         };
         self.let_in(id, &found.row, did, Some(&membership)).await?;
         events.push(SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership }));
-        self.say(events).await?;
+        self.say(id, events).await?;
         drop(turn);
         if status == Status::Active {
             self.tell_of_member("member.joined", &found.row, did).await;
@@ -188,7 +218,7 @@ impl Spaces {
         let invitation = if declined { Some(Invitation::Declined) } else { membership.invitation };
         let membership = Membership { status: Status::Left, invitation, ..membership };
         self.let_in(id, &found.row, did, Some(&membership)).await?;
-        self.say(vec![SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership })]).await?;
+        self.say(id, vec![SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership })]).await?;
         drop(turn);
         self.tell_of_member("member.left", &found.row, did).await;
         Ok(())
@@ -255,7 +285,7 @@ impl Spaces {
             };
             events.push(SpaceEvent::Member(MemberChange { space: id, did, membership }));
         }
-        self.say(events).await?;
+        self.say(id, events).await?;
         if let Some(asked) = asked {
             self.tell_of_asking(&found.row, &asked).await;
         }
@@ -285,7 +315,7 @@ impl Spaces {
             let hash = hash_of(code).into();
             events.push(SpaceEvent::Invited(Invited { space: id, hash, invite: Some(invite) }));
         }
-        if events.is_empty() { Ok(()) } else { self.say(events).await }
+        if events.is_empty() { Ok(()) } else { self.say(id, events).await }
     }
 
     /// Changes somebody's membership.
@@ -311,7 +341,7 @@ impl Spaces {
         let membership = changed(&acting, before, change)?;
         self.let_in(id, &found.row, user, Some(&membership)).await?;
         let change = MemberChange { space: id, did: user.clone(), membership: membership.clone() };
-        self.say(vec![SpaceEvent::Member(change)]).await?;
+        self.say(id, vec![SpaceEvent::Member(change)]).await?;
         Ok(membership)
     }
 
@@ -348,7 +378,7 @@ impl Spaces {
             return Err(SpaceError::Forbidden("you may not moderate this space"));
         }
         let moderated = Moderated { space: found.id, position, by: by.clone(), hidden, reason };
-        self.say(vec![SpaceEvent::Moderated(moderated)]).await
+        self.say(moderated.space, vec![SpaceEvent::Moderated(moderated)]).await
     }
 
     /// Moves somebody's read mark forward to a message.
@@ -362,7 +392,7 @@ impl Spaces {
             return Err(SpaceError::Forbidden("only members keep marks"));
         }
         let read = ReadChange { space: found.id, channel: message.channel, did: did.clone(), position };
-        self.say(vec![SpaceEvent::Read(read)]).await
+        self.say(found.id, vec![SpaceEvent::Read(read)]).await
     }
 
     /// The invitation or code that a text is.

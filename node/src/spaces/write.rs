@@ -248,7 +248,7 @@ impl Spaces {
             return Ok(());
         }
         let settings = ChannelSettings { space: id, channel: number, rules, department: settings.department };
-        self.say(vec![SpaceEvent::Settings(settings)]).await
+        self.say(settings.space, vec![SpaceEvent::Settings(settings)]).await
     }
 
     /// Sends a message into a space that is hosted here.
