@@ -153,8 +153,8 @@ impl Driver {
                 Phase::Freeze => self.caught_up().await.map(Input::Progress),
                 _ => None,
             },
-            Effect::Freeze => self.freeze().await?.map(Input::Frozen),
-            Effect::Compare => Some(Input::Compared(self.compare().await)),
+            Effect::Freeze(attempt) => self.freeze().await?.map(|newest| Input::Frozen { attempt, newest }),
+            Effect::Compare(attempt) => Some(Input::Compared { attempt, same: self.compare().await }),
             Effect::Thaw => {
                 self.held = None;
                 None

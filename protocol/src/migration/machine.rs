@@ -154,10 +154,20 @@ pub enum Input {
     Placed(Result<(), Why>),
     /// The target says how far it is.
     Progress(Progress),
-    /// Writes have stopped; this is the newest event.
-    Frozen(u64),
-    /// Whether both sides are the same.
-    Compared(bool),
+    /// Writes have stopped.
+    Frozen {
+        /// For which attempt they were to.
+        attempt: u8,
+        /// The newest event.
+        newest: u64,
+    },
+    /// Both sides were compared.
+    Compared {
+        /// For which attempt.
+        attempt: u8,
+        /// Whether they are the same.
+        same: bool,
+    },
     /// What the ledger decided: the switch, or that it never will.
     Decided(Result<(), Why>),
     /// The target serves the tenant, and the identity leads there.
@@ -189,10 +199,10 @@ pub enum Effect {
     Place,
     /// Ask the target how far it is, until told otherwise; [`Input::Progress`] follows, again and again.
     Observe,
-    /// Make writes wait; [`Input::Frozen`] follows.
-    Freeze,
-    /// Compare; [`Input::Compared`] follows.
-    Compare,
+    /// Make writes wait, for this attempt; [`Input::Frozen`] follows.
+    Freeze(u8),
+    /// Compare, for this attempt; [`Input::Compared`] follows.
+    Compare(u8),
     /// Let writes go on.
     Thaw,
     /// Make writes wait if they do not, and ask the ledger under the same number each time; [`Input::Decided`] follows.
@@ -375,9 +385,16 @@ impl Migration {
             }
             // One that was on its way while the phase changed tells nothing new.
             (Phase::Verify | Phase::Cutover | Phase::Undo, Input::Progress(_)) => {}
-            (Phase::Freeze, Input::Frozen(newest)) => self.newest = Some(newest),
-            (Phase::Verify, Input::Compared(true)) => self.enter(now, Phase::Cutover, &[Effect::Submit], effects),
-            (Phase::Verify, Input::Compared(false)) => self.thaw(now, config, Why::DigestMismatch, effects),
+            // Of an attempt that has ended, writes go on since: what was true then says nothing now.
+            (Phase::Freeze, Input::Frozen { attempt, newest }) if attempt == self.attempts => {
+                self.newest = Some(newest);
+            }
+            (Phase::Verify, Input::Compared { attempt, same: true }) if attempt == self.attempts => {
+                self.enter(now, Phase::Cutover, &[Effect::Submit], effects);
+            }
+            (Phase::Verify, Input::Compared { attempt, same: false }) if attempt == self.attempts => {
+                self.thaw(now, config, Why::DigestMismatch, effects);
+            }
             (Phase::Cutover, Input::Decided(Ok(()))) => {
                 self.unfreeze(now);
                 self.enter(now, Phase::Switch, &[Effect::Thaw, Effect::Switch], effects);
@@ -423,10 +440,10 @@ impl Migration {
             Phase::CatchUp if progress.newest.saturating_sub(complete) <= config.lag_max => {
                 self.frozen = Some(now);
                 self.newest = None;
-                self.enter(now, Phase::Freeze, &[Effect::Freeze, Effect::Observe], effects);
+                self.enter(now, Phase::Freeze, &[Effect::Freeze(self.attempts), Effect::Observe], effects);
             }
             Phase::Freeze if self.newest.is_some_and(|newest| complete >= newest) => {
-                self.enter(now, Phase::Verify, &[Effect::Compare], effects);
+                self.enter(now, Phase::Verify, &[Effect::Compare(self.attempts)], effects);
             }
             _ => {}
         }

@@ -30,6 +30,14 @@ fn far(complete: u64, newest: u64) -> Input {
     Input::Progress(Progress { complete: Some(complete), newest, stopped: false })
 }
 
+fn stopped_at(newest: u64) -> Input {
+    Input::Frozen { attempt: 0, newest }
+}
+
+fn compared(same: bool) -> Input {
+    Input::Compared { attempt: 0, same }
+}
+
 /// A move whose writes are frozen at second 3.
 fn frozen(kind: Kind) -> Migration {
     let mut it = Migration::new(kind, at(0));
@@ -40,17 +48,17 @@ fn frozen(kind: Kind) -> Migration {
     assert_eq!(step(&mut it, 2, copying), []);
     assert_eq!(step(&mut it, 2, far(50, 90)), [Effect::Journal, Effect::Observe]);
     assert_eq!(step(&mut it, 2, far(60, 90)), [], "too far behind to stop anybody");
-    assert_eq!(step(&mut it, 3, far(85, 90)), [Effect::Journal, Effect::Freeze, Effect::Observe]);
+    assert_eq!(step(&mut it, 3, far(85, 90)), [Effect::Journal, Effect::Freeze(0), Effect::Observe]);
     it
 }
 
 fn cutting_over_as(kind: Kind) -> Migration {
     let mut it = frozen(kind);
     assert_eq!(step(&mut it, 3, far(90, 90)), [], "what is newest is known once writes have stopped");
-    assert_eq!(step(&mut it, 3, Input::Frozen(92)), []);
+    assert_eq!(step(&mut it, 3, stopped_at(92)), []);
     assert_eq!(step(&mut it, 4, far(91, 92)), []);
-    assert_eq!(step(&mut it, 4, far(92, 92)), [Effect::Journal, Effect::Compare]);
-    assert_eq!(step(&mut it, 4, Input::Compared(true)), [Effect::Journal, Effect::Submit]);
+    assert_eq!(step(&mut it, 4, far(92, 92)), [Effect::Journal, Effect::Compare(0)]);
+    assert_eq!(step(&mut it, 4, compared(true)), [Effect::Journal, Effect::Submit]);
     it
 }
 
@@ -110,12 +118,26 @@ fn writes_wait_no_longer_than_they_may() {
 #[test]
 fn what_differs_is_never_switched_to() {
     let mut it = frozen(Kind::Move);
-    step(&mut it, 3, Input::Frozen(90));
+    step(&mut it, 3, stopped_at(90));
     step(&mut it, 3, far(90, 90));
-    assert_eq!(step(&mut it, 4, Input::Compared(false)), [Effect::Thaw, Effect::Journal, Effect::Observe]);
+    assert_eq!(step(&mut it, 4, compared(false)), [Effect::Thaw, Effect::Journal, Effect::Observe]);
     let stopped = Input::Progress(Progress { complete: Some(90), newest: 90, stopped: true });
     assert_eq!(step(&mut it, 5, stopped), [Effect::Journal, Effect::Undo]);
     assert_eq!((it.why(), Why::DigestMismatch.status()), (Some(Why::DigestMismatch), 422));
+}
+
+#[test]
+fn what_an_earlier_attempt_found_says_nothing() {
+    let mut it = frozen(Kind::Move);
+    step(&mut it, 8, Input::Tick);
+    assert_eq!(step(&mut it, 8, far(90, 92)), [Effect::Journal, Effect::Freeze(1), Effect::Observe]);
+    let mut effects = Vec::new();
+    assert!(it.handle(at(8), &CONFIG, stopped_at(90), &mut effects).is_err(), "writes went on since");
+    assert_eq!(step(&mut it, 8, Input::Frozen { attempt: 1, newest: 92 }), []);
+    assert_eq!(step(&mut it, 8, far(92, 92)), [Effect::Journal, Effect::Compare(1)]);
+    assert!(it.handle(at(8), &CONFIG, compared(true), &mut effects).is_err());
+    let now = Input::Compared { attempt: 1, same: true };
+    assert_eq!(step(&mut it, 8, now), [Effect::Journal, Effect::Submit]);
 }
 
 #[test]
@@ -134,8 +156,8 @@ fn what_comes_out_of_order_is_refused_by_name() {
     let inputs = [
         Input::Prechecked(Ok(())),
         Input::Placed(Ok(())),
-        Input::Frozen(1),
-        Input::Compared(true),
+        stopped_at(1),
+        compared(true),
         Input::Decided(Ok(())),
         Input::Serving,
         Input::Returned,
@@ -147,7 +169,7 @@ fn what_comes_out_of_order_is_refused_by_name() {
     let fitting = |phase: Phase| match phase {
         Phase::Precheck => vec![inputs[0], Input::Cancel],
         Phase::CatchUp => vec![Input::Cancel],
-        Phase::Freeze => vec![Input::Frozen(1), Input::Cancel],
+        Phase::Freeze => vec![stopped_at(1), Input::Cancel],
         Phase::Cutover => vec![inputs[4]],
         Phase::Grace => vec![Input::Returned, Input::MovedOn],
         _ => vec![],
@@ -261,12 +283,14 @@ impl World {
             Effect::Precheck => self.feed(Input::Prechecked(if good { Ok(()) } else { Err(Why::NoRoom) })),
             Effect::Place => self.feed(Input::Placed(if good { Ok(()) } else { Err(Why::LedgerRefused) })),
             Effect::Observe => self.observing = true,
-            Effect::Freeze => {
+            Effect::Freeze(attempt) => {
                 self.fenced = true;
                 self.frozen_since = Some(self.now);
-                self.feed(Input::Frozen(self.written));
+                self.feed(Input::Frozen { attempt, newest: self.written });
             }
-            Effect::Compare => self.feed(Input::Compared(good && self.copied == Some(self.written))),
+            Effect::Compare(attempt) => {
+                self.feed(Input::Compared { attempt, same: good && self.copied == Some(self.written) });
+            }
             Effect::Thaw => {
                 let since = self.frozen_since.take().filter(|_| !self.asked);
                 self.longest_freeze = self.longest_freeze.max(since.map_or(0, |since| self.now - since));
