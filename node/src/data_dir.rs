@@ -20,6 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use angel_protocol::ids::NodeName;
+use angel_storage::lock::FileLock;
 
 /// The layout this code writes.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -257,7 +258,12 @@ impl Layout {
         let file = File::open(self.lock()).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(read_pid(&file)),
-            Ok(()) | Err(TryLockError::Error(_)) => None,
+            Ok(()) => {
+                // For a child that begins at this moment shares the file.
+                drop(file.unlock());
+                None
+            }
+            Err(TryLockError::Error(_)) => None,
         }
     }
 }
@@ -266,7 +272,7 @@ impl Layout {
 #[derive(Debug)]
 pub struct DataDir {
     layout: Layout,
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl DataDir {
@@ -323,7 +329,7 @@ impl DataDir {
     ///
     /// # Errors
     /// [`DataDirError`], by what stands in the way. Nothing that was there is changed then.
-    pub fn begin_restore(root: &Path, what: &str) -> Result<(Layout, File), DataDirError> {
+    pub fn begin_restore(root: &Path, what: &str) -> Result<(Layout, FileLock), DataDirError> {
         Self::check_restorable(root)?;
         let layout = Layout::new(root);
         make_private_dir(root)?;
@@ -430,26 +436,22 @@ fn holds_other_things(layout: &Layout) -> Result<bool, DataDirError> {
     Ok(entries.flatten().any(|entry| !ours.iter().any(|name| entry.file_name() == *name)))
 }
 
-fn take_lock(layout: &Layout) -> Result<File, DataDirError> {
+fn take_lock(layout: &Layout) -> Result<FileLock, DataDirError> {
     let path = layout.lock();
     let access = |source| DataDirError::Access { path: path.clone(), source };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .open(&path)
-        .map_err(access)?;
-    match file.try_lock() {
-        Ok(()) => {}
+    let open = || {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path).map_err(access)
+    };
+    let lock = match FileLock::take(open()?) {
+        Ok(lock) => lock,
         Err(TryLockError::WouldBlock) => {
-            return Err(DataDirError::Locked { path: layout.root().to_owned(), pid: read_pid(&file) });
+            return Err(DataDirError::Locked { path: layout.root().to_owned(), pid: read_pid(&open()?) });
         }
         Err(TryLockError::Error(source)) => return Err(access(source)),
-    }
+    };
+    let mut file = lock.file();
     file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes())).map_err(access)?;
-    Ok(file)
+    Ok(lock)
 }
 
 fn read_pid(file: &File) -> Option<u32> {

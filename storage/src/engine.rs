@@ -20,6 +20,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -480,6 +481,22 @@ fn guarded<T>(during: &'static str, call: impl FnOnce() -> Result<T, EngineError
         let detail = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         Err(EngineError::Panicked { during, detail })
     })
+}
+
+/// How long an engine may take to let go of the files of a database that was closed.
+const UNLOCK_DEADLINE: Duration = Duration::from_secs(3);
+const UNLOCK_POLL: Duration = Duration::from_millis(5);
+
+/// Opens a database; waits for a lock that a handle of this process, closed a moment ago, has not let go of yet. An
+/// engine's own threads hold on to its files for a moment, and so does a process that is just being started.
+fn when_unlocked<T>(mut open: impl FnMut() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    let deadline = Instant::now() + UNLOCK_DEADLINE;
+    loop {
+        match open() {
+            Err(EngineError::Locked) if Instant::now() < deadline => std::thread::sleep(UNLOCK_POLL),
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Makes the entries of `dir` (creations, renames, removals) survive a power cut.

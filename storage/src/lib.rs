@@ -26,6 +26,7 @@
 //! | [`tenants`] | businesses: who belongs to them, what they used, what was done |
 //! | [`plc`] | identities outside the ledger: not decided yet, or from before it |
 //! | [`engine`] | what must an engine do, and which are there? |
+//! | [`lock`] | how are two processes kept from using the same files? |
 //! | [`manifest`], [`migrate`] | what is this directory, and how do old rows become new ones? |
 //! | [`backup`] | what did the store hold at one moment, how is one filled from that, does it come to its roots? |
 //! | [`rebuild`], [`verify`] | how does a store get smaller, or another engine; is every row what it should be? |
@@ -64,6 +65,7 @@ pub mod firehose;
 pub mod key;
 pub mod ledger;
 pub mod limits;
+pub mod lock;
 pub mod manifest;
 pub mod migrate;
 pub mod moves;

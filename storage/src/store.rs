@@ -9,13 +9,13 @@ mod open;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::codec;
 use crate::engine::{Engine, EngineError, EngineKind, EngineStats, Group, Tuning};
+use crate::lock::FileLock;
 use crate::manifest::{Manifest, ManifestError, State};
 use crate::node_meta::{CLOSED, MetaRow};
 use crate::reader::Reader;
@@ -76,7 +76,7 @@ struct Home {
     dir: PathBuf,
     manifest: Manifest,
     /// Keeps other processes out.
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl Store {

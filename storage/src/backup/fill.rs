@@ -2,13 +2,13 @@
 //!
 //! Until it is whole its manifest says so, and nobody opens it: neither as what it was to become nor as an empty one.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StoredRow;
 use crate::codec;
 use crate::engine::{self, Engine, EngineError, EngineKind, EngineSettings, Group, Tuning};
+use crate::lock::FileLock;
 use crate::manifest::{Manifest, ManifestError, State};
 use crate::node_meta::{CLOSED, FORMAT, MetaRow, SEQUENCE};
 use crate::store::{OpenError, lock, meta_row, remove, write_closed};
@@ -24,7 +24,7 @@ pub struct Filling {
     engine: Arc<dyn Engine>,
     manifest: Manifest,
     group: Group,
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl Filling {

@@ -13,7 +13,7 @@ use std::sync::{PoisonError, RwLock};
 
 use super::{
     Engine, EngineError, EngineStats, Group, KeyRange, Page, PageLimit, Tuning, create_dir_durably, disk_usage,
-    guarded, sync_dirs,
+    guarded, sync_dirs, when_unlocked,
 };
 
 const ROWS: &str = "rows";
@@ -49,7 +49,7 @@ impl std::fmt::Debug for FjallEngine {
 impl FjallEngine {
     pub(super) fn open(dir: &Path, tuning: Tuning) -> Result<Self, EngineError> {
         create_dir_durably(dir)?;
-        let opened = guarded("opening the database", || open(dir, tuning)).or_else(|error| {
+        let opened = guarded("opening the database", || when_unlocked(|| open(dir, tuning))).or_else(|error| {
             if matches!(error, EngineError::Locked) {
                 return Err(error);
             }

@@ -15,11 +15,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     Engine, EngineError, EngineSettings, EngineStats, Group, KeyRange, Page, PageLimit, Tuning, create_dir_durably,
-    disk_usage, guarded, sync_dirs,
+    disk_usage, guarded, sync_dirs, when_unlocked,
 };
 
 /// sled reaches 2.6 times the cache it is given.
@@ -37,10 +37,6 @@ const FLUSH_EVERY_MS: u64 = 100;
 
 /// How long closing may take: a healthy database needs milliseconds.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
-
-/// sled's worker threads hold on to its files for a moment after the database is dropped.
-const UNLOCK_DEADLINE: Duration = Duration::from_secs(3);
-const UNLOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A sled database in a directory of its own.
 #[derive(Debug)]
@@ -235,7 +231,6 @@ fn checkpoint(config: &sled::Config, dir: &Path) -> Result<(), EngineError> {
     open_unlocked(config, dir).map(drop)
 }
 
-/// Opens the database; waits for a lock that a handle of this process, closed a moment ago, has not let go of yet.
 /// Removes snapshots that a kill left half written. sled gives a snapshot its name only when it is whole, but takes such
 /// a file for the newest one all the same and finds it damaged. The snapshot before it is still there.
 fn discard_unfinished_snapshots(dir: &Path) -> Result<(), EngineError> {
@@ -250,13 +245,7 @@ fn discard_unfinished_snapshots(dir: &Path) -> Result<(), EngineError> {
 }
 
 fn open_unlocked(config: &sled::Config, dir: &Path) -> Result<sled::Db, EngineError> {
-    let deadline = Instant::now() + UNLOCK_DEADLINE;
-    loop {
-        match config.open().map_err(|error| engine_error("open", dir, error)) {
-            Err(EngineError::Locked) if Instant::now() < deadline => std::thread::sleep(UNLOCK_POLL),
-            outcome => return outcome,
-        }
-    }
+    when_unlocked(|| config.open().map_err(|error| engine_error("open", dir, error)))
 }
 
 pub(super) fn is_present(dir: &Path) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{LOCK_FILE, Options};
 use crate::engine::{self, Engine, EngineError, EngineKind, EngineSettings, Tuning};
 use crate::events;
+use crate::lock::FileLock;
 use crate::manifest::{Manifest, ManifestError, State};
 use crate::migrate::{self, MigrateError};
 use crate::node_meta::{CLOSED, FORMAT, FormatRow, MetaRow, SEQUENCE};
@@ -21,7 +22,7 @@ pub(crate) struct Opened {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) dir: PathBuf,
     pub(crate) manifest: Manifest,
-    pub(crate) lock: File,
+    pub(crate) lock: FileLock,
 }
 
 /// Opens or creates; for the daemon.
@@ -67,7 +68,7 @@ pub(crate) fn open_existing(dir: &Path, tuning: Tuning) -> Result<Opened, OpenEr
     }
 }
 
-fn open_present(dir: &Path, lock: File, mut manifest: Manifest, tuning: Tuning) -> Result<Opened, OpenError> {
+fn open_present(dir: &Path, lock: FileLock, mut manifest: Manifest, tuning: Tuning) -> Result<Opened, OpenError> {
     remove_leftovers(dir, &mut manifest)?;
     let data = dir.join(&manifest.data);
     if !engine::is_present(manifest.engine, &data) {
@@ -108,7 +109,7 @@ impl Opened {
 }
 
 /// Creates an empty store. Its manifest says so until everything that makes it whole is on disk.
-fn create(dir: &Path, lock: File, options: &Options) -> Result<Opened, OpenError> {
+fn create(dir: &Path, lock: FileLock, options: &Options) -> Result<Opened, OpenError> {
     let mut manifest = Manifest::creating(options.engine, EngineSettings::default(), &options.software);
     manifest.write(dir)?;
     let data = dir.join(&manifest.data);
@@ -180,12 +181,12 @@ pub(crate) fn remove(dir: &Path, name: &str) -> Result<(), OpenError> {
     }
 }
 
-pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(dir: &Path) -> Result<FileLock, OpenError> {
     let path = dir.join(LOCK_FILE);
     let open = File::options().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(|error| OpenError::io("open", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match FileLock::take(file) {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path, error)),
     }

@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use angel_storage::lock::FileLock;
+
 use super::{CHUNKS, DepotError, Objects, Purpose, SNAPSHOTS};
 
 const LOCK: &str = "lock";
@@ -13,7 +15,7 @@ const TEMPORARY: &str = ".partial";
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
-    _lock: Option<File>,
+    _lock: Option<FileLock>,
 }
 
 impl Directory {
@@ -117,12 +119,12 @@ fn is_empty(root: &Path) -> Result<bool, DepotError> {
     Ok(true)
 }
 
-fn lock(root: &Path) -> Result<File, DepotError> {
+fn lock(root: &Path) -> Result<FileLock, DepotError> {
     let path = root.join(LOCK);
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = open.map_err(|source| DepotError::io("open", &path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match FileLock::take(file) {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(DepotError::Busy { path: root.to_owned() }),
         Err(TryLockError::Error(source)) => Err(DepotError::io("lock", &path, source)),
     }
