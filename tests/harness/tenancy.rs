@@ -164,13 +164,21 @@ impl Tenancy {
     /// # Errors
     /// As [`Self::sign_up`].
     pub async fn sign_up_with(&self, name: &str, recovery_key: Option<&Did>) -> Result<Session> {
+        self.sign_up_at(0, name, recovery_key).await
+    }
+
+    /// The same on any node.
+    ///
+    /// # Errors
+    /// As [`Self::sign_up`].
+    pub async fn sign_up_at(&self, index: usize, name: &str, recovery_key: Option<&Did>) -> Result<Session> {
         let body = json!({
             "handle": format!("{name}.angel.test"), "email": format!("{name}@example.com"), "password": PASSWORD,
             "recoveryKey": recovery_key,
         });
         // The identity goes through the ledger, which may only just be deciding its first heights.
         let (made, _) = until("the account is made", LONG, async || {
-            let (status, body) = self.caller(0).call("com.atproto.server.createAccount", None, &body).await?;
+            let (status, body) = self.caller(index).call("com.atproto.server.createAccount", None, &body).await?;
             ensure!(status == 200, "{status} {body}");
             Ok(Some(body))
         })

@@ -75,6 +75,10 @@ fn marks_under(dir: &Path) -> Result<usize> {
 async fn what_is_private_outlives_its_machine() -> Result<()> {
     let mut world = Tenancy::on_loopback().await?;
     let (manager, guest) = (world.sign_up("mila").await?, world.sign_up("gus").await?);
+    let rivals = [
+        (STANDBYS[0], world.sign_up_at(STANDBYS[0], "rex", None).await?),
+        (STANDBYS[1], world.sign_up_at(STANDBYS[1], "rita", None).await?),
+    ];
     let made = world.angel(PRIMARY, &["tenant", "create", "--template", "ecommerce-store", "hays"])?;
     let text = |path: &str| made.pointer(path).and_then(Value::as_str).map(ToOwned::to_owned).context("as it says");
     let (tenant, handle, password) = (text("/tenant/did")?, text("/owner/handle")?, text("/owner/password")?);
@@ -131,6 +135,10 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     post(&world, PRIMARY, "co.kendev.spaces.banMember", &owner, &banned).await?;
     let read = json!({ "message": before["uri"] });
     post(&world, PRIMARY, "co.kendev.spaces.markRead", &manager, &read).await?;
+    for (_, rival) in &rivals {
+        let wish = json!({ "user": rival.did });
+        post(&world, PRIMARY, "co.kendev.spaces.blockPerson", &owner, &wish).await?;
+    }
     world.validators.kill(PRIMARY)?;
 
     // Two accounts, each with a primary of its own: the business, and the person who owns it. Usually one node takes both
@@ -157,6 +165,11 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     let banned = get(&world, new, &format!("co.kendev.spaces.listMembers?space={space}&status=banned"), &owner).await?;
     let banned: Vec<_> = banned["members"].as_array().into_iter().flatten().map(|member| &member["did"]).collect();
     ensure!(banned == [guest.did.as_str()], "who was banned still is: {banned:?}");
+    let (_, rival) = rivals.iter().find(|(index, _)| *index == new).context("it was a standby")?;
+    let wish = json!({ "user": owner.did });
+    let caller = world.caller(new);
+    let (status, answer) = caller.call("co.kendev.spaces.openDirect", Some(&rival.token), &wish).await?;
+    ensure!(status == 403 && answer["error"] == "NotAllowed", "who was blocked still is: {status} {answer}");
     let uri = before["uri"].as_str().context("a URI")?;
     let read = get(&world, new, &format!("co.kendev.spaces.getMessage?uri={uri}"), &owner).await?;
     ensure!(read["readBy"] == json!([manager.did]), "who had read it still has: {read}");

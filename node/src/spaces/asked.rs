@@ -15,6 +15,7 @@ use super::records::Address;
 use super::rooms::room;
 use super::told::space_uri;
 use super::{SpaceError, Spaces};
+use crate::permissioned::PermissionedError;
 use crate::{blocking, clock};
 
 /// The method by which a node is told.
@@ -72,10 +73,14 @@ impl Spaces {
         if address.did != *holder {
             return Err(SpaceError::SpaceNotFound);
         }
+        let (this, named) = (self.clone(), user.clone());
+        let account = blocking::run(move || this.0.accounts.by_did_blocking(&named)).await?;
+        let account = account.ok_or(SpaceError::AuthorElsewhere)?;
+        let leave = self.0.permissioned.fence().enter(account.id()).await.map_err(PermissionedError::from)?;
         let (this, user, holder, space) = (self.clone(), user.clone(), holder.clone(), space.to_owned());
-        blocking::run(move || {
+        let committed = blocking::run(move || {
             if this.0.reader.contains(&BLOCKS, &(user.clone(), holder))? {
-                return Ok(());
+                return Ok(None);
             }
             let now = clock::now();
             let key = (user.clone(), String::new(), Fact::asked(&space));
@@ -89,10 +94,13 @@ impl Spaces {
             }
             let fact = Fact::Asked { space, at: before.unwrap_or(now), heard_at: now };
             batch.put(&FACTS, &key, &Cbor(fact))?;
-            this.0.writer.commit(batch)?;
-            Ok(())
+            Ok::<_, SpaceError>(Some(this.0.writer.commit(batch)?))
         })
-        .await
+        .await?;
+        match committed {
+            Some(committed) => Ok(leave.replicated(committed).await.map_err(PermissionedError::from)?),
+            None => Ok(()),
+        }
     }
 
     /// Of as many as are kept, the one that nothing was heard of for the longest time goes. Blocks.

@@ -15,6 +15,7 @@ use super::records::DIRECT;
 use super::told::space_uri;
 use super::{SpaceError, Spaces};
 use crate::blocking;
+use crate::permissioned::PermissionedError;
 
 /// Spaces of one person that are looked at for a conversation with another.
 const LOOKED_AT_MAX: usize = 5000;
@@ -110,11 +111,10 @@ impl Spaces {
     /// [`SpaceError`], by what stands in the way.
     pub(crate) async fn block(&self, asker: &Asker, user: &Did, lift: bool) -> Result<(), SpaceError> {
         let did = asker.somebody()?.clone();
-        if asker.account.is_none() {
-            return Err(SpaceError::AuthorElsewhere);
-        }
+        let Some(account) = &asker.account else { return Err(SpaceError::AuthorElsewhere) };
+        let leave = self.0.permissioned.fence().enter(account.id()).await.map_err(PermissionedError::from)?;
         let (this, own, other) = (self.clone(), did.clone(), user.clone());
-        let shared = blocking::run(move || {
+        let (committed, shared) = blocking::run(move || {
             let (mut batch, key) = (Batch::new(), (own.clone(), other.clone()));
             if lift {
                 batch.delete(&BLOCKS, &key)?;
@@ -122,10 +122,11 @@ impl Spaces {
                 batch.put(&BLOCKS, &key, &Present)?;
                 this.forget_asked_by(&mut batch, &own, &other)?;
             }
-            this.0.writer.commit(batch)?;
-            this.conversations(&own, Some(&other))
+            let committed = this.0.writer.commit(batch)?;
+            Ok::<_, SpaceError>((committed, this.conversations(&own, Some(&other))?))
         })
         .await?;
+        leave.replicated(committed).await.map_err(PermissionedError::from)?;
         for Conversation { row, other, .. } in shared {
             let uri = space_uri(&row);
             let is_banned = other.is_some_and(|membership| membership.status == Status::Banned);

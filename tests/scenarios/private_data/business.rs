@@ -71,6 +71,26 @@ impl Business {
         Ok(Self { tenant, owner, office, direct, backroom, product })
     }
 
+    /// Who sent each message of the office, as `host` lists them to the owner.
+    pub(super) async fn senders(&self, host: &Host) -> Result<Vec<String>> {
+        let (mut senders, mut cursor) = (vec![], String::new());
+        loop {
+            let mut query = vec![("space", self.office.as_str()), ("limit", "100")];
+            if !cursor.is_empty() {
+                query.push(("cursor", &cursor));
+            }
+            let listed = host.get("co.kendev.spaces.listMessages", &query).bearer_auth(&self.owner.token);
+            let listed = host.answer(listed).await?;
+            for message in listed["messages"].as_array().context("a list")? {
+                senders.push(message["sender"].as_str().context("a sender")?.to_owned());
+            }
+            match listed["cursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return Ok(senders),
+            }
+        }
+    }
+
     /// Writes one of each kind, with `word` in it.
     pub(super) async fn write(&self, host: &Host, members: &[(&Host, &Account)], word: &str) -> Result<Vec<Record>> {
         let mut written = vec![];
