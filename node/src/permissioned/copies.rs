@@ -17,8 +17,8 @@ use super::{Permissioned, PermissionedError, repo_key};
 use crate::clock;
 
 /// Operations of one batch, and about how many bytes of records.
-const STEP_OPS: usize = 100;
-const STEP_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const STEP_OPS: usize = 200;
+pub(super) const STEP_BYTES: usize = 2 * 1024 * 1024;
 
 /// Repositories that may wait to be looked at; of more, all are looked through.
 const WAITING_MAX: usize = 10_000;
@@ -163,14 +163,14 @@ impl Permissioned {
         }
     }
 
-    /// Brings a copy to `head`, which was verified together with the changes that lead there. In between it holds some
-    /// of the changes and the old head, from which the rest is found again. `false` when the author's writes count no
-    /// longer. Blocks.
-    pub(super) fn advance_copy_blocking(
+    /// Changes a copy by what was verified, and with the last changes brings it to `head`, which they lead to. In between
+    /// it holds some of the changes and the old head, from which the rest is found again. `false` when the author's
+    /// writes count no longer. Blocks.
+    pub(super) fn change_copy_blocking(
         &self,
         of: &Elsewhere,
-        head: &Head,
         changes: Vec<CopyChange>,
+        head: Option<&Head>,
     ) -> Result<bool, PermissionedError> {
         let (space, author) = of;
         let key = RepoKey::of_copy(space, author);
@@ -199,7 +199,7 @@ impl Permissioned {
                 batch.append_event(rows::copied_event(authority.id(), &written, now)?)?;
             }
             let is_last = changes.peek().is_none();
-            if is_last {
+            if is_last && let Some(head) = head {
                 let repo = Repo {
                     space: space.clone(),
                     head: head.clone(),

@@ -25,7 +25,7 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use self::asking::{Operation, Own, Page};
-use super::copies::{CopyChange, Elsewhere};
+use super::copies::{CopyChange, Elsewhere, STEP_BYTES, STEP_OPS};
 use super::credentials::{CredentialError, Credentials};
 use super::services::{CallError, DocumentKey};
 use super::{Permissioned, PermissionedError};
@@ -179,12 +179,23 @@ impl Puller {
         let (this, elsewhere) = (self.0.permissioned.clone(), of.clone());
         let from = blocking::run(move || this.copy_blocking(&elsewhere)).await?;
         let advanced = match self.by_operations(of, from).await? {
-            Some(advanced) => advanced,
+            Some(advanced) => Some(advanced),
             None => self.whole(of).await?,
         };
-        let (this, of) = (self.0.permissioned.clone(), of.clone());
-        blocking::run(move || this.advance_copy_blocking(&of, &advanced.head, advanced.changes)).await?;
+        if let Some(Advanced { head, changes, whole }) = advanced {
+            self.change(of, changes, Some(head)).await?;
+            if let Some((bytes, began)) = whole {
+                let took_ms = began.elapsed().as_millis();
+                tracing::info!(bytes, took_ms, "a repository elsewhere was copied whole");
+            }
+        }
         Ok(())
+    }
+
+    /// Changes the copy; `false` when the author's writes count no longer.
+    async fn change(&self, of: &Elsewhere, changes: Vec<CopyChange>, head: Option<Head>) -> Result<bool, PullError> {
+        let (this, of) = (self.0.permissioned.clone(), of.clone());
+        Ok(blocking::run(move || this.change_copy_blocking(&of, changes, head.as_ref())).await?)
     }
 
     /// What the operations since `from` lead to; `None` when they lead elsewhere than the author is.
@@ -232,21 +243,24 @@ impl Puller {
                 };
                 changes.push(CopyChange { rev, op, record });
             }
-            return Ok(Some(Advanced { head, changes }));
+            return Ok(Some(Advanced { head, changes, whole: None }));
         }
         Ok(None)
     }
 
-    /// The whole repository, and in which respects the copy is another one.
-    async fn whole(&self, of: &Elsewhere) -> Result<Advanced, PullError> {
+    /// The whole repository: its records go into the copy as they arrive, for the index before them was held against the
+    /// commit, and each of them is held against the index. Answers what is left to be done; `None` when the author's
+    /// writes count no longer.
+    async fn whole(&self, of: &Elsewhere) -> Result<Option<Advanced>, PullError> {
         let (this, elsewhere) = (self.0.permissioned.clone(), of.clone());
         let known = blocking::run(move || this.copied_paths_blocking(&elsewhere)).await?;
         let mut gone: HashSet<String> = known.into_iter().collect();
+        let began = Instant::now();
         let mut answer = self.repository(of).await?;
         let mut file = RepoCarReader::default();
         let (mut commit, mut hash) = (None, None);
         let mut entries: std::collections::VecDeque<(RepoPath, Cid)> = std::collections::VecDeque::new();
-        let (mut records, mut changes, mut bytes) = (0_u64, Vec::new(), 0);
+        let (mut records, mut changes, mut bytes, mut step_bytes) = (0_u64, Vec::new(), 0, 0);
         while let Some(chunk) = answer.chunk().await.map_err(crate::fetch::failed)? {
             let mut chunk = &chunk[..];
             while let Some(found) = file.read(&mut chunk)? {
@@ -277,8 +291,15 @@ impl Puller {
                             return Err(PullError::TooMany);
                         }
                         gone.remove(&path.to_string());
+                        step_bytes += block.bytes().len();
                         let op = Op { path, cid: Some(cid), prev: None };
                         changes.push(CopyChange { rev, op, record: Some(block) });
+                        if changes.len() >= STEP_OPS || step_bytes >= STEP_BYTES {
+                            step_bytes = 0;
+                            if !self.change(of, std::mem::take(&mut changes), None).await? {
+                                return Ok(None);
+                            }
+                        }
                     }
                 }
             }
@@ -291,9 +312,8 @@ impl Puller {
             op: Op { path, cid: None, prev: None },
             record: None,
         }));
-        // The keys of records rise with the time at which they were made.
-        changes.sort_by(|one, other| one.op.path.rkey.as_str().cmp(other.op.path.rkey.as_str()));
-        Ok(Advanced { head: Head { rev: commit.rev, hash, records }, changes })
+        let head = Head { rev: commit.rev, hash, records };
+        Ok(Some(Advanced { head, changes, whole: Some((bytes, began)) }))
     }
 
     /// Refuses a commit that the author did not sign for this space, or that is of a time to come.
@@ -325,8 +345,10 @@ impl Puller {
     }
 }
 
-/// Where a copy gets to, and by which changes of what is copied.
+/// Where a copy gets to, and by which changes of what is copied, as far as they were not made.
 struct Advanced {
     head: Head,
     changes: Vec<CopyChange>,
+    /// Of a whole repository, the bytes of the records that were taken, and since when.
+    whole: Option<(usize, Instant)>,
 }

@@ -1,5 +1,11 @@
 //! Members whose accounts are on another node.
 
+use angel_protocol::data::Block;
+use angel_protocol::ids::Tid;
+use angel_protocol::permissioned::SetHash;
+use angel_storage::Batch;
+use angel_storage::permissioned::{self as rows, RepoKey};
+
 use super::*;
 
 #[tokio::test]
@@ -250,4 +256,58 @@ async fn what_a_member_elsewhere_wrote_meanwhile_is_fetched_when_the_node_is_bac
     assert_eq!(all, ["before", "meanwhile"]);
     home.node.shutdown().await.expect("stops");
     abroad.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_what_its_author_wrote_is_made_anew() {
+    let (home, abroad, ada, bob, space) = private_space_of_two_nodes().await;
+    let list = format!("listMessages?space={}", enc(&space));
+    let mut paths = vec![];
+    for text in ["one", "two", "three"] {
+        paths.push(path_of(&abroad.say(&bob, &space, text).await.expect("a member")));
+    }
+    home.said(Some(&ada), &list, 3).await;
+
+    // Another head than the author's, a record that was lost, and one that they never wrote.
+    let room = space.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room").parse().expect("a room");
+    let key = RepoKey::of_copy(&room, &bob.did.parse().expect("a DID"));
+    let (lost, foreign) = (paths[1].clone(), format!("co.kendev.spaces.message/{}", Tid::new(5, 5)));
+    let home = home
+        .restarted(|store| {
+            let mut repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
+            assert_eq!(repo.head.records, 3);
+            repo.head.hash = SetHash::default();
+            let held = rows::record(store.reader(), key, &lost).expect("reads").expect("there");
+            let mut batch = Batch::new();
+            rows::put_repo(&mut batch, key, &repo).expect("fits");
+            let block = Block::new(held.cid.codec(), held.bytes);
+            rows::delete_record(&mut batch, key, &lost, block.bytes().len()).expect("fits");
+            rows::put_record(&mut batch, key, &foreign, Tid::new(5, 5), &block, None).expect("fits");
+            store.writer().commit(batch).expect("commits");
+        })
+        .await;
+    paths.push(path_of(&abroad.say(&bob, &space, "four").await.expect("a member")));
+    let mut all = home.said(Some(&ada), &list, 4).await;
+    all.sort();
+    assert_eq!(all, ["four", "one", "three", "two"]);
+    let home = home
+        .restarted(|store| {
+            let copied = rows::index(store.reader(), key, None, 100).expect("reads");
+            let mut copied: Vec<_> = copied.into_iter().map(|entry| entry.path).collect();
+            copied.sort();
+            paths.sort();
+            assert_eq!(copied, paths, "what the author has, and nothing else");
+            let repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
+            assert_eq!(repo.head.records, 4);
+        })
+        .await;
+    home.node.shutdown().await.expect("stops");
+    abroad.node.shutdown().await.expect("stops");
+}
+
+/// Collection and key of a record, by its URI.
+fn path_of(uri: &str) -> String {
+    let mut parts = uri.rsplit('/');
+    let (key, collection) = (parts.next().expect("a key"), parts.next().expect("a collection"));
+    format!("{collection}/{key}")
 }

@@ -3,11 +3,14 @@
 //! * from the answer to `sendMessage` until a follower has it, with many followers (`--followers`, 1,000 unless told);
 //! * so many messages a second into one space (`--rate`, 1,000) for so long (`--seconds`, 10), each follower hearing each
 //!   once and in order, with 20 followers and with many;
+//! * the same from a member on another node, and how fast their private history is fetched when they join;
 //! * `listMessages` of 50 and `searchMessages` in a space of many messages (`--messages`, 1,000,000), filled straight
 //!   into the store.
 //!
 //! Beside each figure stands what the node used of the processor (for the last one, where node and client are one
 //! process, what both used): on a machine that others use too it is the figure that lasts.
+
+mod elsewhere;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -76,6 +79,8 @@ fn main() -> Result<()> {
         throughput(&daemon, &space, &people, &wishes, 20).await?;
         throughput(&daemon, &space, &people, &wishes, wishes.followers).await?;
         daemon.stop()?;
+        let nodes = tempfile::tempdir()?;
+        elsewhere::elsewhere(nodes.path(), wishes.said).await?;
         Ok::<_, anyhow::Error>(space)
     })?;
     if wishes.messages == 0 {
