@@ -4,6 +4,7 @@
 //! A few mebibytes are kept in memory, the rest goes into a file without a name, which the system takes back when the
 //! import ends, however it ends.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -16,6 +17,15 @@ use angel_protocol::repo::{BlockSource, SourceError};
 /// Bytes that one import keeps in memory before it goes on to its file.
 const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes that are read from the file at a time where blocks are asked for in the order in which they lie there.
+const WINDOW_BYTES: usize = 64 * 1024;
+
+/// Bytes that are read where they are not: most blocks have less.
+const GLANCE_BYTES: usize = 1024;
+
+/// In how many places blocks may be asked for in order: some files have tree nodes and records apart.
+const WINDOWS: usize = 2;
+
 /// Blocks put aside.
 pub(super) struct Spool {
     dir: PathBuf,
@@ -26,6 +36,8 @@ pub(super) struct Spool {
     /// Where blocks begin, by the first bytes of their digest. Sorted once everything is there.
     index: Vec<(u64, u64)>,
     is_sorted: bool,
+    /// What was read of the file last.
+    windows: RefCell<Windows>,
 }
 
 /// Bytes ahead of a block: its digest and its length.
@@ -34,7 +46,8 @@ const PREFIX_BYTES: usize = 32 + 4;
 impl Spool {
     /// An empty one, with its file in `dir` if it needs one.
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), memory: Vec::new(), file: None, filed: 0, index: Vec::new(), is_sorted: true }
+        let (memory, index, windows) = (Vec::new(), Vec::new(), RefCell::default());
+        Self { dir: dir.to_owned(), memory, file: None, filed: 0, index, is_sorted: true, windows }
     }
 
     /// Puts a block aside. Only DAG-CBOR can be part of a repository; anything else is passed over.
@@ -97,12 +110,52 @@ impl Spool {
             return Ok(length_of(prefix, cid).and_then(|length| rest.get(..length)).map(Into::into));
         }
         let Some(file) = &self.file else { return Ok(None) };
-        let mut prefix = [0; PREFIX_BYTES];
-        file.read_exact_at(&mut prefix, at)?;
-        let Some(length) = length_of(&prefix, cid) else { return Ok(None) };
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, at + PREFIX_BYTES as u64)?;
-        Ok(Some(bytes.into()))
+        let mut windows = self.windows.borrow_mut();
+        let Some(prefix) = windows.look(file, self.filed, at, PREFIX_BYTES)?.first_chunk() else { return Ok(None) };
+        let Some(length) = length_of(prefix, cid) else { return Ok(None) };
+        let block = windows.look(file, self.filed, at, PREFIX_BYTES + length)?.get(PREFIX_BYTES..);
+        Ok(block.filter(|block| block.len() == length).map(Into::into))
+    }
+}
+
+/// Parts of the file, so that blocks which lie one behind the other are not fetched one by one. The last one is the one
+/// that was looked at last.
+#[derive(Default)]
+struct Windows([Window; WINDOWS]);
+
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Windows {
+    /// `length` bytes of the file from `at` on, or as many as there are before its `end`.
+    fn look(&mut self, file: &File, end: u64, at: u64, length: usize) -> io::Result<&[u8]> {
+        let here = self.0.iter().position(|window| window.covers(at));
+        self.0[here.unwrap_or(0)..].rotate_left(1);
+        let [.., window] = &mut self.0;
+        if window.at(at, length).is_none() {
+            let ahead = if here.is_some() { WINDOW_BYTES } else { GLANCE_BYTES };
+            let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let mut bytes = std::mem::take(&mut window.bytes);
+            bytes.resize(ahead.max(length).min(left), 0);
+            file.read_exact_at(&mut bytes, at)?;
+            *window = Window { start: at, bytes };
+        }
+        Ok(window.at(at, length.min(window.bytes.len())).unwrap_or_default())
+    }
+}
+
+impl Window {
+    /// Whether `at` lies in the window or right behind it.
+    fn covers(&self, at: u64) -> bool {
+        (self.start..=self.start + self.bytes.len() as u64).contains(&at)
+    }
+
+    fn at(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..)?.get(..length)
     }
 }
 
@@ -162,5 +215,29 @@ mod tests {
         }
         assert_eq!(spool.get(&block(100).cid()).expect("reads"), None);
         assert_eq!(spool.get(&raw.cid()).expect("reads"), None);
+    }
+
+    #[test]
+    fn blocks_come_back_from_the_file_in_whatever_order_they_are_asked_for() {
+        const COUNT: u32 = 12_000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut spool = Spool::new(dir.path());
+        // Of all lengths, some longer than what is read of a block at first, few longer than what is read ahead.
+        let length = |n: u32| if n.is_multiple_of(997) { 40_000 } else { 100 + n as usize % 400 };
+        let block = |n: u32| Block::new(Codec::DagCbor, n.to_be_bytes().repeat(length(n)));
+        for n in 0..COUNT {
+            let block = block(n);
+            spool.add(block.cid(), block.bytes()).expect("writes");
+        }
+        spool.close();
+        assert!(spool.filed > 0 && !spool.memory.is_empty(), "both were used");
+        let in_order = 0..COUNT;
+        let backwards = (0..COUNT).rev();
+        let in_two_places = (0..COUNT / 2).flat_map(|n| [n, COUNT / 2 + n]);
+        let in_none = (0..COUNT).map(|n| n.wrapping_mul(7_919) % COUNT);
+        for n in in_order.chain(backwards).chain(in_two_places).chain(in_none) {
+            let block = block(n);
+            assert_eq!(spool.get(&block.cid()).expect("reads").as_deref(), Some(&block.bytes()[..]), "{n}");
+        }
     }
 }
