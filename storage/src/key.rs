@@ -130,11 +130,11 @@ impl Key for Vec<u8> {
 }
 
 fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        out.push(*byte);
-        if *byte == 0 {
-            out.push(ESCAPED_ZERO);
-        }
+    let mut pieces = bytes.split(|byte| *byte == 0);
+    out.extend_from_slice(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        out.extend_from_slice(&[0, ESCAPED_ZERO]);
+        out.extend_from_slice(piece);
     }
     out.extend_from_slice(&[0, TERMINATOR]);
 }

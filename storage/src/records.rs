@@ -90,9 +90,10 @@ pub(crate) fn stage_put<O: Key + Copy>(
 ) -> Result<(), RowRefused> {
     let (parts, first, further) = pieces(record.bytes());
     let key = |part: u16| (owner, path.to_owned(), part);
-    batch.put(table, &key(0), &RecordRow::First { rev, cid: record.cid(), parts, bytes: first.to_vec() })?;
+    let first = RecordView::First { rev, cid: record.cid(), parts, bytes: first };
+    batch.put_stored(table.id(), table.key(&key(0)), first.stored())?;
     for (part, bytes) in further {
-        batch.put(table, &key(part), &RecordRow::Further(bytes.to_vec()))?;
+        batch.put_stored(table.id(), table.key(&key(part)), RecordView::Further(bytes).stored())?;
     }
     for part in before.into_iter().flat_map(|before| parts..=last_part(before)) {
         batch.delete(table, &key(part))?;

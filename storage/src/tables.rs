@@ -169,6 +169,9 @@ impl std::fmt::Display for TableId {
     }
 }
 
+/// Room that a key is given at first: most have less, and none of these is moved while it is put together.
+const KEY_BYTES_USUAL: usize = 64;
+
 /// A table with its types.
 #[derive(Debug)]
 pub struct Table<K, V> {
@@ -236,7 +239,8 @@ impl<K: Key, V: StoredValue> Table<K, V> {
     }
 
     fn prefix_bytes(&self, prefix: &impl Key) -> Vec<u8> {
-        let mut out = vec![self.id.byte()];
+        let mut out = Vec::with_capacity(KEY_BYTES_USUAL);
+        out.push(self.id.byte());
         prefix.encode(&mut out);
         out
     }

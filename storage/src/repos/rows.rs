@@ -10,6 +10,9 @@ use crate::limits::VALUE_BYTES_MAX;
 /// Bytes of a block per row. What a first row says besides, and the version byte, need the rest.
 pub const PART_BYTES: usize = VALUE_BYTES_MAX - 64;
 
+/// Bytes ahead of a block in its first row: version, mark, revision, digest and the number of rows.
+const HEAD_BYTES_MAX: usize = 1 + 1 + 8 + 32 + 2;
+
 /// Marks a row with the start of a block.
 const FIRST: u8 = 0;
 
@@ -62,18 +65,10 @@ impl StoredValue for NodeRow {
 
     fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         match self {
-            Self::First { rev, parts, bytes } => {
-                out.reserve(12 + bytes.len());
-                out.push(FIRST);
-                encode_rev(*rev, out);
-                out.extend_from_slice(&parts.to_be_bytes());
-                out.extend_from_slice(bytes);
-            }
-            Self::Further(bytes) => {
-                out.push(FURTHER);
-                out.extend_from_slice(bytes);
-            }
+            Self::First { rev, parts, bytes } => NodeView::First { rev: *rev, parts: *parts, bytes },
+            Self::Further(bytes) => NodeView::Further(bytes),
         }
+        .encode(out);
         Ok(())
     }
 
@@ -111,6 +106,30 @@ impl<'a> NodeView<'a> {
             _ => Err(unknown_mark()),
         }
     }
+
+    /// The stored form, for whoever has the bytes elsewhere: they are copied once.
+    pub(crate) fn stored(&self) -> Vec<u8> {
+        let (Self::First { bytes, .. } | Self::Further(bytes)) = self;
+        let mut out = Vec::with_capacity(HEAD_BYTES_MAX + bytes.len());
+        out.push(NodeRow::VERSION);
+        self.encode(&mut out);
+        out
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::First { rev, parts, bytes } => {
+                out.push(FIRST);
+                encode_rev(*rev, out);
+                out.extend_from_slice(&parts.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::Further(bytes) => {
+                out.push(FURTHER);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
 }
 
 /// Stored form of a record, or of a part of it.
@@ -136,19 +155,10 @@ impl StoredValue for RecordRow {
 
     fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         match self {
-            Self::First { rev, cid, parts, bytes } => {
-                out.reserve(44 + bytes.len());
-                out.push(FIRST);
-                encode_rev(*rev, out);
-                out.extend_from_slice(cid.digest());
-                out.extend_from_slice(&parts.to_be_bytes());
-                out.extend_from_slice(bytes);
-            }
-            Self::Further(bytes) => {
-                out.push(FURTHER);
-                out.extend_from_slice(bytes);
-            }
+            Self::First { rev, cid, parts, bytes } => RecordView::First { rev: *rev, cid: *cid, parts: *parts, bytes },
+            Self::Further(bytes) => RecordView::Further(bytes),
         }
+        .encode(out);
         Ok(())
     }
 
@@ -188,6 +198,31 @@ impl<'a> RecordView<'a> {
             _ => Err(unknown_mark()),
         }
     }
+
+    /// The stored form, for whoever has the bytes elsewhere: they are copied once.
+    pub(crate) fn stored(&self) -> Vec<u8> {
+        let (Self::First { bytes, .. } | Self::Further(bytes)) = self;
+        let mut out = Vec::with_capacity(HEAD_BYTES_MAX + bytes.len());
+        out.push(RecordRow::VERSION);
+        self.encode(&mut out);
+        out
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::First { rev, cid, parts, bytes } => {
+                out.push(FIRST);
+                encode_rev(*rev, out);
+                out.extend_from_slice(cid.digest());
+                out.extend_from_slice(&parts.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Self::Further(bytes) => {
+                out.push(FURTHER);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
 }
 
 /// The body of a stored row of the one version that there has been.
@@ -225,4 +260,30 @@ pub(crate) fn pieces(block: &[u8]) -> (u16, &[u8], impl Iterator<Item = (u16, &[
     // A block has at most a megabyte, which is far below u16::MAX pieces.
     let parts = u16::try_from(1 + further.len()).unwrap_or(u16::MAX);
     (parts, first, (1..).zip(further))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{decode, encode};
+
+    #[test]
+    fn a_view_is_stored_as_its_row_and_read_back() {
+        let (rev, cid) = (Tid::new(1_700_000_000_000_000, 5), Cid::of(Codec::DagCbor, b"block"));
+        for bytes in [&b""[..], b"block"] {
+            let rows = [NodeRow::First { rev, parts: 3, bytes: bytes.to_vec() }, NodeRow::Further(bytes.to_vec())];
+            let views = [NodeView::First { rev, parts: 3, bytes }, NodeView::Further(bytes)];
+            for (row, view) in rows.into_iter().zip(views) {
+                assert_eq!(encode(&row).as_ref(), Ok(&view.stored()));
+                assert_eq!(decode(&view.stored()), Ok(row));
+            }
+            let rows =
+                [RecordRow::First { rev, cid, parts: 3, bytes: bytes.to_vec() }, RecordRow::Further(bytes.to_vec())];
+            let views = [RecordView::First { rev, cid, parts: 3, bytes }, RecordView::Further(bytes)];
+            for (row, view) in rows.into_iter().zip(views) {
+                assert_eq!(encode(&row).as_ref(), Ok(&view.stored()));
+                assert_eq!(decode(&view.stored()), Ok(row));
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
 
-use super::rows::{HeadRow, NodeRow, pieces};
+use super::rows::{HeadRow, NodeRow, NodeView, pieces};
 use super::{
     COLLECTION_REPOS, COLLECTIONS, Contents, Digest, FRESH_NODES, HEADS, Head, LEFTOVERS, NODES, Place, RECORDS,
     RETAINED, Record,
@@ -154,10 +154,10 @@ fn put_block(
     (cid, bytes): (Cid, &[u8]),
 ) -> Result<bool, RowRefused> {
     let (parts, first, further) = pieces(bytes);
-    let digest = *cid.digest();
-    batch.put(table, &(contents, digest, 0), &NodeRow::First { rev, parts, bytes: first.to_vec() })?;
+    let key = |part: u16| table.key(&(contents, *cid.digest(), part));
+    batch.put_stored(table.id(), key(0), NodeView::First { rev, parts, bytes: first }.stored())?;
     for (part, bytes) in further {
-        batch.put(table, &(contents, digest, part), &NodeRow::Further(bytes.to_vec()))?;
+        batch.put_stored(table.id(), key(part), NodeView::Further(bytes).stored())?;
     }
     Ok(parts > 1)
 }
