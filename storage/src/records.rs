@@ -4,6 +4,7 @@
 //! batch. Most records are one row, and whoever reads many sees those where the page has them, without a copy.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::Tid;
@@ -186,16 +187,31 @@ impl RecordScan {
     ///
     /// # Errors
     /// The engine fails, or a row cannot be read or is missing.
-    pub fn at(&mut self, path: &str, expected: usize) -> Result<Option<RecordRef<'_>>, ReadError> {
-        while self.fill(expected)? {
-            let here = self.path_at(self.at)?.0.cmp(path);
+    pub fn at<'a>(&'a mut self, path: &'a str, expected: usize) -> Result<Option<RecordRef<'a>>, ReadError> {
+        loop {
+            if !self.fill(expected)? {
+                return Ok(None);
+            }
+            // Compared as bytes, which is the order of texts too: what is passed over, or found, need not be read as one.
+            let (key, _) = self.page.row(self.at).unwrap_or_default();
+            let (here, _) = key.get(self.prefix_bytes..).and_then(text_and_part).ok_or_else(|| self.no_record(key))?;
+            let here = here.cmp(path.as_bytes());
             match if self.order == Order::Ascending { here } else { here.reverse() } {
-                std::cmp::Ordering::Less => self.at += 1,
-                std::cmp::Ordering::Equal => return self.next_ref(expected),
-                std::cmp::Ordering::Greater => return Ok(None),
+                Ordering::Less => self.at += 1,
+                Ordering::Equal => break,
+                Ordering::Greater => return Ok(None),
             }
         }
-        Ok(None)
+        if !matches!(self.view_at(self.at)?, RecordView::First { parts: 1, .. }) {
+            return self.assemble(expected).map(Some);
+        }
+        self.at += 1;
+        match self.view_at(self.at - 1)? {
+            RecordView::First { rev, cid, bytes, .. } => {
+                Ok(Some(RecordRef { path: path.into(), cid, rev, bytes: bytes.into() }))
+            }
+            RecordView::Further(_) => Ok(None),
+        }
     }
 
     /// Puts together a record of several rows, the next of which is there.
@@ -251,7 +267,11 @@ impl RecordScan {
     fn path_at(&self, index: usize) -> Result<(&str, u16), ReadError> {
         let (key, _) = self.page.row(index).unwrap_or_default();
         let place = key.get(self.prefix_bytes..).and_then(path_and_part);
-        place.ok_or_else(|| self.broken(key, "the key is none of a record".to_owned()))
+        place.ok_or_else(|| self.no_record(key))
+    }
+
+    fn no_record(&self, key: &[u8]) -> ReadError {
+        self.broken(key, "the key is none of a record".to_owned())
     }
 
     /// Value of a row of the page.
@@ -267,9 +287,14 @@ impl RecordScan {
 
 /// What follows the owner in a key. A path holds no zero byte, so it lies there as it is.
 fn path_and_part(rest: &[u8]) -> Option<(&str, u16)> {
+    let (path, part) = text_and_part(rest)?;
+    Some((std::str::from_utf8(path).ok().filter(|path| !path.contains('\0'))?, part))
+}
+
+/// The same, the path as bytes that may be none.
+fn text_and_part(rest: &[u8]) -> Option<(&[u8], u16)> {
     let (text, part) = rest.split_last_chunk()?;
-    let path = text.strip_suffix(&[0, 1]).filter(|path| !path.contains(&0))?;
-    Some((std::str::from_utf8(path).ok()?, u16::from_be_bytes(*part)))
+    Some((text.strip_suffix(&[0, 1])?, u16::from_be_bytes(*part)))
 }
 
 fn out_of_place(table: TableId, key: &[u8]) -> ReadError {

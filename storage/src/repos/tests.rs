@@ -96,6 +96,46 @@ fn nodes_of_any_size_come_back_one_by_one_and_all_together() {
 }
 
 #[test]
+fn a_scan_finds_the_records_that_are_asked_for_in_its_order_and_no_others() {
+    let store = Store::in_memory().expect("starts");
+    // Some of several rows, one that begins like another, one that sorts behind it by its sign.
+    let sizes = [
+        ("a.b.c/1", 10),
+        ("a.b.c/1-2", PART_BYTES * 2 + 1),
+        ("a.b.c/10", 0),
+        ("a.b.d/1", 5),
+        ("a.b.d/2", PART_BYTES + 1),
+    ];
+    commit(&store, |batch| {
+        for ((path, bytes), n) in sizes.into_iter().zip(0..) {
+            put_record(batch, CONTENTS, path, rev(n.into()), &block(n, bytes), None).expect("fits");
+        }
+    });
+    let asked = ["a.b.c/0", "a.b.c/1", "a.b.c/1-2", "a.b.c/100", "a.b.d/1", "a.b.d/2", "a.b.d/3"];
+    for order in [Order::Ascending, Order::Descending] {
+        for page in [1, 2, 100] {
+            let mut scan = records(store.reader(), CONTENTS, "", None, order);
+            let mut asked = asked;
+            if order == Order::Descending {
+                asked.reverse();
+            }
+            for path in asked {
+                let found = scan
+                    .at(path, page)
+                    .expect("reads")
+                    .map(|found| (found.path.into_owned(), found.cid, found.rev, found.bytes.into_owned()));
+                let there = sizes.iter().zip(0_u8..).find(|((there, _), _)| *there == path);
+                let expected = there.map(|((_, bytes), n)| {
+                    let block = block(n, *bytes);
+                    (path.to_owned(), block.cid(), rev(n.into()), block.bytes().to_vec())
+                });
+                assert_eq!(found, expected, "{path}, {order:?}, {page} rows at a time");
+            }
+        }
+    }
+}
+
+#[test]
 fn fresh_nodes_are_read_as_others_and_moved_unless_they_are_about_to_go() {
     let store = Store::in_memory().expect("starts");
     let reader = store.reader();
