@@ -50,7 +50,7 @@ const SCAN: usize = 2_000;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NotWritable {
     /// Another node is primary.
-    #[error("this node is not the primary of the account; write to {primary}")]
+    #[error("this node is not the primary of the account; {primary} is")]
     NotPrimary {
         /// Which node is.
         primary: Did,
@@ -347,6 +347,20 @@ impl Placement {
     /// Whether this node only holds a copy of the account.
     pub(crate) fn is_copy(&self, account: AccountId) -> bool {
         self.of_account(account).is_some_and(|tenant| !tenant.is_primary())
+    }
+
+    /// Whether what is private to an account is told here: a copy's is sealed or older until it is taken over.
+    ///
+    /// # Errors
+    /// Another node serves the account, or this one does not yet.
+    pub(crate) fn serves(&self, account: AccountId) -> Result<(), NotWritable> {
+        match self.of_account(account) {
+            Some(tenant) if !tenant.is_primary() => {
+                Err(NotWritable::NotPrimary { primary: tenant.placed.primary.clone() })
+            }
+            Some(tenant) if !tenant.serves() => Err(NotWritable::TakingOver),
+            _ => Ok(()),
+        }
     }
 
     /// Leave to write into an account. Waits while the tenant is handed over.

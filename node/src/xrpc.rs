@@ -12,6 +12,7 @@ pub(crate) mod com;
 pub(crate) mod host;
 pub(crate) mod input;
 mod jetstream;
+pub(crate) mod owning;
 pub(crate) mod params;
 mod proxied;
 mod refusals;

@@ -4,7 +4,7 @@
 //! A copy's records and files are ordinary rows and files of its account; here is what makes it a copy. Everything
 //! secret lies sealed: the store alone tells nobody anything.
 
-use std::ops::ControlFlow;
+mod versions;
 
 use angel_protocol::failover::Promise;
 use angel_protocol::ids::{Did, Tid};
@@ -16,13 +16,17 @@ use serde_bytes::ByteBuf;
 
 use crate::batch::{Batch, RowRefused};
 use crate::chunked::ChunkedTable;
-use crate::codec::{Cbor, Raw, Row};
+use crate::codec::{Cbor, Row};
 use crate::events::TrimError;
 use crate::key::AccountId;
 use crate::ledger::{LedgerView, ROWS};
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
+
+pub use self::versions::{
+    Kept, VERSIONS, VersionKey, VersionPage, VersionRow, dismiss, is_kept, kept, version_path, versions,
+};
 
 /// Copies that this node holds, or held, by tenant.
 pub const REPLICAS: Table<Did, ReplicaRow> = Table::new(TableId::Replicas);
@@ -38,13 +42,6 @@ pub const OPERATIONS: ChunkedTable<(Did, Did)> = ChunkedTable::new(TableId::Repl
 
 /// What a tenant asks of its copies, at whatever node is primary.
 pub const SETTINGS: Table<Did, Cbor<SettingsRow>> = Table::new(TableId::ReplicaSettings);
-
-/// Of which tenant a second version is, its path, and its revision.
-pub type VersionKey = (Did, String, String);
-
-/// Second versions of records, kept where two nodes had written one: by tenant, path and revision. The path of a record
-/// in a space stands behind a digest of the space ([`version_path`]), whose URI alone may be as long as a key.
-pub const VERSIONS: ChunkedTable<VersionKey> = ChunkedTable::new(TableId::ReplicaVersions);
 
 /// A copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,22 +185,6 @@ pub struct OperationRow {
     pub shares: Vec<(Did, serde_bytes::ByteBuf)>,
 }
 
-/// A second version of a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionRow {
-    /// The node that wrote it.
-    pub node: Did,
-    /// The revision that it had there.
-    pub rev: Tid,
-    /// When it was kept.
-    pub at: Timestamp,
-    /// Its bytes; nothing where it had been taken away.
-    pub record: Option<serde_bytes::ByteBuf>,
-    /// In which space, for a record that is for certain people only.
-    #[serde(default)]
-    pub space: Option<SpaceUri>,
-}
-
 /// A tenant's settings.
 ///
 /// # Errors
@@ -238,117 +219,6 @@ pub fn replace<K: crate::key::Key + Clone>(
 ) -> Result<(), TrimError> {
     table.delete(reader, batch, key)?;
     Ok(table.put(batch, key, value)?)
-}
-
-/// Where the second version of a record lies.
-#[must_use]
-pub fn version_path(space: Option<&SpaceUri>, path: &str) -> String {
-    match space {
-        Some(space) => {
-            let digest: String = space.digest()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{digest}~{path}")
-        }
-        None => path.to_owned(),
-    }
-}
-
-/// How much is kept of second versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// How many.
-    pub versions: usize,
-    /// Their bytes, as they are stored.
-    pub bytes: u64,
-}
-
-impl Kept {
-    /// With one more of so many bytes.
-    #[must_use]
-    pub const fn with(self, bytes: u64) -> Self {
-        Self { versions: self.versions + 1, bytes: self.bytes.saturating_add(bytes) }
-    }
-}
-
-/// How much is kept of second versions for a tenant.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn kept(reader: &Reader, tenant: &Did) -> Result<Kept, ReadError> {
-    let mut kept = Kept::default();
-    each_part(reader, tenant, |(_, part), bytes| {
-        kept.versions += usize::from(*part == 0);
-        kept.bytes = kept.bytes.saturating_add(bytes.len() as u64);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(kept)
-}
-
-/// Shows all parts of a tenant's second versions to `look`, a page at a time, until it has seen enough.
-fn each_part(
-    reader: &Reader,
-    tenant: &Did,
-    mut look: impl FnMut(&(VersionKey, u16), &[u8]) -> Result<ControlFlow<()>, ReadError>,
-) -> Result<(), ReadError> {
-    let rows = VERSIONS.rows();
-    let mut after = None;
-    loop {
-        let scan = reader.scan(&rows).prefix(tenant);
-        let page = match &after {
-            Some(after) => scan.after(after),
-            None => scan,
-        }
-        .page(500)?;
-        for (key, Raw(bytes)) in page.rows {
-            if look(&key, &bytes)?.is_break() {
-                return Ok(());
-            }
-            after = Some(key);
-        }
-        if !page.more {
-            return Ok(());
-        }
-    }
-}
-
-/// Whether this second version is kept.
-///
-/// # Errors
-/// The engine fails.
-pub fn is_kept(reader: &Reader, key: &VersionKey) -> Result<bool, ReadError> {
-    reader.contains(&VERSIONS.rows(), &(key.clone(), 0))
-}
-
-/// Adds to `batch` that a second version is gone; answers whether it was there.
-///
-/// # Errors
-/// The engine fails, or the batch is full.
-pub fn dismiss(reader: &Reader, batch: &mut Batch, key: &VersionKey) -> Result<bool, TrimError> {
-    let is_there = is_kept(reader, key)?;
-    if is_there {
-        VERSIONS.delete(reader, batch, key)?;
-    }
-    Ok(is_there)
-}
-
-/// Second versions kept for a tenant, at most `limit`.
-///
-/// # Errors
-/// The engine fails, or a row cannot be read.
-pub fn versions(reader: &Reader, tenant: &Did, limit: usize) -> Result<Vec<(String, VersionRow)>, ReadError> {
-    let mut found = Vec::new();
-    each_part(reader, tenant, |(key, part), _| {
-        if found.len() == limit {
-            return Ok(ControlFlow::Break(()));
-        }
-        if *part == 0
-            && let Some(bytes) = VERSIONS.get(reader, key)?
-            && let Ok(Cbor(row)) = crate::codec::decode(&bytes)
-        {
-            found.push((key.1.clone(), row));
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(found)
 }
 
 /// Tenants with their placements, and behind which the next page begins, if there is one.
@@ -454,53 +324,5 @@ mod tests {
 
     fn borsh_of(placement: &Placement) -> Vec<u8> {
         borsh::to_vec(placement).expect("memory takes it")
-    }
-
-    #[test]
-    fn versions_are_listed_for_their_tenant_alone() {
-        let store = Store::in_memory().expect("starts");
-        let mut batch = Batch::new();
-        let row = VersionRow { node: did("n"), rev: Tid::new(5, 0), at: Timestamp::EPOCH, record: None, space: None };
-        let bytes = crate::codec::encode(&Cbor(row.clone())).expect("encodes");
-        for tenant in ["a", "b"] {
-            VERSIONS.put(&mut batch, &(did(tenant), "x/y".to_owned(), "r".to_owned()), &bytes).expect("fits");
-        }
-        store.writer().commit(batch).expect("commits");
-        assert_eq!(versions(store.reader(), &did("a"), 10).expect("reads"), [("x/y".to_owned(), row)]);
-        assert!(versions(store.reader(), &did("c"), 10).expect("reads").is_empty());
-        assert_eq!(kept(store.reader(), &did("a")).expect("reads").versions, 1);
-        assert_eq!(kept(store.reader(), &did("c")).expect("reads"), Kept::default());
-    }
-
-    #[test]
-    fn large_versions_count_once_and_go_as_a_whole() {
-        let store = Store::in_memory().expect("starts");
-        let key = |tenant: &str, rev: u64| (did(tenant), "x/y".to_owned(), Tid::new(rev, 0).to_string());
-        let row = |rev: u64, bytes: usize| VersionRow {
-            node: did("n"),
-            rev: Tid::new(rev, 0),
-            at: Timestamp::EPOCH,
-            record: Some(serde_bytes::ByteBuf::from(vec![7; bytes])),
-            space: None,
-        };
-        let mut batch = Batch::new();
-        for (tenant, rev, bytes) in [("a", 1, 70_000), ("a", 2, 10), ("b", 1, 70_000)] {
-            let bytes = crate::codec::encode(&Cbor(row(rev, bytes))).expect("encodes");
-            VERSIONS.put(&mut batch, &key(tenant, rev), &bytes).expect("fits");
-        }
-        store.writer().commit(batch).expect("commits");
-        let all = kept(store.reader(), &did("a")).expect("reads");
-        assert!(all.versions == 2 && (70_000..72_000).contains(&all.bytes), "{all:?}");
-        let found = versions(store.reader(), &did("a"), 10).expect("reads");
-        assert_eq!(found.iter().map(|(_, it)| it.rev).collect::<Vec<_>>(), [Tid::new(1, 0), Tid::new(2, 0)]);
-        assert_eq!(versions(store.reader(), &did("a"), 1).expect("reads").len(), 1);
-
-        let mut batch = Batch::new();
-        assert!(dismiss(store.reader(), &mut batch, &key("a", 1)).expect("fits"));
-        assert!(!dismiss(store.reader(), &mut batch, &key("a", 3)).expect("fits"), "it is not there");
-        store.writer().commit(batch).expect("commits");
-        assert!(!is_kept(store.reader(), &key("a", 1)).expect("reads"));
-        assert!(kept(store.reader(), &did("a")).expect("reads").bytes < 1000);
-        assert_eq!(kept(store.reader(), &did("b")).expect("reads").versions, 1);
     }
 }

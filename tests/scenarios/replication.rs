@@ -15,7 +15,8 @@ use std::time::Instant;
 use angel_harness::tenancy::{Caller, HOSTS, LONG, Tenancy};
 use angel_harness::wait::until;
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 /// Writes as a client does that tries again while no standby confirms: on a busy machine the one that is left takes a
@@ -160,6 +161,7 @@ impl Orders {
 #[tokio::test(flavor = "multi_thread")]
 async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let mut tenancy = Tenancy::on_loopback().await?;
+    let neighbour = tenancy.sign_up("neighbour").await?;
     let caller = tenancy.caller(0);
     let token = caller.log_in().await?;
     let orders = Orders::open(&caller, &token).await?;
@@ -207,6 +209,21 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     let in_space = |space: Option<&str>| kept.iter().filter(|it| it["space"].as_str() == space).count();
     ensure!((in_space(None), in_space(Some(&orders.0))) == (1, 1), "it is shown which: {report}");
     tenancy.until_equal(&HOSTS).await?;
+    let shown = both_versions(&tenancy, new, &caller, &token).await?;
+    let method = format!("co.kendev.network.listRecordVersions?tenant={}", tenancy.did());
+    let (status, refused) = tenancy.caller(0).query(&method, &neighbour.token).await?;
+    ensure!(status == 403 && refused["error"] == "NotAuthorised", "somebody else: {status} {refused}");
+    let (status, refused) = tenancy.operate(0, Method::GET, &format!("/xrpc/{method}"), None).await?;
+    ensure!(status == 503 && refused["error"] == "NotPrimary", "a standby shows none: {status} {refused}");
+    let texts = |it: &Value, name: &str| {
+        [format!("/{name}/value/text"), format!("/{name}/value/note")]
+            .iter()
+            .find_map(|at| it.pointer(at)?.as_str().map(str::to_owned))
+    };
+    let pairs: BTreeSet<_> = shown.iter().map(|it| (texts(it, "kept"), texts(it, "served"))).collect();
+    let pair = |kept: &str, served: &str| (Some(kept.to_owned()), Some(served.to_owned()));
+    let expected = [pair("note both", "written by the new primary"), pair("by the old primary", "by the new primary")];
+    ensure!(pairs == BTreeSet::from(expected), "the owner reads both versions of both records: {shown:?}");
 
     // They go with the tenant: whoever is primary next shows the same.
     let next = 3 - new;
@@ -214,7 +231,51 @@ async fn unseen_writes_are_replayed_and_conflicts_are_kept() -> Result<()> {
     ensure!(tenancy.until_primary(&[next]).await? == next);
     let after = tenancy.angel(next, &["tenant", "backups", tenancy.did()])?;
     ensure!(after["versions"] == report["versions"], "{after}, and before {report}");
+
+    // The owner dismisses one, the copies follow, and the other stays.
+    let (gone, stays) = (&shown[0], &shown[1]);
+    let mut which = json!({ "path": gone["path"], "rev": gone["rev"] });
+    if gone["space"].is_string() {
+        which["space"] = gone["space"].clone();
+    }
+    let wish = json!({ "tenant": tenancy.did(), "versions": [which] });
+    let (status, refused) = caller.call("co.kendev.network.dismissRecordVersions", Some(&token), &wish).await?;
+    ensure!(status != 200, "the primary alone dismisses: {refused}");
+    let caller = tenancy.caller(next);
+    let token = caller.log_in().await?;
+    let (status, answer) = caller.call("co.kendev.network.dismissRecordVersions", Some(&token), &wish).await?;
+    ensure!(status == 200 && answer["dismissed"] == 1, "{status} {answer}");
+    let left = both_versions(&tenancy, next, &caller, &token).await?;
+    ensure!(left.len() == 1 && left[0]["path"] == stays["path"] && left[0]["space"] == stays["space"], "{left:?}");
+    let (_, again) = caller.call("co.kendev.network.dismissRecordVersions", Some(&token), &wish).await?;
+    ensure!(again["dismissed"] == 0, "it is gone: {again}");
     Ok(())
+}
+
+/// Second versions as the account's owner reads them, one at a time; others read none, and the operator not what is in
+/// them.
+async fn both_versions(tenancy: &Tenancy, index: usize, caller: &Caller, token: &str) -> Result<Vec<Value>> {
+    let method = format!("co.kendev.network.listRecordVersions?tenant={}", tenancy.did());
+    let (mut shown, mut after) = (Vec::new(), String::new());
+    loop {
+        let (status, page) = caller.query(&format!("{method}&limit=1{after}"), token).await?;
+        ensure!(status == 200, "{status} {page}");
+        shown.extend(page["versions"].as_array().context("a list")?.iter().cloned());
+        let Some(cursor) = page["cursor"].as_str() else { break };
+        after = format!("&cursor={}", cursor.replace('/', "%2F").replace('~', "%7E"));
+    }
+    let (_, whole) = caller.query(&method, token).await?;
+    ensure!(whole["versions"] == json!(shown), "{whole}");
+    let (status, refused) = caller.query(&format!("{method}&cursor=nonsense"), token).await?;
+    ensure!(status == 400, "{status} {refused}");
+
+    let path = format!("/xrpc/{method}");
+    let (status, told) = tenancy.operate(index, Method::GET, &path, None).await?;
+    let versions = told["versions"].as_array().with_context(|| format!("{status} {told}"))?;
+    ensure!(versions.len() == shown.len() && !told.to_string().contains("\"value\""), "{told}");
+    let (status, refused) = caller.get(&path).await?;
+    ensure!(status == 401, "nobody in particular: {status} {refused}");
+    Ok(shown)
 }
 
 /// A machine that stands still for a while, as one does that is suspended, wakes up in an epoch that is over.

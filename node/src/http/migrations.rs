@@ -8,76 +8,20 @@ use std::sync::Arc;
 
 use angel_protocol::ids::Did;
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::XrpcError;
-use crate::accounts::Account;
 use crate::migration::{NotMoved, view};
-use crate::xrpc::auth::{self, Caller};
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::owning::Owning;
 use crate::xrpc::params::Params;
-use crate::xrpc::who;
 
 /// Why tenants move, as the record has it. The others are the nodes' own reasons.
 const REASONS: [&str; 3] = ["manual", "load_balancing", "geographic_optimization"];
-
-/// Who may move a tenant.
-pub(super) enum Mover {
-    /// The operator of this node.
-    Operator,
-    /// Somebody who says who they are; whether they own the tenant is seen when it is named.
-    Person(Did),
-}
-
-impl FromRequestParts<Arc<Host>> for Mover {
-    type Rejection = XrpcError;
-
-    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, XrpcError> {
-        match Caller::from_request_parts(parts, host).await {
-            Ok(Caller::Operator) => Ok(Self::Operator),
-            Ok(Caller::Account(access)) if access.is_owner() => Ok(Self::Person(access.account.did().clone())),
-            Ok(Caller::Account(_)) => {
-                Err(not_authorised("log in with the account's own password: an app may not do this"))
-            }
-            Ok(Caller::Anyone) => {
-                Err(XrpcError::authentication_required("this is for the operator and for the tenant's owner"))
-            }
-            // Perhaps the word of an owner whose account is elsewhere.
-            Err(refused) => {
-                let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
-                let issuer = auth::service_issuer(host, &parts.headers, method).await;
-                issuer.map(Self::Person).map_err(|_| refused)
-            }
-        }
-    }
-}
-
-fn not_authorised(text: &str) -> XrpcError {
-    XrpcError::new(StatusCode::FORBIDDEN, "NotAuthorised", text)
-}
-
-impl Mover {
-    /// Whether they may move this tenant.
-    fn may_move(&self, host: &Host, tenant: &Did) -> Result<(), XrpcError> {
-        let Self::Person(person) = self else { return Ok(()) };
-        let owns = person == tenant || host.tenants.find(tenant).is_some_and(|it| it.row().owner == *person);
-        if owns { Ok(()) } else { Err(not_authorised("only the tenant's owner and the operator may move it")) }
-    }
-
-    async fn tenant(&self, host: &Host, named: &str) -> Result<Account, XrpcError> {
-        let account = who::hosted(host, named).await;
-        let account = account.map_err(|_| {
-            XrpcError::new(StatusCode::NOT_FOUND, "UnknownTenant", format!("{named} is no tenant of this node"))
-        })?;
-        self.may_move(host, account.did())?;
-        Ok(account)
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,7 +35,7 @@ pub(super) struct Wish {
 
 /// Begins a move.
 pub(super) async fn begin(
-    mover: Mover,
+    mover: Owning,
     State(host): State<Arc<Host>>,
     Input(wish): Input<Wish>,
 ) -> Result<Json<Value>, XrpcError> {
@@ -111,18 +55,18 @@ pub(super) struct ById {
 
 /// How far a move is.
 pub(super) async fn get(
-    mover: Mover,
+    mover: Owning,
     State(host): State<Arc<Host>>,
     Params(ById { id }): Params<ById>,
 ) -> Result<Json<Value>, XrpcError> {
     let (did, row) = host.migrations.find(&id).await?;
-    mover.may_move(&host, &did)?;
+    mover.owns(&host, &did)?;
     Ok(Json(view(&did, &id, &row)))
 }
 
 /// The same by its path.
 pub(super) async fn get_by_path(
-    mover: Mover,
+    mover: Owning,
     host: State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, XrpcError> {
@@ -131,18 +75,18 @@ pub(super) async fn get_by_path(
 
 /// Calls a move off.
 pub(super) async fn cancel(
-    mover: Mover,
+    mover: Owning,
     State(host): State<Arc<Host>>,
     Input(ById { id }): Input<ById>,
 ) -> Result<Json<Value>, XrpcError> {
     let (did, _) = host.migrations.find(&id).await?;
-    mover.may_move(&host, &did)?;
+    mover.owns(&host, &did)?;
     Ok(Json(host.migrations.cancel(&id)?))
 }
 
 /// The same by its path.
 pub(super) async fn cancel_by_path(
-    mover: Mover,
+    mover: Owning,
     host: State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, XrpcError> {
@@ -156,7 +100,7 @@ pub(super) struct OfTenant {
 
 /// Moves a tenant back.
 pub(super) async fn roll_back(
-    mover: Mover,
+    mover: Owning,
     State(host): State<Arc<Host>>,
     Input(wish): Input<OfTenant>,
 ) -> Result<Json<Value>, XrpcError> {
@@ -166,7 +110,7 @@ pub(super) async fn roll_back(
 
 /// Undoes a move, named by its id.
 pub(super) async fn roll_back_by_path(
-    mover: Mover,
+    mover: Owning,
     State(host): State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, XrpcError> {
@@ -177,7 +121,7 @@ pub(super) async fn roll_back_by_path(
 
 /// The moves of a tenant that began here.
 pub(super) async fn list(
-    mover: Mover,
+    mover: Owning,
     State(host): State<Arc<Host>>,
     Params(wish): Params<OfTenant>,
 ) -> Result<Json<Value>, XrpcError> {

@@ -35,7 +35,7 @@ pub(super) const HEIGHTS_SEARCHED: u64 = 200_000;
 pub(super) const UNSEEN: &str = "unseen";
 
 /// Under which path an account's preferences are told, which are no record: no path of a record is a single word.
-const PREFERENCES_PATH: &str = "preferences";
+pub(super) const PREFERENCES_PATH: &str = "preferences";
 
 /// Bytes of one message, reached by its last write.
 const MESSAGE_BYTES: usize = 2 * 1024 * 1024;

@@ -2,17 +2,25 @@
 //! that is served stays, the other is kept beside it until somebody has looked at it and dismisses it. Only so many are
 //! kept; what is beyond them stays with the node that has it, and is never dropped.
 
+use std::fmt;
+use std::str::FromStr;
+
+use angel_protocol::data::{Cid, Codec, cbor, to_json};
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::limits::{REPLICA_VERSIONS_BYTES_MAX, REPLICA_VERSIONS_MAX};
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::replication::wire::{Refusal, Unseen};
 use angel_storage::Batch;
+use angel_storage::accounts::PREFERENCES;
 use angel_storage::codec::{self, Cbor};
+use angel_storage::permissioned::{self as rows, RepoKey};
 use angel_storage::replicas::{self, Kept, VersionRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::replay::PREFERENCES_PATH;
 use super::{Replication, ReplicationError};
+use crate::accounts::Account;
 use crate::repos::{Owner, RepoError};
 use crate::{blocking, clock};
 
@@ -29,6 +37,35 @@ pub(crate) struct VersionOf {
     rev: Tid,
 }
 
+/// Bytes of second versions in one page for their owner, reached by the last of them.
+const VERSIONS_BYTES_SHOWN: u64 = 1024 * 1024;
+
+/// Behind which second version a page begins. Clients are told it as text and send it back as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VersionsCursor {
+    rev: Tid,
+    /// Where it lies: its path, behind the digest of its space.
+    at: String,
+}
+
+impl fmt::Display for VersionsCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.rev, self.at)
+    }
+}
+
+impl FromStr for VersionsCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (rev, at) = text.split_once('/').filter(|(_, at)| at.len() <= CURSOR_PATH_MAX).ok_or(())?;
+        Ok(Self { rev: rev.parse().map_err(drop)?, at: at.to_owned() })
+    }
+}
+
+/// Longest place of a version: a digest of a space, a collection and a record key.
+const CURSOR_PATH_MAX: usize = 1024;
+
 /// What came of dismissing some.
 pub(crate) struct Dismissed {
     /// How many there were.
@@ -37,15 +74,37 @@ pub(crate) struct Dismissed {
     pub(crate) sequence: Option<u64>,
 }
 
+/// The path by which a version is named: without the digest of its space.
+fn path_of<'a>(at: &'a str, row: &VersionRow) -> &'a str {
+    at.split_once('~').filter(|_| row.space.is_some()).map_or(at, |(_, path)| path)
+}
+
+/// One of two versions. Preferences are kept as JSON and have no CID; what cannot be read is told by its size alone.
+fn content(path: &str, bytes: &[u8], with_contents: bool) -> Value {
+    let mut content = json!({ "bytes": bytes.len() });
+    if !with_contents {
+        return content;
+    }
+    let value = if path == PREFERENCES_PATH {
+        serde_json::from_slice::<Value>(bytes).ok().map(|preferences| json!({ "preferences": preferences }))
+    } else {
+        content["cid"] = json!(Cid::of(Codec::DagCbor, bytes));
+        cbor::decode(bytes).ok().map(|record| to_json(&record))
+    };
+    if let Some(value) = value {
+        content["value"] = value;
+    }
+    content
+}
+
 impl Replication {
     /// Second versions of records that are kept beside those that are served, for the operator: which, of whom and since
     /// when, and never what is in them. Blocks.
     pub(crate) fn versions_blocking(&self, tenant: &Did) -> Result<Vec<Value>, ReplicationError> {
-        let kept = replicas::versions(&self.0.parts.reader, tenant, VERSIONS_SHOWN)?;
-        let shown = kept.into_iter().map(|(at, row)| {
-            let path = at.split_once('~').filter(|_| row.space.is_some()).map_or(at.as_str(), |(_, path)| path);
+        let (kept, _) = replicas::versions(&self.0.parts.reader, tenant, None, VERSIONS_SHOWN, u64::MAX)?;
+        let shown = kept.into_iter().map(|((_, at, _), row)| {
             json!({
-                "path": path,
+                "path": path_of(&at, &row),
                 "space": row.space,
                 "rev": row.rev,
                 "node": row.node,
@@ -54,6 +113,56 @@ impl Replication {
             })
         });
         Ok(shown.collect())
+    }
+
+    /// A page of second versions with the record that is served in the place of each, and behind which the next page
+    /// begins. What is in them is told to their owner alone (`with_contents`). Blocks.
+    pub(crate) fn both_versions_blocking(
+        &self,
+        account: &Account,
+        after: Option<&VersionsCursor>,
+        limit: usize,
+        with_contents: bool,
+    ) -> Result<(Vec<Value>, Option<VersionsCursor>), ReplicationError> {
+        let reader = &self.0.parts.reader;
+        let after = after.map(|VersionsCursor { rev, at }| (account.did().clone(), at.clone(), rev.to_string()));
+        let (kept, more) = replicas::versions(reader, account.did(), after.as_ref(), limit, VERSIONS_BYTES_SHOWN)?;
+        let last = kept.last().filter(|_| more);
+        let cursor = last.map(|((_, at, _), row)| VersionsCursor { rev: row.rev, at: at.clone() });
+        let mut shown = Vec::with_capacity(kept.len());
+        for ((_, at, _), row) in kept {
+            let path = path_of(&at, &row);
+            let mut version = json!({ "path": path, "rev": row.rev, "node": row.node, "keptAt": row.at });
+            if let Some(space) = &row.space {
+                version["space"] = json!(space);
+            }
+            let served = self.served_blocking(account, row.space.as_ref(), path)?;
+            for (name, bytes) in [("kept", row.record.as_ref().map(|it| it.to_vec())), ("served", served)] {
+                if let Some(bytes) = bytes {
+                    version[name] = content(path, &bytes, with_contents);
+                }
+            }
+            shown.push(version);
+        }
+        Ok((shown, cursor))
+    }
+
+    /// What is served where a second version is kept: a record, or the owner's preferences.
+    fn served_blocking(
+        &self,
+        account: &Account,
+        space: Option<&SpaceUri>,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, ReplicationError> {
+        let reader = &self.0.parts.reader;
+        Ok(match space {
+            None if path == PREFERENCES_PATH => PREFERENCES.get(reader, &account.id())?,
+            None => self.0.parts.repos.record_blocking(account.id(), path)?.map(|record| record.bytes.to_vec()),
+            Some(space) => {
+                let key = RepoKey { account: account.id(), space: space.digest() };
+                rows::record(reader, key, path)?.map(|record| record.bytes.to_vec())
+            }
+        })
     }
 
     /// Forgets second versions that somebody has looked at; those that are not there are passed over. Whoever asks has leave

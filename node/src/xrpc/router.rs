@@ -134,6 +134,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.sync.listRepos", get(sync::list_repos::handler))
         .route("/xrpc/com.atproto.sync.listReposByCollection", get(sync::list_repos_by_collection::handler))
         .route("/xrpc/com.atproto.sync.subscribeRepos", get(sync::subscribe_repos::handler))
+        .merge(network_routes())
         .merge(space_routes())
         .merge(business_routes())
         .merge(tenant_routes())
@@ -143,12 +144,19 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .with_state(host)
 }
 
+/// What owners ask of the network for their accounts.
+fn network_routes() -> Router<Arc<Host>> {
+    Router::new()
+        .route("/xrpc/co.kendev.network.dismissRecordVersions", post(network::dismiss_record_versions::handler))
+        .route("/xrpc/co.kendev.network.listRecordVersions", get(network::list_record_versions::handler))
+        .route("/xrpc/co.kendev.network.openWallet", post(network::open_wallet::handler))
+        .route("/xrpc/co.kendev.network.sendTokens", post(network::send_tokens::handler))
+}
+
 /// The methods of spaces.
 fn space_routes() -> Router<Arc<Host>> {
     Router::new()
         .route("/api/spaces/events", get(live::events))
-        .route("/xrpc/co.kendev.network.openWallet", post(network::open_wallet::handler))
-        .route("/xrpc/co.kendev.network.sendTokens", post(network::send_tokens::handler))
         .route("/xrpc/co.kendev.spaces.approveMember", post(spaces::approve_member::handler))
         .route("/xrpc/co.kendev.spaces.banMember", post(spaces::ban_member::handler))
         .route("/xrpc/co.kendev.spaces.createChannel", post(spaces::create_channel::handler))
