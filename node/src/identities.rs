@@ -84,6 +84,12 @@ impl Identities {
         self.rotation_key.did()
     }
 
+    /// The operator's own key, which goes into every identity that is made here.
+    #[must_use]
+    pub const fn operators_key(&self) -> Option<&Did> {
+        self.recovery_key.as_ref()
+    }
+
     /// Where this host answers, as identities name it.
     #[must_use]
     pub fn endpoint(&self) -> &str {

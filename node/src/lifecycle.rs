@@ -13,6 +13,7 @@ mod tests;
 
 use angel_protocol::firehose::HostingStatus;
 use angel_protocol::ids::Did;
+use angel_protocol::plc::NotAdded;
 use angel_protocol::time::Timestamp;
 use angel_storage::accounts::{AccountStatus, TakedownRow};
 use angel_storage::batch::RowRefused;
@@ -74,6 +75,9 @@ pub enum LifecycleError {
     /// The operation brought along does not fit the account.
     #[error("the PLC operation does not fit: {0}")]
     Operation(String),
+    /// An owner's key is not added to the identity.
+    #[error(transparent)]
+    OwnersKey(#[from] NotAdded),
     /// The account was taken down: its owner cannot switch it on.
     #[error("Account has been taken down")]
     TakenDown,
@@ -187,6 +191,25 @@ impl Lifecycle {
         let (account, ()) = blocking::run(change).await?;
         let owner = self.owner(&account).await?;
         self.repos.resync(&owner, |_| Ok(())).await?;
+        Ok(())
+    }
+
+    /// Tells those who follow the event stream to look at an account's identity again.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn tell_identity(&self, account: &Account) -> Result<(), LifecycleError> {
+        let (accounts, id) = (self.accounts.clone(), account.id());
+        let told = blocking::run(move || {
+            accounts.change_blocking(id, |row, batch| {
+                batch.append_event(firehose::identity(id, &row.did, row.handle.as_ref(), clock::now())?)?;
+                Ok::<_, AccountError>(())
+            })
+        });
+        told.await?;
+        if let Err(error) = self.resolver.fresh_did(account.did()).await {
+            tracing::warn!(did = %account.did(), %error, "the identity was changed and cannot be read back");
+        }
         Ok(())
     }
 

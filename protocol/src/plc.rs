@@ -9,6 +9,7 @@ mod admission;
 mod data;
 mod log;
 mod operation;
+mod owner;
 
 pub use admission::{Inadmissible, admit, check_bounds};
 pub(crate) use admission::{RATES, check_rate};
@@ -16,6 +17,7 @@ pub use data::{PlcData, PlcService};
 pub(crate) use log::RECOVERY_WINDOW;
 pub use log::{AuditEntry, InvalidAuditLog, LogEntry, LogError, PlcLog};
 pub use operation::{InvalidOperation, PlcOperation, PlcStatement};
+pub use owner::{Counts, NotAdded};
 
 #[cfg(test)]
 mod tests;

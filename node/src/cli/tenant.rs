@@ -6,6 +6,7 @@ mod dismiss;
 mod migrate;
 mod place;
 mod promote;
+mod recovery;
 mod rollback;
 mod vault;
 
@@ -56,6 +57,9 @@ pub(super) enum TenantVerb {
     /// Make this node the primary of a tenant whose hosts are gone, with its owner's recovery key: what lies here was restored
     /// from a backup, or is a copy.
     Claim(claim::ClaimArgs),
+    /// The owner's recovery key of a tenant's identity.
+    #[command(subcommand)]
+    Recovery(recovery::RecoveryVerb),
     /// Move a tenant to another node while its clients read and write; shows how far it is.
     Migrate(migrate::MigrateArgs),
     /// Show the archives that this node keeps for others as a vault, and take one out.
@@ -173,6 +177,7 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         TenantVerb::Dismiss(args) => dismiss::dismiss(daemon, &args).await,
         TenantVerb::Promote(args) => promote::promote(daemon, &args).await,
         TenantVerb::Claim(args) => claim::claim(daemon, &args).await,
+        TenantVerb::Recovery(verb) => recovery::recovery(daemon, verb).await,
         TenantVerb::Migrate(args) => migrate::migrate(daemon, &args).await,
         TenantVerb::Vault(verb) => vault::vault(daemon, verb).await,
         TenantVerb::Rollback(args) => rollback::roll_back(daemon, &args).await,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use angel_protocol::ids::{AtIdentifier, Did};
+use angel_protocol::plc::Counts;
 use angel_storage::accounts::MailPurpose;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -19,6 +20,7 @@ use crate::lifecycle::RecoveryTest;
 use crate::xrpc::auth::Operator;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::who;
 
 /// The routes.
 pub(super) fn routes(host: Arc<Host>) -> Router {
@@ -27,6 +29,7 @@ pub(super) fn routes(host: Arc<Host>) -> Router {
         .route("/admin/accounts/activate", post(activate))
         .route("/admin/accounts/code", post(code))
         .route("/admin/accounts/recovery", post(test_recovery))
+        .route("/admin/accounts/recovery/set", post(set_recovery))
         .with_state(host)
 }
 
@@ -101,6 +104,26 @@ async fn test_recovery(
         RecoveryTest::Unknown => ("unknown", 0),
     };
     Ok(Json(json!({ "did": account.did(), "key": wish.key, "result": result, "before": before })))
+}
+
+#[derive(Deserialize)]
+struct OwnersKeyWish {
+    account: String,
+    key: Did,
+}
+
+/// Puts an owner's key, of which the public half comes here, before the others of an identity that names none.
+async fn set_recovery(
+    _: Operator,
+    State(host): State<Arc<Host>>,
+    Input(wish): Input<OwnersKeyWish>,
+) -> Result<Json<Value>, XrpcError> {
+    let account = who::hosted(&host, &wish.account).await?;
+    let leave = host.replication.placement().may_write(account.id()).await?;
+    let counts = host.lifecycle.add_owners_key(&account, &wish.key).await?;
+    drop(leave);
+    host.lifecycle.tell_identity(&account).await?;
+    Ok(Json(json!({ "did": account.did(), "key": wish.key, "atOnce": counts == Counts::AtOnce })))
 }
 
 async fn account(host: &Host, who: &AtIdentifier) -> Result<Account, XrpcError> {

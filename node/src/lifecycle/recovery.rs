@@ -3,6 +3,7 @@
 
 use angel_protocol::crypto::{P256Key, Secp256k1Key, SigningKey};
 use angel_protocol::ids::Did;
+use angel_protocol::plc::{Counts, NotAdded, check_bounds};
 use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
@@ -92,10 +93,7 @@ impl Lifecycle {
     /// # Errors
     /// The identity is none of did:plc, or cannot be had.
     pub async fn test_recovery_key(&self, account: &Account, public: &Did) -> Result<RecoveryTest, LifecycleError> {
-        if account.did().method() != "plc" {
-            let text = format!("{} has no rotation keys: whoever holds the domain has the identity", account.did());
-            return Err(LifecycleError::Identity(text));
-        }
+        Self::check_recoverable(account)?;
         let log = self.identities.directory().log(account.did()).await?;
         let data = log.data().ok_or_else(|| DirectoryError::Tombstoned(account.did().clone()))?;
         Ok(match data.rotation_keys.iter().position(|key| key == public) {
@@ -103,6 +101,34 @@ impl Lifecycle {
             Some(before) => RecoveryTest::Later { before },
             None => RecoveryTest::Unknown,
         })
+    }
+
+    /// Puts an owner's key before the others of an identity that names none, signed by this node: accounts that were made
+    /// without one could never be taken back. Whoever calls has leave to write for the account, so that no other node is
+    /// about to move its identity. Followers are told with [`Self::tell_identity`].
+    ///
+    /// # Errors
+    /// The identity is none of did:plc, does not lead here, or has an owner's key; the directory does not take it.
+    pub async fn add_owners_key(&self, account: &Account, public: &Did) -> Result<Counts, LifecycleError> {
+        Self::check_recoverable(account)?;
+        self.check_identity(account).await?;
+        let (host, operator) = (self.identities.rotation_key(), self.identities.operators_key());
+        let mut put = Err(NotAdded::NoPower);
+        let signed = self.identities.sign(account.did(), |data| put = data.put_owner_first(public, &host, operator));
+        let operation = signed.await?;
+        let counts = put?;
+        check_bounds(&operation).map_err(|error| LifecycleError::Operation(error.to_string()))?;
+        self.identities.directory().submit(account.did(), operation).await?;
+        tracing::warn!(did = %account.did(), key = %public, "an owner's key comes first in the identity from now on");
+        Ok(counts)
+    }
+
+    fn check_recoverable(account: &Account) -> Result<(), LifecycleError> {
+        if account.did().method() == "plc" {
+            return Ok(());
+        }
+        let text = format!("{} has no rotation keys: whoever holds the domain has the identity", account.did());
+        Err(LifecycleError::Identity(text))
     }
 }
 

@@ -1,4 +1,5 @@
 use angel_protocol::ids::Tid;
+use angel_protocol::plc::{Counts, NotAdded};
 use angel_protocol::time::Timestamp;
 use angel_storage::events::{self, EventKind};
 use angel_storage::{Store, firehose};
@@ -110,6 +111,25 @@ async fn an_account_its_identity_its_repository_and_its_events_are_made_together
     assert_eq!(test(world.lifecycle.identities.rotation_key()).await, RecoveryTest::Later { before: 1 });
     let other = NewRecoveryKey::generate().expect("randomness").public;
     assert_eq!(test(other).await, RecoveryTest::Unknown);
+}
+
+#[tokio::test]
+async fn an_identity_without_an_owners_key_gets_one_and_no_second() {
+    let world = World::new().await;
+    let alice = world.sign_up(|_| {}).await.expect("made");
+    let (key, other) =
+        (NewRecoveryKey::generate().expect("randomness"), NewRecoveryKey::generate().expect("randomness"));
+    let counts = world.lifecycle.add_owners_key(&alice, &key.public).await.expect("added");
+    assert_eq!(counts, Counts::AtOnce);
+    let test = world.lifecycle.test_recovery_key(&alice, &key.public).await.expect("tested");
+    assert_eq!(test, RecoveryTest::First);
+    world.lifecycle.check_identity(&alice).await.expect("the identity leads here");
+    world.lifecycle.tell_identity(&alice).await.expect("told");
+    assert_eq!(world.told().last(), Some(&firehose::IDENTITY));
+    let again = world.lifecycle.add_owners_key(&alice, &other.public).await;
+    assert!(matches!(&again, Err(LifecycleError::OwnersKey(NotAdded::HasOwner(it))) if *it == key.public), "{again:?}");
+    let data = world.lifecycle.identities.directory().log(alice.did()).await.expect("a log").data().expect("alive");
+    assert_eq!(data.rotation_keys, [key.public, world.lifecycle.identities.rotation_key()]);
 }
 
 /// What the node does at its start about what the last run left undone, until nothing is left.

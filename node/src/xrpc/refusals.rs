@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 
+use angel_protocol::plc::NotAdded;
 use angel_protocol::repo::WriteError;
 use angel_protocol::repo::mst::MstError;
 use angel_protocol::tenants::invitation::InvitationRefused;
@@ -160,6 +161,10 @@ impl From<LifecycleError> for XrpcError {
         match error {
             LifecycleError::Identity(_) => Self::invalid_request(error.to_string()),
             LifecycleError::Operation(_) => Self::new(StatusCode::BAD_REQUEST, "IncompatibleDidDoc", error.to_string()),
+            LifecycleError::OwnersKey(NotAdded::HasOwner(_)) => {
+                Self::new(StatusCode::CONFLICT, "HasOwnersKey", error.to_string())
+            }
+            LifecycleError::OwnersKey(_) => Self::invalid_request(error.to_string()),
             LifecycleError::TakenDown => Self::new(StatusCode::UNAUTHORIZED, "AccountTakedown", error.to_string()),
             LifecycleError::Code(error) => error.into(),
             LifecycleError::Invite(error) => error.into(),

@@ -53,8 +53,8 @@ impl Written {
     }
 }
 
-fn claim(tenancy: &Tenancy, did: &str, key: &Written, words: &[&str]) -> Result<Output> {
-    let file = key.file.to_str().context("text")?;
+fn claim(tenancy: &Tenancy, did: &str, key: &Path, words: &[&str]) -> Result<Output> {
+    let file = key.to_str().context("text")?;
     let verb_words = [&["tenant", "claim", did, "--key", file, "--json"], words].concat();
     verb(&tenancy.validators.dir(NEW), &verb_words)
 }
@@ -130,20 +130,20 @@ async fn the_machine_burns_and_the_business_goes_on_from_its_backup() -> Result<
 
     // Whoever found a key claims nothing, nor does the key of the burned machine, not even when it puts itself first.
     let stranger = Written::new(away.path(), "stranger.key", [9; 32])?;
-    refused(&claim(&tenancy, did, &stranger, &[])?, "NotTheOwnersKey")?;
+    refused(&claim(&tenancy, did, &stranger.file, &[])?, "NotTheOwnersKey")?;
     let stolen = Written::stolen_from(&tenancy.validators.dir(GONE), away.path())?;
-    refused(&claim(&tenancy, did, &stolen, &[])?, "NotTheOwnersKey")?;
+    refused(&claim(&tenancy, did, &stolen.file, &[])?, "NotTheOwnersKey")?;
     steal(&tenancy, did, &stolen).await?;
     until("the node has heard of it", LONG, async || {
         let last = tenancy.caller(NEW).get(&format!("/plc/{did}/data")).await?.1;
         Ok((last["rotationKeys"] == json!([stolen.key.did()])).then_some(()))
     })
     .await?;
-    refused(&claim(&tenancy, did, &stolen, &[])?, "BadClaim")?;
+    refused(&claim(&tenancy, did, &stolen.file, &[])?, "BadClaim")?;
     ensure!(placed(&tenancy, OTHER, did).await?.is_none(), "nothing has changed");
 
     // The owner's word counts at once, and takes the theft back.
-    let claimed = answered(&claim(&tenancy, did, &owner, &[])?)?;
+    let claimed = answered(&claim(&tenancy, did, &owner.file, &[])?)?;
     ensure!(claimed["role"] == "primary" && claimed["epoch"] == 2, "{claimed}");
     ensure!(claimed["droppedKeys"].as_array().is_some_and(|keys| keys.len() == 1), "{claimed}");
     let expected = tenancy.validators.daemon(NEW).fact("httpUrl").replace("127.0.0.1", "localhost");
@@ -168,7 +168,7 @@ async fn the_machine_burns_and_the_business_goes_on_from_its_backup() -> Result<
     ensure!(orders.note(&new, &fresh, "n1").await?.as_deref() == Some("twelve looms"), "what is private");
     ensure!(!new.has("late").await?, "it was in no backup");
     write(&new, &fresh, "after").await?;
-    refused(&claim(&tenancy, did, &owner, &[])?, "serves")?;
+    refused(&claim(&tenancy, did, &owner.file, &[])?, "serves")?;
     // Whoever followed the burned node under the same name has seen nothing that comes now.
     tenancy.angel(NEW, &["backup", "key", opens_text])?;
     let later = away.path().join("later");
@@ -196,12 +196,39 @@ async fn the_machine_burns_and_the_business_goes_on_from_its_backup() -> Result<
     Ok(())
 }
 
+/// An account whose identity names no key of an owner is given one by its host, into a file; answers that.
+async fn given_a_key(tenancy: &Tenancy, did: &str, file: &Path) -> Result<PathBuf> {
+    let rotation_keys = async || {
+        let (_, data) = tenancy.caller(OTHER).get(&format!("/plc/{did}/data")).await?;
+        serde_json::from_value::<Vec<String>>(data["rotationKeys"].clone()).context("keys")
+    };
+    let before = rotation_keys().await?;
+    ensure!(before.len() == 1, "the host's alone: {before:?}");
+    let text = file.to_str().context("text")?;
+    refused(&verb(&tenancy.validators.dir(NEW), &["tenant", "recovery", "set", did])?, "not the primary")?;
+    let set = tenancy.angel(GONE, &["tenant", "recovery", "set", did, "--to", text])?;
+    ensure!(set["atOnce"] == true && set["recoverySecret"].is_null(), "{set}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file)?.permissions());
+    ensure!(mode & 0o777 == 0o600, "{mode:o}");
+    let key = set["key"].as_str().context("a key")?.to_owned();
+    until("the identity has it first everywhere", LONG, async || {
+        Ok((rotation_keys().await? == [key.clone(), before[0].clone()]).then_some(()))
+    })
+    .await?;
+    let tested = tenancy.angel(GONE, &["account", "recovery", "test", did, "--key", text])?;
+    ensure!(tested["result"] == "first", "{tested}");
+    // Where there is an owner's key, the host is nobody to put another before it.
+    let again = verb(&tenancy.validators.dir(GONE), &["tenant", "recovery", "set", did])?;
+    refused(&again, "only an operation that this key itself has signed")?;
+    ensure!(rotation_keys().await?[0] == key, "it stays");
+    Ok(file.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_takes_the_last_copy_where_there_is_no_majority() -> Result<()> {
     let mut tenancy = Tenancy::on_loopback().await?;
     let away = tempfile::tempdir()?;
-    let owner = Written::new(away.path(), "owner.key", [7; 32])?;
-    let shop = tenancy.sign_up_with("bakery", Some(&owner.key.did())).await?;
+    let shop = tenancy.sign_up("bakery").await?;
     let did = shop.did.as_str();
     let place = ["tenant", "place", did, "--strategy", "load-balanced", "--node", &tenancy.node(NEW)];
     tenancy.angel(GONE, &place)?;
@@ -211,6 +238,7 @@ async fn an_owner_takes_the_last_copy_where_there_is_no_majority() -> Result<()>
     let old = tenancy.caller(GONE).of(did);
     let token = old.log_in().await?;
     write(&old, &token, "one").await?;
+    let owner = given_a_key(&tenancy, did, &away.path().join("owner.key")).await?;
     let root = tenancy.report_of(GONE, did).await?.context("a report")?["root"].clone();
     tenancy.until_reported_of(did, "the copy has it", NEW, |report| report["root"] == root).await?;
 

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use angel_protocol::did_document::{ATPROTO_KEY, ATPROTO_PDS, ATPROTO_PDS_TYPE};
 use angel_protocol::plc::{PlcData, PlcOperation, PlcStatement};
-use angel_storage::firehose;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::accounts::{Account, AccountError};
-use crate::blocking;
-use crate::clock;
+use crate::accounts::Account;
 use crate::http::XrpcError;
 use crate::xrpc::auth::Access;
 use crate::xrpc::host::Host;
@@ -36,11 +33,7 @@ pub(crate) async fn handler(
     };
     check(&host, &account, data).await?;
     host.identities.directory().submit(account.did(), operation).await?;
-    tell(&host, &account).await?;
-    if let Err(error) = host.resolver.fresh_did(account.did()).await {
-        tracing::warn!(did = %account.did(), %error, "the identity was changed and cannot be read back");
-    }
-    Ok(())
+    Ok(host.lifecycle.tell_identity(&account).await?)
 }
 
 /// Whether this host can serve an account of which the directory says `data`.
@@ -62,17 +55,4 @@ async fn check(host: &Host, account: &Account, data: &PlcData) -> Result<(), Xrp
         return Ok(());
     };
     Err(XrpcError::invalid_request(wrong))
-}
-
-/// Tells those who follow the event stream to look at the identity again.
-async fn tell(host: &Host, account: &Account) -> Result<(), XrpcError> {
-    let (accounts, id) = (host.accounts.clone(), account.id());
-    let told = blocking::run(move || {
-        accounts.change_blocking(id, |row, batch| {
-            batch.append_event(firehose::identity(id, &row.did, row.handle.as_ref(), clock::now())?)?;
-            Ok::<_, AccountError>(())
-        })
-    });
-    told.await?;
-    Ok(())
 }
