@@ -100,6 +100,17 @@ pub struct Told {
     pub rev: Tid,
 }
 
+impl ReplicaRow {
+    /// Why a copy stopped whose account is being put back from a backup, or was when that was cut short.
+    pub const RESTORING: &str = "a restore from a backup is under way, or was cut short: restore it again";
+
+    /// Whether the account is half of what a backup has: it is nobody's until the restore is done again.
+    #[must_use]
+    pub fn is_half_restored(&self) -> bool {
+        self.stopped.as_deref() == Some(Self::RESTORING)
+    }
+}
+
 impl Row for ReplicaRow {
     const VERSION: u8 = 1;
 }

@@ -35,9 +35,6 @@ use crate::data_dir::{DataDir, Layout};
 use crate::facts::VERSION;
 use crate::keys::Identity;
 
-/// Stands in the row of a copy for as long as it is being restored, and is what an attempt that was cut short is known by.
-const UNDER_WAY: &str = "a restore from a backup is under way, or was cut short: restore it again";
-
 /// What an account is restored for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
@@ -109,7 +106,7 @@ fn open(layout: &Layout, kind: EngineKind, tuning: Tuning) -> Result<Store, Back
 fn check_free(here: &Store, own: &Did, did: &Did, purpose: For) -> Result<(), BackupError> {
     let reader = here.reader();
     let row = reader.get(&replicas::REPLICAS, did).map_err(NotThisTenant::Read)?;
-    let is_begun = row.is_some_and(|row| row.stopped.as_deref() == Some(UNDER_WAY));
+    let is_begun = row.is_some_and(|row| row.is_half_restored());
     let known = reader.get(&angel_storage::accounts::ACCOUNTS_BY_DID, did).map_err(NotThisTenant::Read)?;
     if known.is_some() && !is_begun {
         return Err(NotThisTenant::Here(did.clone()).into());
@@ -215,7 +212,7 @@ fn begin(own: &Accounts, did: &Did, key: &std::sync::Arc<SigningKey>, now: Times
     }
     let row = AccountRow::without_names(did.clone(), key.did(), now);
     let made = own.create_blocking(NewAccount { row, signing_key: key.clone() }, |id, _, batch| {
-        let mark = mark(id, Role::GivingWay, Some(UNDER_WAY.to_owned()));
+        let mark = mark(id, Role::GivingWay, Some(ReplicaRow::RESTORING.to_owned()));
         Ok::<_, AccountError>(replicas::put(batch, did, &mark)?)
     });
     Ok(made.map_err(NotThisTenant::Account)?)

@@ -45,7 +45,7 @@ pub(crate) struct ToSign {
     pub(crate) from: Option<Source>,
     /// Whether the ledger has made this node primary already, so that the identity alone is to be moved.
     pub(crate) is_claimed: bool,
-    /// The other hosts by the ledger that answer.
+    /// The other hosts by the ledger that answer and could serve it; no vaults.
     pub(crate) living: Vec<Did>,
     /// Whether what lies here is all that there was when it was made.
     pub(crate) is_whole: bool,
@@ -82,6 +82,11 @@ pub(crate) enum NotClaimed {
     /// Nothing of it is here.
     #[error("{0} is neither a copy here nor was it restored to be claimed: see `angel restore --tenant {0} --claim`")]
     NothingHere(Did),
+    /// The restore was cut short.
+    #[error(
+        "{0} was put back from a backup by half: restore it again with `angel restore --tenant {0} --claim`, then claim it"
+    )]
+    HalfRestored(Did),
     /// It is served here.
     #[error("this node serves {0} already")]
     Served(Did),
@@ -125,6 +130,7 @@ impl NotClaimed {
         match self {
             Self::IdentityElsewhere(_) => "IdentityElsewhere",
             Self::NothingHere(_) => "NothingToClaim",
+            Self::HalfRestored(_) => "HalfRestored",
             Self::Served(_) => "AlreadyPrimary",
             Self::HostsLive { .. } => "HostsLive",
             Self::NotWhole => "CopyNotWhole",
@@ -171,8 +177,9 @@ impl Replication {
             }
             (None, None) => None,
         };
-        let others: BTreeSet<Did> =
-            placed.iter().flat_map(Placement::hosts).filter(|it| *it != self.own()).cloned().collect();
+        // A vault that answers saves nobody a claim: it cannot read what it keeps.
+        let readers = placed.iter().flat_map(|it| it.hosts().filter(|host| !it.vaults.contains(host)));
+        let others: BTreeSet<Did> = readers.filter(|it| *it != self.own()).cloned().collect();
         let identities = &self.0.parts.lifecycle.identities;
         Ok(ToSign {
             did: account.did().clone(),
@@ -209,12 +216,21 @@ impl Replication {
             return Err(NotClaimed::LeadsElsewhere);
         }
         identities.directory().would_take(account.did(), &signed.operation).await?;
-        self.keep_operation(account.did(), &signed.operation).await?;
+        self.keep_operation(account.did(), Some(&signed.operation)).await?;
         if !wanted.is_claimed {
             let owner = signed.owner.ok_or(NotClaimed::Unsigned)?;
             let ToSign { did, epoch, from, .. } = wanted;
             tracing::warn!(tenant = %did, epoch, "its owner claims the tenant for this node");
-            self.0.parts.submitter.as_node(Action::Claim(Claim { tenant: did, epoch, from, owner })).await?;
+            let claim = Action::Claim(Claim { tenant: did.clone(), epoch, from, owner });
+            if let Err(error) = self.0.parts.submitter.as_node(claim).await {
+                let error = NotClaimed::from(error);
+                // What was refused must not point the identity anywhere later. Any other error leaves it open whether the
+                // ledger decides yet, and then the operation is needed.
+                if matches!(error, NotClaimed::Outcome(_)) {
+                    self.keep_operation(&did, None).await?;
+                }
+                return Err(error);
+            }
         }
         let (placement, did) = (self.placement().clone(), account.did().clone());
         let refreshed = blocking::run(move || placement.refresh_blocking(&did)).await;
@@ -234,6 +250,7 @@ impl Replication {
             let placed = placed.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
             let row = reader.get(&replicas::REPLICAS, &did).map_err(ReplicationError::from)?;
             match row {
+                Some(row) if row.is_half_restored() => Err(NotClaimed::HalfRestored(did)),
                 Some(row) if row.role == Role::Primary => Err(NotClaimed::Served(did)),
                 Some(row) if row.role != Role::GivingWay => Ok(Here { row, placed }),
                 _ => Err(NotClaimed::NothingHere(did)),
@@ -249,15 +266,23 @@ impl Replication {
         Ok(online.filter(|did| nodes.contains(did)).collect())
     }
 
-    async fn keep_operation(&self, did: &Did, operation: &PlcOperation) -> Result<(), ReplicationError> {
-        let (this, did, bytes) = (self.clone(), did.clone(), operation.to_bytes());
+    /// Keeps the owner's operation for when the ledger has decided, or forgets it; not once the ledger has made this node
+    /// primary, for another claim may have been decided meanwhile.
+    async fn keep_operation(&self, did: &Did, operation: Option<&PlcOperation>) -> Result<(), ReplicationError> {
+        let (this, did) = (self.clone(), did.clone());
+        let bytes = operation.map(|operation| ByteBuf::from(operation.to_bytes()));
         blocking::run(move || {
             let parts = &this.0.parts;
             for _ in 0..KEEP_TRIES {
                 let row = parts.reader.get(&replicas::REPLICAS, &did)?.ok_or(ReplicationError::Unexpected)?;
+                let placed = rows::placement(&LedgerView(&parts.reader), &did);
+                let placed = placed.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+                if bytes.is_none() && placed.is_some_and(|placed| placed.primary == *this.own()) {
+                    return Ok(());
+                }
                 let mut batch = Batch::new();
                 batch.expect_value(&replicas::REPLICAS, &did, &row)?;
-                let row = ReplicaRow { operation: Some(ByteBuf::from(bytes.clone())), ..row };
+                let row = ReplicaRow { operation: bytes.clone(), ..row };
                 replicas::put(&mut batch, &did, &row)?;
                 match parts.writer.commit(batch) {
                     // Following writes the row as well.

@@ -14,6 +14,7 @@ use angel_protocol::replication::wire::{Answer, HandOver, Of, Question, Refusal}
 use angel_storage::limits::SEQUENCE_STRIDE;
 use angel_storage::replicas::{self, ReplicaRow, Role};
 use angel_storage::{Batch, firehose};
+use serde_bytes::ByteBuf;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -76,12 +77,16 @@ impl Replication {
         Ok(())
     }
 
+    /// What is due for a tenant. What was restored by half takes no role before it is whole.
     fn change_due(&self, tenant: &Tenant) -> Option<Change> {
         tenant.account?;
         if tenant.is_primary() {
             return (!tenant.serves()).then_some(Change::TakeOver);
         }
         let row = self.0.parts.reader.get(&replicas::REPLICAS, &tenant.did).ok()?;
+        if row.as_ref().is_some_and(ReplicaRow::is_half_restored) {
+            return None;
+        }
         let was_primary = row.is_none_or(|row| !matches!(row.role, Role::Standby | Role::Restored));
         was_primary.then_some(Change::GiveWay)
     }
@@ -109,20 +114,40 @@ impl Replication {
         }
         let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
         let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
-        let operation = match row {
-            Some(ReplicaRow { operation: Some(bytes), .. }) => PlcOperation::from_bytes(&bytes).map_err(|_| {
+        let way = row.map_or(Way::Shares, |row| Way::of(row, tenant.hosts().backups().next().is_some()));
+        let is_owners = matches!(way, Way::Owners(_));
+        let operation = match way {
+            Way::Owners(bytes) => PlcOperation::from_bytes(&bytes).map_err(|_| {
                 ReplicationError::Identity("the owner's operation that is kept here cannot be read".to_owned())
             })?,
-            Some(ReplicaRow { restored: Some(_), .. }) => {
+            Way::OwnerAgain => {
                 let words = format!("its owner has to point the identity here: `angel tenant claim {}`", tenant.did);
                 return Err(ReplicationError::Identity(words));
             }
-            _ => self.collect_operation(tenant).await?,
+            Way::Shares => self.collect_operation(tenant).await?,
         };
         if !self.leads_here(&account, &operation) {
+            if is_owners {
+                let words = format!(
+                    "the owner's operation that is kept here leads elsewhere, as when this node's address has changed since: the \
+                     owner has to sign again, with `angel tenant claim {}`",
+                    tenant.did
+                );
+                return Err(ReplicationError::Identity(words));
+            }
             return Err(ReplicationError::Identity("the operation leads elsewhere".to_owned()));
         }
-        identities.directory().submit(&tenant.did, operation).await.map_err(failed)?;
+        if let Err(error) = identities.directory().submit(&tenant.did, operation).await {
+            if is_owners && error.is_refusal() {
+                let words = format!(
+                    "the directory refuses the owner's operation that is kept here ({error}): the owner has to sign again, with \
+                     `angel tenant claim {}`",
+                    tenant.did
+                );
+                return Err(ReplicationError::Identity(words));
+            }
+            return Err(failed(error));
+        }
         // What was known of it by others' requests is old now.
         drop(self.0.parts.resolver.fresh_did(&tenant.did).await);
         Ok(())
@@ -347,3 +372,32 @@ enum Change {
     TakeOver,
     GiveWay,
 }
+
+/// How the identity of a tenant comes to this node.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    /// By the operation that its owner signed with a claim.
+    Owners(ByteBuf),
+    /// Its owner has to sign: nobody has a share.
+    OwnerAgain,
+    /// By the operation that the former primary signed, put together from shares.
+    Shares,
+}
+
+impl Way {
+    /// A claim that is decided leaves the tenant no other host. Where there are others, the ledger has decided something
+    /// else, such as a failover, and what an owner, or somebody who gave themselves out for one, once signed for a claim
+    /// that came to nothing counts no more.
+    fn of(row: ReplicaRow, has_backups: bool) -> Self {
+        match row {
+            ReplicaRow { operation: Some(bytes), restored, .. } if restored.is_some() || !has_backups => {
+                Self::Owners(bytes)
+            }
+            ReplicaRow { restored: Some(_), .. } => Self::OwnerAgain,
+            _ => Self::Shares,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

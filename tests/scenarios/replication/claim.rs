@@ -2,6 +2,9 @@
 //! backup of a tenant that was never placed, and from the one copy that is left without a majority. Whoever has stolen the
 //! host takes nothing, and the host that comes back gives way.
 
+mod crash;
+mod vault;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
