@@ -413,6 +413,7 @@ impl Node {
             copy_rate: config.replicas.copy_rate.bytes(),
             archives: archives.clone(),
             vaults: parts::vaults(&config, &layout),
+            replace_after: config.replicas.replace_full.then_some(config.replicas.replace_after),
         });
         let copying = replication.clone();
         spawner.spawn("replication", |stop| copying.run(stop));

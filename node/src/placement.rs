@@ -4,6 +4,7 @@
 //! a write passes when this node is its primary, serves it, and holds the lease of the present epoch: so many backups
 //! have confirmed it of late that the others are too few to have replaced it ([`angel_protocol::failover::Lease`]).
 
+mod error;
 mod fence;
 mod uptime;
 
@@ -17,22 +18,21 @@ use angel_protocol::failover::{Hosts, Lease};
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::rows::{self, Placement as Placed};
 use angel_protocol::ledger::{Action, Parameters};
-use angel_storage::batch::RowRefused;
 use angel_storage::belongings::JOURNALED;
 use angel_storage::codec::Cbor;
 use angel_storage::ledger::LedgerView;
-use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
-use angel_storage::{AccountId, Batch, CommitError, Reader, Writer};
+use angel_storage::{AccountId, Batch, Reader, Writer};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::{AccountError, Accounts};
+use crate::accounts::Accounts;
 use crate::backup::returning::Returning;
 use crate::ledger::{Ledger, LedgerError};
 use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
+pub use error::{NotWritable, PlacementError};
 pub(crate) use fence::Fence;
 use uptime::Uptime;
 
@@ -45,36 +45,6 @@ const CONFIRM_LOOK: Duration = Duration::from_millis(10);
 
 /// Rows of the ledger that are looked at in one step when a node starts.
 const SCAN: usize = 2_000;
-
-/// Why a write is not taken.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum NotWritable {
-    /// Another node is primary.
-    #[error("this node is not the primary of the account; {primary} is")]
-    NotPrimary {
-        /// Which node is.
-        primary: Did,
-    },
-    /// It is primary as far as it knows, but others may have replaced it without its hearing of it.
-    #[error(
-        "too few backups of the account have confirmed this node of late, so another may be its primary by now; try again"
-    )]
-    Unconfirmed,
-    /// It was restored from a backup, and others may have become primary of its accounts since.
-    #[error("this node was restored from a backup and has not heard yet what was decided since; try again in a moment")]
-    CatchingUp,
-    /// It has become primary and does not serve yet.
-    #[error("this node is taking the account over; try again in a moment")]
-    TakingOver,
-    /// It is handing the account over.
-    #[error("the account is being handed over to another node; try again in a moment")]
-    HandingOver,
-    /// The write is safe here, but no standby has confirmed it in time.
-    #[error(
-        "the write is stored on this node, but no standby has confirmed it in time: it may or may not survive the loss of this machine"
-    )]
-    ReplicationUnavailable,
-}
 
 /// The placements that concern this node. Cheap to clone.
 #[derive(Clone)]
@@ -166,6 +136,11 @@ impl Tenant {
     /// How far the standbys' copies are complete, as they say.
     pub(crate) fn copies(&self) -> BTreeMap<Did, u64> {
         self.copies.borrow().clone()
+    }
+
+    /// The standbys that have a whole copy, if perhaps an older one. One that is still being made is complete up to no event.
+    pub(crate) fn whole_copies(&self) -> BTreeSet<Did> {
+        self.copies.borrow().iter().filter(|(_, complete)| **complete > 0).map(|(standby, _)| standby.clone()).collect()
     }
 
     /// A standby says how far its copy is complete.
@@ -462,7 +437,10 @@ impl Placement {
         let silence = Duration::from_millis(self.parameters().silence);
         let same_epoch = self.tenant(did).filter(|before| before.placed.epoch == placed.epoch);
         let mut lease = Lease::new(placed.hosts().count(), silence);
-        let copies = same_epoch.as_ref().map(|before| before.copies()).unwrap_or_default();
+        let mut copies = same_epoch.as_ref().map(|before| before.copies()).unwrap_or_default();
+        // Who left has dropped its copy, and begins anew should it come back.
+        let before_move = placed.previous.as_ref().map(|before| &before.primary);
+        copies.retain(|standby, _| placed.standbys.contains(standby) || before_move == Some(standby));
         let of_account = same_epoch.as_ref().map(|before| before.held_of_account()).unwrap_or_default();
         if let Some(before) = &same_epoch
             && before.placed.hosts().count() == placed.hosts().count()
@@ -573,24 +551,4 @@ impl std::fmt::Debug for Placement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Placement")
     }
-}
-
-/// Why placements cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum PlacementError {
-    /// The store.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The ledger.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The accounts.
-    #[error(transparent)]
-    Account(#[from] AccountError),
-    /// The note of whose changes are told is refused.
-    #[error(transparent)]
-    Row(#[from] RowRefused),
-    /// It is not written.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
 }

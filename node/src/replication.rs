@@ -17,6 +17,7 @@
 //! | `shares` | the operation by which an identity moves, in shares |
 //! | `stand` | what both sides of a move compare |
 //! | `replay` | what a node wrote unseen, told when it comes back |
+//! | `replace` | standbys without room make way for others |
 //! | `formers` | who was primary before |
 //! | `vaults` | archives that only the owner's recovery key opens |
 //!
@@ -31,6 +32,7 @@ mod partial;
 mod place;
 mod progress;
 mod pull;
+mod replace;
 mod replay;
 mod rows;
 mod serve;
@@ -84,6 +86,7 @@ use partial::Partials;
 pub(crate) use place::{NotPlaced, PlaceWish};
 pub(crate) use progress::Progress;
 use progress::Progresses;
+use replace::Replacing;
 pub(crate) use state::{Sealing, SealingError};
 use tails::Tails;
 use vaults::{ArchiveReport, VaultReport, Vaults};
@@ -127,6 +130,8 @@ pub(crate) struct Parts {
     pub(crate) archives: backup::Source,
     /// How vaults are cared for.
     pub(crate) vaults: VaultSettings,
+    /// After how long standbys without room are replaced; `None` where the operator does not want it.
+    pub(crate) replace_after: Option<Duration>,
 }
 
 /// The copies. Cheap to clone.
@@ -145,6 +150,7 @@ pub(crate) struct Shared {
     formers: Formers,
     pace: Pace,
     vaults: Vaults,
+    replacing: Replacing,
 }
 
 /// Why something between hosting nodes did not come about.
@@ -261,6 +267,8 @@ pub(crate) struct TenantReport {
     pub(crate) standbys: BTreeMap<Did, u64>,
     /// At the primary: those of them to which the identity would move if this node ended now.
     pub(crate) heirs: BTreeSet<Did>,
+    /// At the primary: standbys that say that they have no room for more.
+    pub(crate) full: BTreeSet<Did>,
     /// At a copy: up to which event of the primary it is complete.
     pub(crate) complete: Option<u64>,
     /// At a copy: how long the primary has been silent, in milliseconds.
@@ -289,6 +297,7 @@ impl Replication {
         let failover = Failover::new(parts.reader.clone(), parts.writer.clone(), parts.placement.clone());
         let tails = Tails::new(parts.reader.clone());
         let (partials, pace) = (Partials::new(parts.partial_dir.clone()), Pace::new(parts.copy_rate));
+        let replacing = Replacing::new(parts.replace_after);
         let (drills, progress, vaults) = (Drills::default(), Progresses::default(), Vaults::new(parts.vaults.clone()));
         Self(Arc::new(Shared {
             parts,
@@ -301,6 +310,7 @@ impl Replication {
             formers: Formers::default(),
             pace,
             vaults,
+            replacing,
         }))
     }
 
@@ -407,6 +417,7 @@ impl Replication {
             writable: is_primary && tenant.serves() && tenant.lease().holds(self.placement().uptime().now()),
             unsafe_events: newest.filter(|_| is_primary).map(|(_, count)| count(tenant.safe())),
             standbys: if is_primary { tenant.copies() } else { BTreeMap::new() },
+            full: self.0.replacing.full_of(&tenant.did),
             heirs: if is_primary { self.heirs_blocking(tenant)? } else { BTreeSet::new() },
             complete: row.as_ref().filter(|_| !is_primary).and_then(|row| row.complete),
             copying: self.0.progress.of(&tenant.did).filter(|_| !is_primary),
@@ -439,8 +450,9 @@ impl Replication {
             self.clone().watch_over(stop.clone()),
             self.clone().change_roles(stop.clone()),
             self.clone().run_drills(stop.clone()),
-            self.clone().run_vaults(stop),
+            self.clone().run_vaults(stop.clone()),
+            self.clone().replace_full(stop),
         );
-        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5).and(tasks.6).and(tasks.7)
+        tasks.0.and(tasks.1).and(tasks.2).and(tasks.3).and(tasks.4).and(tasks.5).and(tasks.6).and(tasks.7).and(tasks.8)
     }
 }

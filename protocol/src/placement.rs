@@ -2,11 +2,13 @@
 //!
 //! [`choose`] is the same for everyone who has the same data; what was chosen counts once the ledger has decided it.
 //! [`Consent`] is a node's own: nobody can be made to hold a copy. [`Rebalance`] is how a full node parts with tenants,
-//! and [`Intake`] how another takes them.
+//! [`Intake`] how another takes them, and [`Replace`] how a standby
+//! without room for more makes way.
 
 mod consent;
 mod intake;
 mod rebalance;
+mod replace;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use crate::limits::BACKUPS_MAX;
 pub use consent::{Accept, Consent, Declined, Holding, Offer};
 pub use intake::Intake;
 pub use rebalance::{FULL_FOR, Hosted, Load, Proposal, Rebalance};
+pub use replace::{Covered, Replace, Step};
 
 /// Load score above which a node counts as full (NET-06).
 pub const LOAD_FULL: u8 = 85;

@@ -104,6 +104,15 @@ impl ReplicaRow {
     /// Why a copy stopped whose account is being put back from a backup, or was when that was cut short.
     pub const RESTORING: &str = "a restore from a backup is under way, or was cut short: restore it again";
 
+    /// Why a copy stopped that takes more room than its node sets aside.
+    pub const NO_ROOM: &str = "the copy takes more room than replicas.quota";
+
+    /// Whether the copy stopped because there is no room for more of it.
+    #[must_use]
+    pub fn has_no_room(&self) -> bool {
+        self.stopped.as_deref() == Some(Self::NO_ROOM)
+    }
+
     /// Whether the account is half of what a backup has: it is nobody's until the restore is done again.
     #[must_use]
     pub fn is_half_restored(&self) -> bool {

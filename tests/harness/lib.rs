@@ -7,6 +7,7 @@
 //! | [`disks`] | a disk of its own under a directory, to be filled |
 //! | [`hosts`] | several hosts on this machine, some behind routers |
 //! | [`impostor`] | a peer with the key of a node that has ended |
+//! | [`machine`] | a machine as busy as a scenario says |
 //! | [`peers`] | what a daemon says of its peers |
 //! | [`power_cut`] | a disk that loses power |
 //! | [`processor`] | time on the processor |
@@ -21,6 +22,7 @@ pub mod crowd;
 pub mod disks;
 pub mod hosts;
 pub mod impostor;
+pub mod machine;
 pub mod peers;
 pub mod power_cut;
 pub mod processor;

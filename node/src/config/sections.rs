@@ -366,6 +366,12 @@ section! {
         rebalance: bool = false,
         /// For how long it has to be full, without having room (below 60) in between.
         rebalance_after: Duration = Duration::from_hours(1),
+        /// Whether a standby of a tenant of this node that has no room for more of it is replaced by another node that agrees
+        /// and has room (a load below 60, and a quarter more than the copy takes): the other is copied to first, one at a
+        /// time, three a day at most.
+        replace_full: bool = true,
+        /// For how long it must have had no room.
+        replace_after: Duration = Duration::from_hours(1),
     }
 }
 

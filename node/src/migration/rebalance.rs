@@ -127,7 +127,7 @@ impl Migrations {
                 strategy: tenant.placed.strategy,
                 residency: tenant.placed.residency,
                 backups: tenant.placed.hosts().skip(1).cloned().collect(),
-                copies: tenant.copies().into_keys().collect(),
+                copies: tenant.whole_copies().into_iter().collect(),
                 newest: replication.newest_event(account).await?,
                 moved_at: began.max(arrived_at(&tenant, grace)),
                 in_grace: tenant.placed.previous.as_ref().is_some_and(|before| now.as_millis() <= before.until),

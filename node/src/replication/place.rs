@@ -205,11 +205,31 @@ impl Replication {
     }
 
     async fn offer(&self, node: &Did, account: &Account, residency: Residency) -> Result<(), NotPlaced> {
-        let (repos, id) = (self.0.parts.repos.clone(), account.id());
-        let head = blocking::run(move || repos.head_blocking(id)).await.map_err(ReplicationError::from)?;
-        // What a record and a node take on average; the copy itself is counted as it comes.
-        let bytes = head.map_or(0, |head| head.totals.records * 1024 + head.totals.nodes * 512);
-        let offer = Offer { tenant: account.did().clone(), bytes, residency };
+        let bytes = self.thought_to_take(account).await?;
+        self.offer_bytes(node, account.did(), bytes, residency).await
+    }
+
+    /// Bytes that a copy is thought to take: what a record and a tree node take on average, and the files. The copy itself is
+    /// counted as it comes, private rows with it.
+    pub(super) async fn thought_to_take(&self, account: &Account) -> Result<u64, ReplicationError> {
+        let (repos, reader, id) = (self.0.parts.repos.clone(), self.0.parts.reader.clone(), account.id());
+        blocking::run(move || {
+            let head = repos.head_blocking(id)?;
+            let bytes = head.map_or(0, |head| head.totals.records * 1024 + head.totals.nodes * 512);
+            Ok(bytes.saturating_add(angel_storage::blobs::bytes_of(&reader, id)?))
+        })
+        .await
+    }
+
+    /// Asks a node whether it holds so much of a tenant.
+    pub(super) async fn offer_bytes(
+        &self,
+        node: &Did,
+        tenant: &Did,
+        bytes: u64,
+        residency: Residency,
+    ) -> Result<(), NotPlaced> {
+        let offer = Offer { tenant: tenant.clone(), bytes, residency };
         match self.ask(node, &Question::Offer(offer)).await {
             Ok(Answer::Accepted) => Ok(()),
             Ok(Answer::Declined(why)) => Err(NotPlaced::Declined { node: node.clone(), why }),

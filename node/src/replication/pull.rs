@@ -347,7 +347,7 @@ impl<'a> Follower<'a> {
                         )
                     }
                     Stopped::Refused => "what the primary sent does not verify".to_owned(),
-                    Stopped::Declined => "the copy takes more room than replicas.quota".to_owned(),
+                    Stopped::Declined => ReplicaRow::NO_ROOM.to_owned(),
                 };
                 tracing::error!(tenant = %tenant.did, primary = %tenant.placed.primary, why = words, "stopped following");
                 self.row.stopped = Some(words);

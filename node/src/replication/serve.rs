@@ -118,6 +118,9 @@ impl Replication {
         question: Question,
     ) -> Result<Option<Answer>, ReplicationError> {
         Ok(Some(match question {
+            Question::Offer(offer) if let Some(tenant) = self.held_for(asker, &offer.tenant) => {
+                self.has_room_for(&tenant).await?
+            }
             Question::Offer(offer) => {
                 let this = self.clone();
                 let holding = blocking::run(move || this.holding_blocking(None)).await?;

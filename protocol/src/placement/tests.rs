@@ -1,4 +1,5 @@
 mod rebalance;
+mod replace;
 
 use proptest::{prop_assert, prop_assert_eq, proptest};
 

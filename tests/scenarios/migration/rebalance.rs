@@ -1,58 +1,24 @@
 //! A node that is full hands a tenant over by itself: one that has too much to do to a node that has a copy, one that has
 //! too little room to a node that has none.
 
-use std::process::Command;
-
+use angel_harness::machine::Machine;
 use angel_harness::peers::QUICK;
 use angel_harness::tenancy::{LONG, Tenancy};
 use angel_harness::wait::until;
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// Runs what follows on a machine that is as busy as a directory says: in a mount namespace of its own, the kernel's
-/// figures of processor and memory are those of that directory, and never change.
-const MACHINE: [&str; 5] = [
-    "unshare",
-    "--mount",
-    "sh",
-    "-c",
-    "mount --bind \"$0/stat\" /proc/stat && mount --bind \"$0/meminfo\" /proc/meminfo && exec \"$@\"",
-];
-
-/// Per cent of memory that is free.
-const IDLE: u64 = 95;
-const BUSY: u64 = 2;
-
-/// Makes up a machine. Nothing where no process can be made to believe in it.
-fn machine(free_percent: u64) -> Result<Option<TempDir>> {
-    let dir = tempfile::tempdir()?;
-    std::fs::copy("/proc/stat", dir.path().join("stat"))?;
-    let figures = std::fs::read_to_string("/proc/meminfo")?;
-    let total = figures.lines().find_map(|line| line.strip_prefix("MemTotal:")).context("a total")?;
-    let total: u64 = total.trim().trim_end_matches(" kB").parse()?;
-    let free = total * free_percent / 100;
-    let told = figures.lines().map(|line| match line.split_once(':') {
-        Some((name @ ("MemFree" | "MemAvailable"), _)) => format!("{name}: {free} kB\n"),
-        Some((name @ ("Buffers" | "Cached" | "SReclaimable" | "Shmem"), _)) => format!("{name}: 0 kB\n"),
-        _ => format!("{line}\n"),
-    });
-    std::fs::write(dir.path().join("meminfo"), told.collect::<String>())?;
-    let tried = Command::new(MACHINE[0]).args(&MACHINE[1..]).arg(dir.path()).arg("true").output();
-    Ok(tried.is_ok_and(|tried| tried.status.success()).then_some(dir))
-}
 
 /// A tenant on nodes 0, 1 and 2 of four that heed how busy they are, and of which node 0 hands over what it can.
 struct Network {
     tenancy: Tenancy,
-    idle: TempDir,
-    busy: TempDir,
+    idle: Machine,
+    busy: Machine,
 }
 
 impl Network {
     async fn found() -> Result<Option<Self>> {
-        let (Some(idle), Some(busy)) = (machine(IDLE)?, machine(BUSY)?) else {
+        let (Some(idle), Some(busy)) = (Machine::idle()?, Machine::busy()?) else {
             println!("skipped: no mount namespaces here, and how busy this machine is would decide");
             return Ok(None);
         };
@@ -64,14 +30,13 @@ impl Network {
 
     /// Starts a node anew on a machine of its own, with so much room.
     fn restart(&mut self, index: usize, is_busy: bool, room: &str) -> Result<()> {
-        let figures = if is_busy { &self.busy } else { &self.idle };
-        let figures = figures.path().to_str().context("a path in UTF-8")?;
+        let machine = if is_busy { &self.busy } else { &self.idle };
         let validators = &mut self.tenancy.validators;
         for (name, value) in QUICK {
             validators.set_for(index, name, value);
         }
         validators.set_for(index, "ANGEL_NODE_STORAGE_CAPACITY", room);
-        validators.set_wrapper(index, &[&MACHINE[..], &[figures]].concat());
+        validators.set_wrapper(index, &machine.wrapper()?);
         validators.stop(index)?;
         validators.start(index)
     }

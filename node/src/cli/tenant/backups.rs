@@ -54,6 +54,9 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
         let identity = if inherits { "the identity would move there" } else { "the identity cannot move there yet" };
         lines.push(row("standby", format!("{did}, complete up to event {copy}; {identity}")));
     }
+    for did in report["full"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        lines.push(row("FULL", format!("{did} has no room for more of it (its replicas.quota)")));
+    }
     lines.extend(report["vaults"].as_array().into_iter().flatten().map(vault));
     if report["archive"].is_object() {
         lines.push(row("archive", archive(&report["archive"])));

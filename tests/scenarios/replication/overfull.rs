@@ -1,0 +1,77 @@
+//! A tenant grows beyond what one of its standbys sets aside for others. Another node that consents gets a copy, and the full
+//! one is a standby no more; the other standby has everything all the while.
+
+use angel_harness::machine::Machine;
+use angel_harness::peers::QUICK;
+
+use super::*;
+
+/// Sets little aside.
+const SMALL: usize = 1;
+const STAYS: usize = 2;
+
+/// Hosts nothing at first.
+const COMES: usize = 3;
+
+async fn upload(caller: &Caller, token: &str, rkey: &str, bytes: usize) -> Result<()> {
+    let blob = caller.upload(token, vec![rkey.len() as u8; bytes]).await?;
+    let record = json!({ "$type": "com.example.note", "text": "with a file", "file": blob });
+    let body = json!({ "repo": caller.did(), "collection": "com.example.note", "rkey": rkey, "record": record });
+    let (status, answer) = caller.call("com.atproto.repo.createRecord", Some(token), &body).await?;
+    ensure!(status == 200, "{status} {answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_is_full_is_replaced_by_another() -> Result<()> {
+    let Some(idle) = Machine::idle()? else {
+        println!("skipped: no mount namespaces here, and how busy this machine is would decide");
+        return Ok(());
+    };
+    let settings = [&[("ANGEL_REPLICAS_REPLACE_AFTER", "2s")], &QUICK[..]].concat();
+    let mut tenancy = Tenancy::on_loopback_with(&settings).await?;
+    tenancy.validators.set_for(SMALL, "ANGEL_REPLICAS_QUOTA", "600KiB");
+    tenancy.validators.set_for(COMES, "ANGEL_NODE_STORAGE_CAPACITY", "1024GiB");
+    tenancy.validators.set_wrapper(COMES, &idle.wrapper()?);
+    for index in [SMALL, COMES] {
+        tenancy.validators.stop(index)?;
+        tenancy.validators.start(index)?;
+    }
+    let did = tenancy.did().to_owned();
+    let caller = tenancy.caller(0);
+    let token = caller.log_in().await?;
+    upload(&caller, &token, "a", 200_000).await?;
+    let [small, stays, comes] = [SMALL, STAYS, COMES].map(|index| tenancy.node(index));
+    tenancy.angel(0, &["tenant", "place", &did, "--node", &small, "--node", &stays])?;
+    tenancy.until_copied(&did).await?;
+    let standbys = |report: &Value| -> BTreeSet<String> {
+        report["standbys"].as_object().into_iter().flat_map(|it| it.keys().cloned()).collect()
+    };
+
+    // It grows: one of them takes no more, says so to its operator and to the primary, and is replaced.
+    upload(&caller, &token, "bb", 500_000).await?;
+    let full = |report: &Value| report["stopped"].as_str().is_some_and(|why| why.contains("replicas.quota"));
+    tenancy.until_reported("the small one has no room", SMALL, full).await?;
+    let both = BTreeSet::from([stays.clone(), comes.clone()]);
+    tenancy.until_reported("another stands in its place", 0, |report| standbys(report) == both).await?;
+    let copy = tenancy.report(COMES).await?.context("a report")?;
+    ensure!(copy["complete"].is_u64(), "the full one left before the other was whole: {copy}");
+    tenancy.until_equal(&[0, STAYS, COMES]).await?;
+    let shown = tenancy.angel(0, &["tenant", "backups", &did])?;
+    ensure!(shown["full"] == json!([]) && shown["writable"] == true, "{shown}");
+    let left = tenancy.report(SMALL).await?;
+    println!("the small one reports {left:?}");
+    ensure!(left.is_none_or(|report| report["role"] != "standby"), "it is a standby no more");
+
+    // What was written is safe with the two: the primary dies, and one of them has everything.
+    upload(&caller, &token, "ccc", 300_000).await?;
+    tenancy.until_equal(&[0, STAYS, COMES]).await?;
+    tenancy.validators.kill(0)?;
+    let new = tenancy.until_primary(&[STAYS, COMES]).await?;
+    let caller = tenancy.caller(new);
+    let token = caller.log_in().await?;
+    for rkey in ["a", "bb", "ccc"] {
+        ensure!(caller.has(rkey).await?, "{rkey} is lost");
+    }
+    write(&caller, &token, "after").await
+}
