@@ -5,8 +5,12 @@
 //! * the first copy of many records and files (`--records`, 10,000; `--megabytes`, 1,000) beside a plain copy of as many
 //!   bytes over a socket onto the same disk;
 //! * writes that wait for a standby beside writes that do not, by 1 and by 16 writers.
+//!
+//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`; all when none is). Each prints its figures
+//! as soon as it has them, may take `--limit` seconds (600), and one that breaks off says why and lets the next begin: a run
+//! that is cut short still reports what it has measured. What is under way is told on standard error.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,16 +27,34 @@ use tokio::sync::Mutex;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// How often is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// Longest wait for one answer: of a daemon that does not answer nothing is measured.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long standbys may take to have what was written, once nothing is written any more.
+const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Writes that a part may be refused before it breaks off.
+const REFUSALS_MAX: u64 = 100;
+
+/// The parts, in their order.
+const PARTS: [&str; 4] = ["serving", "following", "waiting", "copy"];
+
 #[derive(Clone, Copy)]
 struct Wishes {
     rate: u64,
     seconds: u64,
     records: u64,
     megabytes: u64,
+    limit: Duration,
 }
 
 fn main() -> Result<()> {
-    let mut wishes = Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000 };
+    let limit = Duration::from_mins(10);
+    let mut wishes = Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000, limit };
+    let mut wanted = BTreeSet::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).context("a number is missing");
@@ -41,16 +63,30 @@ fn main() -> Result<()> {
             "--seconds" => wishes.seconds = number()?,
             "--records" => wishes.records = number()?,
             "--megabytes" => wishes.megabytes = number()?,
-            _ => {}
+            "--limit" => wishes.limit = Duration::from_secs(number()?),
+            // From `cargo bench`.
+            "--bench" => {}
+            name => {
+                let part = PARTS.into_iter().find(|part| *part == name);
+                wanted.insert(part.with_context(|| format!("{name} is none of {}", PARTS.join(", ")))?);
+            }
         }
+    }
+    if wanted.is_empty() {
+        wanted.extend(PARTS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let bench = Bench { tenancy: Tenancy::under_load().await?, client: Client::new() };
-        bench.following(wishes).await?;
-        bench.first_copy(wishes).await?;
-        Ok(())
+        tell("four daemons start");
+        let client = Client::builder().timeout(ANSWER_WITHIN).build()?;
+        let bench = Bench { tenancy: Tenancy::under_load().await?, client };
+        bench.run(wishes, &wanted).await
     })
+}
+
+/// Says what is under way, apart from the figures.
+fn tell(words: &str) {
+    eprintln!("… {words}");
 }
 
 struct Bench {
@@ -70,41 +106,101 @@ impl Bench {
         self.tenancy.until_copied(did).await
     }
 
+    /// The same for much, telling how far a copy is.
+    async fn place_telling(&self, did: &str) -> Result<()> {
+        let placing = self.place(did, "local");
+        tokio::pin!(placing);
+        let mut told = tokio::time::interval(TOLD_EVERY);
+        loop {
+            tokio::select! {
+                placed = &mut placing => return placed,
+                _ = told.tick() => {
+                    let copy = self.copy_of(did).await.unwrap_or_default();
+                    tell(&format!("copying {}", copy["copying"]));
+                }
+            }
+        }
+    }
+
     async fn copy_of(&self, did: &str) -> Result<Value> {
         Ok(self.tenancy.report_of(1, did).await?.unwrap_or_default())
     }
 
-    /// What following costs, how far behind it is, what waiting for it costs.
-    async fn following(&self, wishes: Wishes) -> Result<()> {
-        let account = self.tenancy.sign_up("writer").await?;
+    /// Runs the parts that are wanted, one after another.
+    async fn run(&self, wishes: Wishes, wanted: &BTreeSet<&str>) -> Result<()> {
+        let (mut bare, mut missing) = (None, Vec::new());
+        let writer = self.tenancy.sign_up("writer").await?;
+        for part in PARTS.into_iter().filter(|part| wanted.contains(part)) {
+            tell(&format!("{part}, at most {} s", wishes.limit.as_secs()));
+            let measuring = async {
+                match part {
+                    "serving" => bare = Some(self.serving(&writer, wishes).await?),
+                    "following" => self.following(&writer, wishes, bare).await?,
+                    "waiting" => self.waiting(&writer, wishes).await?,
+                    _ => self.first_copy(wishes).await?,
+                }
+                Ok::<_, anyhow::Error>(())
+            };
+            let why = match tokio::time::timeout(wishes.limit, measuring).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(_) => format!("not done within {} s (--limit)", wishes.limit.as_secs()),
+            };
+            println!("{part} broke off: {why}");
+            missing.push(part);
+        }
+        anyhow::ensure!(missing.is_empty(), "without all figures: {}", missing.join(", "));
+        Ok(())
+    }
+
+    /// What serving writes costs without copies, in microseconds of processor each.
+    async fn serving(&self, account: &Session, wishes: Wishes) -> Result<u64> {
         let pid = self.tenancy.validators.daemon(0).pid();
         let span = Duration::from_secs(wishes.seconds);
-        let bare = self.write_for(&account, 16, wishes.rate, span, pid, None).await?;
+        let bare = self.write_for(account, 16, wishes.rate, span, pid, None).await?;
         println!("without copies   {}", bare.words());
+        Ok(bare.cpu_micros())
+    }
+
+    /// What following costs, and how far behind it is.
+    async fn following(&self, account: &Session, wishes: Wishes, bare: Option<u64>) -> Result<()> {
+        let pid = self.tenancy.validators.daemon(0).pid();
+        let span = Duration::from_secs(wishes.seconds);
+        tell("two nodes copy what there is");
         self.place(&account.did, "local").await?;
         let lag = Arc::new(Lag::default());
-        let watching = self.watch(&account, Arc::clone(&lag));
-        let writing = self.write_for(&account, 16, wishes.rate, span, pid, Some(&lag));
-        let (copied, ()) = tokio::try_join!(
+        let watching = self.watch(account, Arc::clone(&lag));
+        let writing = self.write_for(account, 16, wishes.rate, span, pid, Some(&lag));
+        let (copied, watched) = tokio::join!(
             async {
                 let written = writing.await;
                 lag.over.store(true, Ordering::Relaxed);
                 written
             },
             watching
-        )?;
+        );
+        let copied = copied?;
         println!("with two copies  {}", copied.words());
-        let more = copied.cpu_micros().saturating_sub(bare.cpu_micros()) * 100 / bare.cpu_micros().max(1);
-        println!("copies cost the primary {more} % of what serving the writes costs (two standbys)");
+        if let Some(bare) = bare {
+            let more = copied.cpu_micros().saturating_sub(bare) * 100 / bare.max(1);
+            println!("copies cost the primary {more} % of what serving the writes costs (two standbys)");
+        }
         let mut lags = lag.found.lock().await.clone();
         lags.sort_unstable();
         let at = |part: usize| lags.get(lags.len().saturating_sub(1) * part / 100).copied().unwrap_or_default();
         println!("a standby is behind by: median {:?}, p99 {:?}, of {} writes", at(50), at(99), lags.len());
+        watched
+    }
+
+    /// What waiting for a standby costs.
+    async fn waiting(&self, account: &Session, wishes: Wishes) -> Result<()> {
+        let pid = self.tenancy.validators.daemon(0).pid();
+        let span = Duration::from_secs(wishes.seconds);
         for writers in [1, 16] {
             let mut results = Vec::new();
             for ack in ["local", "replicated"] {
                 self.place(&account.did, ack).await?;
-                let done = self.write_for(&account, writers, u64::MAX, span, pid, None).await?;
+                let done = self.write_for(account, writers, u64::MAX, span, pid, None).await?;
                 println!("{writers:2} writers, {ack:10} {}", done.words());
                 results.push(done.per_second());
             }
@@ -113,8 +209,22 @@ impl Bench {
         Ok(())
     }
 
+    /// Looks how far a standby is, until it has everything that was written.
     async fn watch(&self, account: &Session, lag: Arc<Lag>) -> Result<()> {
-        while !lag.over.load(Ordering::Relaxed) || !lag.waiting.lock().await.is_empty() {
+        let (mut told, mut over) = (Instant::now(), None);
+        loop {
+            let left = lag.waiting.lock().await.len();
+            if lag.over.load(Ordering::Relaxed) {
+                let since = *over.get_or_insert_with(Instant::now);
+                if left == 0 {
+                    return Ok(());
+                }
+                anyhow::ensure!(since.elapsed() < DRAINED_WITHIN, "{left} writes have not come to a standby");
+            }
+            if told.elapsed() >= TOLD_EVERY {
+                told = Instant::now();
+                tell(&format!("{left} writes are on their way to a standby"));
+            }
             let report = self.copy_of(&account.did).await?;
             let (now, rev) = (Instant::now(), report["rev"].as_str().unwrap_or_default().to_owned());
             let mut waiting = lag.waiting.lock().await;
@@ -125,7 +235,6 @@ impl Bench {
             drop(waiting);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
     }
 
     async fn write_for(
@@ -139,11 +248,13 @@ impl Bench {
     ) -> Result<Written> {
         let (began, cpu) = (Instant::now(), processor::of(pid)?);
         let (written, slowest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let refused = Arc::new(AtomicU64::new(0));
         let mut tasks = tokio::task::JoinSet::new();
         for writer in 0..writers {
             let (client, url, account) =
                 (self.client.clone(), self.url("com.atproto.repo.createRecord"), account.clone());
             let (written, slowest, lag) = (Arc::clone(&written), Arc::clone(&slowest), lag.cloned());
+            let refused = Arc::clone(&refused);
             tasks.spawn(async move {
                 let mut due = began;
                 while began.elapsed() < span {
@@ -155,7 +266,14 @@ impl Bench {
                         "record": { "$type": COLLECTION, "text": format!("a note of writer {writer}") } });
                     let asked = Instant::now();
                     let answer = client.post(&url).bearer_auth(&account.token).json(&body).send().await?;
-                    let answer: Value = answer.error_for_status()?.json().await?;
+                    let status = answer.status();
+                    let answer: Value = answer.json().await?;
+                    if !status.is_success() {
+                        // On a busy machine a standby may be late: that is counted, and told with the figures.
+                        let many = refused.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX;
+                        anyhow::ensure!(!many, "refused {REFUSALS_MAX} times, at last with {status} {answer}");
+                        continue;
+                    }
                     written.fetch_add(1, Ordering::Relaxed);
                     slowest.fetch_max(asked.elapsed().as_micros() as u64, Ordering::Relaxed);
                     if let (Some(lag), Some(rev)) = (&lag, answer.pointer("/commit/rev").and_then(Value::as_str)) {
@@ -165,11 +283,19 @@ impl Bench {
                 Ok::<_, anyhow::Error>(())
             });
         }
-        while let Some(done) = tasks.join_next().await {
-            done??;
+        let mut told = tokio::time::interval_at((began + TOLD_EVERY).into(), TOLD_EVERY);
+        loop {
+            tokio::select! {
+                done = tasks.join_next() => match done {
+                    Some(done) => done??,
+                    None => break,
+                },
+                _ = told.tick() => tell(&format!("{} writes", written.load(Ordering::Relaxed))),
+            }
         }
         Ok(Written {
             count: written.load(Ordering::Relaxed),
+            refused: refused.load(Ordering::Relaxed),
             slowest: Duration::from_micros(slowest.load(Ordering::Relaxed)),
             took: began.elapsed(),
             cpu: processor::of(pid)?.saturating_sub(cpu),
@@ -182,13 +308,20 @@ impl Bench {
         let post = |method: &str| self.client.post(self.url(method)).bearer_auth(&account.token);
         let file = 10_000_000_u64.min(wishes.megabytes.max(1) * 1_000_000);
         let mut embeds = Vec::new();
+        let storing = Instant::now();
+        let mut told = storing;
         for number in 0..(wishes.megabytes * 1_000_000) / file {
             let mut bytes = vec![7_u8; usize::try_from(file)?];
             bytes[..8].copy_from_slice(&number.to_be_bytes());
             let request = post("com.atproto.repo.uploadBlob").header("content-type", "application/octet-stream");
             let answer: Value = request.body(bytes).send().await?.error_for_status()?.json().await?;
             embeds.push(answer["blob"].clone());
+            if told.elapsed() >= TOLD_EVERY {
+                told = Instant::now();
+                tell(&format!("{} MB of files are stored", (number + 1) * file / 1_000_000));
+            }
         }
+        println!("storing {} MB of files: {:?}", wishes.megabytes, storing.elapsed());
         let mut number = 0;
         while number < wishes.records {
             let writes: Vec<_> = (number..wishes.records.min(number + 200))
@@ -204,8 +337,9 @@ impl Bench {
             let body = json!({ "repo": account.did, "writes": writes });
             post("com.atproto.repo.applyWrites").json(&body).send().await?.error_for_status()?;
         }
+        println!("storing {} records with them: {:?} in all", wishes.records, storing.elapsed());
         let began = Instant::now();
-        self.place(&account.did, "local").await?;
+        self.place_telling(&account.did).await?;
         let took = began.elapsed();
         let bytes = self.copy_of(&account.did).await?["bytes"].as_u64().unwrap_or(0);
         // Two standbys copy at once, so as many bytes go twice in the plain copy, too.
@@ -227,6 +361,7 @@ struct Lag {
 
 struct Written {
     count: u64,
+    refused: u64,
     slowest: Duration,
     took: Duration,
     cpu: Duration,
@@ -243,7 +378,8 @@ impl Written {
 
     fn words(&self) -> String {
         let (per_second, cpu) = (self.per_second(), self.cpu_micros());
-        format!("{per_second:6} writes/s, slowest {:?}, {cpu} µs of processor each", self.slowest)
+        let refused = if self.refused == 0 { String::new() } else { format!(", {} REFUSED", self.refused) };
+        format!("{per_second:6} writes/s, slowest {:?}, {cpu} µs of processor each{refused}", self.slowest)
     }
 }
 
