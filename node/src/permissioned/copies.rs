@@ -1,6 +1,8 @@
 //! Copies of repositories elsewhere, in spaces that this node answers for: of what their authors wrote, the part that is
 //! indexed here, and where each repository stands. A copy changes only by what was verified ([`super::puller`]); each
-//! change is one batch with the event that tells of it, so an index follows copies as it follows repositories here.
+//! change is one batch with the event that tells of it, so an index follows copies as it follows repositories here. A copy
+//! that is made as a whole is filled first and told of then, and its head is written last: one that was cut short is made
+//! again.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +19,7 @@ use super::{Permissioned, PermissionedError, repo_key};
 use crate::clock;
 
 /// Operations of one batch, and about how many bytes of records.
-pub(super) const STEP_OPS: usize = 200;
+pub(super) const STEP_OPS: usize = 1000;
 pub(super) const STEP_BYTES: usize = 2 * 1024 * 1024;
 
 /// Repositories that may wait to be looked at; of more, all are looked through.
@@ -159,6 +161,56 @@ impl Permissioned {
             paths.extend(page.into_iter().map(|entry| entry.path));
             if is_last {
                 return Ok(paths);
+            }
+        }
+    }
+
+    /// Puts records into a copy that is being made as a whole, which nobody is told of yet: see
+    /// [`Self::tell_copy_blocking`]. With `is_new` there was none before. `false` when the author's writes count no longer.
+    /// Blocks.
+    pub(super) fn fill_copy_blocking(
+        &self,
+        of: &Elsewhere,
+        rev: Tid,
+        records: &[(String, Block)],
+        is_new: bool,
+    ) -> Result<bool, PermissionedError> {
+        let (space, author) = of;
+        let key = RepoKey::of_copy(space, author);
+        let (_, row) = self.hosted_blocking(space)?;
+        if self.decide_blocking(&row, Access::Write, author)? == Decision::No {
+            return Ok(false);
+        }
+        let mut batch = if is_new { Batch::filling() } else { Batch::new() };
+        for (path, record) in records {
+            let before = if is_new { None } else { self.copied_blocking(of, path)? };
+            rows::put_record(&mut batch, key, path, rev, record, before.map(|block| block.bytes().len()))?;
+        }
+        self.shared.writer.commit(batch)?;
+        Ok(true)
+    }
+
+    /// Tells of everything that is in a copy which was made as a whole. Blocks.
+    pub(super) fn tell_copy_blocking(&self, of: &Elsewhere, rev: Tid) -> Result<(), PermissionedError> {
+        let (space, author) = of;
+        let key = RepoKey::of_copy(space, author);
+        let (authority, _) = self.hosted_blocking(space)?;
+        let mut after = None::<String>;
+        loop {
+            let page = rows::index(&self.shared.reader, key, after.as_deref(), STEP_OPS)?;
+            let is_last = page.len() < STEP_OPS;
+            after = page.last().map(|entry| entry.path.clone());
+            // Every path was one when it was put there.
+            let op = |entry: rows::IndexEntry| Some((entry.path.parse().ok()?, entry.cid));
+            let ops = page.into_iter().filter_map(op).map(|(path, cid)| Op { path, cid: Some(cid), prev: None });
+            let written = Written { space: space.clone(), author: author.clone(), rev, ops: ops.collect() };
+            if !written.ops.is_empty() {
+                let mut batch = Batch::new();
+                batch.append_event(rows::copied_event(authority.id(), &written, clock::now())?)?;
+                self.shared.writer.commit(batch)?;
+            }
+            if is_last {
+                return Ok(());
             }
         }
     }

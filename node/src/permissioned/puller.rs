@@ -178,17 +178,8 @@ impl Puller {
     async fn pull(&self, of: &Elsewhere) -> Result<(), PullError> {
         let (this, elsewhere) = (self.0.permissioned.clone(), of.clone());
         let from = blocking::run(move || this.copy_blocking(&elsewhere)).await?;
-        let advanced = match self.by_operations(of, from).await? {
-            Some(advanced) => Some(advanced),
-            None => self.whole(of).await?,
-        };
-        if let Some(Advanced { head, changes, whole }) = advanced {
-            self.change(of, changes, Some(head)).await?;
-            if let Some((bytes, began)) = whole {
-                let took_ms = began.elapsed().as_millis();
-                tracing::info!(bytes, took_ms, "a repository elsewhere was copied whole");
-            }
-        }
+        let Some(Advanced { head, changes }) = self.by_operations(of, from).await? else { return self.whole(of).await };
+        self.change(of, changes, Some(head)).await?;
         Ok(())
     }
 
@@ -243,24 +234,23 @@ impl Puller {
                 };
                 changes.push(CopyChange { rev, op, record });
             }
-            return Ok(Some(Advanced { head, changes, whole: None }));
+            return Ok(Some(Advanced { head, changes }));
         }
         Ok(None)
     }
 
-    /// The whole repository: its records go into the copy as they arrive, for the index before them was held against the
-    /// commit, and each of them is held against the index. Answers what is left to be done; `None` when the author's
-    /// writes count no longer.
-    async fn whole(&self, of: &Elsewhere) -> Result<Option<Advanced>, PullError> {
+    /// Makes the copy anew from the whole repository. Its records go into the copy as they arrive, for the index before
+    /// them was held against the commit, and each of them is held against the index.
+    async fn whole(&self, of: &Elsewhere) -> Result<(), PullError> {
         let (this, elsewhere) = (self.0.permissioned.clone(), of.clone());
         let known = blocking::run(move || this.copied_paths_blocking(&elsewhere)).await?;
-        let mut gone: HashSet<String> = known.into_iter().collect();
+        let (is_new, mut gone) = (known.is_empty(), known.into_iter().collect::<HashSet<String>>());
         let began = Instant::now();
         let mut answer = self.repository(of).await?;
         let mut file = RepoCarReader::default();
         let (mut commit, mut hash) = (None, None);
         let mut entries: std::collections::VecDeque<(RepoPath, Cid)> = std::collections::VecDeque::new();
-        let (mut records, mut changes, mut bytes, mut step_bytes) = (0_u64, Vec::new(), 0, 0);
+        let (mut records, mut step, mut bytes, mut step_bytes) = (0_u64, Vec::new(), 0, 0);
         while let Some(chunk) = answer.chunk().await.map_err(crate::fetch::failed)? {
             let mut chunk = &chunk[..];
             while let Some(found) = file.read(&mut chunk)? {
@@ -290,14 +280,14 @@ impl Puller {
                         if bytes > asking::REPOSITORY_BYTES_MAX {
                             return Err(PullError::TooMany);
                         }
-                        gone.remove(&path.to_string());
+                        let path = path.to_string();
+                        gone.remove(&path);
                         step_bytes += block.bytes().len();
-                        let op = Op { path, cid: Some(cid), prev: None };
-                        changes.push(CopyChange { rev, op, record: Some(block) });
-                        if changes.len() >= STEP_OPS || step_bytes >= STEP_BYTES {
+                        step.push((path, block));
+                        if step.len() >= STEP_OPS || step_bytes >= STEP_BYTES {
                             step_bytes = 0;
-                            if !self.change(of, std::mem::take(&mut changes), None).await? {
-                                return Ok(None);
+                            if !self.fill(of, rev, std::mem::take(&mut step), is_new).await? {
+                                return Ok(());
                             }
                         }
                     }
@@ -306,14 +296,35 @@ impl Puller {
         }
         file.finish()?;
         let (Some(commit), Some(hash)) = (commit, hash) else { return Err(PullError::Form) };
+        let rev = commit.rev;
+        if !self.fill(of, rev, step, is_new).await? {
+            return Ok(());
+        }
         let gone = gone.into_iter().filter_map(|path| path.parse().ok());
-        changes.extend(gone.map(|path| CopyChange {
-            rev: commit.rev,
-            op: Op { path, cid: None, prev: None },
-            record: None,
-        }));
-        let head = Head { rev: commit.rev, hash, records };
-        Ok(Some(Advanced { head, changes, whole: Some((bytes, began)) }))
+        let gone = gone.map(|path| CopyChange { rev, op: Op { path, cid: None, prev: None }, record: None });
+        let gone: Vec<_> = gone.collect();
+        if !gone.is_empty() {
+            self.change(of, gone, None).await?;
+        }
+        let (this, told) = (self.0.permissioned.clone(), of.clone());
+        blocking::run(move || this.tell_copy_blocking(&told, rev)).await?;
+        if self.change(of, vec![], Some(Head { rev, hash, records })).await? {
+            let took_ms = began.elapsed().as_millis();
+            tracing::info!(bytes, took_ms, "a repository elsewhere was copied whole");
+        }
+        Ok(())
+    }
+
+    /// Puts records into a copy that is made anew; `false` when the author's writes count no longer.
+    async fn fill(
+        &self,
+        of: &Elsewhere,
+        rev: Tid,
+        records: Vec<(String, Block)>,
+        is_new: bool,
+    ) -> Result<bool, PullError> {
+        let (this, of) = (self.0.permissioned.clone(), of.clone());
+        Ok(blocking::run(move || this.fill_copy_blocking(&of, rev, &records, is_new)).await?)
     }
 
     /// Refuses a commit that the author did not sign for this space, or that is of a time to come.
@@ -345,10 +356,8 @@ impl Puller {
     }
 }
 
-/// Where a copy gets to, and by which changes of what is copied, as far as they were not made.
+/// Where a copy gets to, and by which changes of what is copied.
 struct Advanced {
     head: Head,
     changes: Vec<CopyChange>,
-    /// Of a whole repository, the bytes of the records that were taken, and since when.
-    whole: Option<(usize, Instant)>,
 }

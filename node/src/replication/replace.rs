@@ -129,7 +129,7 @@ impl Replication {
                 Ok(Answer::Declined(Declined::Quota)) => drop(said.insert(standby.clone(), false)),
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(tenant = %tenant.did, %standby, %error, "a standby does not say whether it has room")
+                    tracing::debug!(tenant = %tenant.did, %standby, %error, "a standby does not say whether it has room");
                 }
             }
         }

@@ -13,11 +13,10 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, follow, post, quantiles, say};
-use crate::Person;
+use super::{PATIENCE, Person, Wishes, follow, post, quantiles, say};
 
-/// Messages of the private history. A copy takes no more.
-const HISTORY: u64 = 100_000;
+/// A person's messages that a space takes within a minute, but for some.
+const A_MINUTE: u64 = 50;
 
 /// Records of one write.
 const TOGETHER: u64 = 200;
@@ -61,21 +60,21 @@ fn peak_mib(daemon: &Daemon) -> Result<u64> {
 }
 
 /// Two nodes: one holds the spaces, the other is home to a member.
-pub(crate) async fn elsewhere(root: &Path, said: u64) -> Result<()> {
+pub(crate) async fn elsewhere(root: &Path, wishes: &Wishes) -> Result<()> {
     let client = Client::new();
     let host = launch(root, "first", &[])?;
     let (directory, peer) = (host.fact("httpUrl").to_owned(), host.facts()["p2p"][0].as_str().context("it listens")?);
     let join = [("ANGEL_IDENTITY_PLC", directory.as_str()), ("ANGEL_NETWORK_BOOTSTRAP", peer)];
     let home = launch(root, "second", &join)?;
-    let (_, owner) = sign_up(&client, &host, "owner.first.test").await?;
-    let (did, member) = sign_up(&client, &home, "member.second.test").await?;
+    let (_, owner) = sign_up(&client, &host, "olga.first.test").await?;
+    let (did, member) = sign_up(&client, &home, "milo.second.test").await?;
     let parties = Parties { client, host, home, owner, member, did };
 
     let public = parties.space("square", "public").await?;
     parties.join(&public).await?;
-    parties.delivery(&public, said).await?;
+    parties.delivery(&public, wishes.said.min(A_MINUTE)).await?;
     let private = parties.space("office", "private").await?;
-    parties.history(&private).await?;
+    parties.history(&private, wishes.history).await?;
     parties.home.stop()?;
     parties.host.stop()?;
     Ok(())
@@ -141,12 +140,12 @@ impl Parties {
     }
 
     /// A member who has written much before the space knows them: all of it is fetched when they join.
-    async fn history(&self, space: &str) -> Result<()> {
+    async fn history(&self, space: &str, history: u64) -> Result<()> {
         let room = space.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
         let (message, mut bytes) = ("co.kendev.spaces.message", 0);
         let token = Some(self.member.token.as_str());
-        for first in (0..HISTORY - 1).step_by(usize::try_from(TOGETHER)?) {
-            let writes: Vec<_> = (first..(HISTORY - 1).min(first + TOGETHER))
+        for first in (0..history - 1).step_by(usize::try_from(TOGETHER)?) {
+            let writes: Vec<_> = (first..(history - 1).min(first + TOGETHER))
                 .map(|number| {
                     let text = format!("history {number} {}", "with some words in it ".repeat(12));
                     let value = json!({ "$type": message, "space": space, "messageType": "user",
@@ -163,7 +162,7 @@ impl Parties {
         let used = (processor::of(self.host.pid())?, processor::of(self.home.pid())?);
         let began = Instant::now();
         // Whoever writes has something to tell.
-        say(&self.client, &self.home, space, &self.member, HISTORY).await?;
+        say(&self.client, &self.home, space, &self.member, history).await?;
         let copied = async || Ok(self.host.log().into_iter().find(|line| line.contains(COPIED)));
         let (line, _) = until("the history is fetched", LONG, copied).await?;
         let took = began.elapsed().as_secs_f64();
@@ -171,7 +170,7 @@ impl Parties {
         let after = (peak_mib(&self.host)?, peak_mib(&self.home)?);
         println!("{line}");
         println!(
-            "{HISTORY} private records, {:.0} MB of JSON, were fetched and kept within {took:.1} s; processor {:.1} s and {:.1} s, \
+            "{history} private records, {:.0} MB of JSON, were fetched and kept within {took:.1} s; processor {:.1} s and {:.1} s, \
              peaks of memory {} -> {} and {} -> {} MiB, of the space's node and the member's",
             bytes as f64 / 1e6,
             used.0.as_secs_f64(),

@@ -3,7 +3,8 @@
 //! * from the answer to `sendMessage` until a follower has it, with many followers (`--followers`, 1,000 unless told);
 //! * so many messages a second into one space (`--rate`, 1,000) for so long (`--seconds`, 10), each follower hearing each
 //!   once and in order, with 20 followers and with many;
-//! * the same from a member on another node, and how fast their private history is fetched when they join;
+//! * the same from a member on another node, and how fast their private history (`--history`, 100,000 records) is fetched
+//!   when they join;
 //! * `listMessages` of 50 and `searchMessages` in a space of many messages (`--messages`, 1,000,000), filled straight
 //!   into the store.
 //!
@@ -53,10 +54,12 @@ struct Wishes {
     rate: u64,
     seconds: u64,
     messages: u64,
+    history: u64,
 }
 
 fn main() -> Result<()> {
-    let mut wishes = Wishes { followers: 1000, said: 100, rate: 1000, seconds: 10, messages: 1_000_000 };
+    let mut wishes =
+        Wishes { followers: 1000, said: 100, rate: 1000, seconds: 10, messages: 1_000_000, history: 100_000 };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).context("a number is missing");
@@ -65,6 +68,7 @@ fn main() -> Result<()> {
             "--said" => wishes.said = number()?,
             "--rate" => wishes.rate = number()?,
             "--seconds" => wishes.seconds = number()?,
+            "--history" => wishes.history = number()?,
             "--messages" => wishes.messages = number()?,
             _ => {}
         }
@@ -80,7 +84,7 @@ fn main() -> Result<()> {
         throughput(&daemon, &space, &people, &wishes, wishes.followers).await?;
         daemon.stop()?;
         let nodes = tempfile::tempdir()?;
-        elsewhere::elsewhere(nodes.path(), wishes.said).await?;
+        elsewhere::elsewhere(nodes.path(), &wishes).await?;
         Ok::<_, anyhow::Error>(space)
     })?;
     if wishes.messages == 0 {
