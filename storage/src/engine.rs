@@ -483,8 +483,9 @@ fn guarded<T>(during: &'static str, call: impl FnOnce() -> Result<T, EngineError
     })
 }
 
-/// How long an engine may take to let go of the files of a database that was closed.
-const UNLOCK_DEADLINE: Duration = Duration::from_secs(3);
+/// How long an engine may take to let go of the files of a database that was closed: its threads may have to wait for a
+/// processor that others use. Another process is told at once, by the lock of the store.
+const UNLOCK_DEADLINE: Duration = Duration::from_secs(10);
 const UNLOCK_POLL: Duration = Duration::from_millis(5);
 
 /// Opens a database; waits for a lock that a handle of this process, closed a moment ago, has not let go of yet. An

@@ -249,6 +249,7 @@ impl Puller {
         let mut answer = self.repository(of).await?;
         let mut file = RepoCarReader::default();
         let (mut commit, mut hash) = (None, None);
+        let mut filling: Option<Filling> = None;
         let mut entries: std::collections::VecDeque<(RepoPath, Cid)> = std::collections::VecDeque::new();
         let (mut records, mut step, mut bytes, mut step_bytes) = (0_u64, Vec::new(), 0, 0);
         while let Some(chunk) = answer.chunk().await.map_err(crate::fetch::failed)? {
@@ -286,9 +287,11 @@ impl Puller {
                         step.push((path, block));
                         if step.len() >= STEP_OPS || step_bytes >= STEP_BYTES {
                             step_bytes = 0;
-                            if !self.fill(of, rev, std::mem::take(&mut step), is_new).await? {
+                            // While one step is written the next one arrives.
+                            if !filled(filling.take()).await? {
                                 return Ok(());
                             }
+                            filling = Some(self.fill(of, rev, std::mem::take(&mut step), is_new));
                         }
                     }
                 }
@@ -297,7 +300,7 @@ impl Puller {
         file.finish()?;
         let (Some(commit), Some(hash)) = (commit, hash) else { return Err(PullError::Form) };
         let rev = commit.rev;
-        if !self.fill(of, rev, step, is_new).await? {
+        if !filled(filling.take()).await? || !self.fill(of, rev, step, is_new).await? {
             return Ok(());
         }
         let gone = gone.into_iter().filter_map(|path| path.parse().ok());
@@ -315,16 +318,10 @@ impl Puller {
         Ok(())
     }
 
-    /// Puts records into a copy that is made anew; `false` when the author's writes count no longer.
-    async fn fill(
-        &self,
-        of: &Elsewhere,
-        rev: Tid,
-        records: Vec<(String, Block)>,
-        is_new: bool,
-    ) -> Result<bool, PullError> {
+    /// Puts records into a copy that is made anew, from now on whenever that is waited for.
+    fn fill(&self, of: &Elsewhere, rev: Tid, records: Vec<(String, Block)>, is_new: bool) -> Filling {
         let (this, of) = (self.0.permissioned.clone(), of.clone());
-        Ok(blocking::run(move || this.fill_copy_blocking(&of, rev, &records, is_new)).await?)
+        Box::pin(blocking::begin(move || this.fill_copy_blocking(&of, rev, &records, is_new)))
     }
 
     /// Refuses a commit that the author did not sign for this space, or that is of a time to come.
@@ -353,6 +350,16 @@ impl Puller {
 
     fn forget_own(&self, space: &SpaceUri) {
         self.0.own.lock().unwrap_or_else(PoisonError::into_inner).remove(space);
+    }
+}
+
+/// Records on their way into a copy; `false` when the author's writes count no longer.
+type Filling = BoxFuture<'static, Result<bool, PermissionedError>>;
+
+async fn filled(filling: Option<Filling>) -> Result<bool, PermissionedError> {
+    match filling {
+        Some(filling) => filling.await,
+        None => Ok(true),
     }
 }
 

@@ -215,7 +215,8 @@ mod tests {
             (found.len(), more)
         };
         assert_eq!(bounded(0), (1, true), "one is found whatever its size");
-        assert_eq!(bounded(150_001), (3, true));
+        assert_eq!(bounded(150_001), (2, true));
+        assert_eq!(bounded(150_011), (3, true));
         assert_eq!(bounded(10_000_000), (7, false));
     }
 

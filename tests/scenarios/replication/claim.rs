@@ -208,7 +208,12 @@ async fn given_a_key(tenancy: &Tenancy, did: &str, file: &Path) -> Result<PathBu
     let before = rotation_keys().await?;
     ensure!(before.len() == 1, "the host's alone: {before:?}");
     let text = file.to_str().context("text")?;
-    refused(&verb(&tenancy.validators.dir(NEW), &["tenant", "recovery", "set", did])?, "not the primary")?;
+    let unused = [file.with_extension("first"), file.with_extension("second")];
+    let set_at = |index: usize, file: &Path| {
+        let text = file.to_str().context("text")?;
+        verb(&tenancy.validators.dir(index), &["tenant", "recovery", "set", did, "--to", text])
+    };
+    refused(&set_at(NEW, &unused[0])?, "not the primary")?;
     let set = tenancy.angel(GONE, &["tenant", "recovery", "set", did, "--to", text])?;
     ensure!(set["atOnce"] == true && set["recoverySecret"].is_null(), "{set}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(file)?.permissions());
@@ -221,8 +226,7 @@ async fn given_a_key(tenancy: &Tenancy, did: &str, file: &Path) -> Result<PathBu
     let tested = tenancy.angel(GONE, &["account", "recovery", "test", did, "--key", text])?;
     ensure!(tested["result"] == "first", "{tested}");
     // Where there is an owner's key, the host is nobody to put another before it.
-    let again = verb(&tenancy.validators.dir(GONE), &["tenant", "recovery", "set", did])?;
-    refused(&again, "only an operation that this key itself has signed")?;
+    refused(&set_at(GONE, &unused[1])?, "only an operation that this key itself has signed")?;
     ensure!(rotation_keys().await?[0] == key, "it stays");
     Ok(file.to_owned())
 }

@@ -1,7 +1,7 @@
 //! `angel tenant recovery`: an owner's key for a tenant whose identity names none, so that it can be taken back when every
 //! node that hosts it is gone. The secret half never reaches the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -24,11 +24,11 @@ pub(in super::super) struct SetArgs {
     /// The tenant's short name, handle or DID; any other account of this node, too.
     #[arg(value_name = "TENANT")]
     tenant: String,
-    /// The public half of a key that the owner has already (did:key). Without it a key is made, and told once.
+    /// The public half of a key that the owner has already (did:key).
     #[arg(long, value_name = "DID")]
     key: Option<String>,
-    /// Write the key that is made into this file, which must not be there yet, instead of showing it.
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    /// Make a key, and write it into this file, which must not be there yet.
+    #[arg(long, value_name = "FILE", conflicts_with = "key", required_unless_present = "key")]
     to: Option<PathBuf>,
 }
 
@@ -38,28 +38,22 @@ pub(super) async fn recovery(daemon: &Daemon, verb: RecoveryVerb) -> Result<Said
 }
 
 async fn set(daemon: &Daemon, args: SetArgs) -> Result<Said, Failure> {
-    let made = if args.key.is_some() { None } else { Some(NewRecoveryKey::generate()?) };
-    let public = args.key.or_else(|| made.as_ref().map(|key| key.public.to_string())).unwrap_or_default();
-    if let (Some(key), Some(path)) = (&made, &args.to) {
-        // Before the network is asked: a key that is first in an identity and kept nowhere would lock its owner out.
-        write_new(path, format!("{}\n", *key.secret).as_bytes())?;
-    }
+    let (public, file) = match (args.key, args.to) {
+        (None, Some(path)) => {
+            let made = NewRecoveryKey::generate()?;
+            // Before the network is asked: a key that is first in an identity and kept nowhere would lock its owner out.
+            write_new(&path, format!("{}\n", *made.secret).as_bytes())?;
+            (made.public.to_string(), Some(path))
+        }
+        (key, _) => (key.unwrap_or_default(), None),
+    };
     let wish = json!({ "account": args.tenant, "key": public });
     let set = daemon.post("/admin/accounts/recovery/set", &wish).await;
-    let mut answer = set.map_err(|failure| told(failure, made.as_ref(), args.to.as_ref()))?;
+    let mut answer = set.map_err(|failure| told(failure, file.as_deref()))?;
     let mut words = vec![row("did", text(&answer, "did")), row("key", &public)];
-    match (&made, &args.to) {
-        (Some(_), Some(path)) => {
-            answer["file"] = json!(path);
-            words.push(row("file", path.display()));
-        }
-        (Some(key), None) => {
-            answer["recoverySecret"] = key.secret.as_str().into();
-            words.push(row("recovery", &*key.secret));
-        }
-        _ => {}
-    }
-    if made.is_some() {
+    if let Some(path) = &file {
+        answer["file"] = json!(path);
+        words.push(row("file", path.display()));
         words.push(
             "The key is not kept by the node. It takes the tenant back when every node that hosts it is gone: keep it away from\n\
              this machine, and try it with `angel account recovery test`."
@@ -76,16 +70,14 @@ async fn set(daemon: &Daemon, args: SetArgs) -> Result<Said, Failure> {
     Ok((answer, words))
 }
 
-/// An answer that is lost says nothing of what was done: the key that was made must not be lost with it.
-fn told(failure: Failure, made: Option<&NewRecoveryKey>, file: Option<&PathBuf>) -> Failure {
-    let Some(key) = made else { return failure };
-    let kept = match file {
-        Some(path) => format!("the key that was made lies in {}", path.display()),
-        None => format!("the key that was made is {}", *key.secret),
-    };
+/// An answer that is lost says nothing of what was done: whoever has the key should know what became of it.
+fn told(failure: Failure, file: Option<&Path>) -> Failure {
+    let Some(path) = file else { return failure };
     let words = format!(
-        "{}; {kept}: unless `angel account recovery test` finds it in the identity it is nothing, and can be thrown away",
-        failure.words()
+        "{}; the key that was made lies in {}: unless `angel account recovery test` finds it in the identity it is nothing, \
+         and can be thrown away",
+        failure.words(),
+        path.display()
     );
     Failure::new(Code::Daemon, words)
 }
