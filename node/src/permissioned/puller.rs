@@ -267,7 +267,19 @@ impl Puller {
                         }
                         entries.push_back((path, cid));
                     }
-                    Found::IndexEnd(found) => hash = Some(found),
+                    Found::IndexEnd(found) => {
+                        hash = Some(found);
+                        // Ahead of what is new: a copy holds no more than one repository has, however many are cut short.
+                        let rev = commit.as_ref().map_or(Tid::MIN, |commit| commit.rev);
+                        if !gone.is_empty() {
+                            for (path, _) in &entries {
+                                gone.remove(&path.to_string());
+                            }
+                        }
+                        if !self.remove(of, rev, std::mem::take(&mut gone)).await? {
+                            return Ok(());
+                        }
+                    }
                     Found::Record(block) => {
                         let (path, cid) = entries.pop_front().ok_or(PullError::Records)?;
                         let rev = commit.as_ref().map_or(Tid::MIN, |commit| commit.rev);
@@ -282,7 +294,6 @@ impl Puller {
                             return Err(PullError::TooMany);
                         }
                         let path = path.to_string();
-                        gone.remove(&path);
                         step_bytes += block.bytes().len();
                         step.push((path, block));
                         if step.len() >= STEP_OPS || step_bytes >= STEP_BYTES {
@@ -303,12 +314,6 @@ impl Puller {
         if !filled(filling.take()).await? || !self.fill(of, rev, step, is_new).await? {
             return Ok(());
         }
-        let gone = gone.into_iter().filter_map(|path| path.parse().ok());
-        let gone = gone.map(|path| CopyChange { rev, op: Op { path, cid: None, prev: None }, record: None });
-        let gone: Vec<_> = gone.collect();
-        if !gone.is_empty() {
-            self.change(of, gone, None).await?;
-        }
         let (this, told) = (self.0.permissioned.clone(), of.clone());
         blocking::run(move || this.tell_copy_blocking(&told, rev)).await?;
         if self.change(of, vec![], Some(Head { rev, hash, records })).await? {
@@ -316,6 +321,16 @@ impl Puller {
             tracing::info!(bytes, took_ms, "a repository elsewhere was copied whole");
         }
         Ok(())
+    }
+
+    /// Takes records out of a copy; `false` when the author's writes count no longer.
+    async fn remove(&self, of: &Elsewhere, rev: Tid, gone: HashSet<String>) -> Result<bool, PullError> {
+        if gone.is_empty() {
+            return Ok(true);
+        }
+        let gone = gone.into_iter().filter_map(|path| path.parse().ok());
+        let gone = gone.map(|path| CopyChange { rev, op: Op { path, cid: None, prev: None }, record: None });
+        self.change(of, gone.collect(), None).await
     }
 
     /// Puts records into a copy that is made anew, from now on whenever that is waited for.
