@@ -8,6 +8,7 @@
 //!
 //! Nothing of what is here reaches the public repositories, the firehose, a log line or the text of an error.
 
+mod aside;
 mod attestation;
 mod copies;
 pub(crate) mod credentials;
@@ -27,7 +28,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use angel_protocol::ids::{Did, Tid, TidClock};
@@ -71,7 +72,7 @@ struct Shared {
     /// Repositories elsewhere that are to be looked at.
     news: copies::News,
     exports: Arc<Semaphore>,
-    /// Where exports put an index aside.
+    /// Where an index is put aside.
     spool_dir: PathBuf,
     fence: Fence,
 }
@@ -122,7 +123,7 @@ impl fmt::Debug for Permissioned {
 
 impl Permissioned {
     /// The private data in a store. `clock_id` tells this node's revisions from those that another node makes for the
-    /// same account; exports put what they need aside in `spool_dir`.
+    /// same account; an index is put aside in `spool_dir`.
     #[must_use]
     pub fn new(reader: Reader, writer: Writer, accounts: Accounts, clock_id: u16, spool_dir: PathBuf) -> Self {
         let clock = TidClock::new(clock_id);
@@ -153,6 +154,11 @@ impl Permissioned {
     /// Who may write into which account.
     pub(crate) fn fence(&self) -> &Fence {
         &self.shared.fence
+    }
+
+    /// Where an index is put aside.
+    fn spool_dir(&self) -> &Path {
+        &self.shared.spool_dir
     }
 
     /// Forgets what is held open of an account's repositories: another room has written their rows.

@@ -3,7 +3,8 @@
 //!
 //! A space is named in keys by the digest of its URI, which has one length. A repository is an account and a space. Its
 //! records lie twice: by path, as they are read, and as an index in the order in which a serialised repository has
-//! them, so that this order need not be made anew for each reader. What a record says is in the first alone.
+//! them, so that this order need not be made anew for each reader. What a record says is in the first alone. The copy of a
+//! repository elsewhere has no index: whoever wants it whole asks its author's host.
 //!
 //! Nothing here is public: no table of this module is read by the firehose, an export or a listing of public data.
 
@@ -66,6 +67,11 @@ impl RepoKey {
     #[must_use]
     pub fn of_copy(space: &SpaceUri, author: &Did) -> Self {
         Self { account: COPIES, space: Sha256::digest(format!("{space} {author}")).into() }
+    }
+
+    /// Whether it is where a copy lies.
+    const fn is_copy(self) -> bool {
+        self.account.0 == COPIES.0
     }
 }
 

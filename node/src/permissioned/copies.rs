@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use angel_protocol::data::Block;
-use angel_protocol::ids::{Did, Tid};
+use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::permissioned::policy::{Access, Decision};
 use angel_protocol::permissioned::{Head, Op, SpaceUri};
 use angel_storage::Batch;
-use angel_storage::permissioned::{self as rows, Repo, RepoKey, Written};
+use angel_storage::permissioned::{self as rows, Order, Repo, RepoKey, Written};
 use tokio::sync::Notify;
 
+use super::aside::Entries;
 use super::{Permissioned, PermissionedError, repo_key};
 use crate::clock;
 
@@ -153,16 +154,12 @@ impl Permissioned {
     /// The paths of a copy. Blocks.
     pub(super) fn copied_paths_blocking(&self, of: &Elsewhere) -> Result<Vec<String>, PermissionedError> {
         let key = RepoKey::of_copy(&of.0, &of.1);
-        let (mut paths, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = rows::index(&self.shared.reader, key, after.as_deref(), PAGE)?;
-            after = page.last().map(|entry| entry.path.clone());
-            let is_last = page.len() < PAGE;
-            paths.extend(page.into_iter().map(|entry| entry.path));
-            if is_last {
-                return Ok(paths);
-            }
+        let mut scan = rows::records(&self.shared.reader, key, "", None, Order::Ascending);
+        let mut paths = Vec::new();
+        while let Some(record) = scan.next_ref(STEP_OPS)? {
+            paths.push(record.path.into_owned());
         }
+        Ok(paths)
     }
 
     /// Puts records into a copy that is being made as a whole, which nobody is told of yet: see
@@ -190,24 +187,37 @@ impl Permissioned {
         Ok(true)
     }
 
-    /// Tells of everything that is in a copy which was made as a whole. Blocks.
-    pub(super) fn tell_copy_blocking(&self, of: &Elsewhere, rev: Tid) -> Result<(), PermissionedError> {
+    /// Tells of everything that is in a copy which was made as a whole: of the entries of the repository's index those that
+    /// `wanted` names. Blocks.
+    pub(super) fn tell_copy_blocking(
+        &self,
+        of: &Elsewhere,
+        rev: Tid,
+        mut entries: Entries,
+        wanted: fn(&RepoPath) -> bool,
+    ) -> Result<(), PermissionedError> {
         let (space, author) = of;
-        let key = RepoKey::of_copy(space, author);
         let (authority, _) = self.hosted_blocking(space)?;
-        let mut after = None::<String>;
+        let mut batch = Batch::new();
         loop {
-            let page = rows::index(&self.shared.reader, key, after.as_deref(), STEP_OPS)?;
-            let is_last = page.len() < STEP_OPS;
-            after = page.last().map(|entry| entry.path.clone());
-            // Every path was one when it was put there.
-            let op = |entry: rows::IndexEntry| Some((entry.path.parse().ok()?, entry.cid));
-            let ops = page.into_iter().filter_map(op).map(|(path, cid)| Op { path, cid: Some(cid), prev: None });
-            let written = Written { space: space.clone(), author: author.clone(), rev, ops: ops.collect() };
-            if !written.ops.is_empty() {
-                let mut batch = Batch::new();
+            let mut ops = Vec::with_capacity(STEP_OPS);
+            let mut is_last = false;
+            while ops.len() < STEP_OPS && !is_last {
+                match entries.next_blocking()? {
+                    // Every path was one when it was put aside.
+                    Some((path, cid)) => {
+                        let path = path.parse().ok().filter(wanted);
+                        ops.extend(path.map(|path| Op { path, cid: Some(cid), prev: None }));
+                    }
+                    None => is_last = true,
+                }
+            }
+            if !ops.is_empty() {
+                let written = Written { space: space.clone(), author: author.clone(), rev, ops };
                 batch.append_event(rows::copied_event(authority.id(), &written, clock::now())?)?;
-                self.shared.writer.commit(batch)?;
+            }
+            if is_last || batch.bytes() >= STEP_BYTES {
+                self.shared.writer.commit(std::mem::take(&mut batch))?;
             }
             if is_last {
                 return Ok(());

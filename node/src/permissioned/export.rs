@@ -5,9 +5,6 @@
 //! that are superseded are kept in memory until the last export has ended; there are few, for private records are
 //! seldom rewritten, and when there are many the export breaks off. Memory does not depend on the repository's size.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +16,7 @@ use angel_storage::Reader;
 use angel_storage::permissioned::{self as rows, Order, Record, RecordScan, RepoKey};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::aside::{Aside, Entries, Index};
 use super::slots::Slot;
 use super::{Permissioned, PermissionedError, repo_key};
 use crate::accounts::Account;
@@ -26,9 +24,6 @@ use crate::blocking;
 
 /// Bytes of one piece.
 const PIECE_BYTES: usize = 256 * 1024;
-
-/// Bytes of an index that stay in memory.
-const MEMORY_BYTES: usize = 1024 * 1024;
 
 /// Index rows read at a time.
 const INDEX_ROWS: usize = 2000;
@@ -48,24 +43,14 @@ pub(crate) struct Export {
     slot: Arc<Slot>,
     /// What comes ahead of the index.
     start: Vec<u8>,
-    index: Index,
+    /// The index, gone through once more for the records.
+    entries: Entries,
     /// How much of the index was sent.
     sent: u64,
-    /// How much of it was read again for the records.
-    read: u64,
-    window: Vec<u8>,
-    window_at: usize,
     ahead: Ahead,
-    has_skipped_count: bool,
     /// Superseded records are kept as long as this lives.
     _turn: Turn,
     _room: OwnedSemaphorePermit,
-}
-
-/// The bytes of an index.
-enum Index {
-    Memory(Vec<u8>),
-    File(File, u64),
 }
 
 struct Turn(Arc<Slot>);
@@ -101,13 +86,9 @@ impl Permissioned {
             Ok(Export {
                 reader: reader.clone(),
                 start,
-                index,
+                entries: Entries::of_whole(index),
                 sent: 0,
-                read: 0,
-                window: Vec::new(),
-                window_at: 0,
                 ahead: Ahead { reader, key: slot.key, scan: None, next: None, length: 0, skips: 0 },
-                has_skipped_count: false,
                 slot,
                 _turn: turn,
                 _room: room,
@@ -125,22 +106,16 @@ fn start(commit: &SignedCommit, index: Cid, bytes: u64) -> Vec<u8> {
 
 /// Makes the index of a repository that nobody writes to meanwhile.
 fn write_index(reader: &Reader, key: RepoKey, records: u64, dir: &Path) -> Result<(Index, Cid), PermissionedError> {
-    let mut out = Vec::new();
-    let mut file = None;
-    let mut writer = IndexWriter::begin(records, &mut out);
+    let mut aside = Aside::new(dir);
+    let mut writer = IndexWriter::begin(records, aside.end());
     let mut last: Option<String> = None;
     loop {
         let page = rows::index(reader, key, last.as_deref(), INDEX_ROWS)?;
         for entry in &page {
-            writer.entry(&entry.path, entry.cid, &mut out);
+            writer.entry(&entry.path, entry.cid, aside.end());
         }
-        if out.len() > MEMORY_BYTES {
-            let file = match &mut file {
-                Some(file) => file,
-                None => file.insert(nameless(dir)?),
-            };
-            file.write_all(&out)?;
-            out.clear();
+        if aside.is_full() {
+            aside = aside.settle_blocking()?;
         }
         match page.into_iter().next_back() {
             Some(entry) => last = Some(entry.path),
@@ -150,50 +125,7 @@ fn write_index(reader: &Reader, key: RepoKey, records: u64, dir: &Path) -> Resul
     if writer.left() != 0 {
         return Err(PermissionedError::Broken("the index has other records than the repository"));
     }
-    let (cid, bytes) = writer.finish();
-    let index = match file {
-        None => Index::Memory(out),
-        Some(mut file) => {
-            file.write_all(&out)?;
-            Index::File(file, bytes)
-        }
-    };
-    Ok((index, cid))
-}
-
-/// A file that the system takes back when it is closed.
-fn nameless(dir: &Path) -> io::Result<File> {
-    fs::create_dir_all(dir)?;
-    let path = dir.join(format!("index-{:032x}", rand::random::<u128>()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    fs::remove_file(path)?;
-    Ok(file)
-}
-
-impl Index {
-    const fn bytes(&self) -> u64 {
-        match self {
-            Self::Memory(bytes) => bytes.len() as u64,
-            Self::File(_, bytes) => *bytes,
-        }
-    }
-
-    /// Up to `max` bytes from `at` on.
-    fn piece(&self, at: u64, max: usize, out: &mut Vec<u8>) -> io::Result<usize> {
-        let left = usize::try_from(self.bytes().saturating_sub(at)).unwrap_or(usize::MAX).min(max);
-        match self {
-            Self::Memory(bytes) => {
-                let at = usize::try_from(at).unwrap_or(usize::MAX);
-                out.extend_from_slice(&bytes[at..at + left]);
-            }
-            Self::File(file, _) => {
-                let before = out.len();
-                out.resize(before + left, 0);
-                file.read_exact_at(&mut out[before..], at)?;
-            }
-        }
-        Ok(left)
-    }
+    Ok((aside.finish_blocking()?, writer.finish().0))
 }
 
 impl Export {
@@ -207,40 +139,17 @@ impl Export {
 
     fn piece(&mut self) -> Result<Option<Vec<u8>>, PermissionedError> {
         let mut out = std::mem::take(&mut self.start);
-        while out.len() < PIECE_BYTES && self.sent < self.index.bytes() {
-            self.sent += self.index.piece(self.sent, PIECE_BYTES, &mut out)? as u64;
+        let index = self.entries.index();
+        while out.len() < PIECE_BYTES && self.sent < index.bytes() {
+            self.sent += index.piece_blocking(self.sent, PIECE_BYTES, &mut out)? as u64;
         }
         while out.len() < PIECE_BYTES
-            && let Some((path, cid)) = self.next_entry()?
+            && let Some((path, cid)) = self.entries.next_blocking()?
         {
             let record = self.record(&path, cid)?;
             car::write_record(&mut out, cid, &record);
         }
         Ok(if out.is_empty() { None } else { Some(out) })
-    }
-
-    /// The next entry of the index, read back from where it was put aside.
-    fn next_entry(&mut self) -> Result<Option<(String, Cid)>, PermissionedError> {
-        const BROKEN: PermissionedError = PermissionedError::Broken("the index put aside cannot be read");
-        loop {
-            let waiting = &self.window[self.window_at..];
-            if !self.has_skipped_count && !waiting.is_empty() {
-                let used = car::index_start(waiting).ok_or(BROKEN)?;
-                self.window_at += used;
-                self.has_skipped_count = true;
-                continue;
-            }
-            if let Some((path, cid, used)) = car::index_entry(waiting).map_err(|_| BROKEN)? {
-                self.window_at += used;
-                return Ok(Some((path, cid)));
-            }
-            if self.read == self.index.bytes() {
-                return if waiting.is_empty() { Ok(None) } else { Err(BROKEN) };
-            }
-            self.window.drain(..self.window_at);
-            self.window_at = 0;
-            self.read += self.index.piece(self.read, PIECE_BYTES, &mut self.window)? as u64;
-        }
     }
 
     fn record(&mut self, path: &str, cid: Cid) -> Result<Vec<u8>, PermissionedError> {

@@ -6,6 +6,7 @@
 //! One repository is asked for once at a time; a host that fails is asked again later and later.
 
 mod asking;
+mod whole;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,18 +15,18 @@ use std::time::{Duration, Instant};
 use angel_protocol::backoff::{Backoff, Policy};
 use angel_protocol::data::{Block, Cid};
 use angel_protocol::ids::{RepoPath, Tid};
-use angel_protocol::limits::SPACE_COPY_RECORDS_MAX;
 use angel_protocol::permissioned::repo::Agreement;
-use angel_protocol::permissioned::wire::car::{Found, RepoCarError, RepoCarReader};
+use angel_protocol::permissioned::wire::car::RepoCarError;
 use angel_protocol::permissioned::wire::commit::SignedCommit;
 use angel_protocol::permissioned::{Head, Op, SpaceUri};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::asking::{Operation, Own, Page};
-use super::copies::{CopyChange, Elsewhere, STEP_BYTES, STEP_OPS};
+use super::copies::{CopyChange, Elsewhere};
 use super::credentials::{CredentialError, Credentials};
 use super::services::{CallError, DocumentKey};
 use super::{Permissioned, PermissionedError};
@@ -43,6 +44,10 @@ const PAGES_MAX: usize = 60;
 
 /// Bytes of records that are held until the operations that wrote them are verified; the rest is asked for one by one.
 const VALUES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a whole repository may take: a line of half a megabit a second brings the largest in this time, and a host that
+/// sends a byte now and then does not hold a place for ever.
+const WHOLE_WITHIN: Duration = Duration::from_mins(20);
 
 /// How long to wait before a host is asked again: soon at first, for most failures are restarts.
 const RETRY: Policy = Policy {
@@ -90,6 +95,8 @@ enum PullError {
     Records,
     #[error("the repository holds more records than are copied")]
     TooMany,
+    #[error("the repository does not arrive in time")]
+    TooSlow,
     #[error(transparent)]
     Car(#[from] RepoCarError),
     #[error(transparent)]
@@ -178,7 +185,9 @@ impl Puller {
     async fn pull(&self, of: &Elsewhere) -> Result<(), PullError> {
         let (this, elsewhere) = (self.0.permissioned.clone(), of.clone());
         let from = blocking::run(move || this.copy_blocking(&elsewhere)).await?;
-        let Some(Advanced { head, changes }) = self.by_operations(of, from).await? else { return self.whole(of).await };
+        let Some(Advanced { head, changes }) = self.by_operations(of, from).await? else {
+            return timeout(WHOLE_WITHIN, self.whole(of)).await.unwrap_or(Err(PullError::TooSlow));
+        };
         self.change(of, changes, Some(head)).await?;
         Ok(())
     }
@@ -239,90 +248,6 @@ impl Puller {
         Ok(None)
     }
 
-    /// Makes the copy anew from the whole repository. Its records go into the copy as they arrive, for the index before
-    /// them was held against the commit, and each of them is held against the index.
-    async fn whole(&self, of: &Elsewhere) -> Result<(), PullError> {
-        let (this, elsewhere) = (self.0.permissioned.clone(), of.clone());
-        let known = blocking::run(move || this.copied_paths_blocking(&elsewhere)).await?;
-        let (is_new, mut gone) = (known.is_empty(), known.into_iter().collect::<HashSet<String>>());
-        let began = Instant::now();
-        let mut answer = self.repository(of).await?;
-        let mut file = RepoCarReader::default();
-        let (mut commit, mut hash) = (None, None);
-        let mut filling: Option<Filling> = None;
-        let mut entries: std::collections::VecDeque<(RepoPath, Cid)> = std::collections::VecDeque::new();
-        let (mut records, mut step, mut bytes, mut step_bytes) = (0_u64, Vec::new(), 0, 0);
-        while let Some(chunk) = answer.chunk().await.map_err(crate::fetch::failed)? {
-            let mut chunk = &chunk[..];
-            while let Some(found) = file.read(&mut chunk)? {
-                match found {
-                    Found::Commit(found) => {
-                        self.believe(of, &found).await?;
-                        commit = Some(found);
-                    }
-                    Found::Entry(path, cid) => {
-                        records += 1;
-                        if records > SPACE_COPY_RECORDS_MAX {
-                            return Err(PullError::TooMany);
-                        }
-                        entries.push_back((path, cid));
-                    }
-                    Found::IndexEnd(found) => {
-                        hash = Some(found);
-                        // Ahead of what is new: a copy holds no more than one repository has, however many are cut short.
-                        let rev = commit.as_ref().map_or(Tid::MIN, |commit| commit.rev);
-                        if !gone.is_empty() {
-                            for (path, _) in &entries {
-                                gone.remove(&path.to_string());
-                            }
-                        }
-                        if !self.remove(of, rev, std::mem::take(&mut gone)).await? {
-                            return Ok(());
-                        }
-                    }
-                    Found::Record(block) => {
-                        let (path, cid) = entries.pop_front().ok_or(PullError::Records)?;
-                        let rev = commit.as_ref().map_or(Tid::MIN, |commit| commit.rev);
-                        if block.cid() != cid {
-                            return Err(PullError::Records);
-                        }
-                        if !(self.0.wanted.path)(&path) {
-                            continue;
-                        }
-                        bytes += block.bytes().len();
-                        if bytes > asking::REPOSITORY_BYTES_MAX {
-                            return Err(PullError::TooMany);
-                        }
-                        let path = path.to_string();
-                        step_bytes += block.bytes().len();
-                        step.push((path, block));
-                        if step.len() >= STEP_OPS || step_bytes >= STEP_BYTES {
-                            step_bytes = 0;
-                            // While one step is written the next one arrives.
-                            if !filled(filling.take()).await? {
-                                return Ok(());
-                            }
-                            filling = Some(self.fill(of, rev, std::mem::take(&mut step), is_new));
-                        }
-                    }
-                }
-            }
-        }
-        file.finish()?;
-        let (Some(commit), Some(hash)) = (commit, hash) else { return Err(PullError::Form) };
-        let rev = commit.rev;
-        if !filled(filling.take()).await? || !self.fill(of, rev, step, is_new).await? {
-            return Ok(());
-        }
-        let (this, told) = (self.0.permissioned.clone(), of.clone());
-        blocking::run(move || this.tell_copy_blocking(&told, rev)).await?;
-        if self.change(of, vec![], Some(Head { rev, hash, records })).await? {
-            let took_ms = began.elapsed().as_millis();
-            tracing::info!(bytes, took_ms, "a repository elsewhere was copied whole");
-        }
-        Ok(())
-    }
-
     /// Takes records out of a copy; `false` when the author's writes count no longer.
     async fn remove(&self, of: &Elsewhere, rev: Tid, gone: HashSet<String>) -> Result<bool, PullError> {
         if gone.is_empty() {
@@ -331,12 +256,6 @@ impl Puller {
         let gone = gone.into_iter().filter_map(|path| path.parse().ok());
         let gone = gone.map(|path| CopyChange { rev, op: Op { path, cid: None, prev: None }, record: None });
         self.change(of, gone.collect(), None).await
-    }
-
-    /// Puts records into a copy that is made anew, from now on whenever that is waited for.
-    fn fill(&self, of: &Elsewhere, rev: Tid, records: Vec<(String, Block)>, is_new: bool) -> Filling {
-        let (this, of) = (self.0.permissioned.clone(), of.clone());
-        Box::pin(blocking::begin(move || this.fill_copy_blocking(&of, rev, &records, is_new)))
     }
 
     /// Refuses a commit that the author did not sign for this space, or that is of a time to come.
@@ -365,16 +284,6 @@ impl Puller {
 
     fn forget_own(&self, space: &SpaceUri) {
         self.0.own.lock().unwrap_or_else(PoisonError::into_inner).remove(space);
-    }
-}
-
-/// Records on their way into a copy; `false` when the author's writes count no longer.
-type Filling = BoxFuture<'static, Result<bool, PermissionedError>>;
-
-async fn filled(filling: Option<Filling>) -> Result<bool, PermissionedError> {
-    match filling {
-        Some(filling) => filling.await,
-        None => Ok(true),
     }
 }
 

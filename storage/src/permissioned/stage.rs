@@ -29,7 +29,8 @@ pub fn put_repo(batch: &mut Batch, key: RepoKey, repo: &Repo) -> Result<(), RowR
     batch.put(&REPOS, &key, &row)
 }
 
-/// Sets the record at `path`. `before` is the length in bytes of the record that was there.
+/// Sets the record at `path`. `before` is the length in bytes of the record that was there. A copy has no index: nobody asks
+/// for it as a whole.
 ///
 /// # Errors
 /// The batch is full. It may then hold a part of the record: drop it.
@@ -42,6 +43,9 @@ pub fn put_record(
     before: Option<usize>,
 ) -> Result<(), RowRefused> {
     records::stage_put(batch, &RECORDS, repo, path, rev, record, before)?;
+    if repo.is_copy() {
+        return Ok(());
+    }
     batch.put(&INDEX, &(repo, length(path), path.to_owned()), &Raw(record.cid().digest().to_vec()))
 }
 
@@ -51,6 +55,9 @@ pub fn put_record(
 /// The batch is full. It may then remove a part of the record: drop it.
 pub fn delete_record(batch: &mut Batch, repo: RepoKey, path: &str, bytes: usize) -> Result<(), RowRefused> {
     records::stage_delete(batch, &RECORDS, repo, path, bytes)?;
+    if repo.is_copy() {
+        return Ok(());
+    }
     batch.delete(&INDEX, &(repo, length(path), path.to_owned()))
 }
 

@@ -38,18 +38,18 @@ impl IndexWriter {
         let mut writer = Writer::with_capacity(9);
         // On every platform that this runs on, a length has 64 bits.
         writer.map(usize::try_from(entries).unwrap_or(usize::MAX));
-        let mut index = Self { hash: Sha256::new(), bytes: 0, left: entries };
-        index.append(&writer.into_bytes(), out);
-        index
+        let start = writer.into_bytes();
+        out.extend_from_slice(&start);
+        Self { hash: Sha256::new_with_prefix(&start), bytes: start.len() as u64, left: entries }
     }
 
     /// Appends an entry to `out`. They come by the length of their paths and then their bytes.
     pub fn entry(&mut self, path: &str, cid: Cid, out: &mut Vec<u8>) {
-        let mut writer = Writer::with_capacity(path.len() + 48);
-        writer.text(path);
-        writer.link(cid);
         self.left = self.left.saturating_sub(1);
-        self.append(&writer.into_bytes(), out);
+        let before = out.len();
+        write_entry(out, path, cid);
+        self.hash.update(&out[before..]);
+        self.bytes += (out.len() - before) as u64;
     }
 
     /// How many entries are still to come.
@@ -63,12 +63,14 @@ impl IndexWriter {
     pub fn finish(self) -> (Cid, u64) {
         (Cid::from_digest(Codec::DagCbor, self.hash.finalize().into()), self.bytes)
     }
+}
 
-    fn append(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
-        out.extend_from_slice(bytes);
-    }
+/// Appends an entry as an index has it.
+pub fn write_entry(out: &mut Vec<u8>, path: &str, cid: Cid) {
+    let mut writer = Writer::with_capacity(path.len() + 48);
+    writer.text(path);
+    writer.link(cid);
+    out.extend_from_slice(&writer.into_bytes());
 }
 
 /// Appends what comes ahead of the bytes of the index: the header, the commit, and the length and CID of the index.

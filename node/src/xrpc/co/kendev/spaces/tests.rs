@@ -1,6 +1,7 @@
 //! Spaces of a whole node, as clients meet them: over HTTP and WebSockets, every answer held against its lexicon.
 
 mod elsewhere;
+mod hostile;
 mod live;
 mod rebuild;
 mod rooms;

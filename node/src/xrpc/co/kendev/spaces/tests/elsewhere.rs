@@ -172,9 +172,20 @@ async fn a_node_hears_that_somebody_there_was_asked_into_a_conversation() {
 
 /// A private space, with a member who lives elsewhere: its URI, and the two nodes.
 async fn private_space_of_two_nodes() -> (World, World, Person, Person, String) {
+    private_space_of_a_node_and(|_| ()).await
+}
+
+/// The same, the second node with other settings.
+pub(super) async fn private_space_of_a_node_and(
+    change: impl FnOnce(&mut Config),
+) -> (World, World, Person, Person, String) {
     let home = World::new().await;
     let directory = home.url.parse().expect("a URL");
-    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
+    let abroad = World::with(|config| {
+        config.identity.plc = PlcDirectory::Outside(directory);
+        change(config);
+    });
+    let abroad = abroad.await;
     let (ada, bob) = (home.sign_up("ada").await, abroad.sign_up("bob").await);
     let record = json!({
         "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
@@ -292,9 +303,7 @@ async fn a_copy_that_is_not_what_its_author_wrote_is_made_anew() {
     assert_eq!(all, ["four", "one", "three", "two"]);
     let home = home
         .restarted(|store| {
-            let copied = rows::index(store.reader(), key, None, 100).expect("reads");
-            let mut copied: Vec<_> = copied.into_iter().map(|entry| entry.path).collect();
-            copied.sort();
+            let copied = super::hostile::copied(store, key);
             paths.sort();
             assert_eq!(copied, paths, "what the author has, and nothing else");
             let repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
@@ -306,7 +315,7 @@ async fn a_copy_that_is_not_what_its_author_wrote_is_made_anew() {
 }
 
 /// Collection and key of a record, by its URI.
-fn path_of(uri: &str) -> String {
+pub(super) fn path_of(uri: &str) -> String {
     let mut parts = uri.rsplit('/');
     let (key, collection) = (parts.next().expect("a key"), parts.next().expect("a collection"));
     format!("{collection}/{key}")
