@@ -107,7 +107,7 @@ pub const fn of(table: TableId) -> Belongs {
         T::TenantsBySlug | T::SpaceRecords | T::SpacesOfMember => account(Found::Elsewhere, Nature::Index),
         T::InviteCodesByAccount => account(Found::ByAccount, Nature::Index),
 
-        T::Repos | T::RepoNodes | T::RepoFreshNodes | T::RepoRecords | T::RepoCollections => {
+        T::Repos | T::RepoNodes | T::RepoFreshNodes | T::RepoRecords | T::RepoPacks | T::RepoCollections => {
             account(Found::ByAccount, Nature::Public)
         }
         T::Blobs | T::BlobRefs => account(Found::ByAccount, Nature::Public),

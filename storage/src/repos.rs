@@ -2,7 +2,7 @@
 //!
 //! Records lie by path, so that one is one read and a collection is one scan, in the order of the tree. Nodes lie by
 //! CID, as the tree refers to them, those of recent commits apart from the others ([`settle`]); where a record of some CID
-//! lies, the tree alone tells. Everything but the head belongs to one [`Contents`] of an account: an import fills
+//! lies, the tree alone tells. Those that an import brought lie several to a row until they change ([`Packer`]). Everything but the head belongs to one [`Contents`] of an account: an import fills
 //! new contents beside those in force, and the head switches from one to the other in a single batch. What is in
 //! force no longer is a leftover until [`sweep`] has removed it.
 //!
@@ -10,6 +10,7 @@
 //! an account has one writer at a time.
 
 mod fresh;
+mod packs;
 mod read;
 mod rows;
 mod shelf;
@@ -30,6 +31,8 @@ use crate::verify::Check;
 pub use fresh::{Place, SETTLED_NODES_MAX, place, settle};
 
 pub use crate::records::{Order, Record, RecordRef, RecordScan};
+pub use packs::{PACK_RECORDS_MAX, PackRow, Packer, take_out};
+pub(crate) use packs::PackView;
 pub use read::{
     NodeRef, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation, node,
     nodes, record, records, retained,
@@ -85,6 +88,8 @@ pub struct Totals {
     pub nodes_in_parts: u64,
     /// Those of the nodes that lie apart because a recent commit wrote them.
     pub fresh_nodes: u64,
+    /// Those of the records that lie in packs, as an import brought them. Where there are none, nobody need look.
+    pub packed_records: u64,
 }
 
 /// A tree node as it is stored.
@@ -103,6 +108,7 @@ const HEADS: Table<AccountId, HeadRow> = Table::new(TableId::Repos);
 const NODES: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoNodes);
 const FRESH_NODES: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoFreshNodes);
 const RECORDS: Table<(Contents, String, u16), RecordRow> = Table::new(TableId::RepoRecords);
+const PACKS: Table<(Contents, String), PackRow> = Table::new(TableId::RepoPacks);
 const COLLECTIONS: Table<(Contents, String), Present> = Table::new(TableId::RepoCollections);
 const COLLECTION_REPOS: Table<(String, AccountId), Present> = Table::new(TableId::CollectionRepos);
 const RETAINED: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoRetained);
@@ -110,12 +116,13 @@ const LEFTOVERS: Table<Contents, Present> = Table::new(TableId::RepoLeftovers);
 
 /// How [`crate::verify`] checks the rows of these tables.
 #[must_use]
-pub fn checks() -> [Check; 8] {
+pub fn checks() -> [Check; 9] {
     [
         Check::of(&HEADS),
         Check::of(&NODES),
         Check::of(&FRESH_NODES),
         Check::of(&RECORDS),
+        Check::of(&PACKS),
         Check::of(&COLLECTIONS),
         Check::of(&COLLECTION_REPOS),
         Check::of(&RETAINED),

@@ -34,6 +34,7 @@ const COLLECTION: &str = "app.bsky.feed.post";
 const WRITERS: u64 = 16;
 const READS: u64 = 4_000;
 const TRANSFERS: u64 = 5;
+const SINGLES: u64 = 300;
 
 /// Bytes of a file that arrive at a time.
 const PART_BYTES: usize = 256 * 1024;
@@ -82,22 +83,9 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
         repos.write(main, writes, None).await?;
     }
     filling.tell(&format!("{records} records, 200 a commit"), records);
-    // What the engine does in the background would be counted with the next step otherwise.
-    let tidying = Clock::start();
-    for _ in 0..PAUSES_MAX {
-        let pause = Clock::start();
-        tokio::time::sleep(PAUSE).await;
-        if pause.processor_time() < IDLE {
-            break;
-        }
-    }
-    tidying.tell("tidied up after, each record", records);
+    tidy(records).await;
 
-    let one = Clock::start();
-    for n in 0..300 {
-        repos.write(main, vec![create(records + n)], None).await?;
-    }
-    one.tell("create, one after the other", 300);
+    singles(&repos, main, records).await?;
     let many = Clock::start();
     let mut writers = JoinSet::new();
     for owner in owners.iter().skip(2) {
@@ -150,8 +138,49 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
         import.finish(false).await?;
     }
     importing.tell("import", TRANSFERS);
+    println!("  what was imported:");
+    tidy(records).await;
+    reads(&repos, &theirs, records)?;
+    let exporting = Clock::start();
+    for _ in 0..TRANSFERS {
+        export(&repos, &theirs, std::io::sink()).await?;
+    }
+    exporting.tell("export", TRANSFERS);
+    // Behind what `main` has been given above.
+    singles(&repos, &theirs, records + 10_000).await?;
+    let replacing = Clock::start();
+    for n in 0..SINGLES {
+        let place = path(n.wrapping_mul(7_919) % records);
+        let write = RepoWrite { path: place, action: Action::Put(record(records + n)), swap: None };
+        repos.write(&theirs, vec![write], None).await?;
+    }
+    replacing.tell("put, one after the other", SINGLES);
+    reads(&repos, &theirs, records)?;
     drop(repos);
     store.close()?;
+    Ok(())
+}
+
+/// Lets the engine do in the background what would be counted with the next step otherwise.
+async fn tidy(records: u64) {
+    let tidying = Clock::start();
+    for _ in 0..PAUSES_MAX {
+        let pause = Clock::start();
+        tokio::time::sleep(PAUSE).await;
+        if pause.processor_time() < IDLE {
+            break;
+        }
+    }
+    tidying.tell("tidied up after, each record", records);
+}
+
+/// Records behind all others, as clients write them.
+async fn singles(repos: &Repos, owner: &Owner, first: u64) -> Outcome<()> {
+    let one = Clock::start();
+    for n in 0..SINGLES {
+        repos.write(owner, vec![create(first + n)], None).await?;
+    }
+    one.tell("create, one after the other", SINGLES);
     Ok(())
 }
 
@@ -211,13 +240,16 @@ fn path(n: u64) -> RepoPath {
 }
 
 fn create(n: u64) -> RepoWrite {
+    RepoWrite { path: path(n), action: Action::Create(record(n)), swap: None }
+}
+
+fn record(n: u64) -> NewRecord {
     let record = serde_json::json!({
         "$type": COLLECTION,
         "text": format!("{n} {}", "The quick brown fox jumps over the lazy dog. ".repeat(5)),
         "createdAt": "2026-11-21T09:00:00.000Z",
     });
-    let record = NewRecord::new(&data::record_from_json(&record).expect("a record"));
-    RepoWrite { path: path(n), action: Action::Create(record), swap: None }
+    NewRecord::new(&data::record_from_json(&record).expect("a record"))
 }
 
 /// Time and processor time since a moment.

@@ -23,7 +23,7 @@ use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit
 use angel_protocol::rules::{Refused, judge_import};
 use angel_storage::batch::RowRefused;
 use angel_storage::blobs::{Absent, Naming, stage_refs};
-use angel_storage::repos::{self, Contents, Head, Totals};
+use angel_storage::repos::{self, Contents, Head, Packer, Totals};
 use angel_storage::{Batch, firehose};
 use tokio::sync::OwnedMutexGuard;
 use tokio::sync::OwnedSemaphorePermit;
@@ -258,6 +258,8 @@ struct Taking<'a> {
     rev: Tid,
     /// Nodes and records, which nobody reads before the switch.
     rows: Batch,
+    /// Records that wait for others to share a row with them: the walk comes by in the order of their paths.
+    packer: Packer,
     /// How many bytes of them are handed over together.
     rows_bytes: usize,
     /// What others may read: collections, and blobs that records name.
@@ -294,6 +296,7 @@ impl<'a> Taking<'a> {
             contents,
             rev,
             rows: Batch::filling(),
+            packer: Packer::new(contents),
             rows_bytes: FIRST_STAGE_BYTES,
             batch,
             nodes_in_parts,
@@ -316,10 +319,17 @@ impl<'a> Taking<'a> {
         announce: bool,
     ) -> Result<(Made, Head), ImportRefused> {
         let totals = verify_repository(spool, commit, &self.owner.did, key, RECORDS_MAX, |found| self.stage(found))?;
+        let packer = std::mem::replace(&mut self.packer, Packer::new(self.contents));
+        let packed_records = packer.finish(&mut self.rows)?;
         self.hand_over_rows();
         self.hand_over_batch();
-        let (nodes_in_parts, fresh_nodes) = (self.nodes_in_parts, 0);
-        let totals = Totals { records: totals.records, nodes: totals.nodes, nodes_in_parts, fresh_nodes };
+        let totals = Totals {
+            records: totals.records,
+            nodes: totals.nodes,
+            nodes_in_parts: self.nodes_in_parts,
+            fresh_nodes: 0,
+            packed_records,
+        };
         let signed = Commit { did: self.owner.did.clone(), data: commit.data(), rev: self.rev, prev: None };
         let commit = if self.is_copy { commit.clone() } else { signed.sign(&self.owner.key) };
         let head = Head { commit, contents: self.contents, totals };
@@ -377,7 +387,7 @@ impl<'a> Taking<'a> {
             let value = cbor::decode(record.bytes()).map_err(refused)?;
             self.stage_blobs(path, &blob_refs(&value))?;
         }
-        Ok(repos::put_record(&mut self.rows, self.contents, path, self.rev, record, None)?)
+        Ok(self.packer.put(&mut self.rows, path, self.rev, record)?)
     }
 
     /// Notes the blobs that a record names; those that are not here follow. References by records that are replaced go

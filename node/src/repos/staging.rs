@@ -51,7 +51,7 @@ impl Staging<'_> {
         self.stage_nodes(batch, open, new, &mut totals)?;
         let records: BTreeMap<Cid, &Block> = new.records.iter().map(|block| (block.cid(), block)).collect();
         for change in &new.changes {
-            self.stage_record(batch, change, &records, blobs)?;
+            self.stage_record(batch, change, &records, blobs, &mut totals)?;
             totals.records = match (change.before, change.after) {
                 (None, Some(_)) => totals.records + 1,
                 (Some(_), None) => totals.records.saturating_sub(1),
@@ -133,23 +133,36 @@ impl Staging<'_> {
         change: &Change,
         records: &BTreeMap<Cid, &Block>,
         blobs: &Blobs,
+        totals: &mut Totals,
     ) -> Result<(), RepoError> {
         let path = change.key.as_str();
         let before = change.before.map(|_| self.repos.record_before(self.blocks, path)).transpose()?;
         if let Some(before) = before.as_ref().filter(|_| self.keeps) {
             repos::retain(batch, self.contents, before.cid, self.rev, &before.bytes)?;
         }
+        let was_packed = before.is_some() && totals.packed_records > 0 && self.take_out(batch, path)?;
+        totals.packed_records = totals.packed_records.saturating_sub(u64::from(was_packed));
         match (change.after, &before) {
             (Some(after), before) => {
                 let record = records.get(&after).ok_or(RepoError::Broken("a commit lacks its record"))?;
                 repos::put_record(batch, self.contents, path, self.rev, record, before.as_ref())?;
             }
-            (None, Some(before)) => repos::delete_record(batch, self.contents, path, before)?,
-            (None, None) => {}
+            (None, Some(before)) if !was_packed => repos::delete_record(batch, self.contents, path, before)?,
+            (None, _) => {}
         }
         let named = blobs.get(path).map(Vec::as_slice).unwrap_or_default();
         let named_before = before.map(|before| blobs_of(&before.bytes)).unwrap_or_default();
         self.stage_blobs(batch, path, named, &named_before)
+    }
+
+    /// Takes a record of the tree out of the pack in which an import put it; answers whether it lay in one. What batches
+    /// on their way have written or taken away lies in none any more, whatever the store still says.
+    fn take_out(&self, batch: &mut Batch, path: &str) -> Result<bool, RepoError> {
+        let has_gone = |path: &str| self.blocks.pending.iter().any(|pending| pending.records.contains_key(path));
+        if has_gone(path) {
+            return Ok(false);
+        }
+        Ok(repos::take_out(&self.repos.shared.reader, batch, self.contents, path, has_gone)?)
     }
 
     fn stage_blobs(

@@ -177,8 +177,8 @@ impl Restoring<'_> {
 
     /// Copies the rows of a table; of repositories, those of the contents that are in force.
     fn copy(&mut self, table: TableId, generation: Option<u32>) -> Result<(), NotRestored> {
-        use TableId::{RepoCollections, RepoFreshNodes, RepoNodes, RepoRecords};
-        let by_contents = matches!(table, RepoNodes | RepoFreshNodes | RepoRecords | RepoCollections);
+        use TableId::{RepoCollections, RepoFreshNodes, RepoNodes, RepoPacks, RepoRecords};
+        let by_contents = matches!(table, RepoNodes | RepoFreshNodes | RepoRecords | RepoPacks | RepoCollections);
         let mut in_force = Vec::new();
         generation.unwrap_or_default().encode(&mut in_force);
         let mut after: Option<Vec<u8>> = None;

@@ -60,7 +60,7 @@ pub fn record(reader: &Reader, repo: RepoKey, path: &str) -> Result<Option<Recor
 /// Records in the order of their paths, from `first` on, before `end`. Both are paths or the beginnings of such.
 #[must_use]
 pub fn records(reader: &Reader, repo: RepoKey, first: &str, end: Option<&str>, order: Order) -> RecordScan {
-    RecordScan::new(reader, &RECORDS, repo, first, end, order)
+    RecordScan::new(reader, &RECORDS, None, repo, first, end, order)
 }
 
 /// An entry of the index: where a record is, and which one.

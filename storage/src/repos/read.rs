@@ -6,8 +6,8 @@ use angel_protocol::repo::SignedCommit;
 
 use super::rows::{HeadRow, NodeRow, NodeView};
 use super::{
-    COLLECTION_REPOS, COLLECTIONS, Contents, FRESH_NODES, HEADS, Head, LEFTOVERS, NODES, Node, RECORDS, RETAINED,
-    Totals,
+    COLLECTION_REPOS, COLLECTIONS, Contents, FRESH_NODES, HEADS, Head, LEFTOVERS, NODES, Node, PACKS, RECORDS,
+    RETAINED, Totals, packs,
 };
 use crate::codec::CodecError;
 use crate::engine::PageLimit;
@@ -70,6 +70,7 @@ fn head_of(account: AccountId, row: HeadRow) -> Result<Head, ReadError> {
         nodes: row.nodes,
         nodes_in_parts: row.nodes_in_parts,
         fresh_nodes: row.fresh_nodes,
+        packed_records: row.packed_records,
     };
     Ok(Head { commit, contents, totals })
 }
@@ -187,7 +188,15 @@ fn nodes_in<E: From<ReadError>>(
 /// # Errors
 /// The engine fails, or a row cannot be read or is missing.
 pub fn record(reader: &Reader, contents: Contents, path: &str) -> Result<Option<Record>, ReadError> {
-    crate::records::record(reader, &RECORDS, contents, path)
+    let in_a_row = || crate::records::record(reader, &RECORDS, contents, path);
+    if let Some(record) = in_a_row()? {
+        return Ok(Some(record));
+    }
+    if let Some(record) = packs::record(reader, contents, path)? {
+        return Ok(Some(record));
+    }
+    // It may have left its pack between the two looks, and comes back to none.
+    in_a_row()
 }
 
 /// Records in the order of their paths, from `first` on, before `end`.
@@ -195,7 +204,7 @@ pub fn record(reader: &Reader, contents: Contents, path: &str) -> Result<Option<
 /// Both bounds are paths or the beginnings of such; a path is within them as texts compare.
 #[must_use]
 pub fn records(reader: &Reader, contents: Contents, first: &str, end: Option<&str>, order: Order) -> RecordScan {
-    RecordScan::new(reader, &RECORDS, contents, first, end, order)
+    RecordScan::new(reader, &RECORDS, Some(&PACKS), contents, first, end, order)
 }
 
 /// The collections that hold a record, in order.

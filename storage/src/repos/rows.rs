@@ -30,15 +30,17 @@ pub struct HeadRow {
     pub(super) nodes_in_parts: u64,
     #[serde(default)]
     pub(super) fresh_nodes: u64,
+    #[serde(default)]
+    pub(super) packed_records: u64,
 }
 
 impl Row for HeadRow {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn decode_older(version: u8, body: &[u8]) -> Result<Self, CodecError> {
         match version {
-            // None of the nodes lay apart.
-            1 => from_cbor(body),
+            // None of the nodes lay apart at first, and until then no record in a pack.
+            1 | 2 => from_cbor(body),
             version => Err(CodecError::UnknownVersion { version }),
         }
     }
@@ -226,7 +228,7 @@ impl<'a> RecordView<'a> {
 }
 
 /// The body of a stored row of the one version that there has been.
-fn body_of<V: StoredValue>(stored: &[u8]) -> Result<&[u8], CodecError> {
+pub(super) fn body_of<V: StoredValue>(stored: &[u8]) -> Result<&[u8], CodecError> {
     match stored.split_first() {
         Some((version, body)) if *version == V::VERSION => Ok(body),
         Some((&version, _)) if version > V::VERSION => Err(CodecError::Newer { version, known: V::VERSION }),
@@ -235,17 +237,17 @@ fn body_of<V: StoredValue>(stored: &[u8]) -> Result<&[u8], CodecError> {
     }
 }
 
-fn encode_rev(rev: Tid, out: &mut Vec<u8>) {
+pub(super) fn encode_rev(rev: Tid, out: &mut Vec<u8>) {
     out.extend_from_slice(&((rev.micros() << 10) | u64::from(rev.clock_id())).to_be_bytes());
 }
 
-fn decode_rev(bytes: &[u8]) -> Result<(Tid, &[u8]), CodecError> {
+pub(super) fn decode_rev(bytes: &[u8]) -> Result<(Tid, &[u8]), CodecError> {
     let (rev, rest) = bytes.split_first_chunk().ok_or_else(too_short)?;
     let rev = u64::from_be_bytes(*rev);
     Ok((Tid::new(rev >> 10, (rev & 0x3ff) as u16), rest))
 }
 
-fn too_short() -> CodecError {
+pub(super) fn too_short() -> CodecError {
     CodecError::Decode { detail: "too short".to_owned() }
 }
 

@@ -26,6 +26,7 @@ pub fn put_head(batch: &mut Batch, head: &Head) -> Result<(), RowRefused> {
         nodes: head.totals.nodes,
         nodes_in_parts: head.totals.nodes_in_parts,
         fresh_nodes: head.totals.fresh_nodes,
+        packed_records: head.totals.packed_records,
     };
     batch.put(&HEADS, &head.contents.account, &row)
 }
@@ -75,7 +76,8 @@ pub fn delete_node(
     Ok(())
 }
 
-/// Sets the record at `path`, in the place of `before` if there is one.
+/// Sets the record at `path`, in the place of `before` if there is one. If that lies in a pack, take it out as well
+/// ([`super::take_out`]).
 ///
 /// # Errors
 /// The batch is full. It may then hold a part of the record: drop it.
@@ -91,7 +93,7 @@ pub fn put_record(
     records::stage_put(batch, &RECORDS, contents, path, rev, record, before)
 }
 
-/// Removes the record at `path`, which is `record`.
+/// Removes the record at `path`, which is `record`, unless it lies in a pack ([`super::take_out`]).
 ///
 /// # Errors
 /// The batch is full. It may then remove a part of the record: drop it.

@@ -1,6 +1,6 @@
 //! Removing contents that are in force no longer, a batch at a time.
 
-use super::{COLLECTIONS, Contents, FRESH_NODES, NODES, RECORDS, RETAINED, stage};
+use super::{COLLECTIONS, Contents, FRESH_NODES, NODES, PACK_RECORDS_MAX, PACKS, RECORDS, RETAINED, stage};
 use crate::batch::Batch;
 use crate::codec::StoredValue;
 use crate::events::TrimError;
@@ -25,6 +25,9 @@ pub enum Swept {
 pub fn sweep(reader: &Reader, batch: &mut Batch, contents: Contents, limit: usize) -> Result<Swept, TrimError> {
     let mut left = limit;
     left -= remove(reader, batch, &RECORDS, &contents, left)?;
+    // Each is read as a whole, and counts for what it may hold.
+    let packs = remove(reader, batch, &PACKS, &contents, left.div_ceil(PACK_RECORDS_MAX))?;
+    left = left.saturating_sub(packs * PACK_RECORDS_MAX);
     left -= remove(reader, batch, &NODES, &contents, left)?;
     left -= remove(reader, batch, &FRESH_NODES, &contents, left)?;
     left -= remove(reader, batch, &COLLECTIONS, &contents, left)?;

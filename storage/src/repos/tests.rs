@@ -39,7 +39,7 @@ fn a_head_and_its_collections_come_back() {
     let store = Store::in_memory().expect("starts");
     let key = SigningKey::from(Secp256k1Key::from_bytes(&[7; 32]).expect("a scalar"));
     let first = Repository::create("did:plc:yk4dd2qkboz2yv6tpubpc6co".parse().expect("valid"), rev(0), &key);
-    let totals = Totals { records: 3, nodes: 2, nodes_in_parts: 1, fresh_nodes: 1 };
+    let totals = Totals { records: 3, nodes: 2, nodes_in_parts: 1, fresh_nodes: 1, packed_records: 2 };
     let stored = Head { commit: first.repository.head().clone(), contents: CONTENTS, totals };
     commit(&store, |batch| {
         put_head(batch, &stored).expect("fits");
@@ -186,7 +186,7 @@ fn fresh_nodes_are_read_as_others_and_moved_unless_they_are_about_to_go() {
 }
 
 #[test]
-fn heads_of_the_first_version_have_no_fresh_nodes() {
+fn heads_of_versions_before_have_no_fresh_nodes_and_no_packs() {
     let stored = crate::codec::encode(&HeadRow {
         commit: vec![7],
         generation: 3,
@@ -194,16 +194,21 @@ fn heads_of_the_first_version_have_no_fresh_nodes() {
         nodes: 5,
         nodes_in_parts: 6,
         fresh_nodes: 0,
+        packed_records: 0,
     });
     let mut stored = stored.expect("encodes");
-    // What is stored of that version lacks the last field: a map of five, without its name and its zero.
-    let field = [&[0x6b][..], b"fresh_nodes", &[0]].concat();
-    let at = stored.windows(field.len()).position(|window| window == field).expect("the field is there");
-    stored.drain(at..at + field.len());
-    assert_eq!(stored[..2], [2, 0xa6], "a map of six");
-    stored[..2].copy_from_slice(&[1, 0xa5]);
-    let row: HeadRow = crate::codec::decode(&stored).expect("is read");
-    assert_eq!((row.generation, row.nodes_in_parts, row.fresh_nodes), (3, 6, 0));
+    assert_eq!(stored[..2], [3, 0xa7], "a map of seven");
+    // What is stored of the versions before lacks a field each: its name and its zero.
+    for (name, version) in [("packed_records", 2), ("fresh_nodes", 1)] {
+        let mut field = vec![0x60 + u8::try_from(name.len()).expect("short")];
+        field.extend_from_slice(name.as_bytes());
+        field.push(0);
+        let at = stored.windows(field.len()).position(|window| window == field).expect("the field is there");
+        stored.drain(at..at + field.len());
+        stored[..2].copy_from_slice(&[version, 0xa4 + version]);
+        let row: HeadRow = crate::codec::decode(&stored).expect("is read");
+        assert_eq!((row.generation, row.nodes_in_parts, row.fresh_nodes, row.packed_records), (3, 6, 0, 0));
+    }
 }
 
 #[test]
