@@ -31,8 +31,8 @@ use crate::verify::Check;
 pub use fresh::{Place, SETTLED_NODES_MAX, place, settle};
 
 pub use crate::records::{Order, Record, RecordRef, RecordScan};
-pub use packs::{PACK_RECORDS_MAX, PackRow, Packer, take_out};
 pub(crate) use packs::PackView;
+pub use packs::{PACK_RECORDS_MAX, PackRow, Packer, take_out};
 pub use read::{
     NodeRef, accounts_with, collections, contents, has_collection, head, heads, leftovers, next_generation, node,
     nodes, record, records, retained,

@@ -114,8 +114,8 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
 
     reads(&repos, main, records)?;
 
-    let path = home.join("repository.car");
-    let bytes = export(&repos, main, File::create(&path)?).await?;
+    let file_path = home.join("repository.car");
+    let bytes = export(&repos, main, File::create(&file_path)?).await?;
     let exporting = Clock::start();
     for _ in 0..TRANSFERS {
         export(&repos, main, std::io::sink()).await?;
@@ -125,7 +125,7 @@ async fn measure(engine: EngineKind, records: u64, home: &Path) -> Outcome<()> {
     theirs.did = main.did.clone();
     let importing = Clock::start();
     for _ in 0..TRANSFERS {
-        let mut file = File::open(&path)?;
+        let mut file = File::open(&file_path)?;
         let mut import = repos.import(&theirs, vec![main.key.public(), theirs.key.public()]).await;
         loop {
             let mut part = Vec::with_capacity(PART_BYTES);

@@ -21,6 +21,7 @@ use angel_protocol::repo::{
 use angel_storage::engine::EngineKind;
 use angel_storage::{Batch, Options, Store, blobs, events, firehose, repos as rows};
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
 

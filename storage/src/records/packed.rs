@@ -170,7 +170,8 @@ impl Packs {
             // Only the outermost packs reach beyond the bounds.
             let mut is_within = |at: &usize| -> Result<bool, CodecError> {
                 let path = [pack.prefix, pack.entry(*at)?.0.path].concat();
-                Ok(path.as_bytes() >= first.as_slice() && end.as_ref().is_none_or(|end| path.as_bytes() < end.as_slice()))
+                Ok(path.as_bytes() >= first.as_slice()
+                    && end.as_ref().is_none_or(|end| path.as_bytes() < end.as_slice()))
             };
             let ends = [places.first(), places.last()].into_iter().flatten();
             if ends.map(&mut is_within).collect::<Result<Vec<_>, _>>()?.contains(&false) {

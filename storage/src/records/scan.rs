@@ -169,13 +169,14 @@ impl Rows {
         Self { reader: reader.clone(), table, rest, range, prefix_bytes, order, page, at, more }
     }
 
-    /// Lets what follows be read up to `end`, in reading direction, or all of it. What could be read before has been.
+    /// Lets what follows be read up to `end`, in reading direction, or all of it. What could be read before has been. The
+    /// end may lie outside of what is left: the first pack may end ahead of the first path.
     fn open(&mut self, end: Option<Vec<u8>>) {
         let KeyRange { start, end: behind } = &mut self.rest;
         self.range = match (self.order, end) {
             (_, None) => KeyRange { start: start.clone(), end: behind.clone() },
             (Order::Ascending, Some(end)) => {
-                let end = behind.as_ref().map_or(end.clone(), |behind| end.min(behind.clone()));
+                let end = behind.iter().fold(end, |end, behind| end.min(behind.clone())).max(start.clone());
                 KeyRange { start: std::mem::replace(start, end.clone()), end: Some(end) }
             }
             (Order::Descending, Some(end)) => {

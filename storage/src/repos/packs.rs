@@ -48,7 +48,10 @@ impl StoredValue for PackRow {
     const VERSION: u8 = 1;
 
     fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        encode(out, self.records.iter().map(|(path, Record { cid, rev, bytes })| Packed { path, rev: *rev, cid: *cid, bytes }));
+        encode(
+            out,
+            self.records.iter().map(|(path, Record { cid, rev, bytes })| Packed { path, rev: *rev, cid: *cid, bytes }),
+        );
         Ok(())
     }
 
@@ -232,8 +235,11 @@ impl Packer {
             }
             run @ [(first, ..), ..] => {
                 let key = PACKS.key(&(self.contents, first.clone()));
-                let records = run.iter().map(|(path, rev, record)| {
-                    Packed { path, rev: *rev, cid: record.cid(), bytes: record.bytes() }
+                let records = run.iter().map(|(path, rev, record)| Packed {
+                    path,
+                    rev: *rev,
+                    cid: record.cid(),
+                    bytes: record.bytes(),
                 });
                 batch.put_stored(PACKS.id(), key, stored(self.bytes + 2 + PATH_BYTES_MAX, records))?;
                 self.packed += run.len() as u64;

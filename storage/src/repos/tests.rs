@@ -1,5 +1,7 @@
 //! Rows against a plain map, at sizes on either side of what a row takes.
 
+mod packs;
+
 use std::collections::BTreeMap;
 
 use angel_protocol::crypto::{Secp256k1Key, SigningKey};

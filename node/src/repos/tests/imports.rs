@@ -143,3 +143,99 @@ async fn a_resync_signs_anew_and_tells_followers_where_it_is() {
     assert_eq!(event.kind, firehose::SYNC);
     node.close();
 }
+
+/// Over what an import brought, several writers replace, delete and add records at once, many of them of the same pack, and
+/// commits go to the store while those before them are still on their way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_imported_is_changed_by_many_at_once() {
+    let (dir, other_dir) = (temporary(), temporary());
+    let (node, elsewhere) = (Node::open(dir.path()), Node::open(other_dir.path()));
+    let (there, here) = (elsewhere.account(1), node.account(1));
+    let at = |n: usize| path(["a", "b"][n % 2], &format!("k{n:04}"));
+    let create = |n: usize| write(&at(n), Action::Create(record(&format!("imported {n}"))));
+    for first in (0..600).step_by(200) {
+        elsewhere.repos.write(&there, (first..first + 200).map(create).collect(), None).await.expect("taken");
+    }
+    let file = elsewhere.car(&there, None).await;
+    import(&node, &here, &[there.key.public()], &file, 4096).await.expect("taken");
+    let totals = || node.repos.head_blocking(here.id).expect("reads").expect("there").totals;
+    assert_eq!((totals().records, totals().packed_records), (600, 600));
+    let imported = contents_of(&file, &there);
+    let mut expected = imported.clone();
+    let reading = node.repos.export(here.id, None).await.expect("begins");
+
+    let mut rng = StdRng::seed_from_u64(123);
+    // Some writers have neighbours, the others places all over; nobody else changes what one has.
+    let mut scattered: Vec<usize> = (300..600).collect();
+    scattered.shuffle(&mut rng);
+    let mut writers = tokio::task::JoinSet::new();
+    for own in (0..300).collect::<Vec<_>>().chunks(38).chain(scattered.chunks(38)) {
+        let mut steps = Vec::new();
+        for n in own.iter().copied() {
+            let again = record(&format!("changed {n}"));
+            let beside = path("c", &format!("k{n}"));
+            steps.extend(match rng.random_range(0..5) {
+                0 => vec![],
+                1 => vec![(at(n), Action::Delete)],
+                2 => vec![(at(n), Action::Put(again))],
+                3 => vec![(at(n), Action::Delete), (at(n), Action::Create(again))],
+                _ => vec![
+                    (at(n), Action::Update(again.clone())),
+                    (at(n), Action::Remove),
+                    (beside, Action::Create(again)),
+                ],
+            });
+        }
+        for (path, action) in &steps {
+            match action {
+                Action::Delete | Action::Remove => drop(expected.remove(&path.to_string())),
+                Action::Put(record) | Action::Update(record) | Action::Create(record) => {
+                    expected.insert(path.to_string(), record.cid());
+                }
+            }
+        }
+        let (repos, here) = (node.repos.clone(), here.clone());
+        writers.spawn(async move {
+            for (path, action) in steps {
+                let written = repos.write(&here, vec![write(&path, action)], None).await;
+                written.unwrap_or_else(|error| panic!("{path}: {error}"));
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.expect("no panic");
+    }
+    assert_eq!(contents_of(&rest_of(reading).await, &here).len(), 600, "an export that began before sees what was");
+    let check = async |node: &Node| {
+        assert_eq!(node.contents(&here).await, expected);
+        for (path, cid) in &expected {
+            let found = node.repos.record_blocking(here.id, path).expect("reads").expect("there");
+            assert_eq!(found.cid, *cid, "{path}");
+        }
+        for n in (0..600).filter(|n| !expected.contains_key(&at(*n).to_string())) {
+            assert!(node.repos.record_blocking(here.id, &at(n).to_string()).expect("reads").is_none(), "{n}");
+        }
+        for collection in ["a", "b", "c"] {
+            let prefix = format!("com.example.{collection}/");
+            let mut keys: Vec<_> =
+                expected.keys().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect();
+            for reverse in [true, false] {
+                let nsid = nsid(&format!("com.example.{collection}"));
+                let listed = node.repos.list_blocking(here.id, &nsid, 1000, None, reverse).expect("reads").records;
+                assert_eq!(listed.into_iter().map(|(rkey, _)| rkey).collect::<Vec<_>>(), keys);
+                keys.reverse();
+            }
+        }
+    };
+    check(&node).await;
+    let left = totals();
+    assert_eq!(left.records, expected.len() as u64);
+    let untouched = expected.iter().filter(|(path, cid)| imported.get(*path) == Some(cid));
+    assert_eq!(left.packed_records, untouched.count() as u64);
+    node.sweep().await;
+    node.close();
+    let node = Node::open(dir.path());
+    check(&node).await;
+    node.close();
+    elsewhere.close();
+}
