@@ -252,12 +252,18 @@ impl Packer {
     }
 }
 
-/// Key and value of the pack that may hold `path`, as they are stored.
-fn find(reader: &Reader, contents: Contents, path: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>, ReadError> {
+/// A pack with its key, both as they are stored.
+struct Pack {
+    key: Vec<u8>,
+    stored: Vec<u8>,
+}
+
+/// The pack that may hold `path`.
+fn find(reader: &Reader, contents: Contents, path: &str) -> Result<Option<Pack>, ReadError> {
     let up_to = [PACKS.key(&(contents, path.to_owned())), vec![0]].concat();
     let range = KeyRange { start: PACKS.prefix(&contents).start, end: Some(up_to) };
     let page = reader.rows(&range, true, PageLimit::rows(1))?;
-    Ok(page.row(0).map(|(key, stored)| (key.to_vec(), stored.to_vec())))
+    Ok(page.row(0).map(|(key, stored)| Pack { key: key.to_vec(), stored: stored.to_vec() }))
 }
 
 fn broken(key: &[u8]) -> impl Fn(CodecError) -> ReadError {
@@ -266,7 +272,7 @@ fn broken(key: &[u8]) -> impl Fn(CodecError) -> ReadError {
 
 /// The record at `path`, if it lies in a pack.
 pub(super) fn record(reader: &Reader, contents: Contents, path: &str) -> Result<Option<Record>, ReadError> {
-    let Some((key, stored)) = find(reader, contents, path)? else { return Ok(None) };
+    let Some(Pack { key, stored }) = find(reader, contents, path)? else { return Ok(None) };
     let look = || -> Result<Option<Record>, CodecError> {
         let pack = PackView::of(&stored)?;
         let Some(rest) = path.strip_prefix(pack.prefix) else { return Ok(None) };
@@ -296,7 +302,7 @@ pub fn take_out(
     path: &str,
     has_gone: impl Fn(&str) -> bool,
 ) -> Result<bool, TrimError> {
-    let Some((key, mut pack)) = find(reader, contents, path)? else { return Ok(false) };
+    let Some(Pack { key, stored: mut pack }) = find(reader, contents, path)? else { return Ok(false) };
     // The same batch may have taken another out.
     match batch.group.lookup(&key) {
         Some(None) => return Ok(false),
