@@ -73,17 +73,26 @@ impl Tenancy {
     /// # Errors
     /// As [`Self::on_loopback`].
     pub async fn on_loopback_with(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::on_loopback_silent(SILENCE, settings).await
+    }
+
+    /// The same with primaries that may be silent for so long: one that is started anew on a busy machine stays primary.
+    ///
+    /// # Errors
+    /// As [`Self::on_loopback`].
+    pub async fn on_loopback_silent(silence: Duration, settings: &[(&str, &str)]) -> Result<Self> {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self::begin(Ground { settings, ..Ground::loopback(Some(SILENCE)) }).await
+        Self::begin(Ground { settings, ..Ground::loopback(Some(silence)) }).await
     }
 
     /// On loopback, with primaries that may be silent for as long as anywhere else: for measurements, under which a machine
-    /// may be too busy to be heard.
+    /// may be too busy to be heard. Copying is as fast as it can be.
     ///
     /// # Errors
     /// As [`Self::on_loopback`].
     pub async fn under_load() -> Result<Self> {
-        Self::begin(Ground::loopback(None)).await
+        let settings = vec![("ANGEL_REPLICAS_COPY_RATE".to_owned(), "10GiB".to_owned())];
+        Self::begin(Ground { settings, ..Ground::loopback(None) }).await
     }
 
     /// Each node on a host of its own, so that it can be cut off. Nothing, and a word why, where there can be none.
@@ -178,9 +187,16 @@ impl Tenancy {
         });
         // The identity goes through the ledger, which may only just be deciding its first heights.
         let (made, _) = until("the account is made", LONG, async || {
-            let (status, body) = self.caller(index).call("com.atproto.server.createAccount", None, &body).await?;
-            ensure!(status == 200, "{status} {body}");
-            Ok(Some(body))
+            let (status, made) = self.caller(index).call("com.atproto.server.createAccount", None, &body).await?;
+            if made["error"] == "HandleNotAvailable" {
+                // It was made after all, when nobody waited for the answer any more; or the name is nobody's to have.
+                let who = json!({ "identifier": body["handle"], "password": PASSWORD });
+                let held = self.caller(index).call("com.atproto.server.createSession", None, &who).await?.1;
+                ensure!(held["did"].is_string(), "{status} {made}");
+                return Ok(Some(held));
+            }
+            ensure!(status == 200, "{status} {made}");
+            Ok(Some(made))
         })
         .await?;
         session(&made)
@@ -318,10 +334,18 @@ impl Tenancy {
     /// # Errors
     /// They stay apart.
     pub async fn until_equal(&self, nodes: &[usize]) -> Result<String> {
+        self.until_equal_of(&self.did, nodes).await
+    }
+
+    /// The same of any account.
+    ///
+    /// # Errors
+    /// As [`Self::until_equal`].
+    pub async fn until_equal_of(&self, did: &str, nodes: &[usize]) -> Result<String> {
         let (root, _) = until("all copies are equal", LONG, async || {
             let mut found = BTreeSet::new();
             for index in nodes {
-                let report = self.report(*index).await?.unwrap_or_default();
+                let report = self.report_of(*index, did).await?.unwrap_or_default();
                 found.insert((report["rev"].to_string(), report["root"].to_string(), report["stopped"].to_string()));
             }
             let first = found.first().cloned().unwrap_or_default();
@@ -386,6 +410,13 @@ impl Tenancy {
     /// The process is gone.
     pub fn pause(&self, index: usize, pause: bool) -> Result<()> {
         self.validators.daemon(index).signal(if pause { Signal::STOP } else { Signal::CONT })
+    }
+
+    /// Before what command words one runs on the host of a node; none where it is this machine.
+    #[must_use]
+    pub fn wrapper(&self, index: usize) -> Vec<String> {
+        let words = self.hosts.get(index).map(|host| host.wrapper().map(ToOwned::to_owned));
+        words.map(Vec::from).unwrap_or_default()
     }
 
     /// Pulls the cable of a node's host, or plugs it in again.

@@ -4,11 +4,14 @@
 //! * how far a standby is behind while writes come as fast as told (`--rate`, 1,000 a second);
 //! * the first copy of many records and files (`--records`, 10,000; `--megabytes`, 1,000) beside a plain copy of as many
 //!   bytes over a socket onto the same disk;
-//! * writes that wait for a standby beside writes that do not, by 1 and by 16 writers.
+//! * writes that wait for a standby beside writes that do not, by 1 and by 16 writers;
+//! * how long nobody takes writes when the primary is killed, and how long writes wait when a tenant moves (`--rounds`).
 //!
-//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`; all when none is). Each prints its figures
+//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`, `freeze`, `failover`; all when none is). Each prints its figures
 //! as soon as it has them, may take `--limit` seconds (600), and one that breaks off says why and lets the next begin: a run
 //! that is cut short still reports what it has measured. What is under way is told on standard error.
+
+mod moves;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
@@ -40,7 +43,10 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 const REFUSALS_MAX: u64 = 100;
 
 /// The parts, in their order.
-const PARTS: [&str; 4] = ["serving", "following", "waiting", "copy"];
+const PARTS: [&str; 6] = ["serving", "following", "waiting", "copy", "freeze", "failover"];
+
+/// The nodes that hold copies.
+const COPIES: [usize; 2] = [1, 2];
 
 #[derive(Clone, Copy)]
 struct Wishes {
@@ -48,12 +54,13 @@ struct Wishes {
     seconds: u64,
     records: u64,
     megabytes: u64,
+    rounds: u64,
     limit: Duration,
 }
 
 fn main() -> Result<()> {
     let limit = Duration::from_mins(10);
-    let mut wishes = Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000, limit };
+    let mut wishes = Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000, rounds: 5, limit };
     let mut wanted = BTreeSet::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -63,6 +70,7 @@ fn main() -> Result<()> {
             "--seconds" => wishes.seconds = number()?,
             "--records" => wishes.records = number()?,
             "--megabytes" => wishes.megabytes = number()?,
+            "--rounds" => wishes.rounds = number()?,
             "--limit" => wishes.limit = Duration::from_secs(number()?),
             // From `cargo bench`.
             "--bench" => {}
@@ -137,7 +145,10 @@ impl Bench {
                     "serving" => bare = Some(self.serving(&writer, wishes).await?),
                     "following" => self.following(&writer, wishes, bare).await?,
                     "waiting" => self.waiting(&writer, wishes).await?,
-                    _ => self.first_copy(wishes).await?,
+                    "copy" => self.first_copy(wishes).await?,
+                    "freeze" => moves::freezes(&self.tenancy, &self.client, wishes.rounds).await?,
+                    // Its own nodes, which are killed, and believe sooner that one is gone.
+                    _ => moves::failovers(wishes.rounds).await?,
                 }
                 Ok::<_, anyhow::Error>(())
             };
@@ -170,6 +181,7 @@ impl Bench {
         self.place(&account.did, "local").await?;
         let lag = Arc::new(Lag::default());
         let watching = self.watch(account, Arc::clone(&lag));
+        let before = self.copies_cpu()?;
         let writing = self.write_for(account, 16, wishes.rate, span, pid, Some(&lag));
         let (copied, watched) = tokio::join!(
             async {
@@ -181,6 +193,8 @@ impl Bench {
         );
         let copied = copied?;
         println!("with two copies  {}", copied.words());
+        let each = self.copies_cpu()?.saturating_sub(before).as_micros() as u64 / (2 * copied.count.max(1));
+        println!("a standby takes {each} µs of processor for each write");
         if let Some(bare) = bare {
             let more = copied.cpu_micros().saturating_sub(bare) * 100 / bare.max(1);
             println!("copies cost the primary {more} % of what serving the writes costs (two standbys)");
@@ -192,6 +206,11 @@ impl Bench {
         watched
     }
 
+    /// What both copies have used of the processor.
+    fn copies_cpu(&self) -> Result<Duration> {
+        COPIES.iter().map(|index| processor::of(self.tenancy.validators.daemon(*index).pid())).sum()
+    }
+
     /// What waiting for a standby costs.
     async fn waiting(&self, account: &Session, wishes: Wishes) -> Result<()> {
         let pid = self.tenancy.validators.daemon(0).pid();
@@ -200,6 +219,8 @@ impl Bench {
             let mut results = Vec::new();
             for ack in ["local", "replicated"] {
                 self.place(&account.did, ack).await?;
+                // What the part before wrote is not waited for by those who write now.
+                self.tenancy.until_equal_of(&account.did, &[0, 1, 2]).await?;
                 let done = self.write_for(account, writers, u64::MAX, span, pid, None).await?;
                 println!("{writers:2} writers, {ack:10} {}", done.words());
                 results.push(done.per_second());
@@ -304,7 +325,7 @@ impl Bench {
 
     /// The first copy of much, beside a plain copy of as many bytes.
     async fn first_copy(&self, wishes: Wishes) -> Result<()> {
-        let account = self.tenancy.sign_up("archive").await?;
+        let account = self.tenancy.sign_up("gallery").await?;
         let post = |method: &str| self.client.post(self.url(method)).bearer_auth(&account.token);
         let file = 10_000_000_u64.min(wishes.megabytes.max(1) * 1_000_000);
         let mut embeds = Vec::new();
