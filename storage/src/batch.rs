@@ -130,6 +130,22 @@ impl Batch {
         self.sequence_floor = self.sequence_floor.max(floor.min(SEQUENCE_MAX));
     }
 
+    /// Adds the rows of a later batch, so that both are written as one: where both change a row, the later counts.
+    ///
+    /// # Errors
+    ///
+    /// The later batch, unchanged: both together would exceed the bounds of one, or it has conditions or events, which hold
+    /// for it alone.
+    pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
+        let is_rows = later.expectations.is_empty() && later.events.is_empty() && later.sequence_floor == 0;
+        let fits = self.rows() + later.rows() <= BATCH_ROWS_MAX && self.bytes() + later.bytes() <= BATCH_BYTES_MAX;
+        if !is_rows || !fits || self.group.is_filling() != later.group.is_filling() {
+            return Err(later);
+        }
+        self.group.absorb(later.group);
+        Ok(())
+    }
+
     /// Bytes of keys, values and events.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -255,6 +271,39 @@ mod tests {
     use crate::codec::Raw;
 
     const ROWS: Table<Vec<u8>, Raw> = Table::new(TableId::Peers);
+
+    #[test]
+    fn a_later_batch_is_absorbed_where_it_fits_and_counts() {
+        let key = |name: &str| name.as_bytes().to_vec();
+        let put = |name: &str, value: &[u8]| {
+            let mut batch = Batch::new();
+            batch.put(&ROWS, &key(name), &Raw(value.to_vec())).expect("fits");
+            batch
+        };
+        let mut batch = put("a", b"1");
+        batch.put(&ROWS, &key("b"), &Raw(b"1".to_vec())).expect("fits");
+        let mut later = put("a", b"2");
+        later.delete(&ROWS, &key("b")).expect("fits");
+        let together = batch.bytes() + later.bytes();
+        batch.absorb(later).expect("both fit");
+        assert_eq!((batch.rows(), batch.bytes()), (2, together));
+        let changes = |batch: &Batch| batch.group.iter().map(|(_, value)| value.is_some()).collect::<Vec<_>>();
+        assert_eq!(changes(&batch), [true, false], "what was removed later is gone");
+        assert_eq!(
+            batch.group.iter().next().and_then(|(_, value)| value),
+            put("a", b"2").group.iter().next().and_then(|(_, value)| value)
+        );
+
+        let mut conditional = put("c", b"1");
+        conditional.expect_absent(&ROWS, &key("c")).expect("few");
+        assert_eq!(batch.absorb(conditional).expect_err("it has a condition").rows(), 1);
+        assert!(batch.absorb(Batch::filling()).is_err(), "one may be there in part, the other not");
+        let mut full = Batch::new();
+        let large = vec![7; VALUE_BYTES_MAX];
+        while full.put(&ROWS, &full.rows().to_be_bytes().to_vec(), &Raw(large.clone())).is_ok() {}
+        assert!(batch.absorb(full).is_err(), "together they are too large");
+        assert_eq!(batch.rows(), 2);
+    }
 
     #[test]
     fn bounds_are_refused_by_name_and_leave_the_batch_as_it_was() {

@@ -107,6 +107,12 @@ impl Group {
         self.insert(key, None);
     }
 
+    /// Adds the changes of a later group.
+    pub(crate) fn absorb(&mut self, later: Self) {
+        self.bytes += later.bytes;
+        self.writes.extend(later.writes);
+    }
+
     /// What this group makes of `key`: `None` when it does not touch it, `Some(None)` when it removes it.
     #[must_use]
     pub fn lookup(&self, key: &[u8]) -> Option<Option<&[u8]>> {

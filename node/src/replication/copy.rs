@@ -10,7 +10,8 @@ use angel_protocol::replication::Have;
 use angel_protocol::replication::wire::{AccountOf, Answer, File, Of, Question, Refusal, Sealed};
 use angel_storage::accounts::AccountRow;
 use angel_storage::replicas::{self, ReplicaRow, Role};
-use angel_storage::{AccountId, Batch};
+use angel_storage::{AccountId, Batch, CommitError, Committed};
+use tokio::sync::oneshot;
 
 use super::progress::What;
 use super::wanting::Wanting;
@@ -285,13 +286,39 @@ impl Replication {
         tenant: &angel_protocol::ids::Did,
         change: impl FnOnce(&mut ReplicaRow),
     ) -> Result<(), ReplicationError> {
-        let parts = &self.0.parts;
-        let Some(mut row) = parts.reader.get(&replicas::REPLICAS, tenant)? else { return Ok(()) };
+        if let Some(batch) = self.changed_row_blocking(tenant, change)? {
+            self.0.parts.writer.commit(batch)?;
+        }
+        Ok(())
+    }
+
+    /// The same, behind whatever was handed to the store's writer before, and without waiting for the disk: the answer
+    /// comes when the row is durable. The writer writes in order and stops for good where it fails, so the row is never
+    /// there without what it tells of.
+    pub(super) fn begin_change_row_blocking(
+        &self,
+        tenant: &angel_protocol::ids::Did,
+        change: impl FnOnce(&mut ReplicaRow),
+    ) -> Result<oneshot::Receiver<Result<Committed, CommitError>>, ReplicationError> {
+        let batch = self.changed_row_blocking(tenant, change)?.unwrap_or_default();
+        let (answer, answered) = oneshot::channel();
+        self.0.parts.writer.submit_blocking(batch, move |outcome| {
+            // Whoever waited may have been told to stop.
+            let _ = answer.send(outcome);
+        });
+        Ok(answered)
+    }
+
+    fn changed_row_blocking(
+        &self,
+        tenant: &angel_protocol::ids::Did,
+        change: impl FnOnce(&mut ReplicaRow),
+    ) -> Result<Option<Batch>, ReplicationError> {
+        let Some(mut row) = self.0.parts.reader.get(&replicas::REPLICAS, tenant)? else { return Ok(None) };
         change(&mut row);
         let mut batch = Batch::new();
         replicas::put(&mut batch, tenant, &row)?;
-        parts.writer.commit(batch)?;
-        Ok(())
+        Ok(Some(batch))
     }
 }
 

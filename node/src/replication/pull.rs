@@ -10,8 +10,10 @@ use angel_protocol::ids::Did;
 use angel_protocol::replication::rows::SealedRows;
 use angel_protocol::replication::wire::{Answer, Of, Pull, Question, Told};
 use angel_protocol::replication::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
-use angel_protocol::repo::{verify_commit, verify_sync};
+use angel_protocol::repo::{VerifiedCommit, verify_commit, verify_sync};
 use angel_storage::replicas::{self, ReplicaRow, Role};
+use angel_storage::{CommitError, Committed};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +26,7 @@ use crate::accounts::Account;
 use crate::blocking;
 use crate::clock;
 use crate::placement::Tenant;
-use crate::repos::{Landing, NotFollowed};
+use crate::repos::Landing;
 use crate::tasks::TaskResult;
 
 /// How long the primary may wait for something to tell before it answers that there is nothing.
@@ -113,6 +115,10 @@ impl Replication {
                 // It has stopped for good in this epoch; the operator was told.
                 return std::future::pending().await;
             };
+            // What was applied is on its way to the disk, and whoever begins anew reads there how far this copy is.
+            if let Err(error) = follower.land().await {
+                tracing::warn!(tenant = %tenant.did, %error, "what was applied to a copy is not on the disk");
+            }
             tracing::debug!(tenant = %tenant.did, %error, "following was interrupted");
             tokio::time::sleep(backoff.failed(clock::now(), rand::random())).await;
         }
@@ -278,18 +284,30 @@ impl<'a> Follower<'a> {
     async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), ReplicationError> {
         let mut waiting: VecDeque<_> = effects.into();
         while let Some(effect) = waiting.pop_front() {
-            let input = match self.perform_one(effect).await {
-                Ok(input) => input,
+            let done = if let Effect::Apply(first) = effect {
+                // What comes in a row is verified and applied in a row.
+                let mut sequences = vec![first];
+                while let Some(Effect::Apply(next)) = waiting.front() {
+                    sequences.push(*next);
+                    waiting.pop_front();
+                }
+                self.apply(sequences).await
+            } else {
+                self.perform_one(effect).await.map(Vec::from_iter)
+            };
+            let inputs = match done {
+                Ok(inputs) => inputs,
                 Err(ReplicationError::NotBelieved(why)) => {
                     tracing::error!(tenant = %self.tenant.did, why, "what the primary sent does not verify");
-                    Some(Input::Refused)
+                    vec![Input::Refused]
                 }
-                Err(ReplicationError::Quota) => Some(Input::Declined),
+                Err(ReplicationError::Quota) => vec![Input::Declined],
                 Err(error) => return Err(error),
             };
-            let Some(input) = input else { continue };
             let mut effects = Vec::new();
-            self.machine.handle(input, &mut effects);
+            for input in inputs {
+                self.machine.handle(input, &mut effects);
+            }
             waiting.extend(effects);
         }
         Ok(())
@@ -299,7 +317,7 @@ impl<'a> Follower<'a> {
         let (replication, tenant, account) = (self.replication, Arc::clone(&self.tenant), self.account.id());
         Ok(match effect {
             Effect::Copy => Some(self.copy().await?),
-            Effect::Apply(sequence) => Some(self.apply(sequence).await?),
+            Effect::Apply(sequence) => self.apply(vec![sequence]).await?.pop(),
             Effect::Adopt(sequence) => Some(self.adopt(sequence).await?),
             Effect::FetchAccount => {
                 let digest = replication.fetch_state(&tenant, &self.account).await?;
@@ -329,12 +347,14 @@ impl<'a> Follower<'a> {
                 Some(Input::RowsCopied(self.copy_rows().await?.sequence))
             }
             Effect::Complete(cursor) => {
-                self.land().await?;
                 replication.0.progress.done(&tenant.did);
                 (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
                 // Whatever was in the way is not any more.
                 self.row.stopped = None;
-                self.store().await?;
+                // One flush for what was applied and for the row that tells of it.
+                let stored = self.begin_store().await?;
+                self.land().await?;
+                stored.await.unwrap_or(Err(CommitError::Closed))?;
                 replication.0.failover.advanced(&tenant.did, tenant.placed.epoch, cursor);
                 None
             }
@@ -386,18 +406,42 @@ impl<'a> Follower<'a> {
         Ok(Input::Copied { have, sequence })
     }
 
-    async fn apply(&mut self, sequence: u64) -> Result<Input, ReplicationError> {
-        let Some(Message::Commit(body)) = self.page.remove(&sequence) else { return Err(ReplicationError::Unexpected) };
-        let key = self.replication.signing_key(&self.tenant).await?;
-        let verified = blocking::run(move || verify_commit(body.message(), key));
-        let verified = verified.await.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
-        if verified.commit().is_from_the_future(clock::now()) {
-            return Err(ReplicationError::NotBelieved("a revision in the future".to_owned()));
+    /// Verifies and applies commits, up to the first that does not verify.
+    async fn apply(&mut self, sequences: Vec<u64>) -> Result<Vec<Input>, ReplicationError> {
+        let mut bodies = Vec::with_capacity(sequences.len());
+        for sequence in &sequences {
+            let Some(Message::Commit(body)) = self.page.remove(sequence) else {
+                return Err(ReplicationError::Unexpected);
+            };
+            bodies.push(body);
         }
-        let have = Have { rev: verified.commit().rev(), data: verified.commit().data() };
-        let landing = self.replication.0.parts.repos.follow(self.account.id(), verified).await;
-        self.landing.push(landing.map_err(|error: NotFollowed| ReplicationError::from(error))?);
-        Ok(Input::Applied { sequence, have })
+        let key = self.replication.signing_key(&self.tenant).await?;
+        let (verified, refused) = blocking::run(move || {
+            let mut verified = Vec::with_capacity(bodies.len());
+            for body in &bodies {
+                match verify_commit(body.message(), key) {
+                    Ok(it) if it.commit().is_from_the_future(clock::now()) => {
+                        return (verified, Some("a revision in the future".to_owned()));
+                    }
+                    Ok(it) => verified.push(it),
+                    Err(error) => return (verified, Some(error.to_string())),
+                }
+            }
+            (verified, None)
+        })
+        .await;
+        let stands = |it: &VerifiedCommit| Have { rev: it.commit().rev(), data: it.commit().data() };
+        let stands: Vec<_> = verified.iter().map(stands).collect();
+        let followed = self.replication.0.parts.repos.follow(self.account.id(), verified).await?;
+        self.landing.extend(followed.landing);
+        let applied = sequences.into_iter().zip(stands).zip(followed.name_files);
+        let mut inputs: Vec<_> =
+            applied.map(|((sequence, have), files)| Input::Applied { sequence, have, files }).collect();
+        if let Some(why) = refused {
+            tracing::error!(tenant = %self.tenant.did, why, "what the primary sent does not verify");
+            inputs.push(Input::Refused);
+        }
+        Ok(inputs)
     }
 
     async fn adopt(&mut self, sequence: u64) -> Result<Input, ReplicationError> {
@@ -410,7 +454,7 @@ impl<'a> Follower<'a> {
         self.land().await?;
         let have = Have { rev: commit.rev(), data: commit.data() };
         if self.replication.0.parts.repos.adopt(self.account.id(), commit).await? {
-            return Ok(Input::Applied { sequence, have });
+            return Ok(Input::Applied { sequence, have, files: false });
         }
         self.copy().await
     }
@@ -425,13 +469,18 @@ impl<'a> Follower<'a> {
 
     async fn store(&self) -> Result<(), ReplicationError> {
         let (replication, did, row) = (self.replication.clone(), self.tenant.did.clone(), self.row.clone());
-        blocking::run(move || {
-            replication.change_row_blocking(&did, |stored| {
-                // Whoever changes the role may have come in between.
-                let (role, operation) = (stored.role, stored.operation.take());
-                *stored = ReplicaRow { role, operation, ..row };
-            })
-        })
-        .await
+        blocking::run(move || replication.change_row_blocking(&did, |stored| keep_role(stored, row))).await
     }
+
+    /// As [`Self::store`], behind what was applied; answers when that is durable.
+    async fn begin_store(&self) -> Result<oneshot::Receiver<Result<Committed, CommitError>>, ReplicationError> {
+        let (replication, did, row) = (self.replication.clone(), self.tenant.did.clone(), self.row.clone());
+        blocking::run(move || replication.begin_change_row_blocking(&did, |stored| keep_role(stored, row))).await
+    }
+}
+
+/// Whoever changes the role may have come in between.
+fn keep_role(stored: &mut ReplicaRow, row: ReplicaRow) {
+    let (role, operation) = (stored.role, stored.operation.take());
+    *stored = ReplicaRow { role, operation, ..row };
 }

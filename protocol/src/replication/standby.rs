@@ -89,12 +89,14 @@ pub enum Input {
         /// The primary's sequence number at which the copy began.
         sequence: u64,
     },
-    /// The event was applied and is durable; the repository stands there.
+    /// The event was applied, and is on its way to the disk; the repository stands there.
     Applied {
         /// Its sequence number.
         sequence: u64,
         /// Where it stands.
         have: Have,
+        /// Whether it names files, which may not be here.
+        files: bool,
     },
     /// The account's state with this digest is stored.
     Stored([u8; 32]),
@@ -124,7 +126,8 @@ pub enum Effect {
     FetchFiles,
     /// Compare all private rows, stretch by stretch, and fetch those that differ; [`Input::RowsCopied`] follows.
     CopyRows,
-    /// The copy is complete up to here: make the cursor durable and tell the primary with the next question.
+    /// The copy is complete up to here: make the cursor durable, not before what was applied, and tell the primary with the
+    /// next question.
     Complete(u64),
     /// Tell the operator.
     Report(Stopped),
@@ -220,7 +223,11 @@ impl Standby {
             Input::Page(page) => self.page(&page, effects),
             Input::Trimmed => self.copy(effects),
             Input::Copied { have, sequence } => self.copied(have, sequence, effects),
-            Input::Applied { sequence, have } => self.applied(sequence, have, effects),
+            Input::Applied { sequence, have, files } => {
+                // Looking for files costs more than applying what names none.
+                self.missing |= files && self.waiting.first() == Some(&sequence);
+                self.applied(sequence, have, effects);
+            }
             Input::Stored(digest) => self.account = Some(digest),
             Input::Missing(missing) => self.files(missing, effects),
             Input::RowsCopied(sequence) => {
@@ -238,6 +245,8 @@ impl Standby {
         }
         let Some(here) = self.have else { return self.copy(effects) };
         self.head = self.head.max(page.head);
+        // Private rows may name files, without which they are not all that they say.
+        self.missing |= page.rows;
         let mut rev = here.rev;
         for (sequence, event) in page.events.iter().filter(|(sequence, _)| *sequence > self.cursor) {
             match event {
@@ -270,8 +279,6 @@ impl Standby {
         if self.waiting.is_empty() {
             self.cursor = self.cursor.max(page.next);
             if page.rows {
-                // They may name files, without which they are not all that they say.
-                self.missing = true;
                 effects.push(Effect::FetchFiles);
             }
             self.compare(here, page, effects);
@@ -303,9 +310,11 @@ impl Standby {
         self.waiting.remove(0);
         self.have = Some(have);
         self.cursor = self.cursor.max(sequence);
-        self.missing = true;
         if self.waiting.is_empty() {
-            effects.push(Effect::FetchFiles);
+            if self.missing {
+                effects.push(Effect::FetchFiles);
+            }
+            self.settle(effects);
         }
     }
 

@@ -24,6 +24,10 @@ fn page(events: &[(u64, Event)], next: u64, at: u64) -> Input {
     Input::Page(Page { events: events.to_vec(), next, head: next, repo: have(at), account: [0; 32], rows: false })
 }
 
+fn applied(sequence: u64, at: u64, files: bool) -> Input {
+    Input::Applied { sequence, have: have(at), files }
+}
+
 fn step(standby: &mut Standby, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
     standby.handle(input, &mut effects);
@@ -50,10 +54,22 @@ fn a_copy_is_complete_when_its_files_are_there_too() {
     // What the copy brought along is passed over; what follows is applied in order.
     let effects = step(&mut standby, page(&[(8, commit(1, 2)), (10, commit(2, 3)), (11, commit(3, 4))], 11, 4));
     assert_eq!(effects, [Effect::Apply(11)]);
-    assert_eq!(step(&mut standby, Input::Applied { sequence: 11, have: have(4) }), [Effect::FetchFiles]);
+    assert_eq!(step(&mut standby, applied(11, 4, true)), [Effect::FetchFiles]);
     assert_eq!(standby.complete(), 9, "not before it is known that no file is missing");
     assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(11)]);
     assert_eq!(standby.behind(), 0);
+    // What names no files is complete as it is.
+    let effects = step(&mut standby, page(&[(12, commit(4, 5)), (13, commit(5, 6))], 13, 6));
+    assert_eq!(effects, [Effect::Apply(12), Effect::Apply(13)]);
+    assert_eq!(step(&mut standby, applied(12, 5, false)), []);
+    assert_eq!(step(&mut standby, applied(13, 6, false)), [Effect::Complete(13)]);
+    // Private rows that came along may.
+    let mut effects = Vec::new();
+    let Input::Page(told) = page(&[(14, commit(6, 7))], 14, 7) else { unreachable!("a page") };
+    standby.handle(Input::Page(Page { rows: true, ..told }), &mut effects);
+    assert_eq!(effects, [Effect::Apply(14)]);
+    assert_eq!(step(&mut standby, applied(14, 7, false)), [Effect::FetchFiles]);
+    assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(14)]);
 }
 
 #[test]
@@ -82,12 +98,10 @@ fn what_another_epoch_left_is_kept_and_nothing_is_complete_before_the_private_ro
     assert_eq!(step(&mut standby, Input::RowsCopied(90)), []);
     let took_over = [(80, Event::Account), (81, Event::Sync { rev: rev(5) })];
     assert_eq!(step(&mut standby, page(&took_over, 81, 5)), [Effect::FetchAccount, Effect::Adopt(81)]);
-    assert_eq!(step(&mut standby, Input::Applied { sequence: 81, have: have(5) }), [Effect::FetchFiles]);
-    assert_eq!(step(&mut standby, Input::Missing(false)), []);
+    assert_eq!(step(&mut standby, applied(81, 5, false)), []);
     assert_eq!(standby.complete(), 0);
     assert_eq!(step(&mut standby, page(&[(90, commit(5, 6))], 90, 6)), [Effect::Apply(90)]);
-    step(&mut standby, Input::Applied { sequence: 90, have: have(6) });
-    assert_eq!(step(&mut standby, Input::Missing(false)), [Effect::Complete(90)], "nothing was copied whole");
+    assert_eq!(step(&mut standby, applied(90, 6, false)), [Effect::Complete(90)], "nothing was copied whole");
 }
 
 #[test]
@@ -95,8 +109,7 @@ fn a_difference_counts_when_it_is_told_twice() {
     let mut standby = following(3);
     assert_eq!(step(&mut standby, page(&[], 3, 4)), []);
     assert_eq!(step(&mut standby, page(&[(4, commit(3, 4))], 4, 4)), [Effect::Apply(4)], "it was only on its way");
-    step(&mut standby, Input::Applied { sequence: 4, have: have(4) });
-    step(&mut standby, Input::Missing(false));
+    assert_eq!(step(&mut standby, applied(4, 4, false)), [Effect::Complete(4)]);
     assert_eq!(step(&mut standby, page(&[], 4, 9)), []);
     assert_eq!(step(&mut standby, page(&[], 4, 9)), [Effect::Copy], "something was missed");
     let mut standby = following(3);
@@ -118,7 +131,7 @@ fn a_sync_is_adopted_before_what_follows_is_judged() {
     let mut standby = following(3);
     let events = [(4, Event::Sync { rev: rev(5) }), (5, commit(5, 6)), (6, Event::Account)];
     assert_eq!(step(&mut standby, page(&events, 6, 6)), [Effect::Adopt(4)]);
-    step(&mut standby, Input::Applied { sequence: 4, have: have(5) });
+    step(&mut standby, applied(4, 5, false));
     assert_eq!(standby.cursor(), 4, "the rest is asked for again");
     let effects = step(&mut standby, page(&events[1..], 6, 6));
     assert_eq!(effects, [Effect::Apply(5), Effect::FetchAccount]);
@@ -135,7 +148,7 @@ proptest! {
                 0 => page(&[], a, b),
                 1 => page(&[(a, commit(b, b + 1))], a, b + 1),
                 2 => page(&[(a, Event::Sync { rev: rev(b) }), (a + 1, Event::Account)], a + 1, b),
-                3 => Input::Applied { sequence: a, have: have(b) },
+                3 => applied(a, b, flag),
                 4 => Input::Copied { have: have(b), sequence: a },
                 5 => Input::Missing(flag),
                 6 => Input::Stored([u8::from(flag); 32]),
