@@ -196,9 +196,15 @@ impl Firehose {
 
     /// A page of the log for one follower.
     fn page(&self, position: u64) -> Result<Next<Entry>, ReadError> {
+        let durable = self.0.reader.durable_sequence();
         let page = events::page(&self.0.reader, position, PAGE_EVENTS, PAGE_BYTES)?;
-        let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(Next::Nothing) };
-        Ok(Next::Entries(self.0.gone.entries(&page.events), last))
+        Ok(match page.events.last().map(|event| event.sequence) {
+            Some(last) => Next::Entries(self.0.gone.entries(&page.events), last),
+            // Before numbers that an unclean stop left unused a follower has everything up to behind them. Left in front
+            // of them it would count as one that reads too slowly.
+            None if position < durable => Next::Entries(Vec::new(), durable),
+            None => Next::Nothing,
+        })
     }
 
     /// Tells when something happened here.

@@ -8,7 +8,8 @@ use angel_protocol::firehose::{Frame, HostingStatus, Message};
 use angel_protocol::ids::{Did, TidClock};
 use angel_protocol::repo::{MemoryBlocks, Repository, Write, verify_commit};
 use angel_storage::cursors::{self, CursorRow};
-use angel_storage::{AccountId, Batch, Store};
+use angel_storage::engine::EngineKind;
+use angel_storage::{AccountId, Batch, Options, Store};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::routing::get;
@@ -55,7 +56,10 @@ struct Asked {
 
 impl Host {
     async fn start() -> Self {
-        let store = Store::in_memory().expect("starts");
+        Self::on(Store::in_memory().expect("starts")).await
+    }
+
+    async fn on(store: Store) -> Self {
         let config = FirehoseConfig { backfill: WINDOW, ..FirehoseConfig::default() };
         let firehose = Firehose::open(store.reader().clone(), store.writer().clone(), &config).expect("opens");
         let stop = CancellationToken::new();
@@ -305,6 +309,41 @@ async fn a_follower_that_does_not_read_is_sent_away_and_holds_up_nobody() {
     stuck.closed().await;
     drop(stuck);
     host.until_followers(1).await;
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("reads") {
+        let entry = entry.expect("reads");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a kind").is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("copies");
+        }
+    }
+}
+
+/// Behind an unclean stop the numbers go on far behind the last event: a follower that had that one has everything.
+#[tokio::test]
+async fn whoever_comes_back_behind_an_unclean_stop_is_up_to_date() {
+    let (before, after) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
+    let open = |dir: &std::path::Path| Store::open(dir, Options::new(EngineKind::Sled, "test")).expect("opens");
+    let store = open(before.path());
+    let mut batch = Batch::new();
+    let event = firehose::account(ADA, &did(), HostingStatus::Active, clock::now()).expect("small");
+    batch.append_event(event).expect("fits");
+    let last = store.writer().commit(batch).expect("commits").last_sequence.expect("has an event");
+    // What is durable, as a machine that stops here would have it.
+    copy_tree(before.path(), after.path());
+    let host = Host::on(open(after.path())).await;
+    assert!(host.store.reader().durable_sequence() > last, "numbers were left unused");
+    let mut follower = host.follow(&format!("cursor={last}")).await;
+    follower.0.send(Sent::Ping("there?".into())).await.expect("sends");
+    let answer = follower.message().await;
+    assert!(matches!(answer, Sent::Pong(_)), "nothing has happened, and nothing is wrong: {answer:?}");
+    let next = host.happens(clock::now(), 1);
+    assert_eq!(follower.sequences(1).await, [next]);
 }
 
 /// Followers come at any time and cursor while much happens; some read at once, some only when all of it has happened, and
