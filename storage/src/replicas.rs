@@ -186,6 +186,9 @@ pub struct SettingsRow {
     /// To whom archives for vaults are sealed: the owner's recovery key, as an `age` recipient.
     #[serde(default)]
     pub recovery: Option<String>,
+    /// How many standbys it is to have, while one that has no room is being replaced.
+    #[serde(default)]
+    pub standbys: Option<u16>,
 }
 
 /// An operation that moves an identity to a standby.

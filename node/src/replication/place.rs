@@ -128,6 +128,7 @@ impl Replication {
             Some(placed) => {
                 let it = ChangeHosts { tenant: did.clone(), epoch: placed.epoch, backups };
                 submitter.as_node(Action::ChangeHosts(it)).await?;
+                self.0.replacing.placed(did);
             }
             None => {
                 let network = self.placement().ledger().network();
@@ -156,7 +157,8 @@ impl Replication {
         blocking::run(move || {
             let parts = &this.0.parts;
             let before = replicas::settings(&parts.reader, &tenant).map_err(ReplicationError::from)?;
-            let mut after = before.clone();
+            // However many standbys it was to have: now it is what is placed.
+            let mut after = SettingsRow { standbys: None, ..before.clone() };
             after.waits_for_standby = waits_for_standby.unwrap_or(before.waits_for_standby);
             let is_missing = has_vaults && before.recovery.is_none();
             if recovery.is_some() || is_missing {
@@ -174,11 +176,18 @@ impl Replication {
         .await
     }
 
-    fn write_settings(&self, tenant: &Did, settings: SettingsRow) -> Result<(), ReplicationError> {
+    pub(super) fn write_settings(&self, tenant: &Did, settings: SettingsRow) -> Result<(), ReplicationError> {
         let mut batch = Batch::new();
         batch.put(&replicas::SETTINGS, tenant, &Cbor(settings))?;
         self.0.parts.writer.commit(batch)?;
-        self.placement().refresh_blocking(tenant).map_err(|error| ReplicationError::NotBelieved(error.to_string()))
+        let refreshed = self.placement().refresh_blocking(tenant);
+        refreshed.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
+        // Settings go to the standbys with the account's state, and no event tells of them.
+        if let Some(account) = self.placement().tenant(tenant).and_then(|tenant| tenant.account) {
+            self.0.tails.forget_digest(account);
+            self.0.dealt.send_replace(());
+        }
+        Ok(())
     }
 
     /// The best nodes that consent.

@@ -46,6 +46,11 @@ impl Replacing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A tenant was placed anew: it has as many standbys as are wanted.
+    pub(super) fn placed(&self, tenant: &Did) {
+        self.state().placed(tenant);
+    }
+
     /// The standbys of a tenant that said last that they have no room.
     pub(super) fn full_of(&self, tenant: &Did) -> BTreeSet<Did> {
         self.state().full_of(tenant).cloned().collect()
@@ -75,9 +80,13 @@ impl Replication {
             if !(tenant.is_primary() && tenant.serves() && holds) || tenant.placed.standbys.is_empty() {
                 continue;
             }
-            let it = covered_of(&tenant);
+            let it = covered_of(&tenant, self.standbys_wanted(&tenant.did).await?);
             let said = self.ask_for_room(&tenant).await?;
             self.0.replacing.state().heard(clock::now(), &it, &said);
+            let has_room = |standby: &Did| said.get(standby).copied().unwrap_or(false);
+            if it.wanted.is_some() && it.standbys.iter().all(has_room) {
+                self.note_wanted(&tenant.did, None).await?;
+            }
             covered.push(it);
         }
         // A lease that has lapsed for a moment, as after every change of hosts, ends nothing.
@@ -149,6 +158,9 @@ impl Replication {
                 let bytes = self.thought_to_take(&account).await?.saturating_mul(ROOM_IN_FOURTHS) / 4;
                 self.offer_bytes(node, did, bytes, placed.residency).await?;
                 tracing::warn!(tenant = %did, %node, full = ?self.0.replacing.full_of(did), "a standby has no room for more: another is added");
+                // Before there is one more: whoever is primary when it is whole is to know how many were wanted.
+                let wanted = self.0.replacing.state().wanted_of(did).unwrap_or(standbys.len());
+                self.note_wanted(did, Some(wanted)).await?;
                 standbys.push(node.clone());
             }
             Step::Remove { node, .. } => {
@@ -162,6 +174,27 @@ impl Replication {
         let (placement, did) = (self.placement().clone(), did.clone());
         let refreshed = blocking::run(move || placement.refresh_blocking(&did)).await;
         Ok(refreshed.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?)
+    }
+
+    /// How many standbys a tenant is to have, while one of them is being replaced.
+    async fn standbys_wanted(&self, tenant: &Did) -> Result<Option<usize>, ReplicationError> {
+        let (reader, did) = (self.0.parts.reader.clone(), tenant.clone());
+        let settings = blocking::run(move || replicas::settings(&reader, &did)).await?;
+        Ok(settings.standbys.map(usize::from))
+    }
+
+    /// Notes it among the tenant's settings, which outlive this process and go to the standbys.
+    async fn note_wanted(&self, tenant: &Did, wanted: Option<usize>) -> Result<(), ReplicationError> {
+        let wanted = wanted.and_then(|wanted| u16::try_from(wanted).ok());
+        let (this, did) = (self.clone(), tenant.clone());
+        blocking::run(move || {
+            let before = replicas::settings(&this.0.parts.reader, &did)?;
+            if before.standbys == wanted {
+                return Ok(());
+            }
+            this.write_settings(&did, replicas::SettingsRow { standbys: wanted, ..before })
+        })
+        .await
     }
 
     /// The tenant of which this node is a standby, if its primary asks.
@@ -180,7 +213,7 @@ impl Replication {
     }
 }
 
-fn covered_of(tenant: &Tenant) -> Covered {
+fn covered_of(tenant: &Tenant, wanted: Option<usize>) -> Covered {
     let placed = &tenant.placed;
     Covered {
         tenant: tenant.did.clone(),
@@ -189,5 +222,6 @@ fn covered_of(tenant: &Tenant) -> Covered {
         standbys: placed.standbys.clone(),
         whole: tenant.whole_copies(),
         others: placed.vaults.iter().chain(&placed.witness).cloned().collect(),
+        wanted,
     }
 }

@@ -104,6 +104,7 @@ impl Replication {
             wallet: wallet.map(|key| ByteBuf::from(key.seed().to_vec())),
             waits_for_standby: settings.waits_for_standby,
             recovery: settings.recovery,
+            standbys: settings.standbys,
         };
         let bytes = Zeroizing::new(state.encode().map_err(SealingError::from)?);
         let digest = Sha256::digest(&*bytes).into();
@@ -163,8 +164,11 @@ impl Replication {
         if let Some(seed) = state.wallet.as_ref().and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()) {
             parts.accounts.stage_wallet_key(batch, id, &Zeroizing::new(seed))?;
         }
-        let settings =
-            replicas::SettingsRow { waits_for_standby: state.waits_for_standby, recovery: state.recovery.clone() };
+        let settings = replicas::SettingsRow {
+            waits_for_standby: state.waits_for_standby,
+            recovery: state.recovery.clone(),
+            standbys: state.standbys,
+        };
         batch.put(&replicas::SETTINGS, &row.did, &angel_storage::codec::Cbor(settings))?;
         Ok(())
     }

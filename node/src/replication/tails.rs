@@ -132,6 +132,11 @@ impl Tails {
         *self.tail(account).digest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), digest));
     }
 
+    /// What else is kept for the account is another now.
+    pub(super) fn forget_digest(&self, account: AccountId) {
+        *self.tail(account).digest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether everything up to an event has been fed.
     pub(super) fn is_fed_to(&self, sequence: u64) -> bool {
         *self.position.read().unwrap_or_else(PoisonError::into_inner) >= sequence

@@ -34,6 +34,9 @@ pub struct Covered {
     pub whole: BTreeSet<Did>,
     /// Vaults and the witness: they cannot be standbys as well.
     pub others: BTreeSet<Did>,
+    /// How many standbys it is to have, noted when a replacement was begun and until it has ended: by this node, perhaps
+    /// before it started anew, or by the primary before it.
+    pub wanted: Option<usize>,
 }
 
 /// What is to be done.
@@ -91,8 +94,21 @@ impl Replace {
             self.full.remove(&tenant.tenant);
             self.wanted.remove(&tenant.tenant);
         } else {
-            self.wanted.entry(tenant.tenant.clone()).or_insert(tenant.standbys.len());
+            // The standby that was added is one of those that there are, and not one of those that are wanted.
+            let wanted = tenant.wanted.unwrap_or(tenant.standbys.len());
+            self.wanted.entry(tenant.tenant.clone()).or_insert(wanted);
         }
+    }
+
+    /// How many standbys a tenant is to have, while one of them has no room: to be noted before another is added.
+    #[must_use]
+    pub fn wanted_of(&self, tenant: &Did) -> Option<usize> {
+        self.wanted.get(tenant).copied()
+    }
+
+    /// A tenant was placed anew: whatever standbys it has now are those that are wanted.
+    pub fn placed(&mut self, tenant: &Did) {
+        self.wanted.remove(tenant);
     }
 
     /// Only these tenants are still served here.

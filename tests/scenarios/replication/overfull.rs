@@ -1,5 +1,8 @@
 //! A tenant grows beyond what one of its standbys sets aside for others. Another node that consents gets a copy, and the full
-//! one is a standby no more; the other standby has everything all the while.
+//! one is a standby no more; the other standby has everything all the while. The primary is killed in the middle, and brings it
+//! to its end when it has started anew.
+
+use std::time::Duration;
 
 use angel_harness::machine::Machine;
 use angel_harness::peers::QUICK;
@@ -9,6 +12,9 @@ use super::*;
 /// Sets little aside.
 const SMALL: usize = 1;
 const STAYS: usize = 2;
+
+/// A primary that starts anew stays primary.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// Hosts nothing at first.
 const COMES: usize = 3;
@@ -29,11 +35,13 @@ async fn a_standby_that_is_full_is_replaced_by_another() -> Result<()> {
         return Ok(());
     };
     let settings = [&[("ANGEL_REPLICAS_REPLACE_AFTER", "2s")], &QUICK[..]].concat();
-    let mut tenancy = Tenancy::on_loopback_with(&settings).await?;
+    let mut tenancy = Tenancy::on_loopback_silent(SILENCE, &settings).await?;
     tenancy.validators.set_for(SMALL, "ANGEL_REPLICAS_QUOTA", "600KiB");
     tenancy.validators.set_for(COMES, "ANGEL_NODE_STORAGE_CAPACITY", "1024GiB");
     tenancy.validators.set_wrapper(COMES, &idle.wrapper()?);
-    for index in [SMALL, COMES] {
+    // So slow that the copy is not whole before the primary is killed.
+    tenancy.validators.set_for(0, "ANGEL_REPLICAS_COPY_RATE", "128KiB");
+    for index in [0, SMALL, COMES] {
         tenancy.validators.stop(index)?;
         tenancy.validators.start(index)?;
     }
@@ -52,13 +60,23 @@ async fn a_standby_that_is_full_is_replaced_by_another() -> Result<()> {
     upload(&caller, &token, "bb", 500_000).await?;
     let full = |report: &Value| report["stopped"].as_str().is_some_and(|why| why.contains("replicas.quota"));
     tenancy.until_reported("the small one has no room", SMALL, full).await?;
+    tenancy.until_reported("another is added", 0, |report| standbys(report).len() == 3).await?;
+    tenancy.validators.kill(0)?;
+    tenancy.validators.set_for(0, "ANGEL_REPLICAS_COPY_RATE", "100MiB");
+    tenancy.validators.start(0)?;
     let both = BTreeSet::from([stays.clone(), comes.clone()]);
-    tenancy.until_reported("another stands in its place", 0, |report| standbys(report) == both).await?;
+    tenancy
+        .until_reported("another stands in its place, and no more than that", 0, |report| standbys(report) == both)
+        .await?;
     let copy = tenancy.report(COMES).await?.context("a report")?;
     ensure!(copy["complete"].is_u64(), "the full one left before the other was whole: {copy}");
     tenancy.until_equal(&[0, STAYS, COMES]).await?;
     // A change of hosts lets the lease lapse for a moment.
-    let settled = |report: &Value| report["full"] == json!([]) && report["writable"] == true;
+    let settled = |report: &Value| {
+        report["full"] == json!([])
+            && report["writable"] == true
+            && report["heirs"].as_array().is_some_and(|it| it.len() == 2)
+    };
     tenancy.until_reported("nobody is full, and the primary is confirmed", 0, settled).await?;
     let shown = tenancy.angel(0, &["tenant", "backups", &did])?;
     ensure!(shown["full"] == json!([]), "{shown}");
@@ -69,6 +87,7 @@ async fn a_standby_that_is_full_is_replaced_by_another() -> Result<()> {
     .await?;
 
     // What was written is safe with the two: the primary dies, and one of them has everything.
+    let token = caller.log_in().await?;
     upload(&caller, &token, "ccc", 300_000).await?;
     tenancy.until_equal(&[0, STAYS, COMES]).await?;
     tenancy.validators.kill(0)?;

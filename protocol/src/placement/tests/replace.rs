@@ -21,6 +21,7 @@ fn tenant(name: &str, standbys: &[&str]) -> Covered {
         whole: standbys.iter().cloned().collect(),
         standbys,
         others: BTreeSet::new(),
+        wanted: None,
     }
 }
 
@@ -74,6 +75,31 @@ fn a_standby_without_room_is_replaced_once_another_has_a_whole_copy() {
     state.heard(hour(30), &shop, &says(&[("b", false)]));
     assert_eq!(propose(&state, 31, &shop), add("shop", "d"));
     assert_eq!(propose(&state, 3 + 7 * 24, &shop), add("shop", "a"));
+}
+
+#[test]
+fn a_primary_that_starts_anew_brings_the_replacement_to_its_end() {
+    let (mut before, nodes) = (replace(), nodes(&["own", "a", "b", "c", "d"]));
+    let mut shop = tenant("shop", &["a", "b"]);
+    before.heard(hour(0), &shop, &says(&[("a", false), ("b", true)]));
+    let step = before.propose(hour(1), &did("own"), std::slice::from_ref(&shop), &nodes);
+    assert_eq!(step, add("shop", "c"));
+    assert_eq!(before.wanted_of(&did("shop")), Some(2), "what is to be noted");
+
+    // Of what it had heard nothing is left; of what it wanted, what it noted.
+    shop.standbys.push(did("c"));
+    shop.whole.insert(did("c"));
+    for (wanted, then) in [(Some(2), remove("shop", "a")), (None, add("shop", "d"))] {
+        let mut after = replace();
+        shop.wanted = wanted;
+        after.heard(hour(2), &shop, &says(&[("a", false), ("b", true), ("c", true)]));
+        assert_eq!(after.propose(hour(3), &did("own"), std::slice::from_ref(&shop), &nodes), then, "{wanted:?}");
+        after.placed(&did("shop"));
+        let anew = Covered { wanted: None, ..shop.clone() };
+        after.heard(hour(3), &anew, &says(&[("a", false)]));
+        let then = after.propose(hour(3), &did("own"), &[anew], &nodes);
+        assert_eq!(then, add("shop", "d"), "three were asked for");
+    }
 }
 
 #[test]

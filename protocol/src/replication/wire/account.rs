@@ -43,6 +43,9 @@ pub struct AccountState {
     /// To whom archives for vaults are sealed: an `age` recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<String>,
+    /// How many standbys it is to have, while one that has no room is being replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standbys: Option<u16>,
 }
 
 /// A password for one app.
