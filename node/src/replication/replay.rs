@@ -47,7 +47,7 @@ impl Replication {
         let height = tenant.placed.height;
         let seen = blocking::run(move || this.seen_until_blocking(&did, epoch, height)).await?;
         let Some(seen) = seen else { return Ok(()) };
-        self.keep_log(&tenant.did, Some(seen)).await?;
+        self.keep_log(&tenant.did, Some(seen.sequence)).await?;
         let this = self.clone();
         let writes = blocking::run(move || this.written_since_blocking(account, seen)).await?;
         let rest = self.untold(tenant, writes).await?;
@@ -131,7 +131,7 @@ impl Replication {
     }
 
     /// Up to which event of this node's log its successor had a copy, as it signed; `None` where it was handed all.
-    fn seen_until_blocking(&self, did: &Did, epoch: u64, height: u64) -> Result<Option<u64>, ReplicationError> {
+    fn seen_until_blocking(&self, did: &Did, epoch: u64, height: u64) -> Result<Option<Seen>, ReplicationError> {
         let reader = &self.0.parts.reader;
         let own_epoch = reader.get(&replicas::REPLICAS, did)?.map_or(1, |row| row.epoch.max(1));
         if epoch <= own_epoch {
@@ -149,7 +149,8 @@ impl Replication {
                         }
                         // The backup was perhaps made of another node's log: then everything is told that is kept here.
                         let of_here = it.from.as_ref().filter(|from| from.node == *self.own());
-                        return Ok(Some(of_here.map_or(0, |from| from.sequence)));
+                        let sequence = of_here.map_or(0, |from| from.sequence);
+                        return Ok(Some(Seen { sequence, is_claimed: true }));
                     }
                     _ => continue,
                 };
@@ -159,7 +160,7 @@ impl Replication {
                 // A transaction for this epoch that was refused before has other words in it, by another standby: the
                 // least that any of them had is safe to begin with, for what is there already is no news.
                 let said = it.observations.iter().find(|it| it.observer == signed.transaction().wallet);
-                return Ok(said.map(|said| said.cursor));
+                return Ok(said.map(|said| Seen { sequence: said.cursor, is_claimed: false }));
             }
         }
         Ok(None)
@@ -171,16 +172,17 @@ impl Replication {
         Ok(receipt.is_some_and(|receipt| receipt.outcome.is_posted()))
     }
 
-    fn written_since_blocking(&self, account: AccountId, since: u64) -> Result<Vec<Unseen>, ReplicationError> {
+    fn written_since_blocking(&self, account: AccountId, seen: Seen) -> Result<Vec<Unseen>, ReplicationError> {
         let mut writes = Vec::new();
         let mut private = Private::default();
-        let mut state = None;
-        let mut position = since;
+        let (mut state, mut first) = (None, None);
+        let mut position = seen.sequence;
         loop {
             let page = events::after(&self.0.parts.reader, position, 500)?;
             let Some(last) = page.events.last() else { break };
             position = last.sequence;
             for event in page.events.iter().filter(|event| event.account == Some(account)) {
+                first.get_or_insert(event.at);
                 if event.kind == firehose::COMMIT {
                     writes.extend(firehose::frame(event).map(|frame| unseen_of(&frame)).unwrap_or_default());
                 } else if event.kind == rows::WRITTEN
@@ -194,8 +196,9 @@ impl Replication {
         }
         let reader = &self.0.parts.reader;
         writes.extend(private.unseen(reader, account)?);
-        if let Some(at) = state {
-            // Something of the account has changed. What exactly is not told; whoever takes this finds out.
+        if let Some(at) = state.or(first.filter(|_| seen.is_claimed)) {
+            // Something of the account has changed; or may have, for the log of a tenant without backups, such as owners
+            // claim, does not say so. What exactly is not told; whoever takes this finds out.
             let record = PREFERENCES.get(reader, &account)?.map(ByteBuf::from);
             let (path, rev) = (PREFERENCES_PATH.to_owned(), Tid::new(at.as_millis().saturating_mul(1000), 0));
             writes.push(Unseen { space: None, path, rev, before: None, record });
@@ -354,6 +357,15 @@ impl Replication {
             }
         }
     }
+}
+
+/// What the successor of this node had of what is here.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Up to which event of this node's log.
+    sequence: u64,
+    /// Whether its owner made it the successor.
+    is_claimed: bool,
 }
 
 /// What was written into spaces. Of a record that was written several times the last is told, on top of what was there

@@ -56,6 +56,43 @@ impl Written {
     }
 }
 
+/// The account of a baker on the node that will burn, with six public records and a private one, and its owner's key.
+struct Bakery {
+    tenancy: Tenancy,
+    /// Where the owner keeps what is not on any node.
+    away: tempfile::TempDir,
+    did: String,
+    owner: Written,
+    old: Caller,
+    token: String,
+    orders: Orders,
+}
+
+impl Bakery {
+    /// On nodes with these settings besides.
+    async fn open(settings: &[(&str, &str)]) -> Result<Self> {
+        let tenancy = Tenancy::on_loopback_with(settings).await?;
+        let away = tempfile::tempdir()?;
+        let owner = Written::new(away.path(), "owner.key", [7; 32])?;
+        let did = tenancy.sign_up_with("bakery", Some(&owner.key.did())).await?.did;
+        let old = tenancy.caller(GONE).of(&did);
+        let token = old.log_in().await?;
+        for number in 0..6 {
+            write(&old, &token, &format!("note-{number}")).await?;
+        }
+        let orders = Orders::open(&old, &token).await?;
+        orders.put(&old, &token, "n1", "twelve looms").await?;
+        Ok(Self { tenancy, away, did, owner, old, token, orders })
+    }
+
+    /// Makes the key that opens its backups, in a file away from the node.
+    fn key_of_backups(&self) -> Result<PathBuf> {
+        let file = self.away.path().join("opens.key");
+        self.tenancy.angel(GONE, &["backup", "key", file.to_str().context("text")?])?;
+        Ok(file)
+    }
+}
+
 fn claim(tenancy: &Tenancy, did: &str, key: &Path, words: &[&str]) -> Result<Output> {
     let file = key.to_str().context("text")?;
     let verb_words = [&["tenant", "claim", did, "--key", file, "--json"], words].concat();
@@ -82,7 +119,10 @@ fn restore(tenancy: &Tenancy, index: usize, did: &str, place: &Path, key: &Path,
 
 /// Where a tenant is, as a node proves it to somebody who knows the validators.
 async fn placed(tenancy: &Tenancy, index: usize, did: &str) -> Result<Option<Placement>> {
-    let answer = tenancy.validators.get(index, &format!("/xrpc/co.kendev.network.getProof?tenant={did}")).await?;
+    let path = format!("/xrpc/co.kendev.network.getProof?tenant={did}");
+    // A node that has only just started, or is about to decide, proves nothing for a moment.
+    let (answer, _) =
+        until("the node proves it", LONG, async || Ok(Some(tenancy.validators.get(index, &path).await?))).await?;
     let proof = STANDARD_NO_PAD.decode(answer["proof"]["$bytes"].as_str().context("a proof")?)?;
     let proof = LedgerProof::decode(&proof)?;
     let validators: Vec<Did> = serde_json::from_value(answer["validators"].clone())?;
@@ -103,23 +143,15 @@ async fn steal(tenancy: &Tenancy, did: &str, stolen: &Written) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_machine_burns_and_the_business_goes_on_from_its_backup() -> Result<()> {
-    let mut tenancy = Tenancy::on_loopback().await?;
-    let away = tempfile::tempdir()?;
-    let owner = Written::new(away.path(), "owner.key", [7; 32])?;
-    let shop = tenancy.sign_up_with("bakery", Some(&owner.key.did())).await?;
-    let did = shop.did.as_str();
-    let old = tenancy.caller(GONE).of(did);
-    let token = old.log_in().await?;
-    for number in 0..6 {
-        write(&old, &token, &format!("note-{number}")).await?;
-    }
-    let orders = Orders::open(&old, &token).await?;
-    orders.put(&old, &token, "n1", "twelve looms").await?;
-    let (place, opens) = (away.path().join("backups"), away.path().join("opens.key"));
+    let bakery = Bakery::open(&[]).await?;
+    let opens = bakery.key_of_backups()?;
+    let Bakery { mut tenancy, away, did, owner, old, token, orders } = bakery;
+    let (did, place) = (did.as_str(), away.path().join("backups"));
     let (place_text, opens_text) = (place.to_str().context("text")?, opens.to_str().context("text")?);
-    tenancy.angel(GONE, &["backup", "key", opens_text])?;
     let made = tenancy.angel(GONE, &["backup", "create", "--to", place_text])?;
     write(&old, &token, "late").await?;
+    orders.put(&old, &token, "late", "after the backup").await?;
+    prefer(&old, &token, "late").await?;
     ensure!(placed(&tenancy, OTHER, did).await?.is_none(), "it was never placed");
     tenancy.validators.kill(GONE)?;
 
@@ -170,6 +202,7 @@ async fn the_machine_burns_and_the_business_goes_on_from_its_backup() -> Result<
     }
     ensure!(orders.note(&new, &fresh, "n1").await?.as_deref() == Some("twelve looms"), "what is private");
     ensure!(!new.has("late").await?, "it was in no backup");
+    ensure!(orders.note(&new, &fresh, "late").await?.is_none(), "nor was what is private");
     write(&new, &fresh, "after").await?;
     refused(&claim(&tenancy, did, &owner.file, &[])?, "serves")?;
     // Whoever followed the burned node under the same name has seen nothing that comes now.
@@ -189,6 +222,13 @@ async fn the_machine_burns_and_the_business_goes_on_from_its_backup() -> Result<
     ensure!(status >= 400 && body["error"].is_string(), "{status} {body}");
     ensure!(!old.has("too-late").await?, "it was written");
     until("what only the old host had is told", LONG, async || Ok(new.has("late").await?.then_some(()))).await?;
+    until("and what is private of it", LONG, async || {
+        let note = orders.note(&new, &fresh, "late").await?;
+        Ok((note.as_deref() == Some("after the backup")).then_some(()))
+    })
+    .await?;
+    until("and what its owner prefers", LONG, async || Ok((preferred(&new, &fresh).await? == "late").then_some(())))
+        .await?;
 
     // And it may be a backup again, as any other node.
     tenancy.angel(NEW, &["tenant", "place", did, "--node", &tenancy.node(GONE)])?;

@@ -22,19 +22,10 @@ struct Burned {
 impl Burned {
     /// Its only node is gone, and the account has not been restored anywhere.
     async fn new() -> Result<Self> {
-        let mut tenancy = Tenancy::on_loopback().await?;
-        let away = tempfile::tempdir()?;
-        let owner = Written::new(away.path(), "owner.key", [7; 32])?;
-        let did = tenancy.sign_up_with("bakery", Some(&owner.key.did())).await?.did;
-        let old = tenancy.caller(GONE).of(&did);
-        let token = old.log_in().await?;
-        for number in 0..6 {
-            write(&old, &token, &format!("note-{number}")).await?;
-        }
-        let orders = Orders::open(&old, &token).await?;
-        orders.put(&old, &token, "n1", "twelve looms").await?;
-        let (place, opens) = (away.path().join("backups"), away.path().join("opens.key"));
-        tenancy.angel(GONE, &["backup", "key", opens.to_str().context("text")?])?;
+        let bakery = Bakery::open(&[]).await?;
+        let opens = bakery.key_of_backups()?;
+        let Bakery { mut tenancy, away, did, owner, orders, .. } = bakery;
+        let place = away.path().join("backups");
         tenancy.angel(GONE, &["backup", "create", "--to", place.to_str().context("text")?])?;
         tenancy.validators.kill(GONE)?;
         Ok(Self { tenancy, _away: away, did, owner, orders, place, opens })

@@ -9,19 +9,9 @@ const VAULT: usize = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_claims_what_a_vault_has_kept() -> Result<()> {
     let settings = [("ANGEL_REPLICAS_ARCHIVE_EVERY", "1h"), ("ANGEL_REPLICAS_VAULT_CHECK", "1s")];
-    let mut tenancy = Tenancy::on_loopback_with(&settings).await?;
-    let away = tempfile::tempdir()?;
-    let owner = Written::new(away.path(), "owner.key", [7; 32])?;
-    let did = tenancy.sign_up_with("bakery", Some(&owner.key.did())).await?.did;
-    let old = tenancy.caller(GONE).of(&did);
-    let token = old.log_in().await?;
-    for number in 0..6 {
-        write(&old, &token, &format!("note-{number}")).await?;
-    }
-    let orders = Orders::open(&old, &token).await?;
-    orders.put(&old, &token, "n1", "twelve looms").await?;
-    let opens = away.path().join("opens.key");
-    tenancy.angel(GONE, &["backup", "key", opens.to_str().context("text")?])?;
+    let bakery = Bakery::open(&settings).await?;
+    let opens = bakery.key_of_backups()?;
+    let Bakery { mut tenancy, away, did, owner, old, token, orders } = bakery;
     let vault = tenancy.node(VAULT);
     tenancy.angel(GONE, &["tenant", "place", &did, "--strategy", "single-node", "--vault", &vault])?;
     let proved = |report: &Value| report["vaults"][0]["state"] == "proved" && report["vaults"][0]["hasNewest"] == true;
