@@ -1,10 +1,14 @@
 //! Random schedules of what happens to machines: they are killed, stand still, are cut off, have no room left on their
-//! disks and start with another time of day, while a client writes. Whatever the order: what was acknowledged is there afterwards, once, nothing goes back in
-//! time, the copies are equal, and one node is primary. A failure prints the seed of its schedule.
+//! disks and start with another time of day, while clients write, read and follow. Whatever the order: what was acknowledged is
+//! there afterwards, once, nothing goes back in time, the copies are equal, and one node is primary; nobody reads what was never
+//! written; and the official consumer believes what each host told, finds no gap that is not explained, and verifies the
+//! repository. A failure prints the seed of its schedule.
+
+mod followers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use angel_harness::tenancy::{COLLECTION, Caller, HOSTS, NODES, Tenancy};
@@ -13,6 +17,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use tokio::sync::watch;
+
+use followers::Followers;
 
 /// Records that are written again and again.
 const REGISTERS: u64 = 4;
@@ -58,7 +64,12 @@ struct Told {
 }
 
 /// Asks whoever is primary to write, over and over.
-async fn keep_writing(mut callers: watch::Receiver<Vec<Caller>>, stop: Arc<AtomicBool>, mut told: Told) -> Told {
+async fn keep_writing(
+    mut callers: watch::Receiver<Vec<Caller>>,
+    stop: Arc<AtomicBool>,
+    tried: Arc<AtomicU64>,
+    mut told: Told,
+) -> Told {
     let mut tokens: BTreeMap<usize, String> = BTreeMap::new();
     let mut number = told.made.keys().last().map_or(0, |last| last + 1);
     let mut at = 0;
@@ -77,6 +88,7 @@ async fn keep_writing(mut callers: watch::Receiver<Vec<Caller>>, stop: Arc<Atomi
             tokio::time::sleep(PAUSE).await;
             continue;
         };
+        tried.store(number, Ordering::SeqCst);
         if write_next(caller, &token, number, &mut told).await {
             tokens.insert(at, token);
         } else {
@@ -85,6 +97,36 @@ async fn keep_writing(mut callers: watch::Receiver<Vec<Caller>>, stop: Arc<Atomi
         number += 1;
     }
     told
+}
+
+/// Reads from whoever answers, over and over: never what nobody has written there. Answers how often something was read.
+async fn keep_reading(
+    mut callers: watch::Receiver<Vec<Caller>>,
+    stop: Arc<AtomicBool>,
+    tried: Arc<AtomicU64>,
+) -> Result<u64> {
+    let mut read = 0;
+    for round in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let known = callers.borrow_and_update().clone();
+        let (at, register) = (usize::try_from(round)? % known.len(), (round / known.len() as u64) % REGISTERS);
+        let path = format!(
+            "/xrpc/com.atproto.repo.getRecord?repo={}&collection={COLLECTION}&rkey=register-{register}",
+            known[at].did()
+        );
+        let answer = tokio::time::timeout(LOG_IN, known[at].get(&path)).await;
+        if let Ok(Ok((200, record))) = answer {
+            let text = record.pointer("/value/text").and_then(|text| text.as_str());
+            let number: u64 = text.context("a text")?.parse()?;
+            let fits = number <= tried.load(Ordering::SeqCst) && (number / 2) % REGISTERS == register;
+            ensure!(fits, "node {at} shows {number} as record {register}");
+            read += 1;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(read)
 }
 
 /// One new record, or the next version of one that is there.
@@ -113,9 +155,12 @@ async fn write_next(caller: &Caller, token: &str, number: u64, told: &mut Told) 
 }
 
 struct Campaign {
+    followers: Option<Followers>,
     tenancy: Tenancy,
     states: [State; NODES],
     callers: watch::Sender<Vec<Caller>>,
+    /// The number of the newest write that was tried.
+    tried: Arc<AtomicU64>,
 }
 
 impl Campaign {
@@ -123,7 +168,8 @@ impl Campaign {
         let tenancy = Tenancy::for_anything().await?;
         tenancy.place(true).await?;
         let callers = HOSTS.iter().map(|index| tenancy.caller(*index)).collect();
-        Ok(Self { tenancy, states: [State::Well; NODES], callers: watch::Sender::new(callers) })
+        let (states, callers, tried) = ([State::Well; NODES], watch::Sender::new(callers), Arc::default());
+        Ok(Self { followers: Followers::start(&tenancy)?, tenancy, states, callers, tried })
     }
 
     /// What may happen next. Never more than two nodes are unwell: with three, only waiting is left to see.
@@ -208,7 +254,9 @@ impl Campaign {
     async fn run(&mut self, seed: u64, told: Told) -> Result<Told> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = tokio::spawn(keep_writing(self.callers.subscribe(), Arc::clone(&stop), told));
+        let (callers, tried) = (&self.callers, &self.tried);
+        let writer = tokio::spawn(keep_writing(callers.subscribe(), Arc::clone(&stop), Arc::clone(tried), told));
+        let reader = tokio::spawn(keep_reading(callers.subscribe(), Arc::clone(&stop), Arc::clone(tried)));
         let mut schedule = Vec::new();
         let mut performed = Ok(());
         for _ in 0..rng.random_range(3..=7) {
@@ -227,6 +275,7 @@ impl Campaign {
         let primary = self.tenancy.until_primary(&HOSTS).await;
         stop.store(true, Ordering::Relaxed);
         let told = writer.await?;
+        println!("  {} reads answered", reader.await??);
         self.check(primary?, &told).await.with_context(|| self.logs())?;
         Ok(told)
     }
@@ -267,8 +316,14 @@ impl Campaign {
         self.tenancy.validators.running().map(log).collect::<Vec<_>>().join("\n\n")
     }
 
-    /// Every node's files hold what they should, once it is stopped.
-    fn verify(&mut self) -> Result<()> {
+    /// What the official consumer found, and every node's files hold what they should, once it is stopped.
+    async fn verify(&mut self) -> Result<()> {
+        let primary = self.tenancy.until_primary(&HOSTS).await?;
+        let report = self.tenancy.report(primary).await?.context("a report")?;
+        if let Some(followers) = self.followers.take() {
+            let rev = report["rev"].as_str().context("a revision")?;
+            tokio::task::block_in_place(|| followers.stop(primary, rev)).with_context(|| self.logs())?;
+        }
         for index in 0..NODES {
             self.tenancy.validators.stop(index)?;
             let dir = self.tenancy.validators.dir(index);
@@ -292,5 +347,5 @@ async fn random_schedules_lose_nothing() -> Result<()> {
     for seed in first..first + rounds {
         told = campaign.run(seed, told).await.with_context(|| format!("seed {seed}, campaign from {first}"))?;
     }
-    campaign.verify()
+    campaign.verify().await.with_context(|| format!("campaign from {first}"))
 }
