@@ -13,7 +13,7 @@ use angel_protocol::plc::PlcOperation;
 use angel_protocol::replication::wire::{Answer, HandOver, Of, Question, Refusal};
 use angel_storage::limits::SEQUENCE_STRIDE;
 use angel_storage::replicas::{self, ReplicaRow, Role};
-use angel_storage::{Batch, firehose};
+use angel_storage::{AccountId, Batch, firehose};
 use serde_bytes::ByteBuf;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -244,29 +244,16 @@ impl Replication {
         let (this, did, account, epoch) = (self.clone(), tenant.did.clone(), tenant.account, tenant.placed.epoch);
         blocking::run(move || {
             let parts = &this.0.parts;
-            let row = parts.reader.get(&replicas::REPLICAS, &did)?;
             let Some(account) = account else { return Ok(()) };
-            let new = || ReplicaRow {
-                account,
-                epoch: 1.min(epoch),
-                cursor: 0,
-                complete: None,
-                state: [0; 32],
-                bytes: 0,
-                role,
-                stopped: None,
-                mended: 0,
-                told: None,
-                restored: None,
-                operation: None,
-            };
-            let gives_way_already = row.as_ref().is_some_and(|row| row.role == Role::GivingWay);
-            let mut row = row.map_or_else(new, |row| ReplicaRow { role, ..row });
-            if role == Role::GivingWay && !gives_way_already {
-                // What the new primary tells of its taking over lies behind everything that was written here.
-                row.cursor = row.cursor.max(parts.reader.durable_sequence());
-            }
+            let before = parts.reader.get(&replicas::REPLICAS, &did)?;
+            let is_here = parts.accounts.by_id_blocking(account)?.is_some();
             let mut batch = Batch::new();
+            match &before {
+                Some(row) => batch.expect_value(&replicas::REPLICAS, &did, row)?,
+                None => batch.expect_absent(&replicas::REPLICAS, &did)?,
+            }
+            let newest = parts.reader.durable_sequence();
+            let row = in_role(before, account, is_here, role, epoch, newest).ok_or(AccountError::NotFound)?;
             replicas::put(&mut batch, &did, &row)?;
             parts.writer.commit(batch)?;
             Ok::<_, ReplicationError>(())
@@ -365,6 +352,43 @@ impl Replication {
         standbys.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
         standbys
     }
+}
+
+/// What is noted of the tenant whose account here is `account` once it has this role, where `newest` is the last event of
+/// this node's log. `None` when what the role was for is gone: the copy was dropped meanwhile, and what is noted now, if
+/// anything, is of another that has begun. That one would stand still for ever in a role that is not its own.
+fn in_role(
+    before: Option<ReplicaRow>,
+    account: AccountId,
+    is_here: bool,
+    role: Role,
+    epoch: u64,
+    newest: u64,
+) -> Option<ReplicaRow> {
+    if !is_here || before.as_ref().is_some_and(|row| row.account != account) {
+        return None;
+    }
+    let gives_way_already = before.as_ref().is_some_and(|row| row.role == Role::GivingWay);
+    let new = || ReplicaRow {
+        account,
+        epoch: 1.min(epoch),
+        cursor: 0,
+        complete: None,
+        state: [0; 32],
+        bytes: 0,
+        role,
+        stopped: None,
+        mended: 0,
+        told: None,
+        restored: None,
+        operation: None,
+    };
+    let mut row = before.map_or_else(new, |row| ReplicaRow { role, ..row });
+    if role == Role::GivingWay && !gives_way_already {
+        // What the new primary tells of its taking over lies behind everything that was written here.
+        row.cursor = row.cursor.max(newest);
+    }
+    Some(row)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,3 @@
-use angel_storage::AccountId;
 use angel_storage::replicas::Restored;
 
 use super::*;
@@ -31,4 +30,17 @@ fn an_owners_operation_counts_for_what_was_claimed_and_for_nothing_else() {
     assert_eq!(Way::of(row(Some(b"signed"), false), true), Way::Shares);
     assert_eq!(Way::of(row(None, false), true), Way::Shares);
     assert_eq!(Way::of(row(None, true), false), Way::OwnerAgain);
+}
+
+#[test]
+fn a_copy_that_was_dropped_leaves_no_role_to_the_one_that_follows() {
+    let given = |before, account, is_here| in_role(before, AccountId(account), is_here, Role::GivingWay, 3, 70);
+    assert_eq!(given(None, 1, false), None, "nothing is noted of what is gone");
+    assert_eq!(given(Some(row(None, false)), 2, true), None, "what is noted is of another copy");
+    let was_primary = given(None, 1, true).expect("an account that was here before it was placed");
+    assert_eq!((was_primary.role, was_primary.epoch, was_primary.cursor), (Role::GivingWay, 1, 70));
+    let again = in_role(Some(was_primary), AccountId(1), true, Role::GivingWay, 3, 90).expect("the same");
+    assert_eq!(again.cursor, 70, "what was written until it gave way, and no more");
+    let standby = in_role(Some(again), AccountId(1), true, Role::Standby, 3, 99).expect("the same");
+    assert_eq!((standby.role, standby.cursor), (Role::Standby, 70));
 }
