@@ -160,8 +160,9 @@ async fn two_homes_meet_by_a_relay_and_punch_a_hole() -> Result<()> {
     // A cable is pulled: the others miss the node, and it knows why it sees nobody.
     homes.a.host.cut()?;
     for observer in [&homes.relay, &homes.b] {
-        observer.until("the cut one is offline", |sight| sight.status(homes.a.did()) == Some("offline")).await?;
-        assert!(!observer.sight()?.isolated(), "one of two others is enough to go on");
+        // One of two others is enough to go on; on a busy machine that one may be late once, too.
+        let misses_one = |sight: &Sight| sight.status(homes.a.did()) == Some("offline") && !sight.isolated();
+        observer.until("the cut one alone is offline", misses_one).await?;
     }
     homes.a.until("it knows itself cut off", |sight| sight.isolated()).await?;
     homes.a.host.mend()?;
