@@ -196,6 +196,26 @@ impl Accounts {
         self.load(|reader| accounts::find_in(reader, &ACCOUNTS_BY_DID, did))
     }
 
+    /// The account with this DID, if it lives here: not one of which this node only keeps a copy for another.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn resident(&self, did: &Did) -> Result<Option<Account>, AccountError> {
+        Ok(self.by_did(did).await?.filter(|account| self.lives_here(account)))
+    }
+
+    /// As [`Self::resident`]. Blocks.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn resident_blocking(&self, did: &Did) -> Result<Option<Account>, AccountError> {
+        Ok(self.by_did_blocking(did)?.filter(|account| self.lives_here(account)))
+    }
+
+    fn lives_here(&self, account: &Account) -> bool {
+        !self.0.fence.placement().is_some_and(|placement| placement.is_copy(account.id()))
+    }
+
     /// The account with this handle.
     ///
     /// # Errors

@@ -173,7 +173,7 @@ impl Permissioned {
     /// [`PermissionedError::SpaceNotFound`] or [`PermissionedError::SpaceDeleted`] when it answers for the authority and
     /// there is no such space, or no longer; the store cannot be read.
     pub(crate) fn hosting_blocking(&self, space: &SpaceUri) -> Result<Hosting, PermissionedError> {
-        let Some(authority) = self.shared.accounts.by_did_blocking(&space.authority)? else {
+        let Some(authority) = self.shared.accounts.resident_blocking(&space.authority)? else {
             return Ok(Hosting::Elsewhere);
         };
         let row = rows::space(&self.shared.reader, authority.id(), space.digest())?;
@@ -190,7 +190,7 @@ impl Permissioned {
     /// # Errors
     /// [`PermissionedError::SpaceNotFound`], also when another host answers for it; the store cannot be read.
     pub(crate) fn row_blocking(&self, space: &SpaceUri) -> Result<(SpaceRow, bool), PermissionedError> {
-        let authority = self.shared.accounts.by_did_blocking(&space.authority)?;
+        let authority = self.shared.accounts.resident_blocking(&space.authority)?;
         let authority = authority.ok_or(PermissionedError::SpaceNotFound)?;
         let row = rows::space(&self.shared.reader, authority.id(), space.digest())?;
         let row = row.ok_or(PermissionedError::SpaceNotFound)?;

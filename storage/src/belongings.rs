@@ -11,7 +11,9 @@
 pub mod copy;
 mod install;
 mod journal;
+mod places;
 pub mod restore;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ use crate::verify::Check;
 pub use install::{InstallError, Installed, install};
 pub(crate) use journal::Journal;
 pub use journal::{CHANGED, Change, Changed, JOURNALED, STATE, changed, decode_changed};
+pub use places::{PLACES, copies_with};
+pub(crate) use view::CopyView;
 
 /// Whose the rows of a table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +108,9 @@ pub const fn of(table: TableId) -> Belongs {
         T::AccountsByDid | T::AccountsByHandle | T::AccountsByEmail | T::CollectionRepos | T::BlobHolders => {
             account(Found::Elsewhere, Nature::Index)
         }
-        T::TenantsBySlug | T::SpaceRecords | T::SpacesOfMember => account(Found::Elsewhere, Nature::Index),
+        T::TenantsBySlug | T::SpaceRecords | T::SpacesOfMember | T::ReplicaPlaces => {
+            account(Found::Elsewhere, Nature::Index)
+        }
         T::InviteCodesByAccount => account(Found::ByAccount, Nature::Index),
 
         T::Repos | T::RepoNodes | T::RepoFreshNodes | T::RepoRecords | T::RepoPacks | T::RepoCollections => {
@@ -145,7 +151,9 @@ const fn account(found: Found, nature: Nature) -> Belongs {
 
 /// How the tables of this room are checked by [`crate::verify`].
 pub(crate) fn checks() -> Vec<Check> {
-    journal::checks()
+    let mut checks = journal::checks();
+    checks.push(Check::of(&PLACES));
+    checks
 }
 
 /// How the rows of an account are found in `table`, when they are of this nature.

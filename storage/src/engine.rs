@@ -270,6 +270,18 @@ impl Page {
         self.row(self.len().checked_sub(1)?).map(|(key, _)| key)
     }
 
+    /// The same rows under other keys.
+    pub(crate) fn with_keys(&self, key: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let mut page = Self { bytes: Vec::with_capacity(self.bytes.len()), ends: Vec::new(), more: self.more };
+        for (before, value) in self.rows() {
+            page.bytes.extend_from_slice(&key(before));
+            let key_end = page.bytes.len();
+            page.bytes.extend_from_slice(value);
+            page.ends.push((key_end, page.bytes.len()));
+        }
+        page
+    }
+
     /// Makes room for as many rows like those so far as the limit allows: growing bit by bit copies all of them again.
     fn expect(&mut self, limit: PageLimit) {
         let further = limit.rows.saturating_sub(self.len());

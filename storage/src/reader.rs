@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::belongings::CopyView;
 use crate::codec::{CodecError, StoredValue};
 use crate::engine::{Engine, EngineError, KeyRange, Page, PageLimit};
-use crate::key::{Key, PrefixOf};
+use crate::key::{AccountId, Key, PrefixOf};
 use crate::tables::{Table, TableId};
 
 /// A handle for reading the store.
@@ -22,6 +23,13 @@ pub struct Reader {
 impl Reader {
     pub(crate) fn new(engine: Arc<dyn Engine>, durable_sequence: Arc<AtomicU64>) -> Self {
         Self { engine, durable_sequence }
+    }
+
+    /// Reads the private rows of the copy under `account`, which another node serves, where this node's own would be.
+    #[must_use]
+    pub fn of_copy(&self, account: AccountId) -> Self {
+        let engine = Arc::new(CopyView::new(Arc::clone(&self.engine), account));
+        Self { engine, durable_sequence: Arc::clone(&self.durable_sequence) }
     }
 
     /// The row, if it is there.
@@ -74,6 +82,12 @@ impl Reader {
     #[must_use]
     pub fn durable_sequence(&self) -> u64 {
         self.durable_sequence.load(Ordering::Acquire)
+    }
+
+    /// A stored row.
+    #[cfg(test)]
+    pub(crate) fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.engine.get(key)
     }
 
     /// Stored rows of a range, for code that handles rows of any table.

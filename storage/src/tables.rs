@@ -121,6 +121,7 @@ catalogue! {
     0x76 ReplicaRows "replica_rows": "account, table, key" => "a private row of an account that another node serves", by "replication";
     0x77 ReplicaJournaled "replica_journaled": "account" => "that changes of its private rows are told in the event log", by "the primary";
     0x78 Moves "moves": "tenant, id" => "a move of the tenant to another node, and how far it is", by "the node that moves it";
+    0x79 ReplicaPlaces "replica_places": "author, path, account" => "what the record is to which space of a copy", by "replication";
 }
 
 /// A table as the catalogue describes it.

@@ -4,6 +4,7 @@
 
 mod claim;
 mod hostile;
+mod neighbours;
 mod overfull;
 mod schedules;
 mod vault;

@@ -87,7 +87,7 @@ impl Permissioned {
     /// # Errors
     /// The accounts cannot be read.
     pub(crate) fn repo_place_blocking(&self, space: &SpaceUri, author: &Did) -> Result<RepoKey, PermissionedError> {
-        let account = self.shared.accounts.by_did_blocking(author)?;
+        let account = self.shared.accounts.resident_blocking(author)?;
         Ok(account.map_or_else(|| RepoKey::of_copy(space, author), |account| repo_key(account.id(), space)))
     }
 
@@ -133,7 +133,7 @@ impl Permissioned {
             after = writers.last().map(|row| row.space_rev);
             for row in &writers {
                 let elsewhere = (space.clone(), row.did.clone());
-                if self.shared.accounts.by_did_blocking(&row.did)?.is_none()
+                if self.shared.accounts.resident_blocking(&row.did)?.is_none()
                     && self.copy_blocking(&elsewhere)?.rev < row.rev
                 {
                     behind.push(elsewhere);

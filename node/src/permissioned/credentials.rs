@@ -129,7 +129,7 @@ impl Credentials {
             return Err(CredentialError::Delegation);
         }
         // Nobody makes this host look up keys for spaces that are not its own.
-        let authority = self.permissioned.shared.accounts.by_did(&space.authority).await;
+        let authority = self.permissioned.shared.accounts.resident(&space.authority).await;
         if authority.map_err(PermissionedError::from)?.is_none() {
             return Err(PermissionedError::SpaceNotFound.into());
         }
@@ -214,7 +214,7 @@ impl Credentials {
         now: Timestamp,
     ) -> Result<String, CredentialError> {
         let space = row.uri.clone();
-        let authority = self.permissioned.shared.accounts.by_did(&space.authority).await;
+        let authority = self.permissioned.shared.accounts.resident(&space.authority).await;
         let authority = authority.map_err(PermissionedError::from)?.ok_or(PermissionedError::SpaceNotFound)?;
         let nonce = nonce();
         let claims = Claims::Credential { space: space.clone(), key, signed_by: AuthorityKey::Account };

@@ -204,7 +204,7 @@ impl Permissioned {
     fn hosts_blocking(&self, space: &SpaceUri) -> Result<Vec<Did>, PermissionedError> {
         let mut found = Vec::new();
         for row in rows::writers(&self.shared.reader, space.digest(), None, HOSTS_TOLD_MAX)? {
-            if self.shared.accounts.by_did_blocking(&row.did)?.is_none() {
+            if self.shared.accounts.resident_blocking(&row.did)?.is_none() {
                 found.push(row.did);
             }
         }
@@ -384,7 +384,7 @@ impl Permissioned {
             }
             let digest = notice.space.digest();
             let before = rows::writer(&this.shared.reader, digest, &notice.repo)?;
-            let is_here = this.shared.accounts.by_did_blocking(&notice.repo)?.is_some();
+            let is_here = this.shared.accounts.resident_blocking(&notice.repo)?.is_some();
             if is_here || before.as_ref().is_some_and(|before| before.rev >= notice.repo_rev) {
                 // Of accounts of this host it knows more already.
                 return Ok(());

@@ -117,7 +117,7 @@ impl Services {
         verifies: impl Fn(VerifyingKey) -> bool,
     ) -> Result<bool, CallError> {
         if which == DocumentKey::Account
-            && let Some(account) = self.accounts.by_did(did).await.map_err(PermissionedError::from)?
+            && let Some(account) = self.accounts.resident(did).await.map_err(PermissionedError::from)?
         {
             return Ok(VerifyingKey::from_did(&account.row().signing_key).is_ok_and(verifies));
         }
@@ -161,7 +161,7 @@ impl Services {
         method: &Nsid,
         asked: Asked<'_>,
     ) -> Result<Vec<u8>, CallError> {
-        let account = self.accounts.by_did(issuer).await.map_err(PermissionedError::from)?;
+        let account = self.accounts.resident(issuer).await.map_err(PermissionedError::from)?;
         let account = account.ok_or_else(|| CallError::NotHosted(issuer.clone()))?;
         let key = self.accounts.signing_key(account.id()).await.map_err(PermissionedError::from)?;
         let mut url = self.endpoint(at).await?;

@@ -146,7 +146,7 @@ impl Permissioned {
 
     /// Whether this node answers for the space, and then whether the author's writes count in it.
     fn check_writer(&self, author: &Account, space: &SpaceUri) -> Result<bool, PermissionedError> {
-        if self.shared.accounts.by_did_blocking(&space.authority)?.is_none() {
+        if self.shared.accounts.resident_blocking(&space.authority)?.is_none() {
             return Ok(false);
         }
         let (row, is_deleted) = self.row_blocking(space)?;

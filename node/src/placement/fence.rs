@@ -26,6 +26,11 @@ impl Fence {
         drop(self.0.set(placement));
     }
 
+    /// Who is primary of what, once that is known.
+    pub(crate) fn placement(&self) -> Option<&Placement> {
+        self.0.get()
+    }
+
     /// Leave to write into an account. Waits while the account is handed over.
     pub(crate) async fn enter(&self, account: AccountId) -> Result<Leave, NotWritable> {
         match self.0.get() {

@@ -510,7 +510,7 @@ impl<'r> Step<'r> {
         }
         self.known.remove(&key);
         // Who lives elsewhere is looked through among all members: not for everybody who comes and goes here.
-        self.strangers |= self.spaces.0.accounts.by_did_blocking(&did)?.is_none();
+        self.strangers |= self.spaces.0.accounts.resident_blocking(&did)?.is_none();
         self.members.push(key);
         self.happened_at(id, at, sequence, What::Member { did, role, status })
     }

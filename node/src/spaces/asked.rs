@@ -42,7 +42,7 @@ impl Spaces {
     }
 
     async fn try_tell_of_asking(&self, space: &SpaceRow, user: &Did) -> Result<(), SpaceError> {
-        if self.0.accounts.by_did(user).await?.is_some() {
+        if self.0.accounts.resident(user).await?.is_some() {
             return Ok(());
         }
         let Some(about) = room(&space.holder, &space.rkey) else { return Ok(()) };
@@ -74,7 +74,7 @@ impl Spaces {
             return Err(SpaceError::SpaceNotFound);
         }
         let (this, named) = (self.clone(), user.clone());
-        let account = blocking::run(move || this.0.accounts.by_did_blocking(&named)).await?;
+        let account = blocking::run(move || this.0.accounts.resident_blocking(&named)).await?;
         let account = account.ok_or(SpaceError::AuthorElsewhere)?;
         let leave = self.0.permissioned.fence().enter(account.id()).await.map_err(PermissionedError::from)?;
         let (this, user, holder, space) = (self.clone(), user.clone(), holder.clone(), space.to_owned());

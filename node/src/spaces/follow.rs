@@ -211,7 +211,9 @@ impl Spaces {
             }
             let page = scan.page(2000)?;
             for ((id, did), row) in &page.rows {
-                if !row.membership.is_active() || found.contains(did) || self.0.accounts.by_did_blocking(did)?.is_some()
+                if !row.membership.is_active()
+                    || found.contains(did)
+                    || self.0.accounts.resident_blocking(did)?.is_some()
                 {
                     continue;
                 }

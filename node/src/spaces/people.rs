@@ -71,7 +71,7 @@ impl Spaces {
         let this = self.clone();
         let (space, account) = blocking::run(move || {
             let space = this.0.reader.get(&SPACES, &id)?.ok_or(SpaceError::SpaceNotFound)?;
-            let account = this.0.accounts.by_did_blocking(&space.holder)?.ok_or(SpaceError::HolderElsewhere)?;
+            let account = this.0.accounts.resident_blocking(&space.holder)?.ok_or(SpaceError::HolderElsewhere)?;
             Ok::<_, SpaceError>((space, account))
         })
         .await?;

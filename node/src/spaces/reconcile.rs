@@ -145,7 +145,7 @@ impl Spaces {
 
     /// Goes through the records of one account. Blocks.
     pub(super) fn reconcile(&self, did: &Did) -> Result<(), SpaceError> {
-        if let Some(account) = self.0.accounts.by_did_blocking(did)? {
+        if let Some(account) = self.0.accounts.resident_blocking(did)? {
             for collection in COLLECTIONS {
                 let nsid = collection.parse().expect("collections of ours are NSIDs");
                 let mut all = vec![];
@@ -204,7 +204,7 @@ impl Spaces {
 
     /// Takes out of the index what the repository has no longer.
     fn forget_the_gone(&self, did: &Did) -> Result<(), SpaceError> {
-        let account = self.0.accounts.by_did_blocking(did)?;
+        let account = self.0.accounts.resident_blocking(did)?;
         let mut after: Option<(Did, String)> = None;
         loop {
             let mut scan = self.0.reader.scan(&RECORDS).prefix(did);

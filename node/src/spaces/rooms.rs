@@ -131,7 +131,7 @@ impl Spaces {
                     let Some(newest) = writers.last() else { break };
                     last = Some(newest.space_rev);
                     for writer in writers {
-                        if self.0.accounts.by_did_blocking(&writer.did)?.is_none() {
+                        if self.0.accounts.resident_blocking(&writer.did)?.is_none() {
                             found.push((room.uri.clone(), writer.did));
                         }
                     }

@@ -356,7 +356,7 @@ impl Spaces {
         let address = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
         let found = match self.find(space, Some(did)) {
             // Whether it is public, and a message in it may be, another host would have to be asked.
-            Err(SpaceError::SpaceNotFound) if self.0.accounts.by_did_blocking(&address.did)?.is_none() => {
+            Err(SpaceError::SpaceNotFound) if self.0.accounts.resident_blocking(&address.did)?.is_none() => {
                 return Err(SpaceError::HolderElsewhere);
             }
             found => found?,

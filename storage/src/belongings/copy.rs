@@ -15,7 +15,7 @@ use angel_protocol::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::journal::{Change, Changed};
-use super::{Found, Nature, NotTheirs, OwnRow, Owned, check, found, tables};
+use super::{Found, Nature, NotTheirs, OwnRow, Owned, check, found, places, tables};
 use crate::batch::{Batch, RowRefused};
 use crate::blobs::{Absent, Naming, NamingError, stage_private_refs};
 use crate::codec;
@@ -225,11 +225,12 @@ pub fn stage_removal(reader: &Reader, batch: &mut Batch, account: AccountId, lim
     let found = stretch_of_copy(reader, account, None, None, limit)?;
     for (table, row) in &found.rows {
         batch.delete_stored(TableId::ReplicaRows, stored(account, *table, &row.key))?;
+        places::stage_removal(batch, account, *table, row)?;
     }
     Ok(found.rows.len())
 }
 
-fn prefix(account: AccountId) -> Vec<u8> {
+pub(super) fn prefix(account: AccountId) -> Vec<u8> {
     let mut key = vec![TableId::ReplicaRows.byte()];
     account.encode(&mut key);
     key
@@ -360,6 +361,7 @@ impl<'a> Taking<'a> {
         self.grew += weight(change.value.as_ref().map(|value| value.len())) - weight(before.as_ref().map(Vec::len));
         let key = stored(self.account, change.table, &change.key);
         let value = change.value.as_ref().map(|value| value.to_vec());
+        places::stage(&mut self.batch, self.account, (table, &change.key), before.as_deref(), value.as_deref())?;
         match &value {
             Some(value) => self.batch.put_stored(TableId::ReplicaRows, key, value.clone())?,
             None => self.batch.delete_stored(TableId::ReplicaRows, key)?,

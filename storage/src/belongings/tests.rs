@@ -370,6 +370,17 @@ mod copying {
         assert!(same(&there, &here));
         take(&here, &changes);
         assert!(same(&there, &here), "told twice is the same as told once");
+        shows_the_same(&there, &here);
+        let message = |rkey: &str| format!("co.kendev.spaces.message/{rkey}");
+        let view = here.reader().of_copy(HERE);
+        for (rkey, place) in [("3kold", Some(1)), ("3knew", Some(2)), ("3kother", None)] {
+            let found = view.get(&RECORDS, &(did("m"), message(rkey))).expect("reads");
+            assert_eq!(found, place.map(|at| Cbor(Place::Message(SpaceId(3), at))), "{rkey}");
+            let copies = copies_with(here.reader(), &did("m"), &message(rkey)).expect("reads");
+            assert_eq!(copies, place.map(|_| HERE).into_iter().collect::<Vec<_>>(), "{rkey}");
+        }
+        let space = (did("a"), "co.kendev.spaces.space/3kroom".to_owned());
+        assert_eq!(view.get(&RECORDS, &space).expect("reads"), Some(Cbor(Place::Space(SpaceId(3)))));
 
         let number = std::cell::Cell::new(40);
         let next = || {
@@ -417,6 +428,54 @@ mod copying {
             here.writer().commit(std::mem::take(&mut batch)).expect("written");
         }
         assert!(is_empty(here.reader(), HERE).expect("reads"));
+        assert!(here.reader().scan(&PLACES).page(1).expect("reads").rows.is_empty(), "nor does anything lead to it");
+    }
+
+    /// What is read of a copy as if it were served here is what the other node reads, whatever range is asked for.
+    fn shows_the_same(there: &Store, here: &Store) {
+        let (own, view) = (there.reader(), here.reader().of_copy(HERE));
+        let mut compared = 0;
+        for table in tables(Nature::Private) {
+            let of = |account: AccountId| {
+                let mut prefix = vec![table.byte()];
+                match found(table, Nature::Private) {
+                    Some(Found::ByAccount) => account.encode(&mut prefix),
+                    Some(Found::BySpace) => SpaceId(3).encode(&mut prefix),
+                    Some(Found::ByPermissionedSpace) => prefix.extend_from_slice(&room().digest()),
+                    _ => return None,
+                }
+                Some(prefix)
+            };
+            let (Some(here), Some(there)) = (of(HERE), of(THERE)) else { continue };
+            let rows = |reader: &Reader, prefix: &[u8], range: &KeyRange, reverse: bool, limit: usize| {
+                let page = reader.rows(range, reverse, PageLimit { rows: limit, bytes: usize::MAX }).expect("reads");
+                let rows = page.rows().map(|(key, value)| {
+                    let row = reader.stored(key).expect("reads");
+                    assert_eq!(row.as_deref(), Some(value), "alone as on a page");
+                    (key[prefix.len()..].to_vec(), value.to_vec())
+                });
+                (rows.collect::<Vec<_>>(), page.more)
+            };
+            for reverse in [false, true] {
+                let (mut at_home, mut of_copy) = (KeyRange::prefix(&there), KeyRange::prefix(&here));
+                loop {
+                    let (expected, more) = rows(own, &there, &at_home, reverse, 2);
+                    assert_eq!(rows(&view, &here, &of_copy, reverse, 2), (expected.clone(), more), "{table}");
+                    compared += expected.len();
+                    let Some((last, _)) = expected.last().filter(|_| more) else { break };
+                    at_home = at_home.beyond(&[there.as_slice(), last].concat(), reverse);
+                    of_copy = of_copy.beyond(&[here.as_slice(), last].concat(), reverse);
+                }
+            }
+            // All of a table, as whoever looks through it asks; of other accounts there is nothing.
+            let all = rows(&view, &[], &table.range(), false, 1000).0;
+            assert!(all.iter().all(|(key, _)| key.starts_with(&[table.byte()])), "{table}");
+            if found(table, Nature::Private) == Some(Found::ByAccount) {
+                assert!(all.iter().all(|(key, _)| key.starts_with(&here)), "{table}");
+                assert_eq!(rows(&view, &[], &KeyRange::prefix(&there), false, 10).0, [], "{table}");
+            }
+        }
+        assert!(compared > 15, "{compared} rows were there to compare");
     }
 
     /// One account of a store is put into another that has accounts of its own, as often as it is tried.

@@ -102,7 +102,7 @@ pub(crate) async fn spoken_to(host: &Host, headers: &HeaderMap, method: &str) ->
         .parse()
         .map_err(|error: angel_protocol::service_auth::Refusal| refused(error.name(), error.to_string()))?;
     let audience = token.claims().audience.did.clone();
-    let account = host.accounts.by_did(&audience).await?;
+    let account = host.accounts.resident(&audience).await?;
     let account = account.ok_or_else(|| refused("BadJwtAudience", "the token is for nobody here".to_owned()))?;
     let issuer = auth::service_issuer_to(host, headers, &audience, method).await?;
     Ok((account, issuer))

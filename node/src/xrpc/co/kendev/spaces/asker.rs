@@ -30,7 +30,7 @@ impl FromRequestParts<Arc<Host>> for Asker {
         if ServiceToken::from_str(bearer(&parts.headers)?).is_ok() {
             let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
             let did = service_issuer(host, &parts.headers, method).await?;
-            let account = host.accounts.by_did(&did).await?;
+            let account = host.accounts.resident(&did).await?;
             if account.as_ref().is_some_and(|account| !account.is_active()) {
                 return Err(XrpcError::authentication_required("the account is not active"));
             }
