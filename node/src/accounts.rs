@@ -213,7 +213,8 @@ impl Accounts {
     }
 
     fn lives_here(&self, account: &Account) -> bool {
-        !self.0.fence.placement().is_some_and(|placement| placement.is_copy(account.id()))
+        let placed = self.0.fence.placement().and_then(|placement| placement.tenant(account.did()));
+        placed.is_none_or(|tenant| tenant.is_primary())
     }
 
     /// The account with this handle.

@@ -292,11 +292,9 @@ impl Node {
         let permissioned = parts::permissioned(&store, &accounts, &layout);
         let services = parts::space_services(&config, &accounts, &resolver)?;
         let notifier = Notifier::new(permissioned.clone(), services.clone());
-        spawner.spawn("space-notices", |stop| notifier.run(stop));
         let credentials = Credentials::new(permissioned.clone(), services);
         let (scope, wanted) = (parts::scope(&config), spaces::rooms::WANTED);
         let puller = Puller::new(permissioned.clone(), credentials.clone(), scope, wanted)?;
-        spawner.spawn("repositories-elsewhere", |stop| puller.run(stop));
         let domains = service.handle_domains.clone();
         let handles = Handles::new(accounts.clone(), identities.clone(), resolver.clone(), domains);
         let body_max = config.blobs.size_max.bytes();
@@ -329,9 +327,7 @@ impl Node {
         let opening = parts::spaces(&store, homes, rooms, &firehose, &config);
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces-live", |stop| spaces::live::run(spaces.live().clone(), stop));
-        spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
-        spawner.spawn("authors-elsewhere", |stop| follower.run(stop));
         let business = Business::new(business::Parts {
             accounts: accounts.clone(),
             repos: repos.clone(),
@@ -384,6 +380,12 @@ impl Node {
         permissioned.guard(placement.clone());
         let following = placement.clone();
         spawner.spawn("placement", |stop| following.run(stop));
+        // Who lives here and of whom there is only a copy is known from here on.
+        spawner.spawn("space-notices", |stop| notifier.run(stop));
+        spawner.spawn("repositories-elsewhere", |stop| puller.run(stop));
+        spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
+        let placed = placement.watch();
+        spawner.spawn("authors-elsewhere", |stop| follower.run(placed, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
         let (telling, of) = (spaces.clone(), placement.clone());

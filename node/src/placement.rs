@@ -18,6 +18,7 @@ use angel_protocol::failover::{Hosts, Lease};
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::rows::{self, Placement as Placed};
 use angel_protocol::ledger::{Action, Parameters};
+use angel_protocol::time::Timestamp;
 use angel_storage::belongings::JOURNALED;
 use angel_storage::codec::Cbor;
 use angel_storage::ledger::LedgerView;
@@ -66,6 +67,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     returning: OnceLock<Returning>,
     hosted: HostedCount,
+    /// When the copies here were last the same as what their primaries had.
+    current: Mutex<BTreeMap<Did, Timestamp>>,
 }
 
 #[derive(Default)]
@@ -259,6 +262,7 @@ impl Placement {
             changed,
             returning,
             hosted,
+            current: Mutex::default(),
         }))
     }
 
@@ -312,6 +316,16 @@ impl Placement {
 
     fn of_account(&self, account: AccountId) -> Option<Arc<Tenant>> {
         self.0.tenants.read().unwrap_or_else(PoisonError::into_inner).by_account.get(&account).cloned()
+    }
+
+    /// The copy here was the same as what its primary had, at that moment of this node's clock.
+    pub(crate) fn note_current(&self, did: &Did, at: Timestamp) {
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).insert(did.clone(), at);
+    }
+
+    /// When the copy here was last seen to be the same as what its primary had, since this node started.
+    pub(crate) fn current_at(&self, did: &Did) -> Option<Timestamp> {
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).get(did).copied()
     }
 
     /// Whether the account is placed on the network, with this node as one of its hosts.
@@ -414,6 +428,7 @@ impl Placement {
                 self.journal(before.account, did, false)?;
                 let mut tenants = self.0.tenants.write().unwrap_or_else(PoisonError::into_inner);
                 let gone = tenants.by_did.remove(did);
+                self.0.current.lock().unwrap_or_else(PoisonError::into_inner).remove(did);
                 self.count(gone.as_deref(), None);
                 before.account.map(|account| tenants.by_account.remove(&account));
                 drop(tenants);

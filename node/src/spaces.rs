@@ -25,6 +25,7 @@ mod list;
 pub(crate) mod live;
 mod marks;
 mod people;
+mod reading;
 mod reconcile;
 mod records;
 mod restore;
@@ -51,6 +52,7 @@ pub(crate) use find::Asker;
 pub(crate) use list::{Filter, Page};
 use live::Live;
 pub(crate) use people::Change;
+pub(crate) use reading::Reading;
 pub(crate) use write::{NewMessage, NewSettings, Subject, Written};
 
 /// The cursor of the index in the event log.

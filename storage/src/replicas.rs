@@ -61,6 +61,9 @@ pub struct ReplicaRow {
     pub bytes: u64,
     /// What this node is to the tenant.
     pub role: Role,
+    /// When it was last complete and the same as what the primary had, by this node's clock.
+    #[serde(default)]
+    pub current: Option<Timestamp>,
     /// Why it stopped, for the operator.
     pub stopped: Option<String>,
     /// Private rows that were found to differ although nothing told of it, and were mended.

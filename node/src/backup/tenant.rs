@@ -228,6 +228,7 @@ const fn mark(account: AccountId, role: Role, stopped: Option<String>) -> Replic
         bytes: 0,
         role,
         stopped,
+        current: None,
         mended: 0,
         told: None,
         restored: None,

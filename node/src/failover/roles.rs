@@ -378,6 +378,7 @@ fn in_role(
         bytes: 0,
         role,
         stopped: None,
+        current: None,
         mended: 0,
         told: None,
         restored: None,

@@ -43,7 +43,7 @@ pub(crate) async fn events(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let place = place(&host, address)?;
     let (spaces, uri, did) = (host.spaces.clone(), query.space, asker.did.clone());
-    let found = blocking::run(move || spaces.find(&uri, did.as_ref())).await?;
+    let found = blocking::run(move || spaces.find_live(&uri, did.as_ref())).await?;
     let (stream, begin) = host.spaces.follow(found.id, asker.did, last.or(query.cursor)).await?;
     let position = match begin {
         Begin::At(position) | Begin::Outdated(position) => position,

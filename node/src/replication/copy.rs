@@ -65,6 +65,7 @@ impl Replication {
                     bytes: 0,
                     role: Role::Standby,
                     stopped: None,
+                    current: None,
                     mended: 0,
                     told: None,
                     restored: None,

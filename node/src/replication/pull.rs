@@ -11,6 +11,7 @@ use angel_protocol::replication::rows::SealedRows;
 use angel_protocol::replication::wire::{Answer, Of, Pull, Question, Told};
 use angel_protocol::replication::{Effect, Event, Have, Input, Page, Phase, Standby, Stopped};
 use angel_protocol::repo::{VerifiedCommit, verify_commit, verify_sync};
+use angel_protocol::time::Timestamp;
 use angel_storage::replicas::{self, ReplicaRow, Role};
 use angel_storage::{CommitError, Committed};
 use tokio::sync::oneshot;
@@ -133,6 +134,8 @@ struct Follower<'a> {
     page: BTreeMap<u64, Message>,
     landing: Vec<Landing>,
     row: ReplicaRow,
+    /// When the primary last answered with everything that it had.
+    told_all: Option<Timestamp>,
     /// When the private rows were compared.
     compared: Instant,
     wanting: Wanting,
@@ -164,7 +167,8 @@ impl<'a> Follower<'a> {
         };
         let (page, landing, compared) = (BTreeMap::new(), Vec::new(), Instant::now());
         let (tenant, wanting) = (Arc::clone(tenant), Wanting::default());
-        Ok(Self { replication, tenant, account, machine, page, landing, row, compared, wanting })
+        let told_all = None;
+        Ok(Self { replication, tenant, account, machine, page, landing, row, told_all, compared, wanting })
     }
 
     /// Ends well when the machine has stopped.
@@ -182,6 +186,9 @@ impl<'a> Follower<'a> {
             let mut effects = Vec::new();
             self.machine.handle(input, &mut effects);
             self.perform(effects).await?;
+            if let Some(at) = self.told_all.filter(|_| self.machine.complete() == self.machine.cursor()) {
+                self.replication.placement().note_current(&self.tenant.did, at);
+            }
             if self.wanting.is_due(Instant::now()) {
                 self.perform(vec![Effect::FetchFiles]).await?;
             }
@@ -231,6 +238,7 @@ impl<'a> Follower<'a> {
         match stream::answered(io, WAIT + OWED).await? {
             Answer::Page { events, next, head, rev, data, account, rows } => {
                 self.page.clear();
+                self.told_all = (next >= head).then(clock::now);
                 let events = events.into_iter().map(|told| self.read(told)).collect::<Result<_, _>>();
                 let Ok(events) = events else { return Ok(Input::Refused) };
                 let came = rows.is_some();
@@ -349,6 +357,7 @@ impl<'a> Follower<'a> {
             Effect::Complete(cursor) => {
                 replication.0.progress.done(&tenant.did);
                 (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
+                self.row.current = self.told_all.or(self.row.current);
                 // Whatever was in the way is not any more.
                 self.row.stopped = None;
                 // One flush for what was applied and for the row that tells of it.

@@ -80,7 +80,7 @@ impl Spaces {
                 let written = self.store(Some(&room), account, SPACE, Some(room.key.as_str()), &record).await?;
                 self.caught_up().await;
                 let (this, own) = (self.clone(), did.clone());
-                let found = blocking::run(move || this.find(&written.uri, Some(&own))).await?;
+                let found = blocking::run(move || this.here().find(&written.uri, Some(&own))).await?;
                 (found.id, found.row, None)
             }
         };

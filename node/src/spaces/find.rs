@@ -9,6 +9,7 @@ use angel_storage::spaces::{
     SpaceRow,
 };
 
+use super::reading::Reading;
 use super::records::Address;
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
@@ -57,7 +58,7 @@ impl Found {
 /// A channel as somebody finds it: its number, and its row unless it is the space's own stream.
 pub(crate) type FoundChannel = (ChannelNumber, Option<ChannelRow>);
 
-impl Spaces {
+impl Reading {
     /// The space at `uri`, if whoever asks may know of it. Blocks.
     ///
     /// # Errors
@@ -70,7 +71,7 @@ impl Spaces {
     /// The space at `uri`, whether or not whoever asks may know of it: for joining, which judges by itself. Blocks.
     pub(super) fn find_hidden(&self, uri: &str, asker: Option<&Did>) -> Result<Found, SpaceError> {
         let address = Address::of(uri, SPACE).ok_or(SpaceError::SpaceNotFound)?;
-        let Some(Cbor(Place::Space(id))) = self.0.reader.get(&RECORDS, &address.key())? else {
+        let Some(Cbor(Place::Space(id))) = self.reader.get(&RECORDS, &address.key())? else {
             return Err(SpaceError::SpaceNotFound);
         };
         self.found(id, asker)
@@ -78,25 +79,17 @@ impl Spaces {
 
     /// A space by its number. Blocks.
     pub(super) fn found(&self, id: SpaceId, asker: Option<&Did>) -> Result<Found, SpaceError> {
-        let row = self.0.reader.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none());
+        let row = self.reader.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none() && self.speaks_for(&row.holder));
         let row = row.ok_or(SpaceError::SpaceNotFound)?;
         let membership = match asker {
-            Some(did) => self.0.reader.get(&MEMBERS, &(id, did.clone()))?.map(|row| row.membership),
+            Some(did) => self.reader.get(&MEMBERS, &(id, did.clone()))?.map(|row| row.membership),
             None => None,
         };
-        let standing = asker.map_or(Standing::Stranger, |did| self.standing(&row.holder, did));
+        let standing = match asker {
+            Some(did) => self.standing(&row.holder, did)?,
+            None => Standing::Stranger,
+        };
         Ok(Found { id, row, membership, did: asker.cloned(), standing })
-    }
-
-    /// Who somebody is to the account that holds a space: its tenant's roles come before any space's (RBC-01).
-    pub(super) fn standing(&self, holder: &Did, did: &Did) -> Standing {
-        if holder == did || self.0.tenants.role(holder, did) == Some(tenants::Role::Owner) {
-            Standing::Holder
-        } else if self.0.tenants.allows(holder, did, tenants::Permission::ManageSpaces) {
-            Standing::Manager
-        } else {
-            Standing::Stranger
-        }
     }
 
     /// A channel of a space, if whoever asks may read it. Blocks.
@@ -106,9 +99,9 @@ impl Spaces {
     pub(crate) fn channel(&self, found: &Found, uri: Option<&str>) -> Result<FoundChannel, SpaceError> {
         let Some(uri) = uri else { return Ok((OWN_STREAM, None)) };
         let address = Address::of(uri, CHANNEL).ok_or(SpaceError::ChannelNotFound)?;
-        let place = self.0.reader.get(&RECORDS, &address.key())?;
+        let place = self.reader.get(&RECORDS, &address.key())?;
         let Some(Cbor(Place::Channel(id, number))) = place else { return Err(SpaceError::ChannelNotFound) };
-        let row = self.0.reader.get(&CHANNELS, &(id, number))?;
+        let row = self.reader.get(&CHANNELS, &(id, number))?;
         let row = row.filter(|row| id == found.id && row.gone_at.is_none()).ok_or(SpaceError::ChannelNotFound)?;
         if !found.access().may_read(&row.rules, Some(&row.rkey)) {
             return Err(SpaceError::ChannelNotFound);
@@ -123,7 +116,7 @@ impl Spaces {
         asker: &Did,
     ) -> Result<(Found, ChannelNumber, ChannelRow), SpaceError> {
         let address = Address::of(uri, CHANNEL).ok_or(SpaceError::ChannelNotFound)?;
-        let place = self.0.reader.get(&RECORDS, &address.key())?;
+        let place = self.reader.get(&RECORDS, &address.key())?;
         let Some(Cbor(Place::Channel(id, _))) = place else { return Err(SpaceError::ChannelNotFound) };
         let found = self.found(id, Some(asker)).map_err(|_| SpaceError::ChannelNotFound)?;
         if !found.access().may_see() {
@@ -141,13 +134,13 @@ impl Spaces {
     /// [`SpaceError::MessageNotFound`], for whatever reason.
     pub(crate) fn message(&self, uri: &str, asker: Option<&Did>) -> Result<(Found, u64, MessageRow), SpaceError> {
         let address = Address::of(uri, MESSAGE).ok_or(SpaceError::MessageNotFound)?;
-        let place = self.0.reader.get(&RECORDS, &address.key())?;
+        let place = self.reader.get(&RECORDS, &address.key())?;
         let Some(Cbor(Place::Message(id, position))) = place else { return Err(SpaceError::MessageNotFound) };
         let found = match self.found(id, asker) {
             Err(SpaceError::SpaceNotFound) => return Err(SpaceError::MessageNotFound),
             other => other?,
         };
-        let message = self.0.reader.get(&MESSAGES, &(id, position))?.ok_or(SpaceError::MessageNotFound)?;
+        let message = self.reader.get(&MESSAGES, &(id, position))?.ok_or(SpaceError::MessageNotFound)?;
         if self.may_read_number(&found, message.channel)? && may_see_message(&found, &message) {
             Ok((found, position, message))
         } else {
@@ -161,8 +154,21 @@ impl Spaces {
         if channel == OWN_STREAM {
             return Ok(access.may_read(&ChannelRules::of_the_space(), None));
         }
-        let row = self.0.reader.get(&CHANNELS, &(found.id, channel))?;
+        let row = self.reader.get(&CHANNELS, &(found.id, channel))?;
         Ok(row.is_some_and(|row| row.gone_at.is_none() && access.may_read(&row.rules, Some(&row.rkey))))
+    }
+}
+
+impl Spaces {
+    /// Who somebody is to the account that holds a space: its tenant's roles come before any space's (RBC-01).
+    pub(super) fn standing(&self, holder: &Did, did: &Did) -> Standing {
+        if holder == did || self.0.tenants.role(holder, did) == Some(tenants::Role::Owner) {
+            Standing::Holder
+        } else if self.0.tenants.allows(holder, did, tenants::Permission::ManageSpaces) {
+            Standing::Manager
+        } else {
+            Standing::Stranger
+        }
     }
 
     /// The number of a channel that somebody may write to. Blocks.
@@ -172,8 +178,8 @@ impl Spaces {
         did: &Did,
         channel: Option<&str>,
     ) -> Result<Option<ChannelNumber>, SpaceError> {
-        let found = self.found(id, Some(did))?;
-        let (number, row) = self.channel(&found, channel)?;
+        let found = self.here().found(id, Some(did))?;
+        let (number, row) = self.here().channel(&found, channel)?;
         let (rules, rkey) = match &row {
             Some(row) => (row.rules.clone(), Some(row.rkey.as_str())),
             None => (ChannelRules::of_the_space(), None),

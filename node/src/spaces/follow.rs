@@ -88,13 +88,14 @@ impl Follower {
         })))
     }
 
-    /// Follows until told to stop.
-    pub(crate) async fn run(self, stop: CancellationToken) -> TaskResult {
+    /// Follows until told to stop; `placed` tells when it has changed who lives here.
+    pub(crate) async fn run(self, mut placed: watch::Receiver<u64>, stop: CancellationToken) -> TaskResult {
         let mut changes = self.0.spaces.0.strangers.subscribe();
         let mut hosts: HashMap<String, watch::Sender<Authors>> = HashMap::new();
         let mut following = FuturesUnordered::new();
         loop {
             changes.borrow_and_update();
+            placed.borrow_and_update();
             let wanted = self.wanted().await?;
             hosts.retain(|host, authors| {
                 // Without authors nobody is left to be followed there.
@@ -120,6 +121,11 @@ impl Follower {
                     () = stop.cancelled() => return Ok(()),
                     changed = changes.changed() => {
                         changed.map_err(|_| "the spaces ended")?;
+                        tokio::time::sleep(SETTLE).await;
+                        break;
+                    }
+                    changed = placed.changed() => {
+                        changed.map_err(|_| "the placements ended")?;
                         tokio::time::sleep(SETTLE).await;
                         break;
                     }

@@ -115,7 +115,7 @@ impl Spaces {
 
     pub(super) async fn found_by(&self, asker: &Asker, uri: &str) -> Result<Found, SpaceError> {
         let (this, uri, did) = (self.clone(), uri.to_owned(), asker.somebody()?.clone());
-        blocking::run(move || this.find(&uri, Some(&did))).await
+        blocking::run(move || this.here().find(&uri, Some(&did))).await
     }
 
     /// A record as it is where it lies.

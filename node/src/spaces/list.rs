@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 
 use super::announce::is_system;
 use super::find::{Found, may_see_message};
+use super::reading::Reading;
 use super::{SpaceError, Spaces};
 
 /// Messages that are looked at for one page.
@@ -60,7 +61,7 @@ pub(crate) struct Page {
     pub(crate) cursor: Option<String>,
 }
 
-impl Spaces {
+impl Reading {
     /// The channels of a space that somebody may read. Blocks.
     pub(crate) fn channels_of(
         &self,
@@ -71,7 +72,7 @@ impl Spaces {
         let mut channels = vec![];
         let mut after = (id, 0);
         loop {
-            let page = self.0.reader.scan(&CHANNELS).prefix(&id).after(&after).page(256)?;
+            let page = self.reader.scan(&CHANNELS).prefix(&id).after(&after).page(256)?;
             let last = page.rows.last().map(|(key, _)| *key);
             let open = page
                 .rows
@@ -100,7 +101,7 @@ impl Spaces {
         let (mut items, mut looked_at) = (vec![], 0);
         loop {
             let wanted = (limit - items.len()).max(16);
-            let (rows, more) = messages_back(&self.0.reader, found.id, among, before, wanted)?;
+            let (rows, more) = messages_back(&self.reader, found.id, among, before, wanted)?;
             for (position, row) in &rows {
                 before = *position;
                 looked_at += 1;
@@ -142,15 +143,15 @@ impl Spaces {
             if !fits || !readable.contains(&row.channel) || !self.is_shown(found, row)? {
                 return Ok(false);
             }
-            let record = message_record(&self.0.reader, found.id, position, row)?;
+            let record = message_record(&self.reader, found.id, position, row)?;
             let said = cbor::decode(&record).map(|record| words(&text_of(&record))).unwrap_or_default();
             Ok(query.iter().all(|word| said.contains(word)))
         };
         let mut before = before.unwrap_or(u64::MAX);
-        let upto = self.0.reader.get(&SPACES, &found.id)?.map_or(0, |row| row.words_upto);
+        let upto = self.reader.get(&SPACES, &found.id)?.map_or(0, |row| row.words_upto);
         // The newest, whose words are not in lists yet.
         while before > upto + 1 {
-            let (rows, more) = messages_back(&self.0.reader, found.id, Among::Space, before, 256)?;
+            let (rows, more) = messages_back(&self.reader, found.id, Among::Space, before, 256)?;
             for (position, row) in &rows {
                 if *position <= upto {
                     before = upto + 1;
@@ -168,12 +169,12 @@ impl Spaces {
                 before = before.min(upto + 1);
             }
         }
-        let mut candidates = search(&self.0.reader, found.id, query.clone(), before);
+        let mut candidates = search(&self.reader, found.id, query.clone(), before);
         let mut judged = 0;
         while let Some(position) = candidates.next_candidate()? {
             before = position;
             judged += 1;
-            if let Some(row) = self.0.reader.get(&MESSAGES, &(found.id, position))?
+            if let Some(row) = self.reader.get(&MESSAGES, &(found.id, position))?
                 && judge(&row, position)?
             {
                 items.push(self.message_view(found, position, &row)?);
@@ -195,10 +196,10 @@ impl Spaces {
     ) -> Result<Page, SpaceError> {
         let readable = self.readable(found)?;
         let from = (found.id, root, after.unwrap_or(0));
-        let page = self.0.reader.scan(&BY_THREAD).prefix(&(found.id, root)).after(&from).page(limit)?;
+        let page = self.reader.scan(&BY_THREAD).prefix(&(found.id, root)).after(&from).page(limit)?;
         let mut items = vec![];
         for ((_, _, position), _) in &page.rows {
-            let Some(row) = self.0.reader.get(&MESSAGES, &(found.id, *position))? else { continue };
+            let Some(row) = self.reader.get(&MESSAGES, &(found.id, *position))? else { continue };
             if readable.contains(&row.channel) && self.is_shown(found, &row)? {
                 items.push(self.message_view(found, *position, &row)?);
             }
@@ -209,7 +210,7 @@ impl Spaces {
 
     /// A message by its number, if whoever asks may see it. Blocks.
     pub(crate) fn message_at(&self, found: &Found, position: u64) -> Result<Option<Json>, SpaceError> {
-        let Some(row) = self.0.reader.get(&MESSAGES, &(found.id, position))? else { return Ok(None) };
+        let Some(row) = self.reader.get(&MESSAGES, &(found.id, position))? else { return Ok(None) };
         if !self.may_read_number(found, row.channel)? || !self.is_shown(found, &row)? {
             return Ok(None);
         }
@@ -237,7 +238,7 @@ impl Spaces {
         let mut items = vec![];
         let mut last = after;
         loop {
-            let mut scan = self.0.reader.scan(&MEMBERS).prefix(&found.id);
+            let mut scan = self.reader.scan(&MEMBERS).prefix(&found.id);
             if let Some(last) = &last {
                 scan = scan.after(&(found.id, last.clone()));
             }
@@ -270,14 +271,15 @@ impl Spaces {
         let mut looked_at = 0;
         let mut last = after.unwrap_or(0);
         loop {
-            let (ids, more): (Vec<SpaceId>, bool) = match asker.filter(|_| own) {
+            // Of a copy there is no list by person: all of its spaces are one account's.
+            let (ids, more): (Vec<SpaceId>, bool) = match asker.filter(|_| own && self.as_of().is_none()) {
                 Some(did) => {
                     let from = (did.clone(), SpaceId(last));
-                    let page = self.0.reader.scan(&SPACES_OF).prefix(did).after(&from).page(64)?;
+                    let page = self.reader.scan(&SPACES_OF).prefix(did).after(&from).page(64)?;
                     (page.rows.into_iter().map(|((_, id), _)| id).collect(), page.more)
                 }
                 None => {
-                    let page = self.0.reader.scan(&SPACES).after(&SpaceId(last)).page(64)?;
+                    let page = self.reader.scan(&SPACES).after(&SpaceId(last)).page(64)?;
                     (page.rows.into_iter().map(|(id, _)| id).collect(), page.more)
                 }
             };
@@ -288,7 +290,10 @@ impl Spaces {
                     Err(SpaceError::SpaceNotFound) => continue,
                     found => found?,
                 };
-                if found.access().may_see() && holder.is_none_or(|holder| *holder == found.row.holder) {
+                let is_left = |status| matches!(status, Status::Left | Status::Banned);
+                let is_in = found.membership.as_ref().is_some_and(|membership| !is_left(membership.status));
+                let is_asked_for = (is_in || !own) && holder.is_none_or(|holder| *holder == found.row.holder);
+                if is_asked_for && found.access().may_see() {
                     items.push(self.space_view(&found)?);
                 }
                 if items.len() == limit || looked_at >= SPACES_LOOKED_AT_MAX {
@@ -297,27 +302,6 @@ impl Spaces {
             }
             if !more {
                 return Ok(Page { items, cursor: None });
-            }
-        }
-    }
-
-    /// How many spaces an account holds, without its system space. Blocks.
-    pub(super) fn spaces_held(&self, holder: &Did) -> Result<u64, SpaceError> {
-        let (mut held, mut last) = (0, None);
-        loop {
-            let mut scan = self.0.reader.scan(&SPACES_OF).prefix(holder);
-            if let Some(last) = &last {
-                scan = scan.after(last);
-            }
-            let page = scan.page(256)?;
-            for ((_, id), _) in &page.rows {
-                let row = self.0.reader.get(&SPACES, id)?;
-                let counts = row.is_some_and(|row| row.holder == *holder && row.gone_at.is_none() && !is_system(&row));
-                held += u64::from(counts);
-            }
-            last = page.rows.into_iter().next_back().map(|(key, _)| key);
-            if !page.more {
-                return Ok(held);
             }
         }
     }
@@ -338,9 +322,33 @@ impl Spaces {
         if !may_see_message(found, row) {
             return Ok(false);
         }
-        match self.0.accounts.by_did_blocking(&row.author)? {
-            Some(account) => Ok(account.is_active()),
-            None => Ok(self.0.reader.get(&AUTHORS, &row.author)?.is_none_or(|Cbor(author)| author.active)),
+        if let Some(account) = self.spaces.0.accounts.resident_blocking(&row.author)? {
+            return Ok(account.is_active());
+        }
+        // What this node heard of an author elsewhere; of one at the node that a copy comes from it hears nothing.
+        Ok(self.reader.get(&AUTHORS, &row.author)?.is_none_or(|Cbor(author)| author.active))
+    }
+}
+
+impl Spaces {
+    /// How many spaces an account holds, without its system space. Blocks.
+    pub(super) fn spaces_held(&self, holder: &Did) -> Result<u64, SpaceError> {
+        let (mut held, mut last) = (0, None);
+        loop {
+            let mut scan = self.0.reader.scan(&SPACES_OF).prefix(holder);
+            if let Some(last) = &last {
+                scan = scan.after(last);
+            }
+            let page = scan.page(256)?;
+            for ((_, id), _) in &page.rows {
+                let row = self.0.reader.get(&SPACES, id)?;
+                let counts = row.is_some_and(|row| row.holder == *holder && row.gone_at.is_none() && !is_system(&row));
+                held += u64::from(counts);
+            }
+            last = page.rows.into_iter().next_back().map(|(key, _)| key);
+            if !page.more {
+                return Ok(held);
+            }
         }
     }
 }

@@ -118,13 +118,13 @@ impl Spaces {
 
     async fn find_anyway(&self, uri: &str, did: &Did) -> Result<Found, SpaceError> {
         let (this, uri, did) = (self.clone(), uri.to_owned(), did.clone());
-        blocking::run(move || this.find_hidden(&uri, Some(&did))).await
+        blocking::run(move || this.here().find_hidden(&uri, Some(&did))).await
     }
 
     /// A space for somebody who may see it.
     async fn find_visible(&self, uri: &str, did: &Did) -> Result<Found, SpaceError> {
         let (this, uri, did) = (self.clone(), uri.to_owned(), did.clone());
-        blocking::run(move || this.find(&uri, Some(&did))).await
+        blocking::run(move || this.here().find(&uri, Some(&did))).await
     }
 
     /// Joins, with an invitation or the code of the space if there is one.
@@ -357,7 +357,7 @@ impl Spaces {
         access: Option<ChannelAccess>,
     ) -> Result<Membership, SpaceError> {
         let (this, uri, did) = (self.clone(), channel.to_owned(), by.clone());
-        let (found, _, row) = blocking::run(move || this.channel_alone(&uri, &did)).await?;
+        let (found, _, row) = blocking::run(move || this.here().channel_alone(&uri, &did)).await?;
         self.change_member(&space_uri(&found.row), by, user, Change::Channel(row.rkey, access)).await
     }
 
@@ -373,7 +373,7 @@ impl Spaces {
         reason: Option<String>,
     ) -> Result<(), SpaceError> {
         let (this, uri, asker) = (self.clone(), uri.to_owned(), by.clone());
-        let (found, position, _) = blocking::run(move || this.message(&uri, Some(&asker))).await?;
+        let (found, position, _) = blocking::run(move || this.here().message(&uri, Some(&asker))).await?;
         if !found.access().allows(Permission::ModerateContent) {
             return Err(SpaceError::Forbidden("you may not moderate this space"));
         }
@@ -387,7 +387,7 @@ impl Spaces {
     /// [`SpaceError`], by what stands in the way.
     pub(crate) async fn mark_read(&self, uri: &str, did: &Did) -> Result<(), SpaceError> {
         let (this, uri, asker) = (self.clone(), uri.to_owned(), did.clone());
-        let (found, position, message) = blocking::run(move || this.message(&uri, Some(&asker))).await?;
+        let (found, position, message) = blocking::run(move || this.here().message(&uri, Some(&asker))).await?;
         if !found.access().is_member() {
             return Err(SpaceError::Forbidden("only members keep marks"));
         }

@@ -98,10 +98,7 @@ impl Spaces {
         path: &str,
     ) -> Result<Option<(Cid, Map)>, SpaceError> {
         let record = rows::record(&self.0.reader, self.0.permissioned.repo_place_blocking(room, author)?, path)?;
-        Ok(record.and_then(|record| match cbor::decode(&record.bytes) {
-            Ok(Value::Map(map)) => Some((record.cid, map)),
-            _ => None,
-        }))
+        Ok(decoded(record))
     }
 
     /// The rooms in which an account has a repository. Blocks.
@@ -139,6 +136,14 @@ impl Spaces {
             }
         }
     }
+}
+
+/// A record of a room with its CID.
+pub(super) fn decoded(record: Option<rows::Record>) -> Option<(Cid, Map)> {
+    record.and_then(|record| match cbor::decode(&record.bytes) {
+        Ok(Value::Map(map)) => Some((record.cid, map)),
+        _ => None,
+    })
 }
 
 /// What of repositories elsewhere is copied to be indexed here.

@@ -7,16 +7,18 @@ use angel_protocol::ids::Did;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{CHANNEL, MESSAGE};
 use angel_storage::codec::Cbor;
+use angel_storage::permissioned::{RepoKey, record};
 use angel_storage::spaces::{
     ChannelNumber, ChannelRow, MemberRow, MessageRow, REACTIONS, READ_MARKS, SpaceRow, message_record, old_version,
 };
 use serde_json::{Value as Json, json};
 
+use super::SpaceError;
 use super::find::Found;
-use super::rooms::room_of;
+use super::reading::Reading;
+use super::rooms::{decoded, room_of};
 use super::streams::Stream;
 use super::told::{channel_uri, message_uri, space_uri};
-use super::{SpaceError, Spaces};
 
 /// Reactions of one message that are counted.
 const REACTIONS_MAX: usize = 1000;
@@ -24,7 +26,7 @@ const REACTIONS_MAX: usize = 1000;
 /// Members who have read a message that are named.
 const READERS_MAX: usize = 1000;
 
-impl Spaces {
+impl Reading {
     /// A space. Blocks.
     pub(crate) fn space_view(&self, found: &Found) -> Result<Json, SpaceError> {
         let SpaceRow { rkey, cid, .. } = &found.row;
@@ -72,7 +74,7 @@ impl Spaces {
 
     /// A message. Blocks.
     pub(crate) fn message_view(&self, found: &Found, position: u64, row: &MessageRow) -> Result<Json, SpaceError> {
-        let reader = &self.0.reader;
+        let reader = &self.reader;
         let record = message_record(reader, found.id, position, row)?;
         let value = cbor::decode(&record).map(|value| to_json(&value)).unwrap_or(Json::Null);
         let (uri, cid) = (message_uri(&row.author, &row.rkey), row.cid.to_string());
@@ -108,7 +110,7 @@ impl Spaces {
 
     /// Members whose mark is at a message or behind it. Blocks.
     pub(crate) fn readers(&self, found: &Found, channel: ChannelNumber, position: u64) -> Result<Vec<Did>, SpaceError> {
-        let marks = self.0.reader.scan(&READ_MARKS).prefix(&(found.id, channel)).page(READERS_MAX)?;
+        let marks = self.reader.scan(&READ_MARKS).prefix(&(found.id, channel)).page(READERS_MAX)?;
         let read = marks.rows.into_iter().filter(|(_, Cbor(mark))| mark.position >= position);
         Ok(read.map(|((_, _, did), _)| did).collect())
     }
@@ -117,7 +119,7 @@ impl Spaces {
     pub(crate) fn versions(&self, found: &Found, position: u64, row: &MessageRow) -> Result<Vec<Json>, SpaceError> {
         let mut versions = vec![];
         for number in 0..row.version {
-            if let Some(record) = old_version(&self.0.reader, found.id, position, number)?
+            if let Some(record) = old_version(&self.reader, found.id, position, number)?
                 && let Ok(value) = cbor::decode(&record)
             {
                 versions.push(json!({ "version": number, "value": to_json(&value) }));
@@ -151,7 +153,7 @@ impl Spaces {
     }
 
     fn reactions(&self, found: &Found, position: u64) -> Result<Vec<Json>, SpaceError> {
-        let page = self.0.reader.scan(&REACTIONS).prefix(&(found.id, position)).page(REACTIONS_MAX)?;
+        let page = self.reader.scan(&REACTIONS).prefix(&(found.id, position)).page(REACTIONS_MAX)?;
         let mut by_emoji: BTreeMap<String, (u64, bool)> = BTreeMap::new();
         for ((_, _, emoji, did), _) in page.rows {
             let (count, own) = by_emoji.entry(emoji).or_default();
@@ -165,11 +167,14 @@ impl Spaces {
     /// A record of whoever holds a space, from where the records of that space lie.
     fn held_record(&self, space: &SpaceRow, room: Option<SpaceUri>, path: &str) -> Result<Json, SpaceError> {
         if let Some(room) = room {
-            let record = self.room_record(&room, &space.holder, path)?;
+            let record = match self.copied_account() {
+                Some(account) => decoded(record(&self.reader, RepoKey { account, space: room.digest() }, path)?),
+                None => self.spaces.room_record(&room, &space.holder, path)?,
+            };
             return Ok(record.map_or(Json::Null, |(_, map)| to_json(&Value::Map(map))));
         }
-        let Some(account) = self.0.accounts.by_did_blocking(&space.holder)? else { return Ok(Json::Null) };
-        let record = self.0.repos.record_blocking(account.id(), path)?;
+        let Some(account) = self.spaces.0.accounts.by_did_blocking(&space.holder)? else { return Ok(Json::Null) };
+        let record = self.spaces.0.repos.record_blocking(account.id(), path)?;
         Ok(record.and_then(|record| cbor::decode(&record.bytes).ok()).map_or(Json::Null, |value| to_json(&value)))
     }
 }

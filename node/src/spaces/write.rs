@@ -127,7 +127,7 @@ impl Spaces {
         let account = self.holder(&found.row.holder).await?;
         let this = self.clone();
         let (id, asking) = (found.id, found.did.clone());
-        let channels = blocking::run(move || this.channels_of(id, asking.as_ref())).await?;
+        let channels = blocking::run(move || this.here().channels_of(id, asking.as_ref())).await?;
         let mut rooms = vec![];
         for (number, row) in channels {
             let path = format!("{CHANNEL}/{}", row.rkey);
@@ -196,7 +196,7 @@ impl Spaces {
         settings: NewSettings,
     ) -> Result<Written, SpaceError> {
         let (this, at, did) = (self.clone(), uri.to_owned(), asker.somebody()?.clone());
-        let (found, number, row) = blocking::run(move || this.channel_alone(&at, &did)).await?;
+        let (found, number, row) = blocking::run(move || this.here().channel_alone(&at, &did)).await?;
         let explicit = found.membership.as_ref().and_then(|membership| membership.channels.get(&row.rkey));
         let is_admin = explicit == Some(&angel_protocol::spaces::ChannelAccess::Admin);
         if !is_admin && !found.access().allows(Permission::CreateChannels) {
@@ -354,7 +354,7 @@ impl Spaces {
     /// Whether somebody may write a message there. Blocks.
     fn check_posting(&self, space: &str, did: &Did, record: &Value) -> Result<(Found, Stream), SpaceError> {
         let address = Address::of(space, SPACE).ok_or(SpaceError::SpaceNotFound)?;
-        let found = match self.find(space, Some(did)) {
+        let found = match self.here().find(space, Some(did)) {
             // Whether it is public, and a message in it may be, another host would have to be asked.
             Err(SpaceError::SpaceNotFound) if self.0.accounts.resident_blocking(&address.did)?.is_none() => {
                 return Err(SpaceError::HolderElsewhere);
@@ -362,7 +362,7 @@ impl Spaces {
             found => found?,
         };
         let channel = record.get("channel").and_then(Value::as_str);
-        let (number, row) = self.channel(&found, channel)?;
+        let (number, row) = self.here().channel(&found, channel)?;
         let stream = row.map_or_else(Stream::own, |row| Stream::of(number, row));
         if found.access().may_post(&stream.rules, stream.rkey.as_deref()) {
             Ok((found, stream))
@@ -406,7 +406,7 @@ impl Spaces {
         let (this, uri, account) = (self.clone(), uri.to_owned(), account.clone());
         blocking::run(move || {
             let address = Address::of(&uri, MESSAGE).ok_or(SpaceError::MessageNotFound)?;
-            match this.message(&uri, Some(account.did())) {
+            match this.here().message(&uri, Some(account.did())) {
                 Ok((found, _, message)) => return this.room_of_number(&found, message.channel),
                 Err(SpaceError::MessageNotFound) => {}
                 Err(error) => return Err(error),
@@ -438,7 +438,7 @@ impl Spaces {
         let did = asker.somebody()?.clone();
         let (this, at, asking, word) = (self.clone(), subject.uri.clone(), did.clone(), emoji.to_owned());
         let found = blocking::run(move || {
-            let (found, position, message) = this.message(&at, Some(&asking))?;
+            let (found, position, message) = this.here().message(&at, Some(&asking))?;
             let before = this.0.reader.get(&REACTIONS, &(found.id, position, word, asking))?;
             let room = this.room_of_number(&found, message.channel)?;
             Ok::<_, SpaceError>((room, Some(message.cid.to_string()), before.map(|Cbor(rkey)| rkey)))

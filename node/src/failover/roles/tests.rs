@@ -13,6 +13,7 @@ fn row(operation: Option<&[u8]>, restored: bool) -> ReplicaRow {
         bytes: 0,
         role: Role::TakingOver,
         stopped: None,
+        current: None,
         mended: 0,
         told: None,
         restored: restored.then_some(Restored { node, sequence: 4 }),

@@ -52,7 +52,7 @@ use serde_json::{Value, json};
 
 use crate::blocking;
 use crate::http::XrpcError;
-use crate::spaces::{Asker, Change, Page, SpaceError, Written};
+use crate::spaces::{Asker, Change, Page, Reading, SpaceError, Written};
 use crate::xrpc::host::Host;
 
 /// Things on a page when the client does not say.
@@ -107,6 +107,14 @@ fn page(name: &str, page: Page) -> Value {
     answer
 }
 
+/// An answer, with how old it is where it was read from a copy.
+fn aged(mut answer: Value, reading: &Reading) -> Value {
+    if let Some(as_of) = reading.as_of() {
+        answer["asOf"] = as_of.to_string().into();
+    }
+    answer
+}
+
 fn written(written: &Written) -> Json<Value> {
     Json(json!({ "uri": written.uri, "cid": written.cid.to_string() }))
 }
@@ -115,6 +123,6 @@ fn written(written: &Written) -> Json<Value> {
 async fn set_code(host: &Host, uri: &str, by: &Did, code: Option<&str>) -> Result<(), XrpcError> {
     let Some(code) = code else { return Ok(()) };
     let (spaces, at, did) = (host.spaces.clone(), uri.to_owned(), by.clone());
-    let found = blocking::run(move || spaces.find(&at, Some(&did))).await?;
+    let found = blocking::run(move || spaces.find_live(&at, Some(&did))).await?;
     Ok(host.spaces.set_code(found.id, by, Some(code)).await?)
 }

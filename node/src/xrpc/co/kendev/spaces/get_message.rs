@@ -23,12 +23,12 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
-        let (found, position, row) = spaces.message(&query.uri, asker.did.as_ref())?;
-        let mut view = spaces.message_view(&found, position, &row)?;
+        let (reading, found, position, row) = spaces.find_message(&query.uri, asker.did.as_ref())?;
+        let mut view = reading.message_view(&found, position, &row)?;
         if found.access().is_member() {
-            view["readBy"] = json!(spaces.readers(&found, row.channel, position)?);
+            view["readBy"] = json!(reading.readers(&found, row.channel, position)?);
         }
-        Ok(view)
+        Ok(super::aged(view, &reading))
     })
     .await
 }

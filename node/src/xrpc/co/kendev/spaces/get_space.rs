@@ -23,8 +23,9 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
-        let found = spaces.find(&query.space, asker.did.as_ref())?;
-        spaces.space_view(&found)
+        let reading = spaces.reading_of(&query.space)?;
+        let found = reading.find(&query.space, asker.did.as_ref())?;
+        Ok(super::aged(reading.space_view(&found)?, &reading))
     })
     .await
 }

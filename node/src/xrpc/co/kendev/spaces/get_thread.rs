@@ -26,15 +26,15 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
-        let (found, position, row) = spaces.message(&query.uri, asker.did.as_ref())?;
+        let (reading, found, position, row) = spaces.find_message(&query.uri, asker.did.as_ref())?;
         // Asked about an answer, the thread is the one that it stands in.
         let position = row.root.unwrap_or(position);
         let (after, limit) = (super::number(query.cursor.as_deref())?, super::limit(query.limit));
-        let mut answer = super::page("replies", spaces.thread(&found, position, after, limit)?);
-        if let Some(root) = spaces.message_at(&found, position)? {
+        let mut answer = super::page("replies", reading.thread(&found, position, after, limit)?);
+        if let Some(root) = reading.message_at(&found, position)? {
             answer["root"] = root;
         }
-        Ok(answer)
+        Ok(super::aged(answer, &reading))
     })
     .await
 }

@@ -23,13 +23,14 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
-        let found = spaces.find(&query.space, asker.did.as_ref())?;
-        let channels = spaces.channels_of(found.id, asker.did.as_ref())?;
+        let reading = spaces.reading_of(&query.space)?;
+        let found = reading.find(&query.space, asker.did.as_ref())?;
+        let channels = reading.channels_of(found.id, asker.did.as_ref())?;
         let views = channels
             .iter()
-            .map(|(number, row)| spaces.channel_view(&found, *number, row))
+            .map(|(number, row)| reading.channel_view(&found, *number, row))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(json!({ "channels": views }))
+        Ok(super::aged(json!({ "channels": views }), &reading))
     })
     .await
 }

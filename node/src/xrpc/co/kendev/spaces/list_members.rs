@@ -29,9 +29,10 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
-        let found = spaces.find(&query.space, asker.did.as_ref())?;
-        let page = spaces.members(&found, query.status, query.cursor, super::limit(query.limit))?;
-        Ok(super::page("members", page))
+        let reading = spaces.reading_of(&query.space)?;
+        let found = reading.find(&query.space, asker.did.as_ref())?;
+        let page = reading.members(&found, query.status, query.cursor, super::limit(query.limit))?;
+        Ok(super::aged(super::page("members", page), &reading))
     })
     .await
 }

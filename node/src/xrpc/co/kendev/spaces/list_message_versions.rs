@@ -23,8 +23,9 @@ pub(crate) async fn handler(
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
-        let (found, position, row) = spaces.message(&query.uri, asker.did.as_ref())?;
-        Ok(json!({ "versions": spaces.versions(&found, position, &row)? }))
+        let (reading, found, position, row) = spaces.find_message(&query.uri, asker.did.as_ref())?;
+        let versions = reading.versions(&found, position, &row)?;
+        Ok(super::aged(json!({ "versions": versions }), &reading))
     })
     .await
 }

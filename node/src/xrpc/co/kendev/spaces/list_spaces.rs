@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Shared, reading};
 use crate::http::XrpcError;
-use crate::spaces::Asker;
+use crate::spaces::{Asker, SpaceError};
 use crate::xrpc::params::Params;
 use angel_protocol::ids::Did;
 use atrium_api::types::LimitedNonZeroU8;
@@ -36,8 +36,15 @@ pub(crate) async fn handler(
         }
         let after = super::number(query.cursor.as_deref())?;
         let limit = super::limit(query.limit);
-        let page = spaces.list_spaces(asker.did.as_ref(), query.member, query.tenant.as_ref(), after, limit)?;
-        Ok(super::page("spaces", page))
+        let reading = match &query.tenant {
+            Some(holder) => match spaces.reading_for(holder) {
+                Err(SpaceError::SpaceNotFound) => spaces.here(),
+                reading => reading?,
+            },
+            None => spaces.here(),
+        };
+        let page = reading.list_spaces(asker.did.as_ref(), query.member, query.tenant.as_ref(), after, limit)?;
+        Ok(super::aged(super::page("spaces", page), &reading))
     })
     .await
 }

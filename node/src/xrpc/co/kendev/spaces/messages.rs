@@ -27,9 +27,10 @@ pub(crate) struct Messages {
 impl Messages {
     /// A page of them. Blocks.
     pub(super) fn page(self, spaces: &Spaces, asker: &Asker) -> Result<Value, SpaceError> {
-        let found = spaces.find(&self.space, asker.did.as_ref())?;
+        let reading = spaces.reading_of(&self.space)?;
+        let found = reading.find(&self.space, asker.did.as_ref())?;
         let channel = match &self.channel {
-            Some(uri) => Some(spaces.channel(&found, Some(uri))?.0),
+            Some(uri) => Some(reading.channel(&found, Some(uri))?.0),
             None => None,
         };
         let filter = Filter {
@@ -42,10 +43,10 @@ impl Messages {
         };
         let (before, limit) = (super::number(self.cursor.as_deref())?, super::limit(self.limit));
         let page = match &self.q {
-            Some(query) => spaces.search(&found, query, channel, &filter, before, limit)?,
-            None => spaces.messages(&found, channel, &filter, before, limit)?,
+            Some(query) => reading.search(&found, query, channel, &filter, before, limit)?,
+            None => reading.messages(&found, channel, &filter, before, limit)?,
         };
-        Ok(super::page("messages", page))
+        Ok(super::aged(super::page("messages", page), &reading))
     }
 
     /// Without the words of a search.

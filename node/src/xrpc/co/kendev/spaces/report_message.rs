@@ -34,7 +34,7 @@ pub(crate) async fn handler(
     host.limits.spend(Limit::Reports, did.as_str(), 1)?;
     let (spaces, reports) = (host.spaces.clone(), host.reports.clone());
     let id = blocking::run(move || {
-        let (_, _, row) = spaces.message(&request.uri, Some(&did))?;
+        let (_, _, _, row) = spaces.find_message(&request.uri, Some(&did))?;
         let report = ReportRow {
             reported_by: did,
             reason_type: "com.atproto.moderation.defs#reasonOther".to_owned(),

@@ -27,7 +27,7 @@ pub(crate) async fn handler(
     let did = asker.somebody()?.clone();
     host.limits.spend(Limit::SpaceSignals, did.as_str(), 1)?;
     let (spaces, uri, who) = (host.spaces.clone(), request.space, did.clone());
-    let found = blocking::run(move || spaces.find(&uri, Some(&who))).await?;
+    let found = blocking::run(move || spaces.find_live(&uri, Some(&who))).await?;
     host.spaces.typing(found.id, &did, request.channel.as_deref());
     Ok(Json(json!({})))
 }

@@ -41,7 +41,7 @@ pub(crate) async fn handler(
     };
     let place = place(&host, address)?;
     let (spaces, uri, did) = (host.spaces.clone(), query.space, asker.did.clone());
-    let found = blocking::run(move || spaces.find(&uri, did.as_ref())).await?;
+    let found = blocking::run(move || spaces.find_live(&uri, did.as_ref())).await?;
     let (stream, begin) = host.spaces.follow(found.id, asker.did, query.cursor).await?;
     let format = SpaceFormat::new(stream.clone(), form);
     Ok(upgrade.follow(stream, begin, format, place, MESSAGE_BYTES_MAX))
