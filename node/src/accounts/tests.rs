@@ -101,6 +101,26 @@ fn what_a_slow_reader_brings_after_a_change_is_not_kept() {
 }
 
 #[test]
+fn whoever_asks_first_for_a_wallet_all_get_one_key() {
+    let world = World::new();
+    let accounts = world.accounts();
+    for n in 1..=20 {
+        let made = create(&accounts, n).expect("made");
+        let ready = std::sync::Barrier::new(8);
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let ask = || {
+                ready.wait();
+                accounts.wallet_key_blocking(made.did()).expect("a key").did()
+            };
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            asking.into_iter().map(|thread| thread.join().expect("runs")).collect()
+        });
+        let kept = accounts.kept_wallet_key_blocking(made.id()).expect("reads").expect("is kept").did();
+        assert!(keys.iter().all(|key| *key == kept), "{keys:?}");
+    }
+}
+
+#[test]
 fn concurrent_changes_of_one_account_all_count() {
     let world = World::new();
     let accounts = world.accounts();

@@ -3,7 +3,7 @@
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::Did;
 use angel_storage::accounts::{ACCOUNT_KEYS, KeyPurpose};
-use angel_storage::{AccountId, Batch};
+use angel_storage::{AccountId, Batch, CommitError};
 use zeroize::Zeroizing;
 
 use super::{AccountError, Accounts, SealError, seal};
@@ -25,8 +25,11 @@ impl Accounts {
         let mut batch = Batch::new();
         batch.expect_absent(&ACCOUNT_KEYS, &(id, PURPOSE.number()))?;
         self.stage_wallet_key(&mut batch, id, &seed)?;
-        self.0.writer.commit(batch)?;
-        Ok(NodeKey::from_seed(&seed))
+        match self.0.writer.commit(batch) {
+            // Somebody else asked at the same time, and theirs is the account's.
+            Err(CommitError::Conflict { .. }) => self.kept_wallet_key_blocking(id)?.ok_or(AccountError::NotFound),
+            committed => Ok(committed.map(|_| NodeKey::from_seed(&seed))?),
+        }
     }
 
     /// The key of an account's wallet, if this node keeps one. Blocks.

@@ -142,13 +142,15 @@ impl Submitter {
 
     /// The key of an account's wallet, if the wallet is open.
     async fn open_wallet(&self, account: &Did) -> Result<Option<NodeKey>, SubmitFailed> {
+        // The wallet first: what is open was opened with a key that was kept by then.
+        let wallet = self.wallet.ledger().wallet(account.clone()).await?;
         let (accounts, did) = (self.accounts.clone(), account.clone());
         let key = blocking::run(move || {
             let id = accounts.by_did_blocking(&did)?.ok_or(AccountError::NotFound)?.id();
             accounts.kept_wallet_key_blocking(id)
         })
         .await?;
-        let Some(wallet) = self.wallet.ledger().wallet(account.clone()).await? else { return Ok(None) };
+        let Some(wallet) = wallet else { return Ok(None) };
         match key {
             Some(key) if wallet.key == key.public().to_bytes() => Ok(Some(key)),
             _ => Err(SubmitFailed::KeptElsewhere(account.clone())),
