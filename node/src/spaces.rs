@@ -7,7 +7,8 @@
 //! order of things. Authors who live elsewhere are followed at their own hosts ([`follow`]), and what they write enters
 //! the log once it is verified.
 //!
-//! Who may do what is decided in `angel_protocol::spaces`; here it is looked up, asked and carried out.
+//! What is read is this index, or the copy of another node's ([`reading`]). Who may do what is decided in
+//! `angel_protocol::spaces`; here it is looked up, asked and carried out.
 
 pub(crate) mod announce;
 pub(crate) mod announcer;

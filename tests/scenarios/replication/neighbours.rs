@@ -1,6 +1,7 @@
 //! Two nodes that keep copies of each other's accounts, as neighbours do: people of both talk in one space as people of
 //! any two hosts, and while the space's node is away the other one serves what it holds, and says how old that is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use angel_harness::tenancy::{Session, Tenancy};
@@ -179,6 +180,41 @@ impl Neighbours {
     }
 }
 
+impl Neighbours {
+    /// Bob's account becomes one of the space's node, and goes home again: what he says is seen, and each of it once.
+    async fn moves_to_the_space_and_back(&mut self, market: &str, office: &str) -> Result<()> {
+        let (mut of_market, mut of_office) = (2, 3);
+        for (index, place) in [(HOME, "at the space's"), (NEXT, "at home again")] {
+            self.world.angel(index, &["tenant", "promote", &self.bob.did])?;
+            let writable = |report: &Value| report["writable"] == true;
+            self.world.until_reported_of(&self.bob.did, "he may write there", index, writable).await?;
+            self.bob.token = self.world.caller(index).of(&self.bob.did).log_in().await?;
+            self.write(index, market, place).await?;
+            self.say(index, &self.bob, office, place).await?;
+            (of_market, of_office) = (of_market + 1, of_office + 1);
+            for (space, count) in [(market, of_market), (office, of_office)] {
+                let said = self.said(HOME, &self.ada, space, count).await?;
+                let said = texts(&said);
+                ensure!(said[0] == place && said.iter().collect::<BTreeSet<_>>().len() == count, "{said:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Bob writes a message as any client of AT Protocol does.
+    async fn write(&self, index: usize, space: &str, text: &str) -> Result<()> {
+        let record = json!({
+            "$type": "co.kendev.spaces.message", "space": space, "messageType": "user",
+            "content": { "type": "text", "text": text }, "createdAt": "2026-11-21T09:00:00.000Z",
+        });
+        let body = json!({ "repo": self.bob.did, "collection": "co.kendev.spaces.message", "record": record });
+        let caller = self.world.caller(index);
+        let (status, answer) = caller.call("com.atproto.repo.createRecord", Some(&self.bob.token), &body).await?;
+        ensure!(status == 200, "{status} {answer}");
+        Ok(())
+    }
+}
+
 fn texts(answer: &Value) -> Vec<String> {
     let messages = answer["messages"].as_array().into_iter().flatten();
     messages.filter_map(|message| message["value"]["content"]["text"].as_str().map(ToOwned::to_owned)).collect()
@@ -193,14 +229,7 @@ async fn neighbours_talk_and_read_on_while_the_spaces_node_is_away() -> Result<(
     }
 
     // Who has a copy where the space is, is an author elsewhere all the same.
-    let record = json!({
-        "$type": "co.kendev.spaces.message", "space": market, "messageType": "user",
-        "content": { "type": "text", "text": "from next door" }, "createdAt": "2026-11-21T09:00:00.000Z",
-    });
-    let body = json!({ "repo": it.bob.did, "collection": "co.kendev.spaces.message", "record": record });
-    let (status, answer) =
-        it.world.caller(NEXT).call("com.atproto.repo.createRecord", Some(&it.bob.token), &body).await?;
-    ensure!(status == 200, "{status} {answer}");
+    it.write(NEXT, &market, "from next door").await?;
     let listed = it.said(HOME, &it.ada, &market, 1).await?;
     ensure!(texts(&listed) == ["from next door"] && listed["asOf"].is_null(), "{listed}");
     it.say(NEXT, &it.bob, &office, "behind closed doors").await?;
@@ -254,7 +283,7 @@ async fn neighbours_talk_and_read_on_while_the_spaces_node_is_away() -> Result<(
         Ok((as_of > killed).then_some(()))
     })
     .await?;
-    Ok(())
+    it.moves_to_the_space_and_back(&market, &office).await
 }
 
 fn now() -> String {
