@@ -194,9 +194,12 @@ impl Rulebook {
             return Ok(Some(false));
         };
         if let Some(account) = self.accounts.by_did(&did).await? {
-            let repos = self.repos.clone();
-            let found = blocking::run(move || repos.record_blocking(account.id(), &path.to_string())).await?;
-            return Ok(Some(found.is_some()));
+            let (repos, id, at) = (self.repos.clone(), account.id(), path.to_string());
+            let found = blocking::run(move || repos.record_blocking(id, &at)).await?;
+            // A copy may not have yet what was just written.
+            if found.is_some() || self.accounts.resident(&did).await?.is_some() {
+                return Ok(Some(found.is_some()));
+            }
         }
         let known = self.elsewhere.get(uri);
         if let Some((public, at)) = known
