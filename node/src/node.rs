@@ -384,6 +384,8 @@ impl Node {
         spawner.spawn("space-notices", |stop| notifier.run(stop));
         spawner.spawn("repositories-elsewhere", |stop| puller.run(stop));
         spawner.spawn("spaces", |stop| spaces::index::run(spaces.clone(), stop));
+        let settling = spaces.clone();
+        spawner.spawn("staff-of-spaces", |stop| spaces::staff::run(settling, stop));
         let placed = placement.watch();
         spawner.spawn("authors-elsewhere", |stop| follower.run(placed, stop));
         let (telling, of) = (spaces.clone(), placement.clone());

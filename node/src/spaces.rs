@@ -31,6 +31,7 @@ mod reconcile;
 mod records;
 mod restore;
 pub(crate) mod rooms;
+pub(crate) mod staff;
 mod streams;
 mod told;
 pub(crate) mod view;

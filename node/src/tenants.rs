@@ -19,7 +19,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use angel_protocol::ids::Did;
@@ -29,6 +29,7 @@ use angel_protocol::tenants::{
 use angel_storage::reader::ReadError;
 use angel_storage::tenants::{self, AuditRow, MembershipRow, StoredTenant, TenantRow};
 use angel_storage::{AccountId, Reader, Writer};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::counters::Counters;
@@ -57,6 +58,9 @@ struct Shared {
     counters: Mutex<Counters>,
     /// Held by whoever changes a tenant: a change is a look, a decision and a write, and nothing may come in between.
     changing: Mutex<()>,
+    /// Tenants of which it has changed who may do what, for whoever acts on that: all of them at first.
+    changed: Mutex<BTreeSet<Did>>,
+    changes: watch::Sender<u64>,
     fence: Fence,
 }
 
@@ -132,6 +136,7 @@ impl Tenants {
             counters.load(id, tenants::usage(&reader, id, month)?);
             roster.insert(id, row, members.into_iter().collect());
         }
+        let changed = Mutex::new(roster.tenants.keys().cloned().collect());
         let (roster, counters) = (RwLock::new(roster), Mutex::new(counters));
         Ok(Self(Arc::new(Shared {
             reader,
@@ -139,6 +144,8 @@ impl Tenants {
             roster,
             counters,
             changing: Mutex::new(()),
+            changed,
+            changes: watch::Sender::new(0),
             fence: Fence::default(),
         })))
     }
@@ -171,6 +178,21 @@ impl Tenants {
         let Some(id) = self.find(tenant).map(|tenant| tenant.id()) else { return };
         self.0.roster.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.counters().forget(id);
+    }
+
+    /// Tells when it has changed in some tenant who may do what; [`Self::take_changed`] says in which.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// The tenants that have changed since they were last asked for.
+    pub(crate) fn take_changed(&self) -> BTreeSet<Did> {
+        std::mem::take(&mut *self.0.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_changed(&self, tenant: &Did) {
+        self.0.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        self.0.changes.send_modify(|count| *count += 1);
     }
 
     fn roster(&self) -> RwLockReadGuard<'_, Roster> {

@@ -156,7 +156,7 @@ impl Spaces {
         Ok(())
     }
 
-    fn member_of(
+    pub(super) fn member_of(
         &self,
         space: &SpaceRow,
         did: &Did,

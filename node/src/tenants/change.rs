@@ -162,6 +162,7 @@ impl Tenants {
     ) -> Tenant {
         let tenant = Tenant::new(id, row.clone());
         self.0.roster.write().unwrap_or_else(PoisonError::into_inner).insert(id, row, members);
+        self.note_changed(tenant.did());
         self.counters().load(id, usage.unwrap_or_else(|| Usage::new(Month::default())));
         tenant
     }
@@ -204,8 +205,10 @@ impl Tenants {
         let committed = self.0.writer.commit(batch)?;
         let changed = Tenant::new(id, row);
         let mut roster = self.0.roster.write().unwrap_or_else(PoisonError::into_inner);
-        let mut new = 0;
+        let (mut new, mut is_other) = (0, !members.is_empty());
         if let Some(entry) = roster.tenants.get_mut(tenant) {
+            let before = entry.tenant.row();
+            is_other |= before.owner != changed.row().owner || before.status != changed.status();
             entry.tenant = changed.clone();
             for (did, row) in members {
                 new += usize::from(entry.members.insert(did, row).is_none());
@@ -213,6 +216,9 @@ impl Tenants {
         }
         roster.members += new;
         drop((roster, turn));
+        if is_other {
+            self.note_changed(tenant);
+        }
         leave.replicated_blocking(committed).map_err(AccountError::from)?;
         Ok((changed, told))
     }

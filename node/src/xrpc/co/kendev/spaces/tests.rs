@@ -5,6 +5,7 @@ mod hostile;
 mod live;
 mod rebuild;
 mod rooms;
+mod staff;
 
 use std::time::Duration;
 

@@ -1,0 +1,63 @@
+//! People who are in a tenant's spaces by their role in the tenant.
+
+use angel_protocol::permissioned::SpaceUri;
+use angel_storage::permissioned::members;
+
+use super::*;
+
+/// A tenant of Ada's with Bob as its admin: its DID.
+async fn tenant_with_an_admin(world: &World, ada: &Person, bob: &Person) -> String {
+    let file = world.node.facts().admin_password_file.clone().expect("made at the start");
+    let password = std::fs::read_to_string(file).expect("readable");
+    let url = format!("{}/xrpc/co.kendev.tenants.provision", world.url);
+    let wish = json!({ "template": "custom", "slug": "harbour", "owner": ada.did });
+    let made = world.client.post(url).basic_auth("admin", Some(password.trim())).json(&wish).send().await;
+    let made: Value = made.expect("answered").json().await.expect("JSON");
+    let tenant = made["tenant"]["did"].as_str().expect("a DID").to_owned();
+    let wish = json!({ "tenant": tenant, "role": "tenant_admin" });
+    let (status, invited) = world.raw(Some(ada), "co.kendev.tenants.invite", Some(&wish)).await;
+    assert_eq!(status, 200, "{invited}");
+    let body = json!({ "tenant": tenant, "token": invited["token"] });
+    let (status, joined) = world.raw(Some(bob), "co.kendev.tenants.acceptInvite", Some(&body)).await;
+    assert_eq!(status, 200, "{joined}");
+    tenant
+}
+
+#[tokio::test]
+async fn whose_role_in_the_tenant_ends_is_out_of_its_private_spaces_within_a_second() {
+    let world = World::new().await;
+    let (ada, bob) = (world.sign_up("ada").await, world.sign_up("bob").await);
+    let tenant = tenant_with_an_admin(&world, &ada, &bob).await;
+    let record = json!({
+        "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
+        "businessIdentity": { "type": "service", "industry": "general" },
+    });
+    let made =
+        world.post(&ada, "createSpace", &json!({ "tenant": tenant, "record": record })).await.expect("the owner");
+    let space = made["uri"].as_str().expect("a URI").to_owned();
+    let room: SpaceUri =
+        space.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room").parse().expect("a room");
+    let listed = |store: &Store| {
+        let listed = members(store.reader(), room.digest(), None, 10).expect("reads");
+        listed.iter().any(|(did, _)| did.as_str() == bob.did)
+    };
+
+    // He is no member, and talks as whoever manages the tenant's spaces: for that the room has him on its list.
+    world.say(&bob, &space, "as the admin").await.expect("he manages spaces");
+    let world = world.restarted(|store| assert!(listed(store), "whoever writes in a room is on its list")).await;
+    let mut hears = world.follow(Some(&bob), &format!("space={}&format=json", enc(&space))).await;
+    world.say(&ada, &space, "to everybody").await.expect("the owner");
+    assert_eq!(hears.next().await["value"]["content"]["text"], "to everybody");
+
+    let body = json!({ "tenant": tenant, "user": bob.did, "status": "revoked" });
+    let (status, answer) = world.raw(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await;
+    assert_eq!(status, 200, "{answer}");
+    let revoked = tokio::time::Instant::now();
+    assert_eq!(hears.next().await["error"], "AccessEnded");
+    assert!(revoked.elapsed() < Duration::from_secs(1));
+    let query = format!("listMessages?space={}", enc(&space));
+    assert_eq!(world.get(Some(&bob), &query).await, Err("SpaceNotFound".to_owned()));
+    let world = world.restarted(|store| assert!(!listed(store), "nor does the room let him in")).await;
+    assert_eq!(world.said(Some(&ada), &query, 2).await, ["to everybody", "as the admin"], "what he said stays");
+    world.node.shutdown().await.expect("stops");
+}
