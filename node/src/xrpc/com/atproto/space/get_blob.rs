@@ -26,7 +26,7 @@ pub(crate) async fn handler(
     headers: HeaderMap,
     Params(Query { space, repo, cid }): Params<Query>,
 ) -> Result<Response, XrpcError> {
-    let (account, _) = reading.repo(&host, &space, &repo).await?;
+    let (account, _) = reading.records(&host, &space, &repo, None).await?;
     let blob = host.blobs.get_in_space(account.id(), space.digest(), cid).await?;
     let absent = || XrpcError::new(StatusCode::BAD_REQUEST, "BlobNotFound", "there is no such blob");
     Ok(sync::get_blob::answer(blob.ok_or_else(absent)?, cid, &headers))

@@ -26,7 +26,7 @@ pub(crate) async fn handler(
     reading: Reading,
     Params(Query { space, repo, collection, rkey }): Params<Query>,
 ) -> Result<Json<Value>, XrpcError> {
-    reading.repo(&host, &space, &repo).await?;
+    reading.records(&host, &space, &repo, Some(&collection)).await?;
     let path = RepoPath::new(collection, rkey);
     let record = host.permissioned.read(&space, &repo, &path).await?;
     let absent = || XrpcError::new(StatusCode::BAD_REQUEST, "RecordNotFound", "there is no such record");

@@ -38,7 +38,7 @@ pub(crate) async fn handler(
     Params(query): Params<Query>,
 ) -> Result<Json<Value>, XrpcError> {
     let Query { space, repo, collection, limit, cursor, reverse, exclude_values } = query;
-    reading.repo(&host, &space, &repo).await?;
+    reading.records(&host, &space, &repo, collection.as_ref()).await?;
     let limit = usize::from(limit.map_or(LIMIT, u8::from));
     let page = host.permissioned.list(&space, &repo, collection.as_ref(), cursor, limit, reverse).await?;
     let view = |Listed { path, record }: Listed| {

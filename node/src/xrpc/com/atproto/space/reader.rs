@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
+use angel_protocol::ids::{Did, Nsid};
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::permissioned::wire::request::SignedHeaders;
 use angel_protocol::permissioned::wire::{AUDIENCE_HEADER, CREDENTIAL_SCHEME};
+use angel_protocol::rules;
+use angel_protocol::tenants::Role;
 use angel_storage::permissioned::Repo;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,6 +16,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use crate::accounts::Account;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedError;
+use crate::tenants::workspace;
 use crate::xrpc::auth::{Access, Caller};
 use crate::xrpc::com::atproto::sync;
 use crate::xrpc::host::Host;
@@ -60,6 +63,31 @@ impl Reading {
     /// As [`Self::allow`]; or there is none, or its account is not active.
     pub(crate) async fn repo(&self, host: &Host, space: &SpaceUri, repo: &Did) -> Result<(Account, Repo), XrpcError> {
         self.allow(host, space, repo).await?;
+        self.found(host, space, repo).await
+    }
+
+    /// The same for whoever reads its records, of one collection or of all. In the workspace of a tenant these are the
+    /// tenant's people, too: each reads what their role lets them write, and its admins read everything.
+    ///
+    /// # Errors
+    /// As [`Self::repo`].
+    pub(crate) async fn records(
+        &self,
+        host: &Host,
+        space: &SpaceUri,
+        repo: &Did,
+        collection: Option<&Nsid>,
+    ) -> Result<(Account, Repo), XrpcError> {
+        match self {
+            Self::Session(access) if is_staff(host, access, space, repo, collection) => {
+                access.account.is_active().then_some(()).ok_or(PermissionedError::RepoNotFound)?;
+            }
+            reading => reading.allow(host, space, repo).await?,
+        }
+        self.found(host, space, repo).await
+    }
+
+    async fn found(&self, host: &Host, space: &SpaceUri, repo: &Did) -> Result<(Account, Repo), XrpcError> {
         let (account, found) = host.permissioned.repo(space, repo).await?.ok_or(PermissionedError::RepoNotFound)?;
         match self {
             Self::Session(_) => Ok((account, found)),
@@ -67,6 +95,20 @@ impl Reading {
             Self::Credential(_) if found.space_deleted_at.is_some() => Err(PermissionedError::SpaceDeleted.into()),
             Self::Credential(_) => Ok((sync::seen(Some(account), repo, &Caller::Anyone)?, found)),
         }
+    }
+}
+
+/// Whether a session is of somebody who may read this of a tenant's workspace.
+fn is_staff(host: &Host, access: &Access, space: &SpaceUri, repo: &Did, collection: Option<&Nsid>) -> bool {
+    let did = access.account.did();
+    if did == repo || *space != workspace(repo) || !host.tenants.may_read(repo, did) {
+        return false;
+    }
+    match collection {
+        Some(collection) => {
+            rules::permission(collection.as_str()).is_some_and(|needed| host.tenants.allows(repo, did, needed))
+        }
+        None => matches!(host.tenants.role(repo, did), Some(Role::Owner | Role::Admin)),
     }
 }
 

@@ -61,3 +61,52 @@ async fn whose_role_in_the_tenant_ends_is_out_of_its_private_spaces_within_a_sec
     assert_eq!(world.said(Some(&ada), &query, 2).await, ["to everybody", "as the admin"], "what he said stays");
     world.node.shutdown().await.expect("stops");
 }
+
+#[tokio::test]
+async fn a_tenants_people_read_of_its_workspace_what_their_role_is_for() {
+    let world = World::new().await;
+    let (ada, bob) = (world.sign_up("ada").await, world.sign_up("bob").await);
+    let (carl, eve) = (world.sign_up("carl").await, world.sign_up("eve").await);
+    let tenant = tenant_with_an_admin(&world, &ada, &bob).await;
+    let wish = json!({ "tenant": tenant, "role": "tenant_manager", "permissions": ["manage_content"] });
+    let (_, invited) = world.raw(Some(&ada), "co.kendev.tenants.invite", Some(&wish)).await;
+    let body = json!({ "tenant": tenant, "token": invited["token"] });
+    assert_eq!(world.raw(Some(&carl), "co.kendev.tenants.acceptInvite", Some(&body)).await.0, 200);
+
+    let space = format!("at://{tenant}/space/co.kendev.tenants.workspace/self");
+    let project = "co.kendev.business.project";
+    let record = json!({
+        "$type": project, "name": "Pier three", "status": "planning", "priority": "medium",
+        "budget": { "currency": "EUR" }, "tenant": tenant, "createdAt": "2026-11-21T09:00:00.000Z",
+    });
+    let body = json!({ "space": space, "repo": tenant, "collection": project, "record": record });
+    let (status, made) = world.raw(Some(&bob), "com.atproto.space.createRecord", Some(&body)).await;
+    assert_eq!(status, 200, "{made}");
+    let rkey = made["uri"].as_str().and_then(|uri| uri.rsplit('/').next()).expect("a key").to_owned();
+    let at = format!("space={}&repo={}", enc(&space), enc(&tenant));
+    let one = format!("com.atproto.space.getRecord?{at}&collection={project}&rkey={rkey}");
+    let some = format!("com.atproto.space.listRecords?{at}&collection={project}");
+    let settings = format!("com.atproto.space.listRecords?{at}&collection=co.kendev.tenants.settings");
+    let all = format!("com.atproto.space.listRecords?{at}");
+    for (who, name, expected) in [
+        (&ada, "the owner", [200, 200, 200, 200]),
+        (&bob, "an admin", [200, 200, 200, 200]),
+        (&carl, "who manages content", [200, 200, 400, 400]),
+        (&eve, "a stranger", [400, 400, 400, 400]),
+    ] {
+        for (query, expected) in [&one, &some, &settings, &all].into_iter().zip(expected) {
+            let (status, answer) = world.raw(Some(who), query, None).await;
+            assert_eq!(status, expected, "{name}, {query}: {answer}");
+            assert!(status == 200 || answer["error"] == "RepoNotFound", "as if there were none: {answer}");
+        }
+    }
+    let (_, read) = world.raw(Some(&carl), &one, None).await;
+    assert_eq!(read["value"]["name"], "Pier three");
+    let commit = format!("com.atproto.space.getLatestCommit?{at}");
+    assert_eq!(world.raw(Some(&bob), &commit, None).await.0, 400, "the repository as such is the tenant's own");
+
+    let body = json!({ "tenant": tenant, "user": carl.did, "status": "revoked" });
+    assert_eq!(world.raw(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await.0, 200);
+    assert_eq!(world.raw(Some(&carl), &one, None).await.0, 400, "his role has ended");
+    world.node.shutdown().await.expect("stops");
+}
