@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -16,18 +16,22 @@ use tokio::runtime::Handle;
 use super::BlobError;
 use super::direct::DirectFile;
 
+/// Bytes that are copied at a time from one disk to another.
+const COPY_BYTES: usize = 256 * 1024;
+
 /// A directory of blobs.
 #[derive(Debug)]
 pub(super) struct Files {
     root: PathBuf,
 }
 
-/// A file that goes when this is dropped, unless it was put in its place.
+/// A file on its way to its place.
 #[derive(Debug)]
 pub(super) struct TempFile {
     path: PathBuf,
     file: DirectFile,
-    placed: bool,
+    /// Whether it goes when this is dropped.
+    goes: bool,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError + use<'_> {
@@ -51,7 +55,14 @@ impl Files {
     pub(super) fn temp(&self) -> Result<TempFile, BlobError> {
         let path = self.root.join("tmp").join(format!("{:032x}", rand::random::<u128>()));
         let file = DirectFile::create(&path).map_err(at(&path))?;
-        Ok(TempFile { path, file, placed: false })
+        Ok(TempFile { path, file, goes: true })
+    }
+
+    /// A file at a place of somebody else's, who wants it to stay when it is cut off. What is there of it is read to
+    /// `visit`.
+    pub(super) fn resumed(path: PathBuf, visit: impl FnMut(&[u8])) -> Result<TempFile, BlobError> {
+        let file = DirectFile::resume(&path, visit).map_err(at(&path))?;
+        Ok(TempFile { path, file, goes: false })
     }
 
     /// Puts a written file in its place, safe from power cuts when this returns.
@@ -63,8 +74,20 @@ impl Files {
             make_dir(dir.parent().unwrap_or(&self.root))?;
             make_dir(dir)?;
         }
-        fs::rename(&temp.path, &place).map_err(at(&place))?;
-        temp.placed = true;
+        match fs::rename(&temp.path, &place) {
+            // It came into a directory that lies on another disk than the blobs.
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                let mut near = self.temp()?;
+                copy(&temp.path, &mut near.file).map_err(at(&near.path))?;
+                fs::rename(&near.path, &place).map_err(at(&place))?;
+                near.goes = false;
+                temp.goes = true;
+            }
+            renamed => {
+                renamed.map_err(at(&place))?;
+                temp.goes = false;
+            }
+        }
         sync_dir(dir)
     }
 
@@ -117,6 +140,18 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, BlobError> {
     listed.map_err(at(dir))
 }
 
+/// Copies a file, safe from power cuts when this returns.
+fn copy(from: &Path, to: &mut DirectFile) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut piece = vec![0; COPY_BYTES];
+    loop {
+        match from.read(&mut piece)? {
+            0 => return to.finish(),
+            read => to.write(&piece[..read])?,
+        }
+    }
+}
+
 /// Makes a directory, safe from power cuts when this returns; one that is there is fine.
 fn make_dir(dir: &Path) -> Result<(), BlobError> {
     match DirBuilder::new().mode(0o700).create(dir) {
@@ -139,7 +174,7 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        if self.placed {
+        if !self.goes {
             return;
         }
         let path = std::mem::take(&mut self.path);
