@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use angel_protocol::data::Cid;
@@ -32,6 +32,8 @@ pub(super) struct TempFile {
     file: DirectFile,
     /// Whether it goes when this is dropped.
     goes: bool,
+    /// Whether it lies in its place now, and nowhere else.
+    is_placed: bool,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError + use<'_> {
@@ -55,18 +57,20 @@ impl Files {
     pub(super) fn temp(&self) -> Result<TempFile, BlobError> {
         let path = self.root.join("tmp").join(format!("{:032x}", rand::random::<u128>()));
         let file = DirectFile::create(&path).map_err(at(&path))?;
-        Ok(TempFile { path, file, goes: true })
+        Ok(TempFile { path, file, goes: true, is_placed: false })
     }
 
     /// A file at a place of somebody else's, who wants it to stay when it is cut off. What is there of it is read to
     /// `visit`.
     pub(super) fn resumed(path: PathBuf, visit: impl FnMut(&[u8])) -> Result<TempFile, BlobError> {
+        own(&path).map_err(at(&path))?;
         let file = DirectFile::resume(&path, visit).map_err(at(&path))?;
-        Ok(TempFile { path, file, goes: false })
+        Ok(TempFile { path, file, goes: false, is_placed: false })
     }
 
-    /// Puts a written file in its place, safe from power cuts when this returns.
-    pub(super) fn place(&self, mut temp: TempFile, cid: Cid) -> Result<(), BlobError> {
+    /// Puts a written file in its place, safe from power cuts when this returns. One that somebody wants to stay lies in both
+    /// places until [`TempFile::done`].
+    pub(super) fn place(&self, temp: &mut TempFile, cid: Cid) -> Result<(), BlobError> {
         temp.file.finish().map_err(at(&temp.path))?;
         let place = self.path(cid);
         let dir = place.parent().unwrap_or(&self.root);
@@ -74,18 +78,21 @@ impl Files {
             make_dir(dir.parent().unwrap_or(&self.root))?;
             make_dir(dir)?;
         }
-        match fs::rename(&temp.path, &place) {
-            // It came into a directory that lies on another disk than the blobs.
-            Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                let mut near = self.temp()?;
-                copy(&temp.path, &mut near.file).map_err(at(&near.path))?;
-                fs::rename(&near.path, &place).map_err(at(&place))?;
-                near.goes = false;
-                temp.goes = true;
-            }
-            renamed => {
-                renamed.map_err(at(&place))?;
-                temp.goes = false;
+        // Where that cannot be, as when the place is taken, it goes there.
+        let lies_in_both = !temp.goes && fs::hard_link(&temp.path, &place).is_ok();
+        if !lies_in_both {
+            match fs::rename(&temp.path, &place) {
+                // It came into a directory that lies on another disk than the blobs.
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                    let mut near = self.temp()?;
+                    copy(&temp.path, &mut near.file).map_err(at(&near.path))?;
+                    fs::rename(&near.path, &place).map_err(at(&place))?;
+                    (near.goes, near.is_placed) = (false, true);
+                }
+                renamed => {
+                    renamed.map_err(at(&place))?;
+                    (temp.goes, temp.is_placed) = (false, true);
+                }
             }
         }
         sync_dir(dir)
@@ -140,6 +147,19 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, BlobError> {
     listed.map_err(at(dir))
 }
 
+/// A file that lies in a blob's place, too, is not written to: what is gone on with is a copy of it.
+fn own(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.nlink() > 1 => {
+            let copied = path.with_extension("own");
+            fs::copy(path, &copied)?;
+            fs::rename(copied, path)
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Copies a file, safe from power cuts when this returns.
 fn copy(from: &Path, to: &mut DirectFile) -> io::Result<()> {
     let mut from = File::open(from)?;
@@ -169,6 +189,12 @@ impl TempFile {
     /// Appends to the file.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.file.write(bytes).map_err(at(&self.path))
+    }
+
+    /// Its row is on the disk: from now on it lies in its place alone.
+    pub(super) fn done(mut self) -> Result<(), BlobError> {
+        self.goes = false;
+        if self.is_placed { Ok(()) } else { fs::remove_file(&self.path).map_err(at(&self.path)) }
     }
 }
 

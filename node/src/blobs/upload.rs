@@ -190,10 +190,12 @@ impl Draft {
         let blob = BlobRef { cid, mime_type, size: Some(self.size) };
         // From here to the row the file must not be taken away.
         let _lock = blobs.lock(cid);
-        files.place(self.temp.expect("writing makes the file"), cid)?;
+        let mut temp = self.temp.expect("writing makes the file");
+        files.place(&mut temp, cid)?;
         let mut batch = Batch::new();
         let BlobRow { mime_type, .. } = blobs::stage_upload(reader, &mut batch, account, &blob, clock::now())?;
         blobs.0.writer.commit(batch)?;
+        temp.done()?;
         Ok(BlobRef { mime_type, ..blob })
     }
 }

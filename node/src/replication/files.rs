@@ -71,7 +71,7 @@ struct Fetching<'a, O, S> {
 /// Where a file goes as it comes.
 enum Place {
     Memory(Vec<u8>),
-    Disk(Partial),
+    Disk(Box<Partial>),
 }
 
 /// A file that has come.
@@ -265,7 +265,7 @@ where
             Place::Memory(Vec::new())
         } else {
             let (partials, blobs, account) = (self.partials.clone(), self.blobs.clone(), self.account);
-            Place::Disk(blocking::run(move || partials.open_blocking(&blobs, account, cid)).await?)
+            Place::Disk(Box::new(blocking::run(move || partials.open_blocking(&blobs, account, cid)).await?))
         };
         loop {
             match frames::piece(io, PIECE_LIMIT).await? {

@@ -201,6 +201,32 @@ mod tests {
         partials.sweep_blocking().expect("nothing is old");
     }
 
+    /// The node was killed when the file lay in its place and had no row yet.
+    #[tokio::test]
+    async fn one_that_lies_in_its_place_already_does_not_come_again() {
+        let (dir, _store, blobs, partials) = world();
+        let all: Vec<u8> = (0..500_001_u32).map(|at| (at % 251) as u8).collect();
+        let cid = Cid::of(Codec::Raw, &all);
+        let mut first = partials.open_blocking(&blobs, BOB, cid).expect("opens");
+        first.add_blocking(&all).expect("writes");
+        first.finish_blocking(None).expect("is what its name says");
+        let (place, _) = blobs.file_of(cid).expect("it is there");
+        fs::hard_link(&place, dir.path().join(format!("partial/{}-{cid}", ADA.0))).expect("as it was left behind");
+        let mut again = partials.open_blocking(&blobs, ADA, cid).expect("opens");
+        let from = usize::try_from(again.bytes()).expect("small");
+        assert!(all.len() - from < 4096, "{from} bytes need not come again");
+        again.add_blocking(&vec![9; all.len() - from]).expect("writes");
+        assert!(read(&blobs, BOB, cid).await == all, "nobody writes into a blob");
+        again.finish_blocking(None).expect_err("other bytes");
+        assert!(read(&blobs, BOB, cid).await == all, "nobody writes into a blob");
+        fs::hard_link(&place, dir.path().join(format!("partial/{}-{cid}", ADA.0))).expect("as it was left behind");
+        let mut again = partials.open_blocking(&blobs, ADA, cid).expect("opens");
+        again.add_blocking(&all[from..]).expect("writes");
+        again.finish_blocking(None).expect("is what its name says");
+        assert!(read(&blobs, ADA, cid).await == all);
+        assert_eq!(partials.of_blocking(ADA).expect("reads"), BTreeMap::new(), "it lies in its place alone");
+    }
+
     #[test]
     fn one_that_is_not_what_its_name_says_goes() {
         let (_dir, _store, blobs, partials) = world();

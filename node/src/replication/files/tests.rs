@@ -333,12 +333,12 @@ async fn one_that_is_not_as_its_name_says_keeps_none_of_the_others_away() {
     let primary = Arc::new(Primary::of(&sizes, |number| deeds[number].clone()));
     let world = World::naming(&primary);
     let (mut wanting, mut taken) = (Wanting::default(), 0);
-    let room = primary.bytes();
+    let (room, began) = (primary.bytes(), Instant::now());
     let left = world.fetch(&primary, room, &mut wanting, &mut taken).await.expect("the others come");
     assert_eq!(left, Left::Wanting);
     let good = 500_008 + 48;
     assert_eq!((taken, world.on_disk()), (good, good), "of the others nothing is left");
     let all = primary.files.keys();
-    let waiting = all.filter(|cid| wanting.waits(cid, Instant::now())).count();
+    let waiting = all.filter(|cid| wanting.waits(cid, began)).count();
     assert_eq!(waiting, sizes.len() - 2, "too large a file is among them");
 }
