@@ -6,6 +6,7 @@
 
 mod direct;
 mod files;
+mod incoming;
 mod media_type;
 pub(crate) mod sweep;
 mod upload;
@@ -38,6 +39,7 @@ use crate::blocking;
 use crate::clock;
 use crate::config::BlobsConfig;
 use files::Files;
+pub(crate) use incoming::Incoming;
 
 /// Uploads that may be under way at once; more wait. Each holds up to half a mebibyte.
 const UPLOADS_MAX: usize = 64;
@@ -271,6 +273,15 @@ impl Blobs {
     pub async fn counts(&self, account: AccountId) -> Result<Counts, BlobError> {
         let this = self.clone();
         Ok(blocking::run(move || blobs::counts(&this.0.reader, account)).await?)
+    }
+
+    /// Bytes of all blobs of an account.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn bytes_of(&self, account: AccountId) -> Result<u64, BlobError> {
+        let this = self.clone();
+        Ok(blocking::run(move || blobs::bytes_of(&this.0.reader, account)).await?)
     }
 
     /// Removes the blobs of an account that is gone. Files that nobody else has follow later. Can be called again when

@@ -44,6 +44,22 @@ pub enum HeartbeatWay {
     Registry,
 }
 
+/// What is sent in bulk to other hosting nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Bulk {
+    /// Whole repositories.
+    Repository,
+    /// Files.
+    Files,
+    /// Archives for vaults.
+    Archives,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BulkLabel {
+    what: Bulk,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     way: HeartbeatWay,
@@ -74,6 +90,7 @@ pub struct Events {
     gossip_received: Family<TopicLabel, Counter>,
     gossip_sent: Family<TopicLabel, Counter>,
     heartbeats_refused: Family<RefusalLabels, Counter>,
+    bulk_sent: Family<BulkLabel, Counter>,
     peers: Family<StatusLabel, Gauge>,
 }
 
@@ -89,6 +106,7 @@ impl Events {
             gossip_received: Family::default(),
             gossip_sent: Family::default(),
             heartbeats_refused: Family::default(),
+            bulk_sent: Family::default(),
             peers: Family::default(),
         };
         let angel = registry.sub_registry_with_prefix("angel");
@@ -106,6 +124,11 @@ impl Events {
             "heartbeats_refused",
             "Heartbeats refused, by the way they came and reason",
             events.heartbeats_refused.clone(),
+        );
+        angel.register(
+            "copied_bytes",
+            "Bytes sent to nodes that copy tenants from this one, by what they are of",
+            events.bulk_sent.clone(),
         );
         angel.register("peers", "Known peers, by status", events.peers.clone());
         events
@@ -147,6 +170,11 @@ impl Events {
         self.heartbeats_refused.get_or_create(&RefusalLabels { way, reason }).inc();
     }
 
+    /// So many bytes were sent in bulk to another hosting node.
+    pub fn bulk_sent(&self, what: Bulk, bytes: u64) {
+        self.bulk_sent.get_or_create(&BulkLabel { what }).inc_by(bytes);
+    }
+
     /// So many peers now have this status.
     pub fn peers_counted(&self, status: &'static str, count: usize) {
         self.peers.get_or_create(&StatusLabel { status }).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -174,12 +202,15 @@ mod tests {
         let events = Events::new(&mut registry);
         events.http_answered(&"com.example.get".into(), 200, Duration::from_millis(3));
         events.heartbeat_refused(HeartbeatWay::Http, "signature");
+        events.bulk_sent(Bulk::Files, 7);
+        events.bulk_sent(Bulk::Files, 8);
         events.peers_counted("online", 2);
         let text = render(&registry);
         for line in [
             "angel_http_requests_total{method=\"com.example.get\",status=\"200\"} 1",
             "angel_http_request_seconds_bucket{le=\"0.005\",method=\"com.example.get\"} 1",
             "angel_heartbeats_refused_total{way=\"Http\",reason=\"signature\"} 1",
+            "angel_copied_bytes_total{what=\"Files\"} 15",
             "angel_peers{status=\"online\"} 2",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} in:\n{text}");

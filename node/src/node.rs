@@ -418,6 +418,7 @@ impl Node {
             archives: archives.clone(),
             vaults: parts::vaults(&config, &layout),
             replace_after: config.replicas.replace_full.then_some(config.replicas.replace_after),
+            events: events.clone(),
         });
         let copying = replication.clone();
         spawner.spawn("replication", |stop| copying.run(stop));

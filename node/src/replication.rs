@@ -7,7 +7,8 @@
 //! | `serve` | answers to the other hosting nodes |
 //! | `keep` | confirms the primaries, so that they may write |
 //! | `pull` | follows one tenant's log |
-//! | `copy` | the first copy, and files |
+//! | `copy` | the first copy of a repository |
+//! | `files` | fetches files |
 //! | `partial` | files of which something has come |
 //! | `wanting` | files that the primary does not have as their names say |
 //! | `pace` | how fast copying may be |
@@ -25,6 +26,7 @@
 //! but the wait that they asked for.
 
 mod copy;
+mod files;
 mod formers;
 mod keep;
 mod pace;
@@ -65,6 +67,7 @@ use crate::accounts::{AccountError, Accounts};
 use crate::backup;
 use crate::blobs::{BlobError, Blobs};
 use crate::drill::Drills;
+use crate::events::Events;
 use crate::failover::Failover;
 use crate::firehose::Firehose;
 use crate::ledger::custody::{SubmitFailed, Submitter};
@@ -132,6 +135,8 @@ pub(crate) struct Parts {
     pub(crate) vaults: VaultSettings,
     /// After how long standbys without room are replaced; `None` where the operator does not want it.
     pub(crate) replace_after: Option<Duration>,
+    /// Where is counted what is sent.
+    pub(crate) events: Events,
 }
 
 /// The copies. Cheap to clone.

@@ -3,6 +3,7 @@
 //! ledger that four validators decide; only the silence after which a primary counts as gone is shorter than usual.
 
 mod claim;
+mod cut;
 mod hostile;
 mod neighbours;
 mod overfull;

@@ -20,7 +20,12 @@ const BLOCK_BYTES: usize = 4096;
 /// Bytes that are gathered for one write. More makes it no cheaper.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A new file, written from its beginning to its end.
+/// How much of a file that was cut off can be gone on with: its whole blocks.
+pub(super) const fn resumable(bytes: u64) -> u64 {
+    bytes - bytes % BLOCK_BYTES as u64
+}
+
+/// A file that is written from its beginning to its end.
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
@@ -46,6 +51,33 @@ impl DirectFile {
             opened => (opened?, true),
         };
         Ok(Self { file, is_direct, buffer: Vec::new(), gathered: 0, written: 0 })
+    }
+
+    /// Goes on with a file that was cut off, behind the last whole block of it. What is there is read to `visit`, piece by
+    /// piece; a file that is not there yet begins empty.
+    pub(super) fn resume(path: &Path, mut visit: impl FnMut(&[u8])) -> io::Result<Self> {
+        let reading = match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Self::create(path),
+            opened => opened?,
+        };
+        let whole = resumable(reading.metadata()?.len());
+        let mut options = OpenOptions::new();
+        options.write(true);
+        let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap_or_default();
+        let (file, is_direct) = match options.custom_flags(direct).open(path) {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => (options.custom_flags(0).open(path)?, false),
+            opened => (opened?, true),
+        };
+        file.set_len(whole)?;
+        let mut piece = vec![0; BUFFER_BYTES];
+        let mut read = 0;
+        while read < whole {
+            let now = piece.len().min(usize::try_from(whole - read).unwrap_or(usize::MAX));
+            reading.read_exact_at(&mut piece[..now], read)?;
+            visit(&piece[..now]);
+            read += now as u64;
+        }
+        Ok(Self { file, is_direct, buffer: Vec::new(), gathered: 0, written: whole })
     }
 
     /// Appends.
@@ -130,6 +162,28 @@ mod tests {
                 assert!(fs::read(&path).expect("reads") == all[..size], "{size} bytes in pieces of {chunk}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_goes_on_behind_its_last_whole_block() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let all: Vec<u8> = (0..3 * BUFFER_BYTES + 5).map(|at| (at % 251) as u8).collect();
+        for cut in [0, 1, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BUFFER_BYTES + 7, all.len()] {
+            let path = dir.path().join(cut.to_string());
+            fs::write(&path, &all[..cut]).expect("writes");
+            let mut seen = Vec::new();
+            let mut file = DirectFile::resume(&path, |piece| seen.extend_from_slice(piece)).expect("opens");
+            let from = usize::try_from(resumable(cut as u64)).expect("small");
+            assert!(seen == all[..from] && cut - from < BLOCK_BYTES, "cut at {cut}");
+            file.write(&all[from..]).expect("writes");
+            file.finish().expect("syncs");
+            assert!(fs::read(&path).expect("reads") == all, "cut at {cut}");
+        }
+        let begun = dir.path().join("begun");
+        let mut file = DirectFile::resume(&begun, |_| panic!("there is nothing")).expect("makes");
+        file.write(b"new").expect("writes");
+        file.finish().expect("syncs");
+        assert_eq!(fs::read(&begun).expect("reads"), b"new");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use angel_protocol::data::Cid;
@@ -16,18 +16,24 @@ use tokio::runtime::Handle;
 use super::BlobError;
 use super::direct::DirectFile;
 
+/// Bytes that are copied at a time from one disk to another.
+const COPY_BYTES: usize = 256 * 1024;
+
 /// A directory of blobs.
 #[derive(Debug)]
 pub(super) struct Files {
     root: PathBuf,
 }
 
-/// A file that goes when this is dropped, unless it was put in its place.
+/// A file on its way to its place.
 #[derive(Debug)]
 pub(super) struct TempFile {
     path: PathBuf,
     file: DirectFile,
-    placed: bool,
+    /// Whether it goes when this is dropped.
+    goes: bool,
+    /// Whether it lies in its place now, and nowhere else.
+    is_placed: bool,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError + use<'_> {
@@ -51,11 +57,20 @@ impl Files {
     pub(super) fn temp(&self) -> Result<TempFile, BlobError> {
         let path = self.root.join("tmp").join(format!("{:032x}", rand::random::<u128>()));
         let file = DirectFile::create(&path).map_err(at(&path))?;
-        Ok(TempFile { path, file, placed: false })
+        Ok(TempFile { path, file, goes: true, is_placed: false })
     }
 
-    /// Puts a written file in its place, safe from power cuts when this returns.
-    pub(super) fn place(&self, mut temp: TempFile, cid: Cid) -> Result<(), BlobError> {
+    /// A file at a place of somebody else's, who wants it to stay when it is cut off. What is there of it is read to
+    /// `visit`.
+    pub(super) fn resumed(path: PathBuf, visit: impl FnMut(&[u8])) -> Result<TempFile, BlobError> {
+        own(&path).map_err(at(&path))?;
+        let file = DirectFile::resume(&path, visit).map_err(at(&path))?;
+        Ok(TempFile { path, file, goes: false, is_placed: false })
+    }
+
+    /// Puts a written file in its place, safe from power cuts when this returns. One that somebody wants to stay lies in both
+    /// places until [`TempFile::done`].
+    pub(super) fn place(&self, temp: &mut TempFile, cid: Cid) -> Result<(), BlobError> {
         temp.file.finish().map_err(at(&temp.path))?;
         let place = self.path(cid);
         let dir = place.parent().unwrap_or(&self.root);
@@ -63,8 +78,23 @@ impl Files {
             make_dir(dir.parent().unwrap_or(&self.root))?;
             make_dir(dir)?;
         }
-        fs::rename(&temp.path, &place).map_err(at(&place))?;
-        temp.placed = true;
+        // Where that cannot be, as when the place is taken, it goes there.
+        let lies_in_both = !temp.goes && fs::hard_link(&temp.path, &place).is_ok();
+        if !lies_in_both {
+            match fs::rename(&temp.path, &place) {
+                // It came into a directory that lies on another disk than the blobs.
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                    let mut near = self.temp()?;
+                    copy(&temp.path, &mut near.file).map_err(at(&near.path))?;
+                    fs::rename(&near.path, &place).map_err(at(&place))?;
+                    (near.goes, near.is_placed) = (false, true);
+                }
+                renamed => {
+                    renamed.map_err(at(&place))?;
+                    (temp.goes, temp.is_placed) = (false, true);
+                }
+            }
+        }
         sync_dir(dir)
     }
 
@@ -117,6 +147,31 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, BlobError> {
     listed.map_err(at(dir))
 }
 
+/// A file that lies in a blob's place, too, is not written to: what is gone on with is a copy of it.
+fn own(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.nlink() > 1 => {
+            let copied = path.with_extension("own");
+            fs::copy(path, &copied)?;
+            fs::rename(copied, path)
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a file, safe from power cuts when this returns.
+fn copy(from: &Path, to: &mut DirectFile) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut piece = vec![0; COPY_BYTES];
+    loop {
+        match from.read(&mut piece)? {
+            0 => return to.finish(),
+            read => to.write(&piece[..read])?,
+        }
+    }
+}
+
 /// Makes a directory, safe from power cuts when this returns; one that is there is fine.
 fn make_dir(dir: &Path) -> Result<(), BlobError> {
     match DirBuilder::new().mode(0o700).create(dir) {
@@ -135,11 +190,17 @@ impl TempFile {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.file.write(bytes).map_err(at(&self.path))
     }
+
+    /// Its row is on the disk: from now on it lies in its place alone.
+    pub(super) fn done(mut self) -> Result<(), BlobError> {
+        self.goes = false;
+        if self.is_placed { Ok(()) } else { fs::remove_file(&self.path).map_err(at(&self.path)) }
+    }
 }
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        if self.placed {
+        if !self.goes {
             return;
         }
         let path = std::mem::take(&mut self.path);

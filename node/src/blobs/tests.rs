@@ -119,7 +119,7 @@ async fn an_upload_that_was_under_way_when_the_node_stopped_is_removed_at_the_ne
     let stray = Cid::of(Codec::Raw, b"stray");
     let mut temp = world.blobs.0.files.temp().expect("made");
     temp.write(b"stray").expect("written");
-    world.blobs.0.files.place(temp, stray).expect("placed");
+    world.blobs.0.files.place(&mut temp, stray).expect("placed");
 
     let again = World::open(&world.dir, &world.store);
     assert_eq!(world.temporary_files(), 0);

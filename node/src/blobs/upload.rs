@@ -1,6 +1,7 @@
 //! Taking a blob: hashed and written as it comes, in pieces that neither fill the memory nor hold a thread while a slow
 //! client makes up its mind.
 
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use angel_protocol::data::{BlobRef, Cid, Codec};
@@ -10,7 +11,7 @@ use axum::body::Bytes;
 use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 
-use super::files::TempFile;
+use super::files::{Files, TempFile};
 use super::media_type::{HEAD_BYTES, media_type};
 use super::{BlobError, Blobs, UPLOADS_PER_ACCOUNT_MAX};
 use crate::blocking;
@@ -32,38 +33,6 @@ impl Blobs {
         &self,
         account: AccountId,
         declared: Option<String>,
-        body: S,
-    ) -> Result<BlobRef, BlobError>
-    where
-        S: Stream<Item = Result<Bytes, E>> + Unpin,
-        E: std::fmt::Display,
-    {
-        self.take(account, declared, None, body).await
-    }
-
-    /// Takes a file of an account of which this node holds a copy: what does not hash to `cid` is not kept.
-    ///
-    /// # Errors
-    /// [`BlobError`], by what stands in the way.
-    pub(crate) async fn take_copy<S, E>(
-        &self,
-        account: AccountId,
-        media_type: Option<String>,
-        cid: Cid,
-        body: S,
-    ) -> Result<BlobRef, BlobError>
-    where
-        S: Stream<Item = Result<Bytes, E>> + Unpin,
-        E: std::fmt::Display,
-    {
-        self.take(account, media_type, Some(cid), body).await
-    }
-
-    async fn take<S, E>(
-        &self,
-        account: AccountId,
-        declared: Option<String>,
-        expected: Option<Cid>,
         mut body: S,
     ) -> Result<BlobRef, BlobError>
     where
@@ -85,7 +54,7 @@ impl Blobs {
             }
         }
         let this = self.clone();
-        blocking::run(move || draft.write(&this, &piece)?.finish(&this, account, declared.as_deref(), expected)).await
+        blocking::run(move || draft.write(&this, &piece)?.finish(&this, account, declared.as_deref(), None)).await
     }
 
     /// Refuses what is too large. Clients that are still sending do not listen, so as much again is let pass first.
@@ -149,9 +118,9 @@ impl Piece {
     }
 }
 
-/// An upload as far as it is written.
+/// A file as far as it is written.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     temp: Option<TempFile>,
     hash: Sha256,
     size: u64,
@@ -159,23 +128,50 @@ struct Draft {
 }
 
 impl Draft {
+    /// Goes on with a file at a place of somebody else's, where it stays when it is cut off.
+    pub(super) fn resumed(path: PathBuf) -> Result<Self, BlobError> {
+        let mut draft = Self::default();
+        draft.temp = Some(Files::resumed(path, |piece| draft.note(piece))?);
+        Ok(draft)
+    }
+
+    /// Bytes so far.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
     fn write(mut self, blobs: &Blobs, piece: &Piece) -> Result<Self, BlobError> {
-        let temp = match &mut self.temp {
-            Some(temp) => temp,
-            none => none.insert(blobs.0.files.temp()?),
-        };
         for chunk in &piece.chunks {
-            let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(chunk.len());
-            self.head.extend_from_slice(&chunk[..wanted]);
-            self.hash.update(chunk);
-            self.size += chunk.len() as u64;
-            temp.write(chunk)?;
+            self.add(blobs, chunk)?;
+        }
+        if piece.chunks.is_empty() {
+            // An empty file is one, too.
+            self.add(blobs, &[])?;
         }
         Ok(self)
     }
 
-    /// Puts the file in its place, then its row.
-    fn finish(
+    /// Appends.
+    pub(super) fn add(&mut self, blobs: &Blobs, bytes: &[u8]) -> Result<(), BlobError> {
+        let temp = match &mut self.temp {
+            Some(temp) => temp,
+            none => none.insert(blobs.0.files.temp()?),
+        };
+        temp.write(bytes)?;
+        self.note(bytes);
+        Ok(())
+    }
+
+    /// What is known of a file from its bytes, besides where they lie.
+    fn note(&mut self, bytes: &[u8]) {
+        let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..wanted]);
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// Puts the file in its place, then its row. What does not hash to `expected` is not kept.
+    pub(super) fn finish(
         self,
         blobs: &Blobs,
         account: AccountId,
@@ -194,10 +190,12 @@ impl Draft {
         let blob = BlobRef { cid, mime_type, size: Some(self.size) };
         // From here to the row the file must not be taken away.
         let _lock = blobs.lock(cid);
-        files.place(self.temp.expect("writing makes the file"), cid)?;
+        let mut temp = self.temp.expect("writing makes the file");
+        files.place(&mut temp, cid)?;
         let mut batch = Batch::new();
         let BlobRow { mime_type, .. } = blobs::stage_upload(reader, &mut batch, account, &blob, clock::now())?;
         blobs.0.writer.commit(batch)?;
+        temp.done()?;
         Ok(BlobRef { mime_type, ..blob })
     }
 }

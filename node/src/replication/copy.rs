@@ -1,23 +1,19 @@
-//! The first copy of a repository, and files: whatever is larger than an event.
+//! The first copy of a repository, and what else is kept for an account. Files are fetched in `files`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use angel_protocol::crypto::VerifyingKey;
-use angel_protocol::data::Cid;
 use angel_protocol::replication::Have;
-use angel_protocol::replication::wire::{AccountOf, Answer, File, Of, Question, Refusal, Sealed};
+use angel_protocol::replication::wire::{AccountOf, Answer, Of, Question, Refusal, Sealed};
 use angel_storage::accounts::AccountRow;
 use angel_storage::replicas::{self, ReplicaRow, Role};
 use angel_storage::{AccountId, Batch, CommitError, Committed};
 use tokio::sync::oneshot;
 
 use super::progress::What;
-use super::wanting::Wanting;
 use super::{Replication, ReplicationError, stream as frames};
 use crate::accounts::{Account, NewAccount};
-use crate::blobs::BlobError;
 use crate::blocking;
 use crate::clock;
 use crate::placement::Tenant;
@@ -25,20 +21,6 @@ use crate::repos::Owner;
 
 /// How long the primary may take for the next piece.
 pub(super) const PIECE_LIMIT: Duration = Duration::from_secs(30);
-
-/// Files fetched before it is looked whether there is something else to do.
-const FILES_MAX: usize = 64;
-
-/// What is left of a copy's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    /// All are here.
-    Nothing,
-    /// Some are still to be fetched.
-    More,
-    /// Those that the primary does not have as their names say.
-    Wanting,
-}
 
 impl Replication {
     /// The account here that holds the copy, made if there is none: it has no handle, address or password, signs with a
@@ -113,7 +95,7 @@ impl Replication {
         let mut import = parts.repos.import(&owner, vec![key]).await.into_copy();
         let mut bytes = 0_u64;
         loop {
-            match expect(frames::answered(&mut stream, PIECE_LIMIT).await?)? {
+            match expect(frames::piece(&mut stream, PIECE_LIMIT).await?)? {
                 Answer::Piece(piece) => {
                     bytes = bytes.saturating_add(piece.len() as u64);
                     if bytes > room {
@@ -137,109 +119,6 @@ impl Replication {
         let repos = self.0.parts.repos.clone();
         let head = blocking::run(move || repos.head_blocking(account)).await?;
         Ok(head.map(|head| Have { rev: head.commit.rev(), data: head.commit.data() }))
-    }
-
-    /// Fetches some of the files that records name and that are not here; answers what is left, and how many bytes came.
-    pub(super) async fn fetch_files(
-        &self,
-        tenant: &Tenant,
-        account: AccountId,
-        room: u64,
-        wanting: &mut Wanting,
-    ) -> Result<(Left, u64), ReplicationError> {
-        let blobs = &self.0.parts.blobs;
-        let (mut bytes, mut asked, mut after) = (0_u64, 0, None);
-        let mut missing = BTreeSet::new();
-        loop {
-            let page = blobs.missing(account, after, FILES_MAX).await?;
-            for (cid, _) in &page {
-                missing.insert(*cid);
-                if wanting.waits(cid, Instant::now()) {
-                    continue;
-                }
-                if asked == FILES_MAX {
-                    return Ok((Left::More, bytes));
-                }
-                asked += 1;
-                self.0.progress.note(&tenant.did, What::Files, bytes);
-                match self.fetch_file(tenant, account, *cid, room.saturating_sub(bytes)).await {
-                    Ok(came) => {
-                        bytes = bytes.saturating_add(came);
-                        missing.remove(cid);
-                    }
-                    Err(ReplicationError::OtherFile(why)) => {
-                        tracing::debug!(tenant = %tenant.did, %cid, why, "a file is not what its name says");
-                        if !wanting.failed(*cid, why.clone(), Instant::now()) {
-                            return Err(ReplicationError::OtherFile(why));
-                        }
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            after = page.last().map(|(cid, _)| *cid);
-            if page.len() < FILES_MAX {
-                break;
-            }
-        }
-        wanting.keep(&missing);
-        if !wanting.is_empty() {
-            return Ok((Left::Wanting, bytes));
-        }
-        let left = if blobs.missing(account, None, 1).await?.is_empty() { Left::Nothing } else { Left::More };
-        Ok((left, bytes))
-    }
-
-    /// Fetches one file. What has come of a larger one is kept, so that after a cut only the rest is asked for.
-    async fn fetch_file(
-        &self,
-        tenant: &Tenant,
-        account: AccountId,
-        cid: Cid,
-        room: u64,
-    ) -> Result<u64, ReplicationError> {
-        let partials = self.0.partials.clone();
-        let mut partial = blocking::run(move || partials.open_blocking(account, cid)).await?;
-        let mut from = self.open(&tenant.placed.primary).await?;
-        let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
-        let file = File { of, cid, from: partial.bytes() };
-        frames::ask(&mut from, &Question::File(file)).await?;
-        let (size, media_type) = match frames::answered(&mut from, PIECE_LIMIT).await? {
-            Answer::Begins { bytes: Some(size), media_type, .. } => (size, media_type),
-            Answer::Refused(Refusal::NotFound) => {
-                return Err(ReplicationError::OtherFile("it is gone there".to_owned()));
-            }
-            Answer::Refused(refusal) => return Err(ReplicationError::Refused(refusal)),
-            _ => return Err(ReplicationError::Unexpected),
-        };
-        if size > room {
-            return Err(ReplicationError::Quota);
-        }
-        loop {
-            match frames::answered(&mut from, PIECE_LIMIT).await? {
-                Answer::Piece(piece) if partial.bytes() + piece.len() as u64 <= size => {
-                    partial = blocking::run(move || partial.add_blocking(&piece).map(|()| partial)).await?;
-                }
-                Answer::End if partial.bytes() == size => break,
-                Answer::Piece(_) | Answer::End => {
-                    // It is not what was announced, now or when the rest of it came.
-                    let came = partial.bytes();
-                    blocking::run(move || partial.remove_blocking()).await?;
-                    return Err(ReplicationError::OtherFile(format!("{came} bytes or more came of {size}")));
-                }
-                Answer::Refused(refusal) => return Err(ReplicationError::Refused(refusal)),
-                _ => return Err(ReplicationError::Unexpected),
-            }
-        }
-        let (whole, partial) = blocking::run(move || partial.read_blocking().map(|whole| (whole, partial))).await?;
-        let taken = self.0.parts.blobs.take_copy(account, media_type, cid, whole).await;
-        blocking::run(move || partial.remove_blocking()).await?;
-        match taken {
-            Ok(_) => Ok(size),
-            Err(error @ (BlobError::OtherContent(_) | BlobError::TooLarge { .. } | BlobError::TakenDown)) => {
-                Err(ReplicationError::OtherFile(error.to_string()))
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Fetches what else is kept for the account, and brings along what this node would serve it with. Answers the

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Repositories, files and stretches of rows that are sent at once; more wait for their turn.
+/// Repositories, pieces of files and stretches of rows that are sent at once; more wait for their turn.
 const TURNS: usize = 4;
 
 /// How much may be sent at once after a pause, as a time at the full rate.

@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::copy::{Left, SharedTenant};
+use super::copy::SharedTenant;
+use super::files::Left;
 use super::rows::Compared;
 use super::stream;
 use super::wanting::Wanting;
@@ -139,6 +140,8 @@ struct Follower<'a> {
     /// When the private rows were compared.
     compared: Instant,
     wanting: Wanting,
+    /// Bytes of files that were taken.
+    files: u64,
 }
 
 impl<'a> Follower<'a> {
@@ -166,9 +169,8 @@ impl<'a> Follower<'a> {
             have => Standby::new(have, row.cursor, state),
         };
         let (page, landing, compared) = (BTreeMap::new(), Vec::new(), Instant::now());
-        let (tenant, wanting) = (Arc::clone(tenant), Wanting::default());
-        let told_all = None;
-        Ok(Self { replication, tenant, account, machine, page, landing, row, told_all, compared, wanting })
+        let (tenant, wanting, files, told_all) = (Arc::clone(tenant), Wanting::default(), 0, None);
+        Ok(Self { replication, tenant, account, machine, page, landing, row, told_all, compared, wanting, files })
     }
 
     /// Ends well when the machine has stopped.
@@ -339,10 +341,17 @@ impl<'a> Follower<'a> {
             Effect::FetchFiles => {
                 self.land().await?;
                 let room = self.room().await?;
-                let (left, bytes) = replication.fetch_files(&tenant, account, room, &mut self.wanting).await?;
-                self.row.bytes = self.row.bytes.saturating_add(bytes);
+                let before = self.files;
+                let left = replication.fetch_files(&tenant, account, room, &mut self.wanting, &mut self.files).await;
+                if self.files > before {
+                    self.row.bytes = self.row.bytes.saturating_add(self.files - before);
+                    // What is here counts, also when the rest does not come: a primary that breaks off again and again gets
+                    // no more room for it.
+                    let (this, did, bytes) = (replication.clone(), tenant.did.clone(), self.row.bytes);
+                    blocking::run(move || this.change_row_blocking(&did, |stored| stored.bytes = bytes)).await?;
+                }
                 self.tell_wanting().await?;
-                match left {
+                match left? {
                     Left::Nothing => Some(Input::Missing(false)),
                     Left::More => Some(Input::Missing(true)),
                     // They are asked for again in their time, and until then the copy is not whole.
@@ -405,10 +414,11 @@ impl<'a> Follower<'a> {
 
     async fn copy(&mut self) -> Result<Input, ReplicationError> {
         self.land().await?;
-        self.row.bytes = 0;
+        // The files that are here stay.
+        self.row.bytes = self.replication.0.parts.blobs.bytes_of(self.account.id()).await?;
         let room = self.room().await?;
         let (have, sequence, bytes) = self.replication.copy_repository(&self.tenant, &self.account, room).await?;
-        self.row.bytes = bytes;
+        self.row.bytes = self.row.bytes.saturating_add(bytes);
         // Should the rest be interrupted, this much is here.
         self.row.cursor = sequence;
         self.store().await?;

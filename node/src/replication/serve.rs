@@ -21,10 +21,12 @@ use zeroize::Zeroizing;
 
 use super::copy::SharedTenant;
 use super::state::SealingError;
+use super::stream::PIECE_BYTES;
 use super::tails::Since;
 use super::{Replication, ReplicationError, state, stream};
 use crate::blobs::BlobError;
 use crate::blocking;
+use crate::events::Bulk;
 use crate::network::{self, Stream};
 use crate::placement::Tenant;
 use crate::tasks::TaskResult;
@@ -34,9 +36,6 @@ const STREAMS_MAX: usize = 512;
 
 /// Longest wait that a puller may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// Bytes of a repository or file in one frame.
-const PIECE_BYTES: usize = 256 * 1024;
 
 /// What a stream knows from one question to the next.
 #[derive(Default)]
@@ -318,11 +317,19 @@ impl Replication {
         while let Some((piece, next)) = export.next().await? {
             export = next;
             for piece in piece.chunks(PIECE_BYTES) {
-                self.0.pace.send(piece.len()).await;
-                stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
+                self.send_piece(io, Bulk::Repository, piece.to_vec()).await?;
             }
         }
         Ok(stream::answer(io, &Answer::End).await?)
+    }
+
+    /// Sends some of what goes in bulk, at the pace of copying.
+    pub(super) async fn send_piece(&self, io: &mut Stream, what: Bulk, piece: Vec<u8>) -> io::Result<()> {
+        let bytes = piece.len();
+        self.0.pace.send(bytes).await;
+        stream::answer(io, &Answer::Piece(piece.into())).await?;
+        self.0.parts.events.bulk_sent(what, bytes as u64);
+        Ok(())
     }
 
     async fn send_file(&self, asker: &Did, file: &File, io: &mut Stream) -> Result<(), ReplicationError> {
@@ -335,21 +342,24 @@ impl Replication {
             found => found?,
         };
         let blob = blob.ok_or(ReplicationError::Refused(Refusal::NotFound))?;
-        let _turn = self.0.pace.turn().await;
         let (media_type, size) = (Some(blob.mime_type.clone()), blob.size);
         stream::answer(io, &Answer::Begins { bytes: Some(size), sequence: 0, media_type }).await?;
         let mut body = blob.into_range(file.from.min(size)..size).into_data_stream();
-        while let Some(piece) = body.next().await {
-            let piece = match piece {
+        loop {
+            // A turn for each piece: were one file sent to its end, others of the same standby would wait so long that it
+            // gives up.
+            let _turn = self.0.pace.turn().await;
+            let Some(piece) = body.next().await else { break };
+            let mut piece = match piece {
                 Ok(piece) => piece,
                 Err(error) => {
                     tracing::error!(cid = %file.cid, %error, "a file of an account cannot be read to its end: no copy of it becomes whole");
                     break;
                 }
             };
-            for piece in piece.chunks(PIECE_BYTES) {
-                self.0.pace.send(piece.len()).await;
-                stream::answer(io, &Answer::Piece(piece.to_vec().into())).await?;
+            while !piece.is_empty() {
+                let now = piece.split_to(piece.len().min(PIECE_BYTES));
+                self.send_piece(io, Bulk::Files, now.into()).await?;
             }
         }
         Ok(stream::answer(io, &Answer::End).await?)

@@ -4,7 +4,7 @@
 //! A backup holds no rotation key of the account. Fewer shares than are needed say nothing of the operation; and the
 //! operation names what it follows on, so once the identity has another head it is worth nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use angel_protocol::data::Cid;
 use angel_protocol::did_document::{ATPROTO_KEY, ATPROTO_PDS, ATPROTO_PDS_TYPE};
@@ -21,6 +21,9 @@ use super::state::SealingError;
 use super::{Replication, ReplicationError};
 use crate::blocking;
 use crate::placement::Tenant;
+
+/// Other hosts of whose shares all choices are tried: a few thousand at most.
+const OTHERS_MAX: usize = 12;
 
 impl Replication {
     /// Signs and splits the operation that moves the tenant to `standby`, unless the one that is there still fits.
@@ -180,32 +183,47 @@ impl Replication {
         let (this, did, own) = (self.clone(), tenant.did.clone(), self.own().clone());
         let held = blocking::run(move || this.held_share_blocking(&did, &own)).await?;
         let held = held.ok_or_else(|| ReplicationError::Identity("this node was never given a share".to_owned()))?;
-        let needed = usize::from(held.needed);
-        let mut shares = BTreeMap::from([(self.own().clone(), held.share.clone())]);
-        let hosts = tenant.hosts();
+        let prev = held.prev;
+        let mut shares = vec![held];
         let question = Question::Share(InFavour { tenant: tenant.did.clone(), epoch: tenant.placed.epoch });
-        for other in hosts.backups() {
-            if shares.len() >= needed {
-                break;
-            }
+        for other in tenant.hosts().backups() {
             match self.ask(other, &question).await {
-                Ok(Answer::Share(share)) if share.prev == held.prev && share.standby == *self.own() => {
-                    shares.insert(other.clone(), share.share);
-                }
+                Ok(Answer::Share(share)) if share.prev == prev && share.standby == *self.own() => shares.push(share),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(tenant = %tenant.did, host = %other, %error, "no share"),
             }
+            if let Some(operation) = put_together(&shares) {
+                return Ok(operation);
+            }
         }
-        if shares.len() < needed {
-            let text = format!("{needed} shares of the operation are needed, {} can be had", shares.len());
-            return Err(ReplicationError::Identity(text));
-        }
-        let broken = || ReplicationError::Identity("the shares do not fit together".to_owned());
-        let parsed: Result<Vec<blahaj::Share>, _> =
-            shares.values().map(|bytes| blahaj::Share::try_from(bytes.as_slice())).collect();
-        let bytes = Sharks(held.needed).recover(&parsed.map_err(|_| broken())?).map_err(|_| broken())?;
-        PlcOperation::from_bytes(&bytes).map_err(|_| broken())
+        let text = format!("of {} shares of the operation no few that are enough fit together", shares.len());
+        Err(ReplicationError::Identity(text))
     }
+}
+
+/// The operation that some of these shares make, the newest share among them. They may be of several dealings: who was slow
+/// holds one of before, of an operation that follows on the same head, and the shares of two dealings say nothing.
+fn put_together(shares: &[Share]) -> Option<PlcOperation> {
+    let newest = shares.last()?;
+    let needed = usize::from(newest.needed);
+    let of_a_kind = shares[..shares.len() - 1].iter().filter(|share| share.needed == newest.needed);
+    let others: Vec<_> = of_a_kind.filter_map(parsed).take(OTHERS_MAX).collect();
+    let newest_share = parsed(newest)?;
+    for chosen in (0_u32..1 << others.len()).filter(|chosen| chosen.count_ones() as usize + 1 == needed) {
+        let others = others.iter().enumerate().filter(|(place, _)| chosen & 1 << place != 0).map(|(_, share)| share);
+        let some: Vec<blahaj::Share> = others.chain([&newest_share]).cloned().collect();
+        let bytes = Sharks(newest.needed).recover(&some).ok();
+        let operation = bytes.and_then(|bytes| PlcOperation::from_bytes(&bytes).ok());
+        // What comes of shares that are not of one dealing is noise.
+        if let Some(operation) = operation.filter(|operation| operation.statement().prev() == Some(newest.prev)) {
+            return Some(operation);
+        }
+    }
+    None
+}
+
+fn parsed(share: &Share) -> Option<blahaj::Share> {
+    blahaj::Share::try_from(share.share.as_slice()).ok()
 }
 
 /// Whether those who hold shares could put an operation together that the directory would take.
@@ -224,6 +242,12 @@ fn decoded(bytes: &[u8]) -> Option<OperationRow> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use angel_protocol::crypto::{P256Key, SigningKey};
+    use angel_protocol::data::Codec;
+    use angel_protocol::plc::{PlcData, PlcStatement};
+
     use super::*;
 
     #[test]
@@ -237,6 +261,46 @@ mod tests {
         }
         assert!(Sharks(2).recover(&[read(&dealt[0])]).is_err(), "one is not enough");
         assert!(!dealt.iter().any(|share| share.windows(8).any(|part| secret.windows(8).any(|of| of == part))));
+    }
+
+    #[test]
+    fn shares_of_an_earlier_dealing_are_passed_over() {
+        let key = SigningKey::from(P256Key::from_bytes(&[7; 32]).expect("a scalar"));
+        let prev = Cid::of(Codec::DagCbor, b"the head");
+        let sign = |endpoint: &str| {
+            let service = PlcService { kind: ATPROTO_PDS_TYPE.to_owned(), endpoint: endpoint.to_owned() };
+            let data = PlcData {
+                rotation_keys: vec![key.did()],
+                verification_methods: BTreeMap::from([(ATPROTO_KEY.to_owned(), key.did())]),
+                also_known_as: Vec::new(),
+                services: BTreeMap::from([(ATPROTO_PDS.to_owned(), service)]),
+            };
+            PlcStatement::State { data, prev: Some(prev) }.sign(&key)
+        };
+        let deal = |operation: &PlcOperation, needed: u8, holders: usize| {
+            let bytes = operation.to_bytes();
+            let shares = Sharks(needed).dealer(&bytes).take(holders).map(|share| Share {
+                standby: "did:web:standby.example".parse().expect("a DID"),
+                prev,
+                needed,
+                share: Vec::from(&share),
+            });
+            shares.collect::<Vec<_>>()
+        };
+        let (old, new) = (sign("https://one.example"), sign("https://two.example"));
+        let (before, now) = (deal(&old, 2, 2), deal(&new, 2, 3));
+        let fits = |shares: &[&Share]| {
+            let shares: Vec<Share> = shares.iter().map(|share| (*share).clone()).collect();
+            // As they come, one after another.
+            (1..=shares.len()).find_map(|count| put_together(&shares[..count]))
+        };
+        assert!(fits(&[&now[0]]).is_none(), "one is not enough");
+        assert!(fits(&[&now[0], &before[1]]).is_none(), "two of two dealings say nothing");
+        assert_eq!(fits(&[&now[0], &before[1], &now[2]]).as_ref(), Some(&new), "who was slow is passed over");
+        assert_eq!(fits(&[&before[0], &now[1], &now[2]]).as_ref(), Some(&new), "also when that is this node");
+        let of_three = deal(&new, 3, 3);
+        let mixed = [&now[0], &of_three[0], &before[0], &of_three[1], &of_three[2]];
+        assert_eq!(fits(&mixed).as_ref(), Some(&new), "dealings among more hosts need more");
     }
 
     #[test]

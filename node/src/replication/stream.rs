@@ -12,6 +12,12 @@ const FRAME_LIMIT: Duration = Duration::from_secs(30);
 /// How long the other side may be silent between frames before the stream is given up.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Bytes of a repository, file or archive in one frame.
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
+
+/// Largest frame of such a piece, with what is around it, and of what stands in its place.
+const PIECE_FRAME_BYTES: usize = PIECE_BYTES + 1024;
+
 /// Reads one frame of at most `max` bytes; `patience` is how long it may take to begin.
 pub(crate) async fn read_frame(
     io: &mut (impl AsyncRead + Unpin + Send),
@@ -24,8 +30,8 @@ pub(crate) async fn read_frame(
     if length > max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes; at most {max}")));
     }
-    // Memory follows what really comes, not what is announced.
-    let mut bytes = Vec::with_capacity(length.min(64 * 1024));
+    // Memory follows what really comes, not what is announced, but for little.
+    let mut bytes = Vec::with_capacity(length.min(if max <= PIECE_FRAME_BYTES { max } else { 64 * 1024 }));
     timed(FRAME_LIMIT, io.take(length as u64).read_to_end(&mut bytes)).await?;
     if bytes.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -67,4 +73,9 @@ pub(super) async fn question(io: &mut (impl AsyncRead + Unpin + Send)) -> io::Re
 
 pub(super) async fn answered(io: &mut (impl AsyncRead + Unpin + Send), patience: Duration) -> io::Result<Answer> {
     Ok(Answer::decode(&read_frame(io, Answer::BYTES_MAX, patience).await?)?)
+}
+
+/// The next piece of what is sent in bulk, or what stands in its place.
+pub(super) async fn piece(io: &mut (impl AsyncRead + Unpin + Send), patience: Duration) -> io::Result<Answer> {
+    Ok(Answer::decode(&read_frame(io, PIECE_FRAME_BYTES, patience).await?)?)
 }

@@ -3,18 +3,18 @@
 //! * what a write costs the primary's processor, without copies and with them;
 //! * how far a standby is behind while writes come as fast as told (`--rate`, 1,000 a second);
 //! * the first copy of many records and files (`--records`, 10,000; `--megabytes`, 1,000) beside a plain copy of as many
-//!   bytes over a socket onto the same disk;
+//!   bytes over a socket onto the same disk, and how much of it comes again when a standby is killed in the middle;
 //! * writes that wait for a standby beside writes that do not, by 1 and by 16 writers;
 //! * how long nobody takes writes when the primary is killed, and how long writes wait when a tenant moves (`--rounds`).
 //!
-//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`, `freeze`, `failover`; all when none is). Each prints its figures
+//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`, `cut`, `freeze`, `failover`; all when none is). Each prints its figures
 //! as soon as it has them, may take `--limit` seconds (600), and one that breaks off says why and lets the next begin: a run
 //! that is cut short still reports what it has measured. What is under way is told on standard error.
 
+mod copies;
 mod moves;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 const REFUSALS_MAX: u64 = 100;
 
 /// The parts, in their order.
-const PARTS: [&str; 6] = ["serving", "following", "waiting", "copy", "freeze", "failover"];
+const PARTS: [&str; 7] = ["serving", "following", "waiting", "copy", "cut", "freeze", "failover"];
 
 /// The nodes that hold copies.
 const COPIES: [usize; 2] = [1, 2];
@@ -114,22 +114,6 @@ impl Bench {
         self.tenancy.until_copied(did).await
     }
 
-    /// The same for much, telling how far a copy is.
-    async fn place_telling(&self, did: &str) -> Result<()> {
-        let placing = self.place(did, "local");
-        tokio::pin!(placing);
-        let mut told = tokio::time::interval(TOLD_EVERY);
-        loop {
-            tokio::select! {
-                placed = &mut placing => return placed,
-                _ = told.tick() => {
-                    let copy = self.copy_of(did).await.unwrap_or_default();
-                    tell(&format!("copying {}", copy["copying"]));
-                }
-            }
-        }
-    }
-
     async fn copy_of(&self, did: &str) -> Result<Value> {
         Ok(self.tenancy.report_of(1, did).await?.unwrap_or_default())
     }
@@ -145,7 +129,8 @@ impl Bench {
                     "serving" => bare = Some(self.serving(&writer, wishes).await?),
                     "following" => self.following(&writer, wishes, bare).await?,
                     "waiting" => self.waiting(&writer, wishes).await?,
-                    "copy" => self.first_copy(wishes).await?,
+                    "copy" => copies::first(&self.tenancy, &self.client, wishes).await?,
+                    "cut" => copies::cut(&self.client, wishes).await?,
                     "freeze" => moves::freezes(&self.tenancy, &self.client, wishes.rounds).await?,
                     // Its own nodes, which are killed, and believe sooner that one is gone.
                     _ => moves::failovers(wishes.rounds).await?,
@@ -322,55 +307,6 @@ impl Bench {
             cpu: processor::of(pid)?.saturating_sub(cpu),
         })
     }
-
-    /// The first copy of much, beside a plain copy of as many bytes.
-    async fn first_copy(&self, wishes: Wishes) -> Result<()> {
-        let account = self.tenancy.sign_up("gallery").await?;
-        let post = |method: &str| self.client.post(self.url(method)).bearer_auth(&account.token);
-        let file = 10_000_000_u64.min(wishes.megabytes.max(1) * 1_000_000);
-        let mut embeds = Vec::new();
-        let storing = Instant::now();
-        let mut told = storing;
-        for number in 0..(wishes.megabytes * 1_000_000) / file {
-            let mut bytes = vec![7_u8; usize::try_from(file)?];
-            bytes[..8].copy_from_slice(&number.to_be_bytes());
-            let request = post("com.atproto.repo.uploadBlob").header("content-type", "application/octet-stream");
-            let answer: Value = request.body(bytes).send().await?.error_for_status()?.json().await?;
-            embeds.push(answer["blob"].clone());
-            if told.elapsed() >= TOLD_EVERY {
-                told = Instant::now();
-                tell(&format!("{} MB of files are stored", (number + 1) * file / 1_000_000));
-            }
-        }
-        println!("storing {} MB of files: {:?}", wishes.megabytes, storing.elapsed());
-        let mut number = 0;
-        while number < wishes.records {
-            let writes: Vec<_> = (number..wishes.records.min(number + 200))
-                .map(|at| {
-                    let mut value = json!({ "$type": COLLECTION, "text": format!("record {at}") });
-                    if let Some(blob) = usize::try_from(at).ok().and_then(|at| embeds.get(at)) {
-                        value["file"] = blob.clone();
-                    }
-                    json!({ "$type": "com.atproto.repo.applyWrites#create", "collection": COLLECTION, "value": value })
-                })
-                .collect();
-            number += writes.len() as u64;
-            let body = json!({ "repo": account.did, "writes": writes });
-            post("com.atproto.repo.applyWrites").json(&body).send().await?.error_for_status()?;
-        }
-        println!("storing {} records with them: {:?} in all", wishes.records, storing.elapsed());
-        let began = Instant::now();
-        self.place_telling(&account.did).await?;
-        let took = began.elapsed();
-        let bytes = self.copy_of(&account.did).await?["bytes"].as_u64().unwrap_or(0);
-        // Two standbys copy at once, so as many bytes go twice in the plain copy, too.
-        let plain = tokio::task::spawn_blocking(move || plain_copy(bytes * 2)).await??;
-        println!(
-            "the first copies of {bytes} bytes: {took:?}; a plain copy {plain:?}, {} %",
-            took.as_millis() * 100 / plain.as_millis().max(1)
-        );
-        Ok(())
-    }
 }
 
 #[derive(Default)]
@@ -402,35 +338,4 @@ impl Written {
         let refused = if self.refused == 0 { String::new() } else { format!(", {} REFUSED", self.refused) };
         format!("{per_second:6} writes/s, slowest {:?}, {cpu} µs of processor each{refused}", self.slowest)
     }
-}
-
-/// Sends as many bytes over a socket to a file that is flushed in the end.
-fn plain_copy(bytes: u64) -> Result<Duration> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let sending = std::thread::spawn(move || {
-        let mut to = std::net::TcpStream::connect(address)?;
-        let piece = vec![7; 256 * 1024];
-        let mut left = bytes;
-        while left > 0 {
-            let now = left.min(piece.len() as u64);
-            to.write_all(&piece[..usize::try_from(now).unwrap_or(0)])?;
-            left -= now;
-        }
-        Ok::<_, std::io::Error>(())
-    });
-    let began = Instant::now();
-    let (mut from, _) = listener.accept()?;
-    let mut file = tempfile::tempfile()?;
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        match from.read(&mut piece)? {
-            0 => break,
-            read => file.write_all(&piece[..read])?,
-        }
-    }
-    file.sync_data()?;
-    let took = began.elapsed();
-    sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
-    Ok(took)
 }

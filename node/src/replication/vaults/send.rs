@@ -10,6 +10,7 @@ use super::super::{Replication, ReplicationError, stream};
 use super::Given;
 use super::made::{MadeFiles, range};
 use crate::blocking;
+use crate::events::Bulk;
 use crate::network::Stream;
 
 /// Bytes of an archive in one frame.
@@ -71,8 +72,7 @@ impl Replication {
                 return Err(not_found());
             }
             from += piece.len() as u64;
-            self.0.pace.send(piece.len()).await;
-            stream::answer(io, &Answer::Piece(piece.into())).await?;
+            self.send_piece(io, Bulk::Archives, piece).await?;
         }
         Ok(stream::answer(io, &Answer::End).await?)
     }
