@@ -68,8 +68,7 @@ async fn a_standby_that_is_full_is_replaced_by_another() -> Result<()> {
     tenancy
         .until_reported("another stands in its place, and no more than that", 0, |report| standbys(report) == both)
         .await?;
-    let copy = tenancy.report(COMES).await?.context("a report")?;
-    ensure!(copy["complete"].is_u64(), "the full one left before the other was whole: {copy}");
+    tenancy.until_reported("the other is whole", COMES, |report| report["complete"].is_u64()).await?;
     tenancy.until_equal(&[0, STAYS, COMES]).await?;
     // A change of hosts lets the lease lapse for a moment.
     let settled = |report: &Value| {
