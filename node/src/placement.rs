@@ -141,6 +141,13 @@ impl Tenant {
         self.copies.borrow().clone()
     }
 
+    /// The same of every standby, for the operator: 0 of one that has not said anything since this node started.
+    pub(crate) fn copies_told(&self) -> BTreeMap<Did, u64> {
+        let mut copies: BTreeMap<_, _> = self.placed.standbys.iter().map(|standby| (standby.clone(), 0)).collect();
+        copies.extend(self.copies());
+        copies
+    }
+
     /// The standbys that have a whole copy, if perhaps an older one. One that is still being made is complete up to no event.
     pub(crate) fn whole_copies(&self) -> BTreeSet<Did> {
         self.copies.borrow().iter().filter(|(_, complete)| **complete > 0).map(|(standby, _)| standby.clone()).collect()

@@ -268,7 +268,8 @@ pub(crate) struct TenantReport {
     /// At the primary: events of the tenant that no failover is sure to find. What would be lost if this machine died
     /// now.
     pub(crate) unsafe_events: Option<u64>,
-    /// At the primary: the standbys, with the newest event that each has.
+    /// At the primary: every standby, with the newest event that it has. 0 of one that is still copying, or that has said nothing
+    /// since this node started.
     pub(crate) standbys: BTreeMap<Did, u64>,
     /// At the primary: those of them to which the identity would move if this node ended now.
     pub(crate) heirs: BTreeSet<Did>,
@@ -421,7 +422,7 @@ impl Replication {
             root: head.as_ref().map(|head| head.commit.data().to_string()),
             writable: is_primary && tenant.serves() && tenant.lease().holds(self.placement().uptime().now()),
             unsafe_events: newest.filter(|_| is_primary).map(|(_, count)| count(tenant.safe())),
-            standbys: if is_primary { tenant.copies() } else { BTreeMap::new() },
+            standbys: if is_primary { tenant.copies_told() } else { BTreeMap::new() },
             full: self.0.replacing.full_of(&tenant.did),
             heirs: if is_primary { self.heirs_blocking(tenant)? } else { BTreeSet::new() },
             complete: row.as_ref().filter(|_| !is_primary).and_then(|row| row.complete),

@@ -2,6 +2,8 @@
 //
 //   scripts/clients spaces HOME NEIGHBOUR [REFERENCE]
 //
+// HOME says which: what `angel tenant create --json` printed there is its field "business".
+//
 // All of them must use the same directory. Nothing here is of our own making but the names of the methods: accounts and
 // calls go through @atproto/api, the live stream through a plain WebSocket.
 import { setTimeout as pause } from 'node:timers/promises'
@@ -11,6 +13,8 @@ import { newAccount, newAgent, readTarget } from './lib/target.mjs'
 
 const [home, neighbour] = [readTarget(process.argv[2]), readTarget(process.argv[3])]
 const reference = process.argv[4] ? readTarget(process.argv[4]) : undefined
+const { tenant, owner } = home.business ?? {}
+if (!tenant || !owner) throw new Error('HOME lacks "business": what `angel tenant create --json` printed')
 const MESSAGE = 'co.kendev.spaces.message'
 const PATIENCE = 15_000
 
@@ -55,7 +59,7 @@ class Live {
     const live = new Live()
     const url = new URL('/xrpc/co.kendev.spaces.subscribeSpace', home.url.replace('http', 'ws'))
     url.search = new URLSearchParams({ space, format: 'json' })
-    const token = account?.agent.session && account.home ? account.agent.session.accessJwt : account?.token
+    const token = account?.home ? account.agent.session.accessJwt : account?.token
     live.socket = new WebSocket(url, token ? { headers: { authorization: `Bearer ${token}` } } : {})
     live.socket.on('message', (data) => {
       const told = JSON.parse(data)
@@ -81,26 +85,30 @@ class Live {
 
 await scenario(async (checks) => {
   const { check } = { check: checks.check.bind(checks) }
-  const ada = { ...(await newAccount(home)), home: true }
-  const dora = { ...(await newAccount(home)), home: true }
+  const ada = { agent: newAgent(home), did: owner.did, home: true }
+  await ada.agent.login({ identifier: owner.handle, password: owner.password })
   const bob = await newAccount(neighbour)
   const carol = reference && (await newAccount(reference))
   const stranger = newAgent(home)
-  const wish = (slug, visibility, memberApproval) => ({
-    record: {
-      name: slug, slug, visibility, memberApproval, businessIdentity: { type: 'service', industry: 'general' },
-    },
-  })
 
-  const open = await check('a business opens a public space', async () =>
-    (await call(ada.agent, 'createSpace', { body: wish('shop-floor', 'public', 'automatic') })).uri)
-  const closed = await check('and one that is private', async () =>
-    (await call(ada.agent, 'createSpace', { body: wish('back-office', 'private', 'automatic') })).uri)
+  const open = await check('the business has a public space from its template', async () => {
+    const { spaces } = await call(stranger, 'listSpaces', { query: { tenant: tenant.did } })
+    assert.equal(spaces.length, 1)
+    assert.equal(spaces[0].value.visibility, 'public')
+    return spaces[0].uri
+  })
+  const closed = await check('its owner opens one that is private', async () => {
+    const record = {
+      name: 'Back office', slug: 'back-office', visibility: 'private', memberApproval: 'automatic',
+      businessIdentity: { type: 'service', industry: 'general' },
+    }
+    return (await call(ada.agent, 'createSpace', { body: { tenant: tenant.did, record } })).uri
+  })
 
   await check('any AT Protocol client reads the public space as a record', async () => {
     const [, , repo, collection, rkey] = open.split('/')
     const { data } = await stranger.com.atproto.repo.getRecord({ repo, collection, rkey })
-    assert.equal(data.value.slug, 'shop-floor')
+    assert.equal(data.value.tenant, tenant.did)
   })
   await check('somebody on another node joins by invitation', async () => {
     const invited = await call(ada.agent, 'inviteMember', { body: { space: open, user: bob.did } })
@@ -138,33 +146,37 @@ await scenario(async (checks) => {
     assert.ok(found.every(({ sender }) => sender === bob.did) && found.length > 0)
   })
 
-  if (closed) {
-    await check('colleagues talk live in the private space', async () => {
-      const invited = await call(ada.agent, 'inviteMember', { body: { space: closed } })
-      await call(dora.agent, 'joinSpace', { body: { space: closed, token: invited.token } })
-      const live = await Live.open(closed, dora)
-      await call(ada.agent, 'sendMessage', { body: { space: closed, content: { type: 'text', text: 'Margins: 12 %' } } })
-      await live.says('Margins: 12 %')
-      const { messages } = await call(dora.agent, 'listMessages', { query: { space: closed } })
-      assert.equal(messages.length, 1)
-    })
-    await check('a stranger is told of it what they are told of nothing', async () => {
-      const nowhere = closed.replace(/[^/]+$/, '3kznmn7xqxl22')
-      const told = await Promise.all(
-        [closed, nowhere].map((space) => refused(call(stranger, 'getSpace', { query: { space } }), 'SpaceNotFound')),
-      )
-      assert.equal(told[0].message, told[1].message)
-      await refused(elsewhere(bob, 'joinSpace', { body: { space: closed } }), 'SpaceNotFound')
-      const { spaces } = await call(stranger, 'listSpaces')
-      assert.ok(spaces.every(({ uri }) => uri !== closed) && spaces.some(({ uri }) => uri === open))
-    })
-    await check('nothing of it is in a public repository', async () => {
-      for (const { did } of [ada, dora]) {
-        const car = Buffer.from((await stranger.com.atproto.sync.getRepo({ did })).data)
-        assert.ok(!car.includes('Margins') && !car.includes('back-office'))
-      }
-    })
-  }
+  await check('people of both nodes talk live in the private space', async () => {
+    const invited = await call(ada.agent, 'inviteMember', { body: { space: closed, user: bob.did } })
+    await elsewhere(bob, 'joinSpace', { body: { space: closed, token: invited.token } })
+    const adas = await Live.open(closed, ada)
+    const bobs = await Live.open(closed, { token: await speaks(bob, 'subscribeSpace') })
+    await call(ada.agent, 'sendMessage', { body: { space: closed, content: { type: 'text', text: 'Margins: 12 %' } } })
+    await Promise.all([adas.says('Margins: 12 %'), bobs.says('Margins: 12 %')])
+    // Bob writes at home: into a permissioned repository of his own.
+    await call(bob.agent, 'sendMessage', { body: { space: closed, content: { type: 'text', text: 'Rent: 900' } } })
+    const told = await Promise.all([adas.says('Rent: 900'), bobs.says('Rent: 900')])
+    assert.ok(told.every(({ author }) => author === bob.did))
+    const { messages } = await elsewhere(bob, 'listMessages', { query: { space: closed } })
+    assert.deepEqual(messages.map(({ sender }) => sender), [bob.did, ada.did])
+  })
+  await check('a stranger is told of it what they are told of nothing', async () => {
+    const nowhere = closed.replace(/[^/]+$/, '3kznmn7xqxl22')
+    const told = await Promise.all(
+      [closed, nowhere].map((space) => refused(call(stranger, 'getSpace', { query: { space } }), 'SpaceNotFound')),
+    )
+    assert.equal(told[0].message, told[1].message)
+    if (carol) await refused(elsewhere(carol, 'joinSpace', { body: { space: closed } }), 'SpaceNotFound')
+    const { spaces } = await call(stranger, 'listSpaces')
+    assert.ok(spaces.every(({ uri }) => uri !== closed) && spaces.some(({ uri }) => uri === open))
+  })
+  await check('nothing of it is in a public repository', async () => {
+    const people = [[tenant.did, stranger], [ada.did, stranger], [bob.did, bob.agent]]
+    for (const [did, agent] of people) {
+      const car = Buffer.from((await agent.com.atproto.sync.getRepo({ did })).data)
+      assert.ok(['Margins', 'Rent: 900', 'back-office'].every((secret) => !car.includes(secret)), did)
+    }
+  })
   await check('whoever is banned is heard no more', async () => {
     await call(ada.agent, 'banMember', { body: { space: open, user: bob.did } })
     await write(bob, open, 'Let me in!')

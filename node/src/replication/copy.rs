@@ -152,9 +152,8 @@ impl Replication {
         let key = |what: replicas::Sealed| (tenant.clone(), what.number());
         replicas::replace(&replicas::SEALED, &parts.reader, &mut batch, &key(replicas::Sealed::State), &sealed.state)?;
         if !sealed.shares.is_empty() {
-            parts.sealing.open(&sealed.shares)?;
-            let shares = key(replicas::Sealed::Shares);
-            replicas::replace(&replicas::SEALED, &parts.reader, &mut batch, &shares, &sealed.shares)?;
+            let kept = self.with_held_shares_blocking(tenant, &sealed.shares)?;
+            replicas::replace(&replicas::SEALED, &parts.reader, &mut batch, &key(replicas::Sealed::Shares), &kept)?;
         }
         parts.writer.commit(batch)?;
         Ok(sealed.digest)

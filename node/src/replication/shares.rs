@@ -11,16 +11,20 @@ use angel_protocol::did_document::{ATPROTO_KEY, ATPROTO_PDS, ATPROTO_PDS_TYPE};
 use angel_protocol::failover::quorum::shares_needed;
 use angel_protocol::ids::Did;
 use angel_protocol::plc::{PlcOperation, PlcService};
-use angel_protocol::replication::wire::{AccountOf, Answer, InFavour, Question, Share, decode_shares};
+use angel_protocol::replication::wire::{AccountOf, Answer, InFavour, Question, Share, decode_shares, encode_shares};
 use angel_storage::Batch;
 use angel_storage::codec::{self, Cbor};
 use angel_storage::replicas::{self, OperationRow};
 use blahaj::Sharks;
+use zeroize::Zeroizing;
 
-use super::state::SealingError;
+use super::state::{SealingError, seal};
 use super::{Replication, ReplicationError};
 use crate::blocking;
 use crate::placement::Tenant;
+
+/// Dealings of one operation of which a share is kept.
+const DEALINGS_MAX: usize = 4;
 
 /// Other hosts of whose shares all choices are tried: a few thousand at most.
 const OTHERS_MAX: usize = 12;
@@ -169,41 +173,95 @@ impl Replication {
         Ok(found)
     }
 
-    /// This node's own share of the operation in favour of `standby`. Blocks.
+    /// This node's own share of the newest operation in favour of `standby`. Blocks.
     pub(super) fn held_share_blocking(&self, tenant: &Did, standby: &Did) -> Result<Option<Share>, ReplicationError> {
-        let key = (tenant.clone(), replicas::Sealed::Shares.number());
-        let Some(sealed) = replicas::SEALED.get(&self.0.parts.reader, &key)? else { return Ok(None) };
-        let opened = self.0.parts.sealing.open(&sealed)?;
-        let shares = decode_shares(&opened).map_err(SealingError::from)?;
+        let shares = self.held_shares_blocking(tenant)?;
         Ok(shares.into_iter().find(|share| share.standby == *standby))
+    }
+
+    /// All shares that this node holds, the newest of each operation first. Blocks.
+    fn held_shares_blocking(&self, tenant: &Did) -> Result<Vec<Share>, ReplicationError> {
+        let key = (tenant.clone(), replicas::Sealed::Shares.number());
+        let Some(sealed) = replicas::SEALED.get(&self.0.parts.reader, &key)? else { return Ok(Vec::new()) };
+        let opened = self.0.parts.sealing.open(&sealed)?;
+        Ok(decode_shares(&opened).map_err(SealingError::from)?)
+    }
+
+    /// What is to be stored once these shares have come, sealed to this node: with them those of earlier dealings. While hosts
+    /// come and go some hold shares of one dealing and some of another, and either moves the identity. Blocks.
+    pub(super) fn with_held_shares_blocking(&self, tenant: &Did, sealed: &[u8]) -> Result<Vec<u8>, ReplicationError> {
+        let sealing = &self.0.parts.sealing;
+        let new = decode_shares(&sealing.open(sealed)?).map_err(SealingError::from)?;
+        let count = new.len();
+        // Those that do not open any more are worth nothing, and these are to be stored all the same.
+        let kept = kept(new, self.held_shares_blocking(tenant).unwrap_or_default());
+        if kept.len() == count {
+            return Ok(sealed.to_vec());
+        }
+        let bytes = Zeroizing::new(encode_shares(&kept).map_err(SealingError::from)?);
+        Ok(seal(&sealing.recipient(), &bytes)?)
     }
 
     /// Puts the operation together that moves the identity here, with the shares of the other hosts.
     pub(crate) async fn collect_operation(&self, tenant: &Tenant) -> Result<PlcOperation, ReplicationError> {
-        let (this, did, own) = (self.clone(), tenant.did.clone(), self.own().clone());
-        let held = blocking::run(move || this.held_share_blocking(&did, &own)).await?;
-        let held = held.ok_or_else(|| ReplicationError::Identity("this node was never given a share".to_owned()))?;
-        let prev = held.prev;
-        let mut shares = vec![held];
+        let (this, did) = (self.clone(), tenant.did.clone());
+        let mut shares = blocking::run(move || this.held_shares_blocking(&did)).await?;
+        shares.retain(|share| share.standby == *self.own());
+        // The newest last, as of those that come.
+        shares.reverse();
+        let prev = shares.last().map(|share| share.prev);
+        let prev = prev.ok_or_else(|| ReplicationError::Identity("this node was never given a share".to_owned()))?;
+        let account = self.0.parts.accounts.by_did(&tenant.did).await?;
+        let key = account.map(|account| account.row().signing_key.clone());
+        let endpoint = self.0.parts.lifecycle.identities.endpoint();
+        let leads_here = |operation: &PlcOperation| {
+            let data = operation.statement().data();
+            data.is_some_and(|data| {
+                data.verification_methods.get(ATPROTO_KEY) == key.as_ref()
+                    && data.services.get(ATPROTO_PDS).is_some_and(|service| service.endpoint == endpoint)
+            })
+        };
+        if let Some(operation) = put_together(&shares, &leads_here) {
+            return Ok(operation);
+        }
         let question = Question::Share(InFavour { tenant: tenant.did.clone(), epoch: tenant.placed.epoch });
         for other in tenant.hosts().backups() {
             match self.ask(other, &question).await {
                 Ok(Answer::Share(share)) if share.prev == prev && share.standby == *self.own() => shares.push(share),
-                Ok(_) => {}
-                Err(error) => tracing::debug!(tenant = %tenant.did, host = %other, %error, "no share"),
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(tenant = %tenant.did, host = %other, %error, "no share");
+                    continue;
+                }
             }
-            if let Some(operation) = put_together(&shares) {
+            if let Some(operation) = put_together(&shares, &leads_here) {
                 return Ok(operation);
             }
         }
-        let text = format!("of {} shares of the operation no few that are enough fit together", shares.len());
-        Err(ReplicationError::Identity(text))
+        // None was made for what this node is now; one for what it was is better than none.
+        let any = (1..=shares.len()).rev().find_map(|count| put_together(&shares[..count], &|_| true));
+        any.ok_or_else(|| {
+            let text = format!("of {} shares of the operation no few that are enough fit together", shares.len());
+            ReplicationError::Identity(text)
+        })
     }
+}
+
+/// The shares that are kept once `new` have come: of operations that follow on the same heads those of before, too.
+fn kept(new: Vec<Share>, before: Vec<Share>) -> Vec<Share> {
+    let mut kept = new;
+    for share in before {
+        let of_it = kept.iter().filter(|it| it.standby == share.standby && it.prev == share.prev).count();
+        if (1..DEALINGS_MAX).contains(&of_it) && !kept.contains(&share) {
+            kept.push(share);
+        }
+    }
+    kept
 }
 
 /// The operation that some of these shares make, the newest share among them. They may be of several dealings: who was slow
 /// holds one of before, of an operation that follows on the same head, and the shares of two dealings say nothing.
-fn put_together(shares: &[Share]) -> Option<PlcOperation> {
+fn put_together(shares: &[Share], is_wanted: &dyn Fn(&PlcOperation) -> bool) -> Option<PlcOperation> {
     let newest = shares.last()?;
     let needed = usize::from(newest.needed);
     let of_a_kind = shares[..shares.len() - 1].iter().filter(|share| share.needed == newest.needed);
@@ -215,7 +273,8 @@ fn put_together(shares: &[Share]) -> Option<PlcOperation> {
         let bytes = Sharks(newest.needed).recover(&some).ok();
         let operation = bytes.and_then(|bytes| PlcOperation::from_bytes(&bytes).ok());
         // What comes of shares that are not of one dealing is noise.
-        if let Some(operation) = operation.filter(|operation| operation.statement().prev() == Some(newest.prev)) {
+        let follows = |operation: &PlcOperation| operation.statement().prev() == Some(newest.prev);
+        if let Some(operation) = operation.filter(|operation| follows(operation) && is_wanted(operation)) {
             return Some(operation);
         }
     }
@@ -264,6 +323,28 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_before_are_kept_as_long_as_they_follow_on_the_same_head() {
+        let share = |standby: &str, head: &[u8], number: u8| Share {
+            standby: format!("did:web:{standby}.example").parse().expect("a DID"),
+            prev: Cid::of(Codec::DagCbor, head),
+            needed: 2,
+            share: vec![number],
+        };
+        let first = kept(vec![share("one", b"head", 1), share("two", b"head", 2)], Vec::new());
+        let second = kept(vec![share("one", b"head", 3), share("two", b"head", 2)], first);
+        let numbers = |shares: &[Share]| shares.iter().map(|share| share.share[0]).collect::<Vec<_>>();
+        assert_eq!(numbers(&second), [3, 2, 1], "the newest first, and each once");
+        let third = kept(vec![share("one", b"later", 4)], second.clone());
+        assert_eq!(
+            numbers(&third),
+            [4],
+            "behind another head they are worth nothing, and so for who is a standby no more"
+        );
+        let many = (5..50).fold(second, |before, number| kept(vec![share("one", b"head", number)], before));
+        assert_eq!(numbers(&many), [49, 48, 47, 46]);
+    }
+
+    #[test]
     fn shares_of_an_earlier_dealing_are_passed_over() {
         let key = SigningKey::from(P256Key::from_bytes(&[7; 32]).expect("a scalar"));
         let prev = Cid::of(Codec::DagCbor, b"the head");
@@ -292,7 +373,7 @@ mod tests {
         let fits = |shares: &[&Share]| {
             let shares: Vec<Share> = shares.iter().map(|share| (*share).clone()).collect();
             // As they come, one after another.
-            (1..=shares.len()).find_map(|count| put_together(&shares[..count]))
+            (1..=shares.len()).find_map(|count| put_together(&shares[..count], &|_| true))
         };
         assert!(fits(&[&now[0]]).is_none(), "one is not enough");
         assert!(fits(&[&now[0], &before[1]]).is_none(), "two of two dealings say nothing");

@@ -52,7 +52,11 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
     for (did, copy) in report["standbys"].as_object().into_iter().flatten() {
         let inherits = report["heirs"].as_array().is_some_and(|heirs| heirs.iter().any(|heir| heir == did));
         let identity = if inherits { "the identity would move there" } else { "the identity cannot move there yet" };
-        lines.push(row("standby", format!("{did}, complete up to event {copy}; {identity}")));
+        let copy = match copy.as_u64() {
+            Some(0) | None => "no whole copy that this node has heard of".to_owned(),
+            Some(event) => format!("complete up to event {event}"),
+        };
+        lines.push(row("standby", format!("{did}, {copy}; {identity}")));
     }
     for did in report["full"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         lines.push(row("FULL", format!("{did} has no room for more of it (its replicas.quota)")));
