@@ -97,6 +97,12 @@ impl Account {
     pub fn is_active(&self) -> bool {
         self.status().is_active()
     }
+
+    /// Whether another host answers for it: it has moved there, or is still to come from there.
+    #[must_use]
+    pub fn has_moved_away(&self) -> bool {
+        self.row().deactivated.is_some_and(|off| off.elsewhere)
+    }
 }
 
 impl fmt::Debug for Account {
@@ -196,7 +202,8 @@ impl Accounts {
         self.load(|reader| accounts::find_in(reader, &ACCOUNTS_BY_DID, did))
     }
 
-    /// The account with this DID, if it lives here: not one of which this node only keeps a copy for another.
+    /// The account with this DID, if it lives here: not one of which this node only keeps a copy for another, nor one that
+    /// has moved away or is still to come.
     ///
     /// # Errors
     /// The store fails.
@@ -213,6 +220,9 @@ impl Accounts {
     }
 
     fn lives_here(&self, account: &Account) -> bool {
+        if account.has_moved_away() {
+            return false;
+        }
         let placed = self.0.fence.placement().and_then(|placement| placement.tenant(account.did()));
         placed.is_none_or(|tenant| tenant.is_primary())
     }

@@ -29,7 +29,7 @@ use crate::invites::{InviteError, Invites};
 use crate::mail::{CodeRefused, Mail};
 use crate::permissioned::{Permissioned, PermissionedError};
 use crate::repos::{Owner, RepoError, Repos};
-use crate::resolver::{ResolveError, Resolver};
+use crate::resolver::{ResolveError, Resolved, Resolver};
 use crate::secrets::SecretError;
 use crate::sessions::{SessionError, Sessions};
 
@@ -230,12 +230,24 @@ impl Lifecycle {
         self.change_status(id, |_, _| {}, false)
     }
 
-    /// Switches an account off. Blocks.
+    /// Switches an account off. Where its identity leads by now is looked at: of one that has moved, this node says nothing
+    /// more, and asks the other host.
     ///
     /// # Errors
     /// [`LifecycleError`].
-    pub fn deactivate_blocking(&self, id: AccountId, delete_after: Option<Timestamp>) -> Result<(), LifecycleError> {
-        self.change_status(id, |row, now| row.deactivated = Some(Deactivation { at: now, delete_after }), false)
+    pub async fn deactivate(&self, account: &Account, delete_after: Option<Timestamp>) -> Result<(), LifecycleError> {
+        let leads_elsewhere = |resolved: std::sync::Arc<Resolved>| {
+            let host = resolved.document.pds().map(|host| host.trim_end_matches('/').to_owned());
+            host.is_some_and(|host| host != self.identities.endpoint())
+        };
+        // Nobody answers: it may be switched off all the same.
+        let elsewhere = self.resolver.fresh_did(account.did()).await.is_ok_and(leads_elsewhere);
+        let (this, id) = (self.clone(), account.id());
+        blocking::run(move || {
+            let off = |row: &mut AccountRow, at| row.deactivated = Some(Deactivation { at, delete_after, elsewhere });
+            this.change_status(id, off, false)
+        })
+        .await
     }
 
     /// Takes an account down, or brings it back. Taking down ends its sessions. Blocks.

@@ -358,6 +358,7 @@ impl Node {
             lifecycle: lifecycle.clone(),
             handles: handles.clone(),
             rulebook: rulebook.clone(),
+            spaces: spaces.clone(),
             domains: service.handle_domains.clone(),
         };
 

@@ -34,6 +34,7 @@ pub(crate) mod rooms;
 pub(crate) mod staff;
 mod streams;
 mod told;
+mod transfer;
 pub(crate) mod view;
 mod write;
 
@@ -55,6 +56,7 @@ pub(crate) use list::{Filter, Page};
 use live::Live;
 pub(crate) use people::Change;
 pub(crate) use reading::Reading;
+pub(crate) use transfer::Known;
 pub(crate) use write::{NewMessage, NewSettings, Subject, Written};
 
 /// The cursor of the index in the event log.

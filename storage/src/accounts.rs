@@ -99,6 +99,17 @@ pub struct Deactivation {
     pub at: Timestamp,
     /// When the owner wishes it to be deleted.
     pub delete_after: Option<Timestamp>,
+    /// Whether its identity named another host when it was switched off: what lies here is what it was.
+    #[serde(default)]
+    pub elsewhere: bool,
+}
+
+impl Deactivation {
+    /// Of an account whose identity leads here, for the time being.
+    #[must_use]
+    pub const fn new(at: Timestamp, delete_after: Option<Timestamp>) -> Self {
+        Self { at, delete_after, elsewhere: false }
+    }
 }
 
 /// What an account's state means for others (`com.atproto.sync.getRepoStatus`).
@@ -154,7 +165,7 @@ impl AccountRow {
             recovery_key: None,
             created_at: now,
             tokens_valid_from: now,
-            deactivated: Some(Deactivation { at: now, delete_after: None }),
+            deactivated: Some(Deactivation::new(now, None)),
             takedown: None,
             suspended: false,
             invites_disabled: true,

@@ -3,6 +3,7 @@
 
 mod business;
 mod exports;
+mod moved;
 mod nowhere;
 mod reader;
 

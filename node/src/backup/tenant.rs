@@ -182,7 +182,7 @@ fn take_over(
             email: email.clone(),
             // Whoever had a token then may have lost the right to it since.
             tokens_valid_from: now,
-            deactivated: Some(Deactivation { at: now, delete_after: None }),
+            deactivated: Some(Deactivation::new(now, None)),
             ..wished.clone()
         };
         own.stage_signing_key(batch, account.id(), row, &key)?;

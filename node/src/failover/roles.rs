@@ -281,7 +281,7 @@ impl Replication {
                     return Ok(());
                 }
                 let now = clock::now();
-                row.deactivated = Some(Deactivation { at: now, delete_after: None });
+                row.deactivated = Some(Deactivation::new(now, None));
                 row.password = None;
                 row.tokens_valid_from = now;
                 parts.lifecycle.sessions.stage_end(batch, id, None)?;

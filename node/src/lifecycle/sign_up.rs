@@ -187,7 +187,11 @@ impl Lifecycle {
             recovery_key: wish.recovery_key,
             created_at: now,
             tokens_valid_from: Timestamp::EPOCH,
-            deactivated: (!known).then_some(Deactivation { at: now, delete_after: None }),
+            deactivated: match beginning {
+                Beginning::Known => None,
+                Beginning::Pending(_) => Some(Deactivation::new(now, None)),
+                Beginning::MovedIn => Some(Deactivation { elsewhere: true, ..Deactivation::new(now, None) }),
+            },
             takedown: None,
             suspended: false,
             invites_disabled: false,

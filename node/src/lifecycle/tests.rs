@@ -287,7 +287,7 @@ async fn switching_off_and_on_tells_followers_each_time() {
     let world = World::new().await;
     let alice = world.sign_up(|_| {}).await.expect("made");
     let status = || async { world.lifecycle.accounts.by_id(alice.id()).await.expect("reads").expect("there").status() };
-    world.lifecycle.deactivate_blocking(alice.id(), None).expect("switched off");
+    world.lifecycle.deactivate(&alice, None).await.expect("switched off");
     assert_eq!(status().await.name(), Some("deactivated"));
     let taken = TakedownRow { reference: None, at: NOW };
     world.lifecycle.set_takedown_blocking(alice.id(), Some(taken)).expect("taken down");
@@ -323,11 +323,11 @@ async fn an_account_that_was_switched_off_until_a_day_is_deleted_on_it_and_other
         sign_up("active").await.expect("made"),
     );
     let in_seconds = |seconds: u64| Timestamp::from_millis(NOW.as_millis() + seconds * 1000);
-    let off = |account: &Account, day| world.lifecycle.deactivate_blocking(account.id(), day).expect("switched off");
-    off(&due, Some(in_seconds(60)));
-    off(&later, Some(in_seconds(3600)));
-    off(&never, None);
-    off(&active, Some(in_seconds(60)));
+    let off = async |account: &Account, day| world.lifecycle.deactivate(account, day).await.expect("switched off");
+    off(&due, Some(in_seconds(60))).await;
+    off(&later, Some(in_seconds(3600))).await;
+    off(&never, None).await;
+    off(&active, Some(in_seconds(60))).await;
     world.lifecycle.activate(&active).await.expect("its owner is back in time");
     assert_eq!(world.lifecycle.delete_due(in_seconds(59)).await.expect("reads"), 0);
     assert_eq!(world.lifecycle.delete_due(in_seconds(60)).await.expect("reads"), 1);

@@ -144,7 +144,7 @@ impl Replication {
         row.created_at = state.created_at;
         row.suspended = state.suspended;
         row.invites_disabled = state.invites_disabled;
-        row.deactivated = state.deactivated.then(|| Deactivation { at: clock::now(), delete_after: None });
+        row.deactivated = state.deactivated.then(|| Deactivation::new(clock::now(), None));
         if state.taken_down && row.takedown.is_none() {
             // The operator of the node before took it down: this one decides anew, but not by accident.
             row.suspended = true;

@@ -18,7 +18,7 @@ use angel_protocol::time::Timestamp;
 use angel_storage::codec::{Cbor, Present};
 use angel_storage::events::Event;
 use angel_storage::spaces::{
-    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelRow, FACTS, Fact, Happening, LOG, MEMBERS, MESSAGES, MemberChange,
+    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelRow, FACTS, Fact, Happening, Hidden, LOG, MEMBERS, MESSAGES, MemberChange,
     MemberRow, MessageRow, Overlay, Place, REACTIONS, RECORDS, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What,
     message_record, stage_word,
 };
@@ -318,7 +318,7 @@ impl<'r> Step<'r> {
             indexed_at: change.at,
             edited_at: None,
             version: 0,
-            hidden: None,
+            hidden: self.hidden_before(&space, change)?,
             record: vec![],
         };
         self.overlay.put(&SPACES, &id, &space)?;
@@ -329,7 +329,7 @@ impl<'r> Step<'r> {
             self.overlay.put(&BY_THREAD, &(id, root, position), &Present)?;
         }
         self.fresh.entry(id).or_default().push(position);
-        if self.spaces.0.live.is_followed(id) {
+        if row.hidden.is_none() && self.spaces.0.live.is_followed(id) {
             let channel = channel_uri(&self.overlay, id, row.channel)?;
             self.notices.push(notice_of_message(id, &space, position, &row, value.clone(), channel));
         }
@@ -380,6 +380,16 @@ impl<'r> Step<'r> {
             }
         }
         self.happened_at(id, change.at, change.sequence, What::Edited { position })
+    }
+
+    /// Whether a message was hidden before it came: in a space that was taken in from elsewhere, its moderators' word is here
+    /// before what others said.
+    fn hidden_before(&self, space: &SpaceRow, change: &Change<'_>) -> Result<Option<Hidden>, SpaceError> {
+        let key = (space.holder.clone(), space.rkey.clone(), Fact::hidden(change.did, change.path));
+        Ok(match self.overlay.get(&FACTS, &key)? {
+            Some(Cbor(Fact::Hidden(_, _, hidden))) => Some(hidden),
+            _ => None,
+        })
     }
 
     fn reaction(&mut self, change: &Change<'_>, said: &ReactionSaid) -> Result<(), SpaceError> {

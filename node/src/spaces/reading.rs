@@ -114,6 +114,10 @@ impl Spaces {
 
     /// Whether this node serves what is of `holder`, as far as it lies here.
     pub(super) fn serves(&self, holder: &Did) -> bool {
+        let account = self.0.accounts.by_did_blocking(holder).ok().flatten();
+        if account.is_some_and(|account| account.has_moved_away()) {
+            return false;
+        }
         let placed = self.0.permissioned.fence().placement().and_then(|placement| placement.tenant(holder));
         placed.is_none_or(|tenant| tenant.is_primary() && tenant.serves())
     }

@@ -145,6 +145,11 @@ impl Spaces {
 
     /// Goes through the records of one account. Blocks.
     pub(super) fn reconcile(&self, did: &Did) -> Result<(), SpaceError> {
+        if self.0.accounts.by_did_blocking(did)?.is_some() && self.0.accounts.resident_blocking(did)?.is_none() {
+            // Whoever serves the account tells what becomes of what it said.
+            self.0.strangers.send_modify(|count| *count += 1);
+            return Ok(());
+        }
         if let Some(account) = self.0.accounts.resident_blocking(did)? {
             for collection in COLLECTIONS {
                 let nsid = collection.parse().expect("collections of ours are NSIDs");

@@ -29,7 +29,7 @@ pub(super) enum Part {
 }
 
 /// Facts of one step.
-const STEP_FACTS: usize = 500;
+pub(super) const STEP_FACTS: usize = 500;
 
 /// A superseded record, part by part, and until when it was in force.
 type Superseded = BTreeMap<u32, (Vec<u8>, Timestamp)>;
@@ -50,7 +50,7 @@ impl Spaces {
         }
     }
 
-    fn restore_space(&self, id: SpaceId, space: &SpaceRow, part: Part) -> Result<(), SpaceError> {
+    pub(super) fn restore_space(&self, id: SpaceId, space: &SpaceRow, part: Part) -> Result<(), SpaceError> {
         let (mut waiting, mut superseded) = (vec![], BTreeMap::<(Did, String), Superseded>::new());
         facts(&self.0.reader, space, |fact| {
             match fact {

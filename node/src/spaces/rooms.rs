@@ -149,7 +149,7 @@ pub(super) fn decoded(record: Option<rows::Record>) -> Option<(Cid, Map)> {
 /// What of repositories elsewhere is copied to be indexed here.
 pub(crate) const WANTED: Wanted = Wanted { space: is_room, path: |path| is_said(path.collection.as_str()) };
 
-fn is_room(space: &SpaceUri) -> bool {
+pub(super) fn is_room(space: &SpaceUri) -> bool {
     space.space_type.as_str() == ROOM
 }
 

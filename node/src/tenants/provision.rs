@@ -26,6 +26,7 @@ use crate::handles::{HandleError, Handles};
 use crate::lifecycle::{Lifecycle, LifecycleError, SignUp};
 use crate::permissioned::{Permissioned, PermissionedError};
 use crate::repos::{Action, NewRecord, RepoError, RepoWrite, Repos};
+use crate::spaces::{SpaceError, Spaces};
 
 /// A tenant to be made.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ pub struct Provisioner {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) handles: Handles,
     pub(crate) rulebook: Rulebook,
+    pub(crate) spaces: Spaces,
     /// The domains of hosted handles, each with its leading dot, the preferred one first.
     pub(crate) domains: Vec<String>,
 }
@@ -98,6 +100,9 @@ pub enum ProvisionError {
     /// The rules.
     #[error(transparent)]
     Rulebook(#[from] RulebookError),
+    /// The spaces.
+    #[error("its spaces: {0}")]
+    Space(String),
     /// A record of the template is refused.
     #[error("a record of the template is refused: {0}")]
     Record(#[from] Refused),
@@ -110,6 +115,12 @@ pub enum ProvisionError {
     /// A tenant of this name was begun for somebody else, or as something else.
     #[error("a tenant is called {0} already; choose another short name")]
     Taken(Slug),
+}
+
+impl From<SpaceError> for ProvisionError {
+    fn from(error: SpaceError) -> Self {
+        Self::Space(error.to_string())
+    }
 }
 
 /// The steps, in their order. What this node has no part in is said to be done, with the reason.

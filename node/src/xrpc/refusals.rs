@@ -248,9 +248,10 @@ impl From<ProvisionError> for XrpcError {
             }
             ProvisionError::Refused(_) => Self::new(StatusCode::BAD_REQUEST, "InvalidHandle", error.to_string()),
             ProvisionError::Taken(_) => Self::new(StatusCode::BAD_REQUEST, "SlugNotAvailable", error.to_string()),
-            ProvisionError::Permissioned(_) | ProvisionError::Rulebook(_) | ProvisionError::Record(_) => {
-                Self::unexpected(&error)
-            }
+            ProvisionError::Permissioned(_)
+            | ProvisionError::Rulebook(_)
+            | ProvisionError::Record(_)
+            | ProvisionError::Space(_) => Self::unexpected(&error),
         }
     }
 }

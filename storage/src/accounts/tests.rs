@@ -122,7 +122,7 @@ fn a_removed_account_leaves_no_row() {
 fn the_operators_word_counts_before_the_owners() {
     let mut row = row(1, "alice.test", None);
     assert_eq!((row.status(), row.status().name()), (AccountStatus::Active, None));
-    row.deactivated = Some(Deactivation { at: Timestamp::EPOCH, delete_after: None });
+    row.deactivated = Some(Deactivation::new(Timestamp::EPOCH, None));
     assert_eq!(row.status().name(), Some("deactivated"));
     row.takedown = Some(TakedownRow { reference: Some("1".to_owned()), at: Timestamp::EPOCH });
     assert_eq!(row.status(), AccountStatus::TakenDown { reference: Some("1".to_owned()) });

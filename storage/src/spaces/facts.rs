@@ -131,6 +131,23 @@ impl Fact {
         format!("invite {hex}")
     }
 
+    /// Whether it goes with a space to another store, under this name: what was decided about people and messages. What
+    /// authors said is theirs, and is asked of their hosts.
+    #[must_use]
+    pub fn travels_as(&self, name: &str) -> bool {
+        match self {
+            Self::Member(did, _) => name == Self::member(did),
+            Self::Hidden(author, path, _) => name == Self::hidden(author, path),
+            Self::Settings(path, ..) => name == Self::settings(path),
+            Self::Invite(hash, _) => {
+                <[u8; 32]>::try_from(hash.as_slice()).is_ok_and(|hash| name == Self::invite(&hash))
+            }
+            Self::Read { .. } | Self::Told { .. } | Self::Version { .. } | Self::Heard { .. } | Self::Asked { .. } => {
+                false
+            }
+        }
+    }
+
     /// The name of being asked into a space elsewhere.
     #[must_use]
     pub fn asked(space: &str) -> String {

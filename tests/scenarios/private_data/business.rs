@@ -18,7 +18,7 @@ pub(super) struct Business {
 }
 
 /// Logs in.
-async fn log_in(host: &Host, handle: &str, password: &str) -> Result<Account> {
+pub(super) async fn log_in(host: &Host, handle: &str, password: &str) -> Result<Account> {
     let body = json!({ "identifier": handle, "password": password });
     let session = host.answer(host.post("com.atproto.server.createSession", &body)).await?;
     let text = |field: &str| session[field].as_str().context("a session").map(str::to_owned);

@@ -65,13 +65,12 @@ async fn set_account(
 ) -> Result<(), XrpcError> {
     let (lifecycle, id, takedown) = (host.lifecycle.clone(), account.id(), takedown.map(row));
     let changes_nothing = takedown.is_none() && deactivated.is_none();
-    let off = move || {
-        if let Some(takedown) = takedown {
-            lifecycle.set_takedown_blocking(id, takedown)?;
-        }
-        if deactivated == Some(true) { lifecycle.deactivate_blocking(id, None) } else { Ok(()) }
-    };
-    blocking::run(off).await?;
+    if let Some(takedown) = takedown {
+        blocking::run(move || lifecycle.set_takedown_blocking(id, takedown)).await?;
+    }
+    if deactivated == Some(true) {
+        host.lifecycle.deactivate(&account, None).await?;
+    }
     if changes_nothing {
         let lifecycle = host.lifecycle.clone();
         return Ok(blocking::run(move || lifecycle.announce_blocking(id)).await?);

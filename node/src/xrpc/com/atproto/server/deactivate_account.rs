@@ -6,7 +6,6 @@ use angel_protocol::ids::Datetime;
 use axum::extract::State;
 use serde::Deserialize;
 
-use crate::blocking;
 use crate::http::XrpcError;
 use crate::xrpc::auth::LeavingAccess;
 use crate::xrpc::host::Host;
@@ -23,7 +22,5 @@ pub(crate) async fn handler(
     LeavingAccess(account): LeavingAccess,
     Input(request): Input<Request>,
 ) -> Result<(), XrpcError> {
-    let (lifecycle, delete_after) = (host.lifecycle.clone(), request.delete_after.and_then(|at| at.timestamp()));
-    blocking::run(move || lifecycle.deactivate_blocking(account.id(), delete_after)).await?;
-    Ok(())
+    Ok(host.lifecycle.deactivate(&account, request.delete_after.and_then(|at| at.timestamp())).await?)
 }

@@ -1,0 +1,118 @@
+//! What is known of an account's spaces and said by no record, taken out with the account and in again: memberships,
+//! bans, invitations, settings of channels, what is hidden. The rest of the index follows from the records.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use angel_protocol::ids::Did;
+use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::spaces::SPACE;
+use angel_storage::Batch;
+use angel_storage::codec::Cbor;
+use angel_storage::spaces::{FACTS, Fact, Place, RECORDS, SPACES};
+use serde::{Deserialize, Serialize};
+
+use super::restore::Part;
+use super::{SpaceError, Spaces};
+use crate::blocking;
+
+/// Something that is known of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// The key of the space's record.
+    space: String,
+    /// Under which name it is kept.
+    name: String,
+    /// What.
+    fact: Fact,
+}
+
+impl Known {
+    /// Whether it is something that goes with a space, under its own name.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.space.is_empty() && self.fact.travels_as(&self.name)
+    }
+}
+
+/// Where a page of what is known ends: a space and a name.
+pub(crate) type KnownCursor = (String, String);
+
+impl Spaces {
+    /// Some of what is known of the spaces of `holder`, with where to go on if there may be more. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn known_blocking(
+        &self,
+        holder: &Did,
+        after: Option<&KnownCursor>,
+        limit: usize,
+    ) -> Result<(Vec<Known>, Option<KnownCursor>), SpaceError> {
+        let mut scan = self.0.reader.scan(&FACTS).prefix(holder);
+        if let Some((space, name)) = after {
+            scan = scan.after(&(holder.clone(), space.clone(), name.clone()));
+        }
+        let page = scan.page(limit)?;
+        let last = page.rows.last().filter(|_| page.more).map(|((_, space, name), _)| (space.clone(), name.clone()));
+        let known = page.rows.into_iter().map(|((_, space, name), Cbor(fact))| Known { space, name, fact });
+        Ok((known.filter(Known::is_sound).collect(), last))
+    }
+
+    /// Takes in what was known elsewhere of the spaces of `holder`, whose records are here by now, and what members who live
+    /// here said in them. Of a space that is not here nothing is taken.
+    ///
+    /// # Errors
+    /// The store fails. What was taken in stays so, and it can be done again.
+    pub(crate) async fn take_known(&self, holder: &Did, known: Vec<Known>) -> Result<(), SpaceError> {
+        self.caught_up().await;
+        let (this, holder) = (self.clone(), holder.clone());
+        blocking::run(move || this.take_known_blocking(&holder, known)).await
+    }
+
+    fn take_known_blocking(&self, holder: &Did, known: Vec<Known>) -> Result<(), SpaceError> {
+        let mut by_space: BTreeMap<String, Vec<Known>> = BTreeMap::new();
+        for one in known {
+            by_space.entry(one.space.clone()).or_default().push(one);
+        }
+        for (rkey, known) in by_space {
+            let place = self.0.reader.get(&RECORDS, &(holder.clone(), format!("{SPACE}/{rkey}")))?;
+            let Some(Cbor(Place::Space(id))) = place else { continue };
+            let Some(space) = self.0.reader.get(&SPACES, &id)? else { continue };
+            for some in known.chunks(super::restore::STEP_FACTS) {
+                let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
+                let mut batch = Batch::new();
+                for one in some {
+                    batch.put(&FACTS, &(holder.clone(), rkey.clone(), one.name.clone()), &Cbor(one.fact.clone()))?;
+                }
+                self.0.writer.commit(batch)?;
+            }
+            for part in [Part::People, Part::Channels] {
+                self.restore_space(id, &space, part)?;
+            }
+            for one in &known {
+                if let Fact::Member(did, row) = &one.fact
+                    && row.membership.is_active()
+                {
+                    self.reconcile(did)?;
+                }
+            }
+            self.restore_space(id, &space, Part::Messages)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what somebody who lives here wrote into a room before it was here.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn take_in_writer(&self, room: &SpaceUri, did: &Did) -> Result<(), SpaceError> {
+        let (this, room, did) = (self.clone(), room.clone(), did.clone());
+        blocking::run(move || {
+            if this.0.accounts.resident_blocking(&did)?.is_some() && super::rooms::is_room(&room) {
+                this.take_in_rooms(&[(room, did)])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
