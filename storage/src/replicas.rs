@@ -110,6 +110,26 @@ impl ReplicaRow {
     /// Why a copy stopped that takes more room than its node sets aside.
     pub const NO_ROOM: &str = "the copy takes more room than replicas.quota";
 
+    /// Of a copy into which nothing has come yet.
+    #[must_use]
+    pub const fn new(account: AccountId, role: Role) -> Self {
+        Self {
+            account,
+            epoch: 0,
+            cursor: 0,
+            complete: None,
+            state: [0; 32],
+            bytes: 0,
+            role,
+            current: None,
+            stopped: None,
+            mended: 0,
+            told: None,
+            restored: None,
+            operation: None,
+        }
+    }
+
     /// Whether the copy stopped because there is no room for more of it.
     #[must_use]
     pub fn has_no_room(&self) -> bool {

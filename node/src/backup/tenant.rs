@@ -218,22 +218,8 @@ fn begin(own: &Accounts, did: &Did, key: &std::sync::Arc<SigningKey>, now: Times
     Ok(made.map_err(NotThisTenant::Account)?)
 }
 
-const fn mark(account: AccountId, role: Role, stopped: Option<String>) -> ReplicaRow {
-    ReplicaRow {
-        account,
-        epoch: 0,
-        cursor: 0,
-        complete: None,
-        state: [0; 32],
-        bytes: 0,
-        role,
-        stopped,
-        current: None,
-        mended: 0,
-        told: None,
-        restored: None,
-        operation: None,
-    }
+fn mark(account: AccountId, role: Role, stopped: Option<String>) -> ReplicaRow {
+    ReplicaRow { stopped, ..ReplicaRow::new(account, role) }
 }
 
 /// A key of this node's own for the account: whoever has what the old hosts had cannot sign for it once it is claimed. The

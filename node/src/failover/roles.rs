@@ -369,21 +369,7 @@ fn in_role(
         return None;
     }
     let gives_way_already = before.as_ref().is_some_and(|row| row.role == Role::GivingWay);
-    let new = || ReplicaRow {
-        account,
-        epoch: 1.min(epoch),
-        cursor: 0,
-        complete: None,
-        state: [0; 32],
-        bytes: 0,
-        role,
-        stopped: None,
-        current: None,
-        mended: 0,
-        told: None,
-        restored: None,
-        operation: None,
-    };
+    let new = || ReplicaRow { epoch: 1.min(epoch), ..ReplicaRow::new(account, role) };
     let mut row = before.map_or_else(new, |row| ReplicaRow { role, ..row });
     if role == Role::GivingWay && !gives_way_already {
         // What the new primary tells of its taking over lies behind everything that was written here.

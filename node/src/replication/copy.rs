@@ -38,22 +38,7 @@ impl Replication {
             let row = AccountRow::without_names(did.clone(), key.did(), now);
             let new = NewAccount { row, signing_key: key };
             accounts.create_blocking(new, |id, _, batch| {
-                let copy = ReplicaRow {
-                    account: id,
-                    epoch: 0,
-                    cursor: 0,
-                    complete: None,
-                    state: [0; 32],
-                    bytes: 0,
-                    role: Role::Standby,
-                    stopped: None,
-                    current: None,
-                    mended: 0,
-                    told: None,
-                    restored: None,
-                    operation: None,
-                };
-                replicas::put(batch, &did, &copy)?;
+                replicas::put(batch, &did, &ReplicaRow::new(id, Role::Standby))?;
                 accounts.stage_reservation_used(batch, &did)?;
                 Ok::<_, ReplicationError>(())
             })

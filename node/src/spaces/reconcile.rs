@@ -8,10 +8,10 @@ use angel_protocol::data::{Cid, Codec};
 use angel_protocol::ids::{Did, Nsid, Tid};
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{CHANNEL, COLLECTIONS, MESSAGE, SPACE};
-use angel_storage::AccountId;
 use angel_storage::codec::Cbor;
 use angel_storage::permissioned::{self, Order};
-use angel_storage::spaces::{CHANNELS, Heard, MESSAGES, Place, RECORDS, SPACES, all_heard, heard_record};
+use angel_storage::spaces::{AUTHORS, CHANNELS, Heard, MESSAGES, Place, RECORDS, SPACES, all_heard, heard_record};
+use angel_storage::{AccountId, Batch};
 
 use super::apply::{Change, Step};
 use super::restore::Part;
@@ -145,10 +145,21 @@ impl Spaces {
 
     /// Goes through the records of one account. Blocks.
     pub(super) fn reconcile(&self, did: &Did) -> Result<(), SpaceError> {
-        if self.0.accounts.by_did_blocking(did)?.is_some() && self.0.accounts.resident_blocking(did)?.is_none() {
-            // Whoever serves the account tells what becomes of what it said.
-            self.0.strangers.send_modify(|count| *count += 1);
-            return Ok(());
+        let is_followed = self.0.reader.get(&AUTHORS, did)?.is_some();
+        match self.0.accounts.by_did_blocking(did)? {
+            // Whoever serves the account tells what becomes of what it said, also when what it had here is deleted.
+            Some(_) if self.0.accounts.resident_blocking(did)?.is_none() => {
+                self.0.strangers.send_modify(|count| *count += 1);
+                return Ok(());
+            }
+            None if is_followed => return Ok(()),
+            // They have come to live here: this node's own log tells of them from now on.
+            Some(_) if is_followed => {
+                let mut batch = Batch::new();
+                batch.delete(&AUTHORS, did)?;
+                self.0.writer.commit(batch)?;
+            }
+            _ => {}
         }
         if let Some(account) = self.0.accounts.resident_blocking(did)? {
             for collection in COLLECTIONS {

@@ -2,8 +2,11 @@
 //! suspended, archived or somebody else's, subscriptions are judged anew, and whom nothing lets into a room any more is taken
 //! off its list, with the credentials they have: on the way to that nobody hears of it.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::time::Duration;
 
+use angel_protocol::backoff::{Backoff, Policy};
 use angel_protocol::ids::Did;
 use angel_protocol::permissioned::SpaceUri;
 use angel_storage::permissioned as rows;
@@ -13,57 +16,81 @@ use tokio_util::sync::CancellationToken;
 use super::rooms::room_of;
 use super::streams::Stream;
 use super::{SpaceError, Spaces};
-use crate::blocking;
 use crate::tasks::TaskResult;
+use crate::{blocking, clock};
 
 /// Spaces, and people on a list, that are looked at in one step.
 const PAGE: usize = 256;
 
+/// How long until what could not be settled is tried again: soon at first, for somebody is where they should not be.
+const RETRY: Policy =
+    Policy { base: Duration::from_millis(200), ceiling: Duration::from_mins(5), reset_after: Duration::from_mins(10) };
+
 /// Settles what follows from tenants' changes, until told to stop; of every tenant once when the node starts.
 pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
     let mut changes = spaces.0.tenants.changes();
+    let mut backoff = Backoff::new(RETRY);
+    let mut unsettled = BTreeSet::new();
     loop {
         changes.borrow_and_update();
-        for tenant in spaces.0.tenants.take_changed() {
+        let mut due = spaces.0.tenants.take_changed();
+        due.append(&mut unsettled);
+        for tenant in due {
             if stop.is_cancelled() {
                 return Ok(());
             }
             if let Err(error) = spaces.settle_staff(&tenant).await {
-                // The tenant may have gone to another node meanwhile; here it is settled again with its next change, or start.
-                tracing::warn!(%tenant, %error, "who is in a tenant's spaces by their role was not settled");
+                tracing::warn!(%tenant, %error, "who is in a tenant's spaces by their role was not settled; it is tried again");
+                unsettled.insert(tenant);
             }
         }
+        let again = if unsettled.is_empty() {
+            backoff = Backoff::new(RETRY);
+            None
+        } else {
+            Some(backoff.failed(clock::now(), rand::random()))
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = changes.changed() => changed.map_err(|_| "the tenants ended")?,
+            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
         }
     }
 }
 
 impl Spaces {
+    /// Settles one tenant's spaces. What fails in one room keeps no other from being settled, and no subscription from being
+    /// judged.
     async fn settle_staff(&self, tenant: &Did) -> Result<(), SpaceError> {
         let (this, holder) = (self.clone(), tenant.clone());
         let spaces = blocking::run(move || this.spaces_of_holder(&holder)).await?;
+        let mut settled = Ok(());
         for (id, space) in &spaces {
-            let this = self.clone();
-            let id = *id;
-            let mut streams = blocking::run(move || this.own_rooms(id)).await?;
-            if room_of(space).is_some() {
-                streams.push(Stream::own());
-            }
-            for stream in streams {
-                if let Some(room) = stream.room(space) {
-                    self.take_off(id, space, &stream, &room).await?;
-                }
-            }
+            settled = settled.and(self.settle_rooms(*id, space).await);
         }
         let this = self.clone();
-        blocking::run(move || {
+        let judged = blocking::run(move || {
             let _step = this.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
             let ids: Vec<_> = spaces.iter().map(|(id, _)| *id).collect();
-            Ok(this.judge_again(&[], &ids)?)
-        })
-        .await
+            this.judge_again(&[], &ids)
+        });
+        judged.await?;
+        settled
+    }
+
+    async fn settle_rooms(&self, id: SpaceId, space: &SpaceRow) -> Result<(), SpaceError> {
+        let this = self.clone();
+        let mut streams = blocking::run(move || this.own_rooms(id)).await?;
+        if room_of(space).is_some() {
+            streams.push(Stream::own());
+        }
+        let mut settled = Ok(());
+        for stream in streams {
+            if let Some(room) = stream.room(space) {
+                settled = settled.and(self.take_off(id, space, &stream, &room).await);
+            }
+        }
+        settled
     }
 
     /// Takes off a room's list whom nothing lets in.

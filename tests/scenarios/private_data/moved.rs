@@ -160,6 +160,13 @@ async fn a_business_goes_to_another_host_with_its_rooms_and_its_bans() -> Result
     until_read(&second, owner, market, &["fresh bread", "best bread", "old bread"]).await?;
     let all = ["from the owner", "from bob", "from dora", "at home", "from afar", "from a new home"];
     until_read(&second, dora, office, &all).await?;
+    // What is left of them at the old host is deleted: that is no word of theirs.
+    let admin = std::fs::read_to_string(second.daemon.fact("adminPasswordFile"))?;
+    let delete = second.post("com.atproto.admin.deleteAccount", &json!({ "did": bob.1.did }));
+    ensure!(answer(delete.basic_auth("admin", Some(admin.trim()))).await?.0 == 200, "it is deleted");
+    announce(carol, market, "more bread").await?;
+    until_read(&second, owner, market, &["fresh bread", "best bread", "old bread", "more bread"]).await?;
+    until_read(&second, dora, office, &all).await?;
     let session = log_in(&second, "bakery.second.test", "a password of the business").await?;
     ensure!(session.did == business.tenant, "the business lives here");
     Ok(())

@@ -5,19 +5,10 @@ use super::*;
 fn row(operation: Option<&[u8]>, restored: bool) -> ReplicaRow {
     let node: Did = "did:web:old.example".parse().expect("a DID");
     ReplicaRow {
-        account: AccountId(1),
         epoch: 1,
-        cursor: 0,
-        complete: None,
-        state: [0; 32],
-        bytes: 0,
-        role: Role::TakingOver,
-        stopped: None,
-        current: None,
-        mended: 0,
-        told: None,
         restored: restored.then_some(Restored { node, sequence: 4 }),
         operation: operation.map(|bytes| ByteBuf::from(bytes.to_vec())),
+        ..ReplicaRow::new(AccountId(1), Role::TakingOver)
     }
 }
 
