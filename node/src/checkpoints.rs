@@ -86,7 +86,7 @@ impl Checkpoints {
         if !validators.contains(self.ledger.own()) {
             return Ok(Some(height));
         }
-        // The account is the operator's to make, by publishing the lexicons: it is an identity for good.
+        // The account is made by publishing the lexicons, once the node has a public name: it is an identity for good.
         if !self.account.exists().await? {
             return Ok(None);
         }

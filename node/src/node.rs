@@ -58,6 +58,7 @@ use crate::rate_limits::RateLimits;
 use crate::replication::{self, Replication, Sealing};
 use crate::resolver::Resolver;
 use crate::service_account::ServiceAccount;
+use crate::service_account::publishing::Publishing;
 use crate::spaces;
 use crate::storage::{self, StorageCollector};
 use crate::tasks::Tasks;
@@ -347,6 +348,7 @@ impl Node {
         };
         let finding = service_account.clone();
         tokio::task::spawn_blocking(move || finding.find_blocking()).await??;
+        let publishing = Publishing::new(service_account.clone(), config.node.public_url.as_ref());
         let key = Arc::new(NodeKey::from_seed(&identity.key().seed()));
         let checkpoints = Checkpoints { ledger: ledger.clone(), key, account: service_account.clone() };
         spawner.spawn("checkpoints", |stop| checkpoints.run(stop));
@@ -525,6 +527,7 @@ impl Node {
             host,
         });
         spawner.spawn("http", |stop| http.serve(router, events, stop));
+        spawner.spawn("lexicons", |stop| publishing.run(stop));
 
         write_run_file(&layout, &facts)?;
         tracing::info!(did = %facts.did, http = %facts.http_addr, took_ms = started.elapsed().as_millis(), "ready");

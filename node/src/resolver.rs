@@ -16,7 +16,7 @@ mod lexicons;
 mod records;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,8 @@
 //! The node's own account: an ordinary one, whose repository holds what the node says in public, for example the lexicons
 //! of this network. It is made when it is first needed, and nobody logs in with it.
 
+pub(crate) mod publishing;
+
 use angel_protocol::data::{Block, Codec, Value, cbor, record_from_json};
 use angel_protocol::ids::{Did, Handle, InvalidHandle, RepoPath};
 use angel_protocol::lexicon::Catalog;
@@ -156,20 +158,4 @@ fn schema_records() -> Vec<(RepoPath, Value)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use angel_protocol::lexicon::Schemas;
-
-    use super::*;
-
-    #[test]
-    fn every_document_of_ours_is_a_record_of_schemas() {
-        let records = schema_records();
-        assert!(records.len() > 80, "{}", records.len());
-        let schema = Schemas::builtin().record(SCHEMA).expect("shipped");
-        for (path, record) in records {
-            schema.validate(&record).unwrap_or_else(|error| panic!("{path}: {error}"));
-            schema.validate_key(path.rkey.as_str()).expect("an NSID");
-            assert_eq!(record.get("id").and_then(Value::as_str), Some(path.rkey.as_str()));
-        }
-    }
-}
+mod tests;

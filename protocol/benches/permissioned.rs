@@ -55,6 +55,39 @@ fn validation() {
     println!("a message is validated in {:.1} µs", median(samples));
 }
 
+/// A body of `sendMessage` as it arrives: read straight into what a handler takes, and held against its document on the
+/// way, as the node does it.
+fn input() {
+    #[derive(serde::Deserialize)]
+    struct Request {
+        space: String,
+        #[serde(flatten)]
+        record: serde_json::Map<String, serde_json::Value>,
+    }
+    let body = serde_json::to_vec(&serde_json::json!({
+        "space": "at://did:plc:yk4dd2qkboz2yv6tpubpc6co/co.kendev.spaces.space/3jzfcijpj2z2a",
+        "messageType": "user", "priority": "normal", "langs": ["en"],
+        "content": { "type": "text", "text": "with some words in it ".repeat(12) },
+    }));
+    let body = body.expect("JSON");
+    let method = Schemas::builtin().method("co.kendev.spaces.sendMessage").expect("a method of ours");
+    let (mut straight, mut checked, mut check) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..SAMPLES {
+        let request: Request = time(&mut straight, || serde_json::from_slice(&body).expect("fits"));
+        assert!(!request.space.is_empty() && !request.record.is_empty());
+        let request: Request = time(&mut checked, || {
+            let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            time(&mut check, || method.validate_input(&value).expect("fits"));
+            serde_json::from_value(value).expect("fits")
+        });
+        assert!(!request.space.is_empty() && !request.record.is_empty());
+    }
+    let [straight, checked, check] = [straight, checked, check].map(median);
+    println!(
+        "a body of sendMessage is read in {straight:.1} µs, and in {checked:.1} µs with its document, {check:.1} of it the check"
+    );
+}
+
 /// The file of a repository of so many records, and what is in it.
 fn file(space: &SpaceUri, author: &Did, key: &SigningKey) -> Vec<u8> {
     let records: Vec<(String, Block)> = (0..RECORDS)
@@ -106,6 +139,7 @@ fn whole_repository(space: &SpaceUri, author: &Did, key: &SigningKey) {
 
 fn main() {
     validation();
+    input();
     let space: SpaceUri =
         "at://did:plc:yk4dd2qkboz2yv6tpubpc6co/space/com.example.forum/self".parse().expect("a space");
     let author: Did = "did:plc:z72i7hdynmk6r22z27h6tvur".parse().expect("a DID");

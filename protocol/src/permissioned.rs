@@ -8,11 +8,13 @@
 //! | module | what it answers |
 //! |---|---|
 //! | [`uri`] | is this string a space, or a record in one? |
+//! | [`kinds`] | which kinds of space are there? |
 //! | [`set_hash`] | which records does a repository hold, in 32 bytes? |
 //! | [`repo`] | what does a write make of a repository, and is a copy still the same? |
 //! | [`policy`] | who may read a space, whose writes count, with which app? |
 //! | [`wire`] | what do commits, files, tokens, proofs and notifications look like in this draft? |
 
+pub mod kinds;
 pub mod policy;
 pub mod repo;
 pub mod set_hash;

@@ -10,6 +10,7 @@ mod many_nodes;
 mod migration;
 mod network;
 mod official_clients;
+mod official_lexicons;
 mod private_data;
 mod process;
 mod replication;

@@ -9,7 +9,7 @@ use angel_protocol::membership::{OpenedHeartbeat, Refusal};
 use atrium_api::types::LimitedNonZeroU16;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::error::XrpcError;
 use crate::events::{Events, HeartbeatWay};
 use crate::membership::{Handle, HeartbeatAnswer, ListedNode, Stopped};
+use crate::xrpc::params::Params;
 
 /// Largest body of a heartbeat: its 64 KiB of CBOR, written as JSON.
 pub(super) const HEARTBEAT_BYTES_MAX: usize = 256 * 1024;
@@ -37,7 +38,8 @@ pub(crate) struct Federation {
 }
 
 /// Takes a heartbeat, as DAG-CBOR or as AT Protocol JSON. Its own signature says whose it is, and its sequence number
-/// that it is new: no other authentication adds to that.
+/// that it is new: no other authentication adds to that. Its own reader is stricter than the document, and what it
+/// refuses has names of its own (`network.md` 6.1), so it does not come by way of [`crate::xrpc::input::Input`].
 pub(super) async fn heartbeat(
     State(federation): State<Federation>,
     headers: HeaderMap,
@@ -98,7 +100,7 @@ pub(super) struct NodesPage {
 /// All nodes this one knows, page by page.
 pub(super) async fn nodes(
     State(federation): State<Federation>,
-    Query(page): Query<Page>,
+    Params(page): Params<Page>,
 ) -> Result<Json<Value>, XrpcError> {
     let limit = page.limit.map_or(LIST_DEFAULT, |limit| usize::from(u16::from(limit)));
     let after = page.cursor.as_deref().map(Did::from_str).transpose();

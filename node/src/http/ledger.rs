@@ -18,7 +18,7 @@ use angel_protocol::mempool::Refusal;
 use angel_storage::ledger::Decision;
 use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -32,6 +32,8 @@ use crate::clock;
 use crate::firehose::Firehose;
 use crate::ledger::{DecidedTransaction, Known, Ledger, LedgerError};
 use crate::mempool::SubmitError;
+use crate::xrpc::input::Input;
+use crate::xrpc::params::Params;
 
 /// Largest body that hands in a transaction: base64 adds a third, JSON a few bytes.
 pub(super) const TRANSACTION_BODY_MAX: usize = TRANSACTION_BYTES_MAX * 3 / 2;
@@ -73,14 +75,14 @@ impl Bytes {
 }
 
 /// Takes a transaction; the federation API answers 202.
-pub(super) async fn hand_in(routes: Routes, body: Json<Handed>) -> Result<(StatusCode, Json<Value>), Response> {
+pub(super) async fn hand_in(routes: Routes, body: Input<Handed>) -> Result<(StatusCode, Json<Value>), Response> {
     Ok((StatusCode::ACCEPTED, exchange_tokens(routes, body).await?))
 }
 
 /// Takes a transaction.
 pub(super) async fn exchange_tokens(
     State(routes): Routes,
-    Json(handed): Json<Handed>,
+    Input(handed): Input<Handed>,
 ) -> Result<Json<Value>, Response> {
     let bytes = handed.transaction.decode().map_err(IntoResponse::into_response)?;
     let signed = Signed::decode(&bytes).map_err(|error| {
@@ -151,7 +153,7 @@ pub(super) struct ById {
 }
 
 /// What is known of a transaction.
-pub(super) async fn get_transaction(State(routes): Routes, Query(by): Query<ById>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_transaction(State(routes): Routes, Params(by): Params<ById>) -> Result<Json<Value>, XrpcError> {
     transaction_view(&routes.ledger, parse_id(&by.id)?).await
 }
 
@@ -241,7 +243,10 @@ pub(super) struct OfAccount {
 }
 
 /// An account's balance with its parts.
-pub(super) async fn get_balance(State(routes): Routes, Query(of): Query<OfAccount>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_balance(
+    State(routes): Routes,
+    Params(of): Params<OfAccount>,
+) -> Result<Json<Value>, XrpcError> {
     let OfAccount { account, tenant } = of;
     let ledger = &routes.ledger;
     let wallet = ledger.wallet(account.clone()).await?;
@@ -293,7 +298,7 @@ pub(super) struct Listing {
 /// Movements of an account's balances, the newest first.
 pub(super) async fn list_transactions(
     State(routes): Routes,
-    Query(listing): Query<Listing>,
+    Params(listing): Params<Listing>,
 ) -> Result<Json<Value>, XrpcError> {
     let limit = listing.limit.map_or(LIST_DEFAULT, |limit| usize::from(u8::from(limit)));
     let before = listing.cursor.as_deref().map(parse_cursor).transpose()?;
@@ -337,7 +342,7 @@ pub(super) struct Wanted {
 }
 
 /// A proof for somebody who knows the validators and nothing else.
-pub(super) async fn get_proof(State(routes): Routes, Query(wanted): Query<Wanted>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_proof(State(routes): Routes, Params(wanted): Params<Wanted>) -> Result<Json<Value>, XrpcError> {
     let subject = match wanted {
         Wanted { transaction: Some(id), account: None, tenant: None } => Subject::Receipt(parse_id(&id)?),
         Wanted { account: Some(account), tenant: Some(tenant), transaction: None } => {
@@ -392,7 +397,7 @@ pub(super) struct AtHeight {
 /// The validators of the height to be decided next, or of another.
 pub(super) async fn list_validators(
     State(routes): Routes,
-    Query(at): Query<AtHeight>,
+    Params(at): Params<AtHeight>,
 ) -> Result<Json<Value>, XrpcError> {
     let height = at.height.unwrap_or(routes.ledger.shared.tip().height + 1);
     let validators = routes.ledger.validators(height).await?;
@@ -415,7 +420,7 @@ pub(super) struct Rate {
 }
 
 /// A rate that holds for a while, signed by this node.
-pub(super) async fn get_rate(State(routes): Routes, Query(rate): Query<Rate>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_rate(State(routes): Routes, Params(rate): Params<Rate>) -> Result<Json<Value>, XrpcError> {
     if rate.target.is_some_and(|target| target != Currency::AngelTokens) {
         return Err(XrpcError::new(
             StatusCode::UNPROCESSABLE_ENTITY,

@@ -7,7 +7,7 @@ use angel_protocol::firehose::error_frame;
 use angel_protocol::ledger::stream::height_frame;
 use angel_storage::ledger::decided;
 use angel_storage::reader::ReadError;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use crate::firehose::{
 };
 use crate::ledger::Ledger;
 use crate::rate_limits::ClientAddress;
+use crate::xrpc::params::Params;
 
 /// Heights read at a time for one follower, and about how many bytes of batches.
 const PAGE_HEIGHTS: u64 = 64;
@@ -38,7 +39,7 @@ pub(super) struct Parameters {
 pub(super) async fn subscribe(
     State(routes): State<Arc<LedgerRoutes>>,
     address: ClientAddress,
-    Query(Parameters { cursor }): Query<Parameters>,
+    Params(Parameters { cursor }): Params<Parameters>,
     upgrade: Upgrade,
 ) -> Result<Response, XrpcError> {
     let place = routes.firehose.place(address.ip()).map_err(|refused| {

@@ -106,3 +106,6 @@ fn public(key: &Key) -> Option<VerifyingKey> {
     let point = [vec![4], coordinate(&key.x)?, coordinate(&key.y)?].concat();
     if key.crv == "P-256" { VerifyingKey::from_sec1(KeyKind::P256, &point).ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests;

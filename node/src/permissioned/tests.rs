@@ -19,15 +19,15 @@ use crate::accounts::tests::new_account;
 use crate::clock;
 use crate::data_dir::DataDir;
 
-struct Node {
+pub(super) struct Node {
     store: Store,
-    accounts: Accounts,
-    permissioned: Permissioned,
+    pub(super) accounts: Accounts,
+    pub(super) permissioned: Permissioned,
     _data: DataDir,
 }
 
 impl Node {
-    fn open(dir: &Path) -> Self {
+    pub(super) fn open(dir: &Path) -> Self {
         let data = DataDir::open(dir).expect("made");
         let store = Store::open(&dir.join("rows"), Options::new(EngineKind::Sled, "test")).expect("opens");
         let rooms = || (store.reader().clone(), store.writer().clone());
@@ -38,7 +38,7 @@ impl Node {
         Self { store, accounts, permissioned, _data: data }
     }
 
-    fn account(&self, name: &str) -> Account {
+    pub(super) fn account(&self, name: &str) -> Account {
         let new = new_account(&format!("did:plc:{name}"), &format!("{name}.test"), None);
         self.accounts.create_blocking(new, |_, _, _| Ok::<_, AccountError>(())).expect("made")
     }
@@ -377,4 +377,13 @@ async fn what_a_deleted_account_wrote_and_managed_goes_with_it() {
     assert!(rows::members(reader, space.digest(), None, 10).expect("reads").is_empty());
     assert!(node.permissioned.repos_of(&ada, None, 10).await.expect("reads").is_empty());
     assert_eq!(node.contents(&space, &bob).await.len(), 1, "what others wrote is theirs");
+}
+
+/// The code that makes a tenant's workspace and the document that declares what one is name the same kind.
+#[test]
+fn a_tenants_workspace_is_of_the_kind_that_its_document_declares() {
+    let kind = angel_protocol::permissioned::kinds::workspace();
+    let space = crate::tenants::workspace(&"did:web:a.example".parse().expect("a DID"));
+    assert!(kind.is(&space), "{space} is no {}", kind.nsid());
+    assert!(kind.declaration().key.accepts(space.key.as_str()), "{space}");
 }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the world says; a test may change it at any time.
 #[derive(Clone, Default)]
-struct World(Arc<Mutex<State>>);
+pub(crate) struct World(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -59,7 +59,8 @@ impl World {
         self.change(|state| drop(state.texts.insert(format!("_atproto.{handle}."), texts)));
     }
 
-    fn page(&self, url: &str, status: u16, body: &str) {
+    /// Puts a page at a URL, which is without its scheme.
+    pub(crate) fn page(&self, url: &str, status: u16, body: &str) {
         self.change(|state| drop(state.pages.insert(url.to_owned(), (status, body.to_owned()))));
     }
 
@@ -139,9 +140,12 @@ impl axum::serve::Listener for Tls {
     }
 }
 
-struct Bench {
-    world: World,
-    resolver: Resolver,
+/// Servers of a test, and a resolver that knows no others.
+pub(crate) struct Bench {
+    pub(crate) world: World,
+    pub(crate) resolver: Resolver,
+    /// The way to the web server.
+    pub(crate) fetcher: Fetcher,
     directory: Directory,
     /// Connections that the web server took.
     connections: Arc<AtomicUsize>,
@@ -151,14 +155,14 @@ struct Bench {
     _dir: TempDir,
 }
 
-const CALM: Times = Times {
+pub(crate) const CALM: Times = Times {
     new: Duration::from_secs(3600),
     old: Duration::from_secs(7200),
     no: Duration::from_secs(3600),
     silence: Duration::from_secs(3600),
 };
 
-async fn bench(times: Times) -> Bench {
+pub(crate) async fn bench(times: Times) -> Bench {
     let world = World::default();
     let names = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
     let name_server = names.local_addr().expect("bound");
@@ -172,7 +176,7 @@ async fn bench(times: Times) -> Bench {
         }
     });
 
-    let hosts = ["alice.test", "bob.test", "web.test", "other.test", "labeler.test"].map(str::to_owned);
+    let hosts = ["alice.test", "bob.test", "web.test", "other.test", "labeler.test", "app.test"].map(str::to_owned);
     let certified = rcgen::generate_simple_self_signed(hosts).expect("a certificate");
     let key = PrivateKeyDer::try_from(certified.key_pair.serialize_der()).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -198,18 +202,19 @@ async fn bench(times: Times) -> Bench {
     let directory = Directory::of_ledger(alone.ledger.clone()).expect("opened");
     let dns = Dns::new(Some(name_server)).expect("starts");
     let root = reqwest::Certificate::from_der(certified.cert.der()).expect("a certificate");
+    let fetcher = Fetcher::for_test(Scope::Loopback, dns.clone(), port, root);
     let (resolver, renewer) = Resolver::new(Parts {
         directory: directory.clone(),
         accounts: Accounts::open(reader, writer, data.layout()).expect("opened"),
         handle_domains: vec![".here.test".to_owned()],
-        fetcher: Fetcher::for_test(Scope::Loopback, dns.clone(), port, root),
+        fetcher: fetcher.clone(),
         dns,
         scope: Scope::Loopback,
         times,
     });
     let stop = CancellationToken::new();
     tokio::spawn(renewer.run(stop.clone()));
-    Bench { world, resolver, directory, connections, stop, _alone: alone, _store: store, _dir: dir }
+    Bench { world, resolver, fetcher, directory, connections, stop, _alone: alone, _store: store, _dir: dir }
 }
 
 fn key(n: u8) -> SigningKey {

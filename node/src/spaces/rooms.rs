@@ -4,8 +4,8 @@
 //! writes. Whom the list of the room's members lets in follows the memberships of the space.
 
 use angel_protocol::data::{Cid, Map, Value, cbor};
-use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
-use angel_protocol::permissioned::{SpaceConfig, SpaceUri};
+use angel_protocol::ids::{Did, RecordKey, RepoPath};
+use angel_protocol::permissioned::{SpaceConfig, SpaceUri, kinds};
 use angel_protocol::spaces::{COLLECTIONS, MESSAGE, REACTION, Visibility};
 use angel_storage::events::Event;
 use angel_storage::permissioned as rows;
@@ -18,9 +18,6 @@ use crate::permissioned::PermissionedWrite;
 use crate::permissioned::puller::Wanted;
 use crate::repos::{Action, NewRecord};
 
-/// The type of a space's room.
-pub(super) const ROOM: &str = "co.kendev.spaces.room";
-
 /// Records of a repository in a room that are gone through at once.
 const PAGE: usize = 200;
 
@@ -31,11 +28,7 @@ pub(super) fn room_of(space: &SpaceRow) -> Option<SpaceUri> {
 
 /// The room under `holder` with this key.
 pub(super) fn room(holder: &Did, rkey: &str) -> Option<SpaceUri> {
-    Some(SpaceUri { authority: holder.clone(), space_type: kind(), key: rkey.parse().ok()? })
-}
-
-fn kind() -> Nsid {
-    ROOM.parse().expect("a type of ours is an NSID")
+    Some(kinds::room().under(holder.clone(), rkey.parse().ok()?))
 }
 
 impl Step<'_> {
@@ -71,7 +64,7 @@ impl Spaces {
     pub(super) async fn open_room(&self, holder: &Account) -> Result<SpaceUri, SpaceError> {
         let key: RecordKey = self.0.repos.next_tid()?.into();
         let config = SpaceConfig::default();
-        Ok(self.0.permissioned.create_space(holder, kind(), Some(key), config).await?)
+        Ok(self.0.permissioned.create_space(holder, kinds::room().nsid().clone(), Some(key), config).await?)
     }
 
     /// Writes into a room.
@@ -150,7 +143,7 @@ pub(super) fn decoded(record: Option<rows::Record>) -> Option<(Cid, Map)> {
 pub(crate) const WANTED: Wanted = Wanted { space: is_room, path: |path| is_said(path.collection.as_str()) };
 
 pub(super) fn is_room(space: &SpaceUri) -> bool {
-    space.space_type.as_str() == ROOM
+    kinds::room().is(space)
 }
 
 /// Whether records of a collection are what members say, wherever they live: spaces and channels are held where the

@@ -1,11 +1,13 @@
-//! The body of a procedure, as JSON.
+//! The body of a procedure, as JSON. The method's document says what it has to be, where there is one.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::documents::{self, Documented};
 use crate::http::XrpcError;
 
 /// How much is said of what is wrong with a body.
@@ -23,8 +25,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
             let text = "this method takes a JSON body: send Content-Type: application/json";
             return Err(XrpcError::invalid_request(text).into_response());
         }
+        let document = documents::of(request.uri().path());
         let body = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
-        read(&body).map(Self).map_err(IntoResponse::into_response)
+        read(document, &body).map(Self).map_err(IntoResponse::into_response)
     }
 }
 
@@ -32,19 +35,29 @@ fn is_json(media_type: &str) -> bool {
     media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, XrpcError> {
-    serde_json::from_slice(body).map_err(|error| {
-        // It may quote the body.
-        let told: String = format!("the body: {error}").chars().take(TOLD_CHARS_MAX).collect();
-        XrpcError::invalid_request(told)
-    })
+fn read<T: DeserializeOwned>(document: Option<Documented>, body: &[u8]) -> Result<T, XrpcError> {
+    let Some(document) = document else { return serde_json::from_slice(body).map_err(refused) };
+    // Parsed once: what was checked is what the handler gets.
+    let body: Value = serde_json::from_slice(body).map_err(refused)?;
+    document.body(&body)?;
+    serde_json::from_value(body).map_err(refused)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn refused(error: serde_json::Error) -> XrpcError {
+    // It may quote the body.
+    let told: String = format!("the body: {error}").chars().take(TOLD_CHARS_MAX).collect();
+    XrpcError::invalid_request(told)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
+
+    /// As of a method without a document.
+    fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, XrpcError> {
+        super::read(None, body)
+    }
 
     #[test]
     fn media_types_of_json_are_known() {

@@ -1,9 +1,11 @@
-//! The parameters of a method, from the query of its URL (XRPC specification, "Lexicon HTTP Endpoints").
+//! The parameters of a method, from the query of its URL (XRPC specification, "Lexicon HTTP Endpoints"). The method's
+//! document says what they have to be, where there is one.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::documents;
 use crate::http::XrpcError;
 
 /// Longest query that is read, in bytes: room for a page of CIDs.
@@ -17,15 +19,21 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, XrpcError> {
-        read(parts.uri.query().unwrap_or_default()).map(Self)
+        read(parts.uri.path(), parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
-fn read<T: DeserializeOwned>(query: &str) -> Result<T, XrpcError> {
+fn read<T: DeserializeOwned>(path: &str, query: &str) -> Result<T, XrpcError> {
     if query.len() > QUERY_BYTES_MAX {
         return Err(XrpcError::invalid_request(format!("the query is longer than {QUERY_BYTES_MAX} bytes")));
     }
-    serde_html_form::from_str(query).map_err(|error| XrpcError::invalid_request(format!("parameters: {error}")))
+    let refused = |error: String| XrpcError::invalid_request(format!("parameters: {error}"));
+    match documents::of(path) {
+        Some(document) => {
+            serde_json::from_value(document.parameters(query)?).map_err(|error| refused(error.to_string()))
+        }
+        None => serde_html_form::from_str(query).map_err(|error| refused(error.to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -34,6 +42,11 @@ mod tests {
     use atrium_api::com::atproto::sync::get_blocks::ParametersData as GetBlocks;
 
     use super::*;
+
+    /// As of a method without a document.
+    fn read<T: DeserializeOwned>(query: &str) -> Result<T, XrpcError> {
+        super::read("/xrpc/com.atproto.repo.listRecords", query)
+    }
 
     #[test]
     fn numbers_lists_and_absent_values_are_read() {
@@ -61,6 +74,27 @@ mod tests {
         }
         let long = format!("repo=did:web:a.example&collection=a.b.c&cursor={}", "x".repeat(QUERY_BYTES_MAX));
         assert!(read::<ListRecords>(&long).is_err());
+    }
+
+    #[test]
+    fn the_document_gives_types_and_defaults_and_bounds() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Page {
+            limit: u16,
+            cursor: Option<String>,
+        }
+        let read = |query: &str| super::read::<Page>("/xrpc/co.kendev.network.listNodes", query);
+        let page = read("").expect("nothing is required");
+        assert_eq!((page.limit, page.cursor), (100, None), "the default is the document's");
+        assert_eq!(read("limit=7&unknown=1&unknown=2").expect("what is unknown is ignored").limit, 7);
+        for query in
+            ["limit=0", "limit=ten", "limit=1.5", "limit=%2B5", "limit=5&limit=6", "limit=99999999999999999999"]
+        {
+            let refused = format!("{:?}", read(query).expect_err(query));
+            assert!(refused.contains("parameters: /limit: "), "{query}: {refused}");
+        }
+        let many = "a=1&".repeat(1_025);
+        assert!(format!("{:?}", read(&many).expect_err("too many")).contains("too many parameters"));
     }
 
     /// A fuzz target: `scripts/soak fuzz` runs it for as long as one likes.

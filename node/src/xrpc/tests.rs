@@ -1,4 +1,8 @@
-//! Documents and routes agree: neither holds a method of this network that the other lacks.
+//! Documents and routes agree: neither holds a method of this network that the other lacks, and no route lets anything
+//! in that the document of its method forbids.
+
+mod bad;
+mod inputs;
 
 use std::collections::BTreeMap;
 

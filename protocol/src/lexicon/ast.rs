@@ -39,6 +39,8 @@ pub enum Definition {
     Subscription(Subscription),
     /// A bundle of permissions for OAuth.
     PermissionSet(PermissionSet),
+    /// A kind of space (AT Protocol proposal 0016, "Space type declarations").
+    Space(Space),
     /// A name with a meaning and no data.
     Token(Option<String>),
     /// A type other definitions refer to.
@@ -141,6 +143,21 @@ pub struct PermissionSet {
     pub details: BTreeMap<String, String>,
     /// The permissions.
     pub permissions: Vec<Permission>,
+}
+
+/// A `space` definition: a kind of space for permissioned data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What the spaces are for, to developers.
+    pub description: Option<String>,
+    /// What the keys of such spaces look like; a recommendation.
+    pub key: RecordKeyType,
+    /// What a person reads who is asked for access to them.
+    pub name: String,
+    /// The name by language.
+    pub names: BTreeMap<String, String>,
+    /// The collections to expect in them. Others may be there, too.
+    pub collections: Vec<String>,
 }
 
 /// One permission of a set.
@@ -329,6 +346,7 @@ impl Definition {
             Self::Procedure(_) => "procedure",
             Self::Subscription(_) => "subscription",
             Self::PermissionSet(_) => "permission-set",
+            Self::Space(_) => "space",
             Self::Token(_) => "token",
             Self::Type(schema) => schema.ty.name(),
         }

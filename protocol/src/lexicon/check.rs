@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast::{
     Array, Blob, Body, Boolean, Definition, DefinitionId, Document, ErrorName, Integer, Length, MAIN, Method, Object,
-    Params, Permission, PermissionSet, Schema, Text, Type, Union,
+    Params, Permission, PermissionSet, Schema, Space, Text, Type, Union,
 };
 use super::catalog::Catalog;
 use super::format::Format;
 use super::path::{Path, Segment};
 
 pub use house_style::check_house_style;
+
+/// Longest name of a kind of space, in characters (proposal 0016, "Space type declarations").
+const SPACE_NAME_CHARS_MAX: usize = 64;
 
 /// One thing wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +33,7 @@ pub struct CheckError {
 /// What can be wrong with a document that is well written but makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// A record, method, stream or permission set under another name than `main`.
+    /// A record, method, stream, permission set or kind of space under another name than `main`.
     #[error("must be named main")]
     PrimaryNotMain,
     /// A name that cannot be referred to, or that the data model reserves.
@@ -72,6 +75,12 @@ pub enum Problem {
     /// A language tag that is none.
     #[error("has the language {0:?}, which is no language tag")]
     Language(String),
+    /// The name of a kind of space is empty or too long for a question to a person.
+    #[error("has a name of less than 1 or more than {SPACE_NAME_CHARS_MAX} characters")]
+    SpaceName,
+    /// A collection that is none, or is named twice.
+    #[error("names the collection {0:?} twice, or it is no NSID")]
+    Collection(String),
     /// A permission that can grant nothing as written.
     #[error("grants nothing: {0}")]
     Permission(&'static str),
@@ -140,6 +149,7 @@ impl Checker<'_> {
                 self.error_names(&stream.errors);
             }
             Definition::PermissionSet(set) => self.permission_set(set),
+            Definition::Space(space) => self.space(space),
             Definition::Token(_) => {}
             Definition::Type(schema) => self.schema(schema),
         }
@@ -186,6 +196,22 @@ impl Checker<'_> {
             if let Some(reason) = empty_permission(permission) {
                 self.report(Problem::Permission(reason));
             }
+        }
+    }
+
+    fn space(&mut self, space: &Space) {
+        let long = |name: &str| !(1..=SPACE_NAME_CHARS_MAX).contains(&name.chars().count());
+        self.inside("name", |checker| checker.report_if(long(&space.name), Problem::SpaceName));
+        for (language, name) in &space.names {
+            self.report_if(!Format::Language.accepts(language), Problem::Language(language.clone()));
+            self.inside("name:lang", |checker| checker.report_if(long(name), Problem::SpaceName));
+        }
+        let mut seen = BTreeSet::new();
+        for collection in &space.collections {
+            let wrong = !Format::Nsid.accepts(collection) || !seen.insert(collection);
+            self.inside("collections", |checker| {
+                checker.report_if(wrong, Problem::Collection(collection.clone()));
+            });
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
 use super::compile::{MethodSchema, Parameter, Scalar, SubscriptionSchema};
 use super::validate::{check_boolean, check_integer, check_items, check_text};
 use super::violation::{Rule, Violation};
@@ -67,10 +69,27 @@ impl Parameters {
         })
     }
 
+    /// All of them as a JSON object.
+    #[must_use]
+    pub fn into_json(self) -> Json {
+        self.0.into_iter().map(|(name, value)| (name.into_string(), value.into_json())).collect()
+    }
+
     /// A parameter of any type.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ParameterValue> {
         self.0.get(name)
+    }
+}
+
+impl ParameterValue {
+    fn into_json(self) -> Json {
+        match self {
+            Self::Boolean(value) => value.into(),
+            Self::Integer(value) => value.into(),
+            Self::Text(value) => Json::String(value.into_string()),
+            Self::List(values) => values.into_iter().map(Self::into_json).collect(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::ast::{
     Array, Blob, Body, Boolean, Definition, DefinitionId, Document, ErrorName, Integer, Length, Method, Object, Params,
-    Permission, PermissionSet, Record, RecordKeyType, Schema, Subscription, Text, Type, Union,
+    Permission, PermissionSet, Record, RecordKeyType, Schema, Space, Subscription, Text, Type, Union,
 };
 use super::format::Format;
 use super::path::Path;
@@ -113,6 +113,7 @@ fn definition(value: &Value, base: &Arc<str>) -> Result<Definition> {
         "procedure" => method(&fields, base, true).map(Definition::Procedure),
         "subscription" => subscription(&fields, base).map(Definition::Subscription),
         "permission-set" => permission_set(&fields).map(Definition::PermissionSet),
+        "space" => space(&fields).map(Definition::Space),
         "token" => {
             fields.only(&["type", "description"])?;
             Ok(Definition::Token(fields.text("description")?))
@@ -126,8 +127,18 @@ fn definition(value: &Value, base: &Arc<str>) -> Result<Definition> {
 
 fn record(fields: &Fields<'_>, base: &Arc<str>) -> Result<Record> {
     fields.only(&["type", "description", "key", "record"])?;
+    let key = key_type(fields)?;
+    let object = schema(fields.required("record")?, base, 0).and_then(|schema| match schema.ty {
+        Type::Object(object) => Ok((schema.description, object)),
+        other => Err(Malformation::MisplacedType(other.name().to_owned()).here()),
+    });
+    let (inner, object) = object.map_err(|error| error.under("record"))?;
+    Ok(Record { description: fields.text("description")?.or(inner), key, object })
+}
+
+fn key_type(fields: &Fields<'_>) -> Result<RecordKeyType> {
     let key = fields.text("key")?.ok_or_else(|| Malformation::MissingKey("key").here())?;
-    let key = match key.as_str() {
+    Ok(match key.as_str() {
         "tid" => RecordKeyType::Tid,
         "nsid" => RecordKeyType::Nsid,
         "any" => RecordKeyType::Any,
@@ -135,13 +146,20 @@ fn record(fields: &Fields<'_>, base: &Arc<str>) -> Result<Record> {
             Some(literal) if Format::RecordKey.accepts(literal) => RecordKeyType::Literal(literal.into()),
             _ => return Err(Malformation::RecordKey.here().under("key")),
         },
-    };
-    let object = schema(fields.required("record")?, base, 0).and_then(|schema| match schema.ty {
-        Type::Object(object) => Ok((schema.description, object)),
-        other => Err(Malformation::MisplacedType(other.name().to_owned()).here()),
-    });
-    let (inner, object) = object.map_err(|error| error.under("record"))?;
-    Ok(Record { description: fields.text("description")?.or(inner), key, object })
+    })
+}
+
+/// A kind of space (proposal 0016, "Space type declarations").
+fn space(fields: &Fields<'_>) -> Result<Space> {
+    fields.only(&["type", "description", "key", "name", "name:lang", "collections"])?;
+    let collections = fields.list("collections", text)?;
+    Ok(Space {
+        description: fields.text("description")?,
+        key: key_type(fields)?,
+        name: fields.text("name")?.ok_or_else(|| Malformation::MissingKey("name").here())?,
+        names: fields.map("name:lang", text)?.unwrap_or_default(),
+        collections: collections.ok_or_else(|| Malformation::MissingKey("collections").here())?,
+    })
 }
 
 fn method(fields: &Fields<'_>, base: &Arc<str>, has_input: bool) -> Result<Method> {
@@ -289,8 +307,8 @@ fn schema(value: &Value, base: &Arc<str>, depth: u32) -> Result<Schema> {
             Ok(Type::Ref(DefinitionId::resolve(&reference, base)))
         }
         "union" => union(&fields, base).map(Type::Union),
-        name @ ("record" | "query" | "procedure" | "subscription" | "permission-set" | "params" | "permission"
-        | "token") => Err(Malformation::MisplacedType(name.to_owned()).here()),
+        name @ ("record" | "query" | "procedure" | "subscription" | "permission-set" | "space" | "params"
+        | "permission" | "token") => Err(Malformation::MisplacedType(name.to_owned()).here()),
         other => Err(Malformation::UnknownType(other.to_owned()).here()),
     }?;
     Ok(Schema { description: fields.text("description")?, ty })

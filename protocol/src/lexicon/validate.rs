@@ -23,13 +23,30 @@ impl RecordSchema<'_> {
 
     /// Checks a record key against the key type of the collection.
     pub fn validate_key(&self, rkey: &str) -> Checked {
-        let (fits, expected) = match &self.record.key {
-            RecordKeyType::Tid => (Format::Tid.accepts(rkey), "a timestamp identifier"),
-            RecordKeyType::Nsid => (Format::Nsid.accepts(rkey), "an NSID"),
-            RecordKeyType::Any => (Format::RecordKey.accepts(rkey), "a record key"),
-            RecordKeyType::Literal(literal) => (rkey == &**literal, &**literal),
-        };
-        if fits { Ok(()) } else { Err(Rule::RecordKey(expected.into()).here()) }
+        let key = &self.record.key;
+        if key.accepts(rkey) { Ok(()) } else { Err(Rule::RecordKey(key.describe().into()).here()) }
+    }
+}
+
+impl RecordKeyType {
+    /// Whether `key` is one of these.
+    #[must_use]
+    pub fn accepts(&self, key: &str) -> bool {
+        match self {
+            Self::Tid => Format::Tid.accepts(key),
+            Self::Nsid => Format::Nsid.accepts(key),
+            Self::Any => Format::RecordKey.accepts(key),
+            Self::Literal(literal) => key == &**literal,
+        }
+    }
+
+    fn describe(&self) -> &str {
+        match self {
+            Self::Tid => "a timestamp identifier",
+            Self::Nsid => "an NSID",
+            Self::Any => "a record key",
+            Self::Literal(literal) => literal,
+        }
     }
 }
 

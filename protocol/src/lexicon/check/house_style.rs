@@ -33,7 +33,7 @@ impl Style<'_, '_> {
             Definition::Record(record) => self.fields(&record.object.properties),
             Definition::Query(method) | Definition::Procedure(method) => self.method(method),
             Definition::Subscription(stream) => self.params(stream.parameters.as_ref()),
-            Definition::PermissionSet(_) | Definition::Token(_) => {}
+            Definition::PermissionSet(_) | Definition::Space(_) | Definition::Token(_) => {}
             Definition::Type(schema) => self.named(schema),
         }
     }
@@ -99,6 +99,7 @@ fn description(definition: &Definition) -> Option<&String> {
         Definition::Query(method) | Definition::Procedure(method) => method.description.as_ref(),
         Definition::Subscription(stream) => stream.description.as_ref(),
         Definition::PermissionSet(set) => set.detail.as_ref(),
+        Definition::Space(space) => space.description.as_ref(),
         Definition::Token(description) => description.as_ref(),
         Definition::Type(schema) => schema.description.as_ref(),
     }

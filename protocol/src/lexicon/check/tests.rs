@@ -158,3 +158,23 @@ fn house_style_asks_for_bounds_names_and_words() {
     let at_thing = |problem| ("/defs/Thing".to_owned(), problem);
     assert_eq!(style(&named), [at_thing(Problem::NameStyle), at_thing(Problem::Undescribed)]);
 }
+
+#[test]
+fn kinds_of_space_are_named_and_list_collections() {
+    let of = |name: &str, space: &Value| {
+        let mut space = space.clone();
+        space["type"] = json!("space");
+        space["key"] = json!("any");
+        problems(&json!({ name: space })).into_iter().map(|(_, problem)| problem).collect::<Vec<_>>()
+    };
+    let sound = json!({ "name": "Forum", "name:lang": { "de": "Forum" }, "collections": ["com.example.thread"] });
+    assert_eq!(of("main", &sound), []);
+    assert_eq!(of("other", &sound), [Problem::PrimaryNotMain]);
+    assert_eq!(of("main", &json!({ "name": "", "collections": [] })), [Problem::SpaceName]);
+    assert_eq!(of("main", &json!({ "name": "x".repeat(65), "collections": [] })), [Problem::SpaceName]);
+    let languages = json!({ "name": "x", "name:lang": { "no language": "x" }, "collections": [] });
+    assert_eq!(of("main", &languages), [Problem::Language("no language".to_owned())]);
+    let collections = json!({ "name": "x", "collections": ["com.example.a", "com.example.a", "thread"] });
+    let expected = ["com.example.a", "thread"].map(|name| Problem::Collection(name.to_owned()));
+    assert_eq!(of("main", &collections), expected);
+}

@@ -87,6 +87,27 @@ fn refuses_by_reason() {
 }
 
 #[test]
+fn a_kind_of_space_says_what_is_in_it() {
+    let main = json!({
+        "type": "space", "key": "literal:self", "name": "Notes", "name:lang": { "de": "Notizen" },
+        "collections": ["com.example.note"],
+    });
+    let read = Document::from_json(&document(&main)).expect("sound");
+    let Some(Definition::Space(space)) = read.main() else { panic!("{read:?}") };
+    assert_eq!((space.name.as_str(), space.collections.as_slice()), ("Notes", &["com.example.note".to_owned()][..]));
+    assert!(space.key.accepts("self") && !space.key.accepts("other"));
+    assert_eq!(space.names.get("de").map(String::as_str), Some("Notizen"));
+    for key in ["key", "name", "collections"] {
+        let mut cut = main.clone();
+        cut.as_object_mut().expect("a map").remove(key);
+        assert_eq!(refusal(&document(&cut)), ("/defs/main".to_owned(), Malformation::MissingKey(key)));
+    }
+    let mut more = main;
+    more["members"] = json!([]);
+    assert_eq!(refusal(&document(&more)).1, Malformation::UnknownKey("members".to_owned()));
+}
+
+#[test]
 fn refuses_what_is_no_document_at_all() {
     let mut value = document(&json!({ "type": "token" }));
     value["lexicon"] = json!(2);

@@ -35,7 +35,9 @@ use angel_protocol::limits::BLOCK_BYTES_MAX;
 use angel_protocol::permissioned::wire::commit::SignedCommit;
 use angel_protocol::permissioned::{SpaceRecordUri, SpaceUri};
 use angel_protocol::service_auth::ServiceToken;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -95,17 +97,30 @@ fn parts(path: &RepoPath) -> (Nsid, String) {
     (path.collection.clone(), path.rkey.to_string())
 }
 
-/// The hosted account to which another service speaks, and on whose behalf that service does, for a call of `method`.
-pub(crate) async fn spoken_to(host: &Host, headers: &HeaderMap, method: &str) -> Result<(Account, Did), XrpcError> {
-    let refused = |name: &'static str, text: String| XrpcError::new(StatusCode::UNAUTHORIZED, name, text);
-    let token: ServiceToken = auth::bearer(headers)?
-        .parse()
-        .map_err(|error: angel_protocol::service_auth::Refusal| refused(error.name(), error.to_string()))?;
-    let audience = token.claims().audience.did.clone();
-    let account = host.accounts.resident(&audience).await?;
-    let account = account.ok_or_else(|| refused("BadJwtAudience", "the token is for nobody here".to_owned()))?;
-    let issuer = auth::service_issuer_to(host, headers, &audience, method).await?;
-    Ok((account, issuer))
+/// The hosted account to which another service speaks, and on whose behalf that service does.
+#[derive(Clone, Debug)]
+pub(crate) struct Spoken {
+    /// To whom.
+    pub(crate) account: Account,
+    /// By whom.
+    pub(crate) issuer: Did,
+}
+
+impl FromRequestParts<Arc<Host>> for Spoken {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, XrpcError> {
+        let refused = |name: &'static str, text: String| XrpcError::new(StatusCode::UNAUTHORIZED, name, text);
+        let token: ServiceToken = auth::bearer(&parts.headers)?
+            .parse()
+            .map_err(|error: angel_protocol::service_auth::Refusal| refused(error.name(), error.to_string()))?;
+        let audience = token.claims().audience.did.clone();
+        let account = host.accounts.resident(&audience).await?;
+        let account = account.ok_or_else(|| refused("BadJwtAudience", "the token is for nobody here".to_owned()))?;
+        let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        let issuer = auth::service_issuer_to(host, &parts.headers, &audience, method).await?;
+        Ok(Self { account, issuer })
+    }
 }
 
 /// The body of a notice about a space.

@@ -3,14 +3,13 @@
 use angel_protocol::ids::Did;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
-use crate::spaces::asked::NOTIFY;
-use crate::xrpc::com::atproto::space::spoken_to;
+use crate::xrpc::com::atproto::space::Spoken;
 use crate::xrpc::input::Input;
 
 #[derive(Deserialize)]
@@ -21,10 +20,9 @@ pub(crate) struct Request {
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
-    headers: HeaderMap,
+    Spoken { account, issuer }: Spoken,
     Input(request): Input<Request>,
 ) -> Result<Json<Value>, XrpcError> {
-    let (account, issuer) = spoken_to(&host, &headers, NOTIFY).await?;
     if *account.did() != request.user {
         let text = "the token is for somebody else than the invitation";
         return Err(XrpcError::new(StatusCode::FORBIDDEN, "NotAllowed", text));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use angel_protocol::ids::{AtIdentifier, Did};
 use angel_protocol::tenants::{Permission, Resource, Slug, TenantStatus};
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 
 use crate::accounts::Account;
 use crate::http::XrpcError;
@@ -33,6 +33,10 @@ impl FromRequestParts<Arc<Host>> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, XrpcError> {
         match Caller::from_request_parts(parts, host).await {
+            // Nobody acts without a name, so what they would have done is not read.
+            Ok(Caller::Anyone) if parts.method == Method::POST => {
+                Err(XrpcError::authentication_required("log in first: this is done by somebody"))
+            }
             Ok(Caller::Anyone) => Ok(Self::Anyone),
             Ok(Caller::Operator) => Ok(Self::Operator),
             Ok(Caller::Account(access)) if access.account.is_active() => Ok(Self::Local(access.account)),

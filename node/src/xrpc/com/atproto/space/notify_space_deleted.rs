@@ -3,19 +3,18 @@
 use angel_protocol::permissioned::wire::notice::DeletionNotice;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, Spoken};
 use crate::http::XrpcError;
 use crate::xrpc::input::Input;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
-    headers: HeaderMap,
+    Spoken { account, issuer }: Spoken,
     Input(DeletionNotice { space }): Input<DeletionNotice>,
 ) -> Result<Json<Value>, XrpcError> {
-    let (account, issuer) = super::spoken_to(&host, &headers, "com.atproto.space.notifySpaceDeleted").await?;
     if issuer != space.authority {
         let text = "that a space is gone is told by its authority";
         return Err(XrpcError::new(StatusCode::FORBIDDEN, "Forbidden", text));

@@ -3,19 +3,18 @@
 use angel_protocol::permissioned::wire::notice::WriteNotice;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{Shared, Spoken};
 use crate::http::XrpcError;
 use crate::xrpc::input::Input;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
-    headers: HeaderMap,
+    Spoken { account, issuer }: Spoken,
     Input(notice): Input<WriteNotice>,
 ) -> Result<Json<Value>, XrpcError> {
-    let (account, issuer) = super::spoken_to(&host, &headers, "com.atproto.space.notifyWrite").await?;
     if issuer != notice.repo || account.did() != &notice.space.authority {
         let text = "a write is told by whose repository it is, to the authority of the space";
         return Err(XrpcError::new(StatusCode::FORBIDDEN, "Forbidden", text));
