@@ -11,11 +11,13 @@ use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::lexicon::{Schemas, Violation};
 use angel_protocol::limits::BLOCK_BYTES_MAX;
 use angel_protocol::rules::{By, Place, Refused, judge_removal};
+use angel_protocol::tenants::{Bill, Draft};
 use angel_storage::AccountId;
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::accounts::Account;
+use crate::clock;
 use crate::http::XrpcError;
 use crate::repos::{NewRecord, Repos};
 use crate::tenants::Court;
@@ -37,6 +39,8 @@ pub(super) struct Prepared {
     pub(super) record: NewRecord,
     /// `None` when the client did not want it looked at.
     pub(super) status: Option<ValidationStatus>,
+    /// What it uses of a tenant's plan.
+    pub(super) bill: Bill,
 }
 
 /// Why a record is not written.
@@ -165,13 +169,14 @@ pub(super) fn prepare(
         (Some(true), None) => return Err(RecordRefused::UnknownLexicon(collection.clone())),
         (None, None) => Some(ValidationStatus::Unknown),
     };
+    let bill = Bill::of(Draft { collection: collection.as_str(), before, after: &value }, clock::now());
     let record = NewRecord::new(&value);
     if record.bytes() > BLOCK_BYTES_MAX {
         return Err(RecordRefused::TooLarge(record.bytes()));
     }
     match record.blobs().iter().find(|blob| blob.size.is_none()) {
         Some(legacy) => Err(RecordRefused::LegacyBlob(legacy.cid)),
-        None => Ok(Prepared { record, status }),
+        None => Ok(Prepared { record, status, bill }),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite, Swap};
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::input::Input;
+use crate::xrpc::plans;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,13 +50,13 @@ pub(crate) async fn handler(
     };
     let (collection, rkey, validate) = (&request.collection, &request.rkey, request.validate);
     let prepared = prepare(&judges, collection, rkey, &request.record, before.as_ref(), validate)?;
-    let created: &[&Nsid] = if before.is_none() { &[collection] } else { &[] };
-    super::within_plan(&host, &account, created).await?;
+    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, request.rkey));
     let swap = request.swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = RepoWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
+    admitted.written();
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     let uri = AtUri::record(owner.did, path);
     Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))

@@ -3,6 +3,7 @@
 use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::limits::PERMISSIONED_WRITES_MAX;
 use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::tenants::Bill;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,7 @@ pub(crate) async fn handler(
     });
     host.limits.writes(account.did(), points.sum())?;
     let (mut asked, mut results) = (Vec::with_capacity(writes.len()), Vec::with_capacity(writes.len()));
+    let mut bill = Bill::default();
     for write in writes {
         let (collection, rkey, value, is_new) = match write {
             Write::Create { collection, rkey: Some(rkey), value } => (collection, rkey, Some(value), true),
@@ -96,6 +98,7 @@ pub(crate) async fn handler(
         let target =
             Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
         let prepared = prepare(&host, target, &value, validate).await?;
+        bill.merge(prepared.bill);
         let path = RepoPath::new(collection, rkey);
         let uri = space.record(repo.clone(), path.clone());
         let written = Written { uri, cid: prepared.record.cid(), validation_status: prepared.status };
@@ -108,7 +111,7 @@ pub(crate) async fn handler(
         results.push(outcome);
     }
     let written: Vec<_> = asked.iter().map(|write| write.path.clone()).collect();
-    super::write(&host, &account, &space, asked).await?;
+    super::write(&host, &account, &space, asked, &bill).await?;
     host.business.follow(&account, access.did(), &written).await;
     Ok(Json(Answer { results }))
 }

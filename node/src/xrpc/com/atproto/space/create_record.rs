@@ -41,7 +41,7 @@ pub(crate) async fn handler(
     let prepared = prepare(&host, target, &record, validate).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
     let write = PermissionedWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
-    super::write(&host, &account, &space, vec![write]).await?;
+    super::write(&host, &account, &space, vec![write], &prepared.bill).await?;
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
 }

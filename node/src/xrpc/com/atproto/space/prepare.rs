@@ -7,10 +7,12 @@ use angel_protocol::lexicon::Schemas;
 use angel_protocol::limits::BLOCK_BYTES_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::rules::{self, By, Place};
+use angel_protocol::tenants::{Bill, Draft};
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::accounts::Account;
+use crate::clock;
 use crate::http::XrpcError;
 use crate::permissioned::NewRecord;
 use crate::xrpc::host::Host;
@@ -31,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) record: NewRecord,
     /// `None` when the client did not want it looked at.
     pub(super) status: Option<ValidationStatus>,
+    /// What it uses of a tenant's plan.
+    pub(super) bill: Bill,
 }
 
 /// Whose record goes where.
@@ -77,6 +81,8 @@ pub(super) async fn prepare(
         }
         (None, None) => Some(ValidationStatus::Unknown),
     };
+    let draft = Draft { collection: collection.as_str(), before: before.as_ref(), after: &value };
+    let bill = Bill::of(draft, clock::now());
     let record = NewRecord::new(&value);
     if record.bytes() > BLOCK_BYTES_MAX {
         return Err(refused(format!(
@@ -86,7 +92,7 @@ pub(super) async fn prepare(
     }
     match record.blobs().iter().find(|blob| blob.size.is_none()) {
         Some(_) => Err(refused("the record names a blob in the legacy form; use $type: blob".to_owned())),
-        None => Ok(Prepared { record, status }),
+        None => Ok(Prepared { record, status, bill }),
     }
 }
 

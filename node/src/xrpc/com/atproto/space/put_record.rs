@@ -48,7 +48,7 @@ pub(crate) async fn handler(
     let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
     let swap = swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = PermissionedWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
-    super::write(&host, &account, &space, vec![write]).await?;
+    super::write(&host, &account, &space, vec![write], &prepared.bill).await?;
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
 }
