@@ -8,7 +8,7 @@ pub(crate) mod get_record;
 pub(crate) mod import_repo;
 pub(crate) mod list_missing_blobs;
 pub(crate) mod list_records;
-mod prepare;
+pub(in crate::xrpc::com::atproto) mod prepare;
 pub(crate) mod put_record;
 #[cfg(test)]
 mod tests;

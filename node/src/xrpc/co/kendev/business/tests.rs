@@ -3,6 +3,7 @@
 
 mod plans;
 mod terms;
+mod validity;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::limits::COMMIT_WRITES_MAX;
+use angel_protocol::rules::Place;
 use angel_protocol::tenants::Bill;
 use angel_storage::AccountId;
 use axum::Json;
@@ -85,7 +86,7 @@ pub(crate) async fn handler(
         }
     }
     let records: Vec<_> = writes.iter().filter_map(Write::record).collect();
-    let mut judges = judges(&host, &account, access.did(), &records, validate).await?;
+    let mut judges = judges(&host, &account, access.did(), Place::Public, &records, validate).await?;
     for path in writes.iter().filter_map(Write::written_path) {
         judges.court.together_with(AtUri::record(owner.did.clone(), path).to_string());
     }

@@ -2,6 +2,7 @@
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Nsid, RecordKey, RepoPath};
+use angel_protocol::rules::Place;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,7 @@ pub(crate) async fn handler(
         None => host.repos.next_tid()?.into(),
     };
     let records = [(&request.collection, &request.record)];
-    let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
+    let judges = judges(&host, &account, access.did(), Place::Public, &records, request.validate).await?;
     let prepared = prepare(&judges, &request.collection, &rkey, &request.record, None, request.validate)?;
     let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, rkey));

@@ -2,6 +2,7 @@
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Nsid, RecordKey, RepoPath};
+use angel_protocol::rules::Place;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -39,7 +40,7 @@ pub(crate) async fn handler(
     let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 2)?;
     let records = [(&request.collection, &request.record)];
-    let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
+    let judges = judges(&host, &account, access.did(), Place::Public, &records, request.validate).await?;
     let before = match has_rules(&request.collection) {
         true => {
             let (repos, id) = (host.repos.clone(), account.id());

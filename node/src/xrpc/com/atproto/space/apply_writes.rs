@@ -9,7 +9,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::prepare::{Target, check_delete, prepare};
+use super::prepare::{Target, check_delete, judges, prepare};
 use super::{Shared, Written};
 use crate::http::XrpcError;
 use crate::permissioned::{Action, PermissionedError, PermissionedWrite};
@@ -36,6 +36,15 @@ enum Write {
 }
 
 impl Write {
+    const fn record(&self) -> Option<(&Nsid, &Value)> {
+        match self {
+            Self::Create { collection, value, .. } | Self::Update { collection, value, .. } => {
+                Some((collection, value))
+            }
+            Self::Delete { .. } => None,
+        }
+    }
+
     const fn collection(&self) -> &Nsid {
         match self {
             Self::Create { collection, .. } | Self::Update { collection, .. } | Self::Delete { collection, .. } => {
@@ -78,6 +87,9 @@ pub(crate) async fn handler(
     });
     host.limits.writes(account.did(), points.sum())?;
     let (mut asked, mut results) = (Vec::with_capacity(writes.len()), Vec::with_capacity(writes.len()));
+    let target = Target { space: &space, account: &account, author: access.did() };
+    let records: Vec<_> = writes.iter().filter_map(Write::record).collect();
+    let judges = judges(&host, target, &records, validate).await?;
     let mut bill = Bill::default();
     for write in writes {
         let (collection, rkey, value, is_new) = match write {
@@ -95,11 +107,9 @@ pub(crate) async fn handler(
             results.push(Outcome::Delete {});
             continue;
         };
-        let target =
-            Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
-        let prepared = prepare(&host, target, &value, validate).await?;
-        bill.merge(prepared.bill);
         let path = RepoPath::new(collection, rkey);
+        let prepared = prepare(&host, &judges, target, &path, &value, validate).await?;
+        bill.merge(prepared.bill);
         let uri = space.record(repo.clone(), path.clone());
         let written = Written { uri, cid: prepared.record.cid(), validation_status: prepared.status };
         let (action, outcome) = if is_new {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::prepare::{Target, prepare};
+use super::prepare::{Target, judges, prepare};
 use super::{Shared, Written};
 use crate::http::XrpcError;
 use crate::permissioned::{Action, PermissionedWrite, Swap};
@@ -42,10 +42,11 @@ pub(crate) async fn handler(
     let Request { space, repo, collection, rkey, validate, record, swap_record } = request;
     let account = super::writable(&host, &access, &repo, [&collection]).await?;
     host.limits.writes(account.did(), 2)?;
-    let target =
-        Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
-    let prepared = prepare(&host, target, &record, validate).await?;
-    let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
+    let target = Target { space: &space, account: &account, author: access.did() };
+    let judges = judges(&host, target, &[(&collection, &record)], validate).await?;
+    let path = RepoPath::new(collection, rkey);
+    let prepared = prepare(&host, &judges, target, &path, &record, validate).await?;
+    let cid = prepared.record.cid();
     let swap = swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = PermissionedWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
     super::write(&host, &account, &space, vec![write], &prepared.bill).await?;
