@@ -21,6 +21,7 @@ pub(crate) mod follow;
 mod heard;
 pub(crate) mod index;
 mod install;
+mod invitations;
 mod keep;
 mod list;
 pub(crate) mod live;

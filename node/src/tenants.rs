@@ -11,6 +11,7 @@ mod change;
 mod counters;
 mod error;
 mod members;
+mod metering;
 mod provision;
 mod rulebook;
 mod standing;
@@ -41,11 +42,12 @@ pub use self::blueprint::Blueprint;
 pub use self::change::Actor;
 pub use self::error::TenantError;
 pub use self::members::{Accepted, Invited, Wish};
+pub(crate) use self::metering::Admitted;
 pub use self::provision::{NewTenant, ProvisionError, Provisioner};
 pub use self::rulebook::{Court, Rulebook, RulebookError};
 pub use self::transfer::ImportError;
 pub(crate) use self::transfer::workspace;
-pub use angel_protocol::tenants::{LimitReached, Use};
+pub use angel_protocol::tenants::{FeatureDisabled, LimitReached, Use};
 
 /// The tenants of this node. Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +58,8 @@ struct Shared {
     writer: Writer,
     roster: RwLock<Roster>,
     counters: Mutex<Counters>,
+    /// Held by whoever counts what is there and then adds to it.
+    adding: Vec<Arc<tokio::sync::Mutex<()>>>,
     /// Held by whoever changes a tenant: a change is a look, a decision and a write, and nothing may come in between.
     changing: Mutex<()>,
     /// Tenants of which it has changed who may do what, for whoever acts on that: all of them at first.
@@ -143,6 +147,7 @@ impl Tenants {
             writer,
             roster,
             counters,
+            adding: (0..metering::LOCKS).map(|_| Arc::default()).collect(),
             changing: Mutex::new(()),
             changed,
             changes: watch::Sender::new(0),

@@ -16,6 +16,7 @@ pub(crate) mod input;
 mod jetstream;
 pub(crate) mod owning;
 pub(crate) mod params;
+pub(crate) mod plans;
 mod proxied;
 mod refusals;
 pub(crate) mod router;

@@ -10,6 +10,7 @@
 //! | computed fields are the node's ([`computed`]) | [`Refused::Computed`] |
 //! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
 //! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
+//! | a record is not larger than one of this network may be | [`Refused::TooLarge`] |
 //!
 //! Whoever writes first asks [`asks`] and [`reads`] what has to be found out, finds it out, and then calls [`judge`], which refuses by
 //! name and path or leaves the record as it is to be stored. Which collection has which rule stands in
@@ -25,10 +26,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::data::Value;
+use crate::data::{Value, cbor};
 use crate::ids::{AtIdentifier, AtUri, Did, Handle, Nsid, RepoPath};
 use crate::lexicon::Schemas;
 use crate::lexicon::flags::{Class, Collection, FieldPath, Flags, Holder, Visibility, Writer};
+use crate::limits::LEXICON_RECORD_BYTES_MAX;
 use crate::tenants::{Allowance, Permission, TenantStatus};
 use crate::time::Timestamp;
 
@@ -197,6 +199,12 @@ pub enum Refused {
         /// Which field would change.
         path: String,
     },
+    /// Larger than a record of this network may be.
+    #[error("the record has {bytes} bytes; one of this collection has at most {LEXICON_RECORD_BYTES_MAX}")]
+    TooLarge {
+        /// As it would be stored.
+        bytes: usize,
+    },
     /// What looks like a password or a key.
     #[error("{path}: this looks like {kind}; records hold the names of secrets, never secrets")]
     Secret {
@@ -272,11 +280,14 @@ pub fn judge(write: &Write<'_>, record: &mut Value, before: Option<&Value>, fact
     if let Some((path, kind)) = secrets::find(record) {
         return Err(Refused::Secret { path, kind });
     }
-    computed::complete(write, rules, record, before, facts)
+    computed::complete(write, rules, record, before, facts)?;
+    let bytes = cbor::length(record);
+    if bytes > LEXICON_RECORD_BYTES_MAX { Err(Refused::TooLarge { bytes }) } else { Ok(()) }
 }
 
 /// Judges a record of a repository that comes as a whole from elsewhere: what is for certain people stays out of public
-/// repositories, and secrets out of all. What it was written by, and what it refers to, was judged where it was written,
+/// repositories, and secrets out of all. What is in it beside, whether it fits a lexicon of today and how large it is, is
+/// the owner's history: an index leaves out what it cannot read. What it was written by, and what it refers to, was judged where it was written,
 /// and whether others' records are public there is not asked again.
 ///
 /// # Errors

@@ -9,11 +9,13 @@
 //! | [`role`] | who may do what? (`rules.md` RBC-01, RBC-02) |
 //! | [`plan`] | how much may be used, and which features are there? (USE-01 to USE-05) |
 //! | [`usage`] | is there room for one more? (USE-02) |
+//! | [`metering`] | what does this write use, and which features does it take? (USE-02 to USE-04) |
 //! | [`invitation`] | who may invite whom, and is this the token? (INV-01 to INV-03) |
 //! | [`template`] | which records does a new tenant begin with? (PRV-03) |
 //! | [`slug`] | is this a name for a tenant? |
 
 pub mod invitation;
+pub mod metering;
 pub mod plan;
 pub mod role;
 pub mod slug;
@@ -22,6 +24,7 @@ pub mod usage;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::metering::{Bill, Draft, FeatureDisabled};
 pub use self::plan::{Allowance, Feature, Plan, Resource};
 pub use self::role::{Permission, Permissions, Role};
 pub use self::slug::Slug;

@@ -12,7 +12,7 @@ use crate::http::XrpcError;
 use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
 use crate::spaces::SpaceError;
-use crate::tenants::{LimitReached, RulebookError, TenantError};
+use crate::tenants::{FeatureDisabled, LimitReached, RulebookError, TenantError};
 
 /// Why something is not done with an order or a lead. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,9 @@ pub(crate) enum BusinessError {
     /// The plan of the tenant has no room for more.
     #[error(transparent)]
     Limit(#[from] LimitReached),
+    /// The plan of the tenant has not the feature.
+    #[error(transparent)]
+    Feature(#[from] FeatureDisabled),
     /// Somebody changed it at the same time.
     #[error("somebody else has changed it meanwhile; look again, and try again")]
     Changed,
@@ -101,6 +104,7 @@ impl From<BusinessError> for XrpcError {
                 named(bad, "InvalidRequest")
             }
             BusinessError::Limit(reached) => reached.into(),
+            BusinessError::Feature(disabled) => disabled.into(),
             BusinessError::Permissioned(PermissionedError::Store(CommitError::Busy)) => {
                 Self::unavailable("the store has too much to do; try again")
             }

@@ -4,6 +4,7 @@ use angel_protocol::business::lead::{self, Activity};
 use angel_protocol::business::{ACTIVITY, LEAD};
 use angel_protocol::data::{Map, Value, record_from_json};
 use angel_protocol::ids::{Datetime, Did, RecordKey, RepoPath};
+use angel_protocol::tenants::Feature;
 use angel_protocol::time::Timestamp;
 use serde_json::Value as Json;
 
@@ -54,6 +55,7 @@ impl Business {
         record: &Json,
     ) -> Result<(Entry, bool), BusinessError> {
         let account = self.account(tenant).await?;
+        self.0.tenants.check_feature(tenant.did(), Feature::Crm)?;
         let record = record_from_json(record).map_err(|error| BusinessError::Malformed(format!("record: {error}")))?;
         let Value::Map(mut record) = record else {
             return Err(BusinessError::Malformed("record: a lead is an object".to_owned()));
@@ -97,6 +99,7 @@ impl Business {
         activity: NewActivity,
     ) -> Result<Entry, BusinessError> {
         let account = self.account(tenant).await?;
+        self.0.tenants.check_feature(tenant.did(), Feature::Crm)?;
         let turn = self.turn(tenant).await;
         let before = self.entry(tenant.did(), path).await?.ok_or(BusinessError::LeadNotFound)?;
         let (was, record) = (score(&before.record), before.record.clone());

@@ -5,7 +5,7 @@ use angel_protocol::business::revenue::{self, BaseKind, Sale, Terms};
 use angel_protocol::business::{ORDER, PRODUCT, PRODUCT_SETTINGS};
 use angel_protocol::data::{Map, Value, cbor, from_json, to_json};
 use angel_protocol::ids::{Datetime, Did, RecordKey, RepoPath};
-use angel_protocol::tenants::{Month, Resource};
+use angel_protocol::tenants::{Feature, Month, Resource};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -100,6 +100,7 @@ impl Business {
         wish: NewOrder,
     ) -> Result<Entry, BusinessError> {
         let account = self.account(tenant).await?;
+        self.0.tenants.check_feature(tenant.did(), Feature::Ecommerce)?;
         if wish.line_items.is_empty() {
             return Err(BusinessError::Malformed("lineItems: an order has at least one line".to_owned()));
         }
@@ -115,11 +116,12 @@ impl Business {
         let record = self.judged(&account, by, ORDER, record, None).await?;
         let stocks = self.stocks(tenant.did(), lines.into_iter().filter_map(|line| line.stock).collect()).await?;
         let (low, moved) = (stocks.low.clone(), stocks.paths());
-        self.0.tenants.check_limit(tenant.did(), Use::one(Resource::Orders))?;
+        let room = self.0.tenants.hold(tenant, vec![Use::one(Resource::Orders)], None)?;
         let path = RepoPath::new(nsid(ORDER), self.next_key(newest.as_ref())?);
         let mut writes = vec![(path, record, None)];
         writes.extend(stocks.into_writes());
         let placed = self.write(&account, writes).await?.swap_remove(0);
+        room.written();
         self.tell_of_stock(tenant, &moved, &low, by).await;
         Ok(placed)
     }

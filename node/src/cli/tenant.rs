@@ -97,9 +97,10 @@ pub(super) struct CreateArgs {
     /// Where mail reaches an owner whose account is made.
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
-    /// What it may use: free, starter, professional, business, enterprise or custom.
-    #[arg(long, value_name = "PLAN", default_value = "free")]
-    plan: String,
+    /// What it may use: free, starter, professional, business, enterprise or custom [default: the smallest that has what
+    /// the template makes].
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<String>,
     /// Its kind of business, for example salon or retail [default: the template's].
     #[arg(long, value_name = "KIND")]
     business_type: Option<String>,
@@ -191,7 +192,10 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
         (None, blueprint) => blueprint.as_ref().map(|it| text(it, "baseTemplate")).unwrap_or_default(),
     };
     let owner = owner(daemon, &args).await?;
-    let mut wish = json!({ "template": template, "slug": args.slug, "owner": owner.did, "plan": args.plan });
+    let mut wish = json!({ "template": template, "slug": args.slug, "owner": owner.did });
+    if let Some(plan) = args.plan {
+        wish["plan"] = plan.into();
+    }
     if let Some(blueprint) = blueprint {
         wish["blueprint"] = blueprint;
     }

@@ -30,6 +30,9 @@ pub struct RecordPage {
     pub cursor: Option<String>,
 }
 
+/// Records that are read at once when they are only counted.
+const COUNT_PAGE: usize = 256;
+
 impl Permissioned {
     /// The record of `author` at `path`; `None` when there is none, or the author has no repository here.
     ///
@@ -65,6 +68,32 @@ impl Permissioned {
     ) -> Result<RecordPage, PermissionedError> {
         let (this, space, author, collection) = (self.clone(), space.clone(), author.clone(), collection.cloned());
         blocking::run(move || this.list_blocking(&space, &author, collection.as_ref(), cursor, limit, reverse)).await
+    }
+
+    /// How many records of a collection the author has, counting no further than `enough`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn count(
+        &self,
+        space: &SpaceUri,
+        author: &Did,
+        collection: &Nsid,
+        enough: usize,
+    ) -> Result<usize, PermissionedError> {
+        let (this, space, author, collection) = (self.clone(), space.clone(), author.clone(), collection.clone());
+        blocking::run(move || {
+            let Some(account) = this.shared.accounts.by_did_blocking(&author)? else { return Ok(0) };
+            let (key, first, end) =
+                (repo_key(account.id(), &space), format!("{collection}/"), format!("{collection}0"));
+            let mut scan = rows::records(&this.shared.reader, key, &first, Some(&end), Order::Ascending);
+            let mut count = 0;
+            while count < enough && scan.next(COUNT_PAGE)?.is_some() {
+                count += 1;
+            }
+            Ok(count)
+        })
+        .await
     }
 
     fn list_blocking(

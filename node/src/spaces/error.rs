@@ -16,7 +16,7 @@ use crate::accounts::AccountError;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
-use crate::tenants::{LimitReached, RulebookError};
+use crate::tenants::{FeatureDisabled, LimitReached, RulebookError};
 
 /// Why something is not done in a space. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,9 @@ pub(crate) enum SpaceError {
     /// The plan of the tenant has no room for more.
     #[error(transparent)]
     Limit(#[from] LimitReached),
+    /// The plan of whoever holds the space has not the feature.
+    #[error(transparent)]
+    Feature(#[from] FeatureDisabled),
     /// The message is not as it has to be.
     #[error(transparent)]
     Message(#[from] MessageRefused),
@@ -170,6 +173,7 @@ impl From<SpaceError> for XrpcError {
             | SpaceError::Rules(_)
             | SpaceError::Message(_) => named(bad, "InvalidRequest"),
             SpaceError::Limit(reached) => reached.into(),
+            SpaceError::Feature(disabled) => disabled.into(),
             SpaceError::Repo(error) => error.into(),
             SpaceError::Permissioned(PermissionedError::SpaceNotFound | PermissionedError::SpaceDeleted) => {
                 Self::new(bad, "SpaceNotFound", SpaceError::SpaceNotFound.to_string())

@@ -7,7 +7,7 @@ use angel_protocol::lexicon::Schemas;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::rules::{By, Place};
 use angel_protocol::spaces::SPACE;
-use angel_protocol::tenants::Resource;
+use angel_protocol::tenants::{Bill, Draft, Resource};
 use serde_json::Value as Json;
 
 use super::find::{Asker, Found};
@@ -74,6 +74,20 @@ impl Spaces {
         let held = blocking::run(move || this.spaces_held(&did)).await?;
         self.0.tenants.check_limit(tenant.did(), Use::beside(Resource::Spaces, held))?;
         self.count_call(holder)
+    }
+
+    /// Whether the plan of a tenant has the features of what is about to be written for it.
+    pub(super) fn check_features(
+        &self,
+        holder: &Did,
+        collection: &str,
+        before: Option<&Map>,
+        after: &Value,
+    ) -> Result<(), SpaceError> {
+        let Some(tenant) = self.0.tenants.find(holder) else { return Ok(()) };
+        let before = before.cloned().map(Value::Map);
+        let bill = Bill::of(Draft { collection, before: before.as_ref(), after }, clock::now());
+        Ok(bill.check_features(&tenant.row().allowance)?)
     }
 
     /// Counts a call that everything else lets through towards the plan of the tenant that holds the space (USE-03).

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use angel_protocol::data::cbor;
 use angel_protocol::ids::Did;
-use angel_protocol::spaces::{Permission, Status, query_words, text_of, words};
+use angel_protocol::spaces::{Permission, Status, Visibility, query_words, text_of, words};
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
     AUTHORS, Among, BY_THREAD, CHANNELS, ChannelNumber, ChannelRow, MEMBERS, MESSAGES, MessageRow, SPACES, SPACES_OF,
-    SpaceId, message_record, messages_back, search,
+    SpaceId, SpaceRow, message_record, messages_back, search,
 };
 use serde_json::Value as Json;
 
@@ -17,6 +17,7 @@ use super::announce::is_system;
 use super::find::{Found, may_see_message};
 use super::reading::Reading;
 use super::{SpaceError, Spaces};
+use crate::blocking;
 
 /// Messages that are looked at for one page.
 const LOOKED_AT_MAX: usize = 2000;
@@ -331,8 +332,21 @@ impl Reading {
 }
 
 impl Spaces {
+    /// How many spaces that are not public an account holds, without its system space.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn private_spaces_held(&self, holder: &Did) -> Result<u64, SpaceError> {
+        let (this, holder) = (self.clone(), holder.clone());
+        blocking::run(move || this.spaces_held_of(&holder, |row| row.rules.visibility != Visibility::Public)).await
+    }
+
     /// How many spaces an account holds, without its system space. Blocks.
     pub(super) fn spaces_held(&self, holder: &Did) -> Result<u64, SpaceError> {
+        self.spaces_held_of(holder, |_| true)
+    }
+
+    fn spaces_held_of(&self, holder: &Did, wanted: impl Fn(&SpaceRow) -> bool) -> Result<u64, SpaceError> {
         let (mut held, mut last) = (0, None);
         loop {
             let mut scan = self.0.reader.scan(&SPACES_OF).prefix(holder);
@@ -342,7 +356,9 @@ impl Spaces {
             let page = scan.page(256)?;
             for ((_, id), _) in &page.rows {
                 let row = self.0.reader.get(&SPACES, id)?;
-                let counts = row.is_some_and(|row| row.holder == *holder && row.gone_at.is_none() && !is_system(&row));
+                let counts = row.is_some_and(|row| {
+                    row.holder == *holder && row.gone_at.is_none() && !is_system(&row) && wanted(&row)
+                });
                 held += u64::from(counts);
             }
             last = page.rows.into_iter().next_back().map(|(key, _)| key);

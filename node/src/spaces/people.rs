@@ -9,23 +9,18 @@ use angel_protocol::spaces::{ChannelAccess, Invitation, Joining, Membership, Per
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
-    FACTS, Fact, INVITES, InviteRow, Invited, MEMBERS, MemberChange, Moderated, ReadChange, SPACES, SpaceEvent,
-    SpaceId, SpaceRow, event,
+    FACTS, Fact, INVITES, InviteRow, Invited, MemberChange, Moderated, ReadChange, SPACES, SpaceEvent, SpaceId,
+    SpaceRow, event,
 };
 use angel_storage::{Batch, Committed};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
 use super::announce::Announcement;
 use super::find::Found;
+use super::invitations::{INVITES_MAX, has_expired, hash_of, new_token};
 use super::told::space_uri;
 use super::{SpaceError, Spaces};
 use crate::permissioned::PermissionedError;
 use crate::{blocking, clock};
-
-/// Invitations and codes of one space that may be open.
-const INVITES_MAX: usize = 1000;
 
 /// How long an invitation is good when nobody says, and at most (INV-02).
 const INVITE_DAYS: u32 = 7;
@@ -152,7 +147,7 @@ impl Spaces {
             if !invite.once || invite.only.as_ref().is_some_and(|only| only != did) {
                 return Err(not_valid(SpaceError::InvalidInvitation));
             }
-            if invite.expires_at.is_some_and(|expires_at| expires_at < clock::now()) {
+            if has_expired(&invite, clock::now()) {
                 return Err(not_valid(SpaceError::ExpiredInvitation));
             }
             events.push(SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None }));
@@ -161,6 +156,12 @@ impl Spaces {
             && membership.status == Status::Pending
             && membership.invitation == Some(Invitation::Pending)
         {
+            // Whom a conversation of two is with is asked without a token, and for good.
+            if !found.row.rules.direct {
+                let hash = self.invitation_for(id, did).await?;
+                let hash = hash.ok_or(SpaceError::ExpiredInvitation).map_err(not_valid)?;
+                events.push(SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None }));
+            }
             (invited, invited_by) = (Some(membership.role), membership.invited_by.clone());
         }
         let has_code = match code {
@@ -258,7 +259,7 @@ impl Spaces {
         if role > own {
             return Err(RoleRefused::AboveOwn.into());
         }
-        let (open, before) = self.invites_and_member(id, user.clone()).await?;
+        let (open, expired, before) = self.invites_and_member(id, user.clone()).await?;
         if open >= INVITES_MAX {
             return Err(SpaceError::TooMany("the space has as many open invitations as it takes"));
         }
@@ -267,7 +268,9 @@ impl Spaces {
         let token = new_token();
         let invite = InviteRow { role, by: by.clone(), only: user.clone(), expires_at: Some(expires_at), once: true };
         let hash = hash_of(&token).into();
-        let mut events = vec![SpaceEvent::Invited(Invited { space: id, hash, invite: Some(invite) })];
+        let gone = |hash: [u8; 32]| SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None });
+        let mut events: Vec<_> = expired.into_iter().map(gone).collect();
+        events.push(SpaceEvent::Invited(Invited { space: id, hash, invite: Some(invite) }));
         let asked = user.clone();
         if let Some(did) = user {
             match before.as_ref().map(|membership| membership.status) {
@@ -333,7 +336,7 @@ impl Spaces {
         let _turn = self.lock(id).await;
         let found = self.find_visible(uri, by).await?;
         let acting = found.access().acting().ok_or(RoleRefused::NotAllowed)?;
-        let (_, before) = self.invites_and_member(id, Some(user.clone())).await?;
+        let (_, _, before) = self.invites_and_member(id, Some(user.clone())).await?;
         if !acting.allows(Permission::ManageMembers) {
             // Whether somebody is a member is for members to know.
             return Err(RoleRefused::NotAllowed.into());
@@ -394,32 +397,6 @@ impl Spaces {
         let read = ReadChange { space: found.id, channel: message.channel, did: did.clone(), position };
         self.say(found.id, vec![SpaceEvent::Read(read)]).await
     }
-
-    /// The invitation or code that a text is.
-    async fn invite_of(&self, id: SpaceId, text: &str) -> Result<Option<([u8; 32], InviteRow)>, SpaceError> {
-        let (this, hash) = (self.clone(), hash_of(text));
-        // Found by the hash of a secret of 256 bits: how long that takes tells nothing about other secrets.
-        let found = blocking::run(move || this.0.reader.get(&INVITES, &(id, hash))).await?;
-        Ok(found.map(|Cbor(invite)| (hash, invite)))
-    }
-
-    /// How many invitations are open, and somebody's membership.
-    async fn invites_and_member(
-        &self,
-        id: SpaceId,
-        user: Option<Did>,
-    ) -> Result<(usize, Option<Membership>), SpaceError> {
-        let this = self.clone();
-        blocking::run(move || {
-            let open = this.0.reader.scan(&INVITES).prefix(&id).page(INVITES_MAX + 1)?.rows.len();
-            let member = match user {
-                Some(did) => this.0.reader.get(&MEMBERS, &(id, did))?.map(|row| row.membership),
-                None => None,
-            };
-            Ok((open, member))
-        })
-        .await
-    }
 }
 
 /// A membership after a change by `acting`.
@@ -472,13 +449,4 @@ fn changed(acting: &Membership, before: Option<Membership>, change: Change) -> R
             }
         }
     }
-}
-
-/// 32 random bytes as text (INV-01).
-fn new_token() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
-}
-
-fn hash_of(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }

@@ -76,6 +76,7 @@ impl Spaces {
             return Err(SpaceError::Forbidden("you may not make spaces for this account"));
         }
         let record = self.space_record(&account, record, None)?;
+        self.check_features(account.did(), SPACE, None, &record)?;
         let written = if visibility_of(&record)? == Visibility::Public {
             let record = self.judged(None, &account, SPACE, record, None).await?;
             self.room_for_a_space(account.did()).await?;
@@ -109,6 +110,7 @@ impl Spaces {
             return Err(SpaceError::Forbidden("a space does not change between public and private; make another one"));
         }
         let record = self.judged(room.as_ref(), &account, SPACE, record, before.as_ref()).await?;
+        self.check_features(account.did(), SPACE, before.as_ref(), &record)?;
         self.count_call(&found.row.holder)?;
         let written = self.store(room.as_ref(), &account, SPACE, Some(&found.row.rkey), &record).await?;
         self.caught_up().await;

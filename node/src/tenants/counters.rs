@@ -61,6 +61,34 @@ impl Counters {
         Ok(())
     }
 
+    /// Counts several uses, all or none.
+    pub(super) fn take_all(
+        &mut self,
+        id: AccountId,
+        allowance: &Allowance,
+        wishes: &[Use],
+        month: Month,
+    ) -> Result<(), LimitReached> {
+        let counter = self.of(id, month);
+        let mut usage = counter.usage.clone();
+        wishes.iter().try_for_each(|wish| usage.take(allowance, *wish))?;
+        counter.dirty |= wishes.iter().any(|wish| wish.resource.is_monthly());
+        counter.usage = usage;
+        Ok(())
+    }
+
+    /// Takes back what was counted in this month for something that did not happen. When the month is over, nothing is
+    /// left to take it from.
+    pub(super) fn take_back(&mut self, id: AccountId, wishes: &[Use], month: Month) {
+        let Some(counter) = self.counts.get_mut(&id).filter(|counter| counter.usage.month == month) else { return };
+        for wish in wishes.iter().filter(|wish| wish.resource.is_monthly()) {
+            if let Some(count) = counter.usage.counts.get_mut(&wish.resource) {
+                *count = count.saturating_sub(wish.more);
+                counter.dirty = true;
+            }
+        }
+    }
+
     pub(super) fn note_storage(&mut self, id: AccountId, mb: u64, month: Month) {
         let counter = self.of(id, month);
         if mb > counter.usage.storage_mb {

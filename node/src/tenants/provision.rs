@@ -312,9 +312,6 @@ impl Provisioner {
     }
 }
 
-/// The space type of a tenant's own private data (`records.md` 1.1).
-pub(super) const WORKSPACE: &str = "co.kendev.tenants.workspace";
-
 /// The collection of the profile.
 const PROFILE_COLLECTION: &str = "co.kendev.tenants.profile";
 

@@ -191,6 +191,24 @@ fn of_many_uses_at_once_as_many_pass_as_the_plan_has() {
 }
 
 #[test]
+fn what_is_not_written_after_all_is_given_back_and_several_uses_count_together() {
+    let store = Store::in_memory().expect("starts");
+    let tenants = open(&store);
+    let one = make(&tenants, &store, 1, "one");
+    let used = |resource| tenants.usage(&one).of(resource);
+    let many = |more| vec![Use { resource: Resource::Tasks, more, now: 0 }, Use::one(Resource::Posts)];
+    tenants.hold(&one, many(4), None).expect("room").written();
+    assert_eq!((used(Resource::Tasks), used(Resource::Posts)), (4, 1));
+    drop(tenants.hold(&one, many(6), None).expect("room"));
+    assert_eq!((used(Resource::Tasks), used(Resource::Posts)), (4, 1), "given back");
+    let posts = Use { resource: Resource::Posts, more: 5, now: 0 };
+    let refused = tenants.hold(&one, vec![Use::one(Resource::Tasks), posts], None).expect_err("four are left");
+    assert_eq!((refused.resource, refused.used, used(Resource::Tasks)), (Resource::Posts, 1, 4), "all or none");
+    tenants.flush_blocking().expect("written");
+    assert_eq!(open(&store).usage(&one).of(Resource::Tasks), 4);
+}
+
+#[test]
 fn a_month_that_is_over_is_kept_and_the_next_begins_with_nothing() {
     let store = Store::in_memory().expect("starts");
     let tenants = open(&store);

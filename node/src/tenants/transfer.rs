@@ -13,7 +13,7 @@ mod tests;
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{Did, RepoPath};
 use angel_protocol::permissioned::wire::notice::WriteNotice;
-use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri};
+use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri, kinds};
 use angel_protocol::rules::Refused;
 use angel_protocol::tenants::Usage;
 use angel_storage::tenants::{AuditRow, MembershipRow, TenantRow};
@@ -136,9 +136,5 @@ impl Lines {
 
 /// The space in which a tenant keeps what is not public.
 pub(crate) fn workspace(tenant: &Did) -> SpaceUri {
-    SpaceUri {
-        authority: tenant.clone(),
-        space_type: super::provision::WORKSPACE.parse().expect("a space type of ours"),
-        key: "self".parse().expect("a word is a record key"),
-    }
+    kinds::workspace().under(tenant.clone(), "self".parse().expect("a word is a record key"))
 }

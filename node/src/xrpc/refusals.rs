@@ -24,7 +24,7 @@ use crate::preferences::PreferencesError;
 use crate::repos::RepoError;
 use crate::sessions::SessionError;
 use crate::takedowns::TakedownError;
-use crate::tenants::{LimitReached, ProvisionError, TenantError};
+use crate::tenants::{FeatureDisabled, LimitReached, ProvisionError, TenantError};
 
 impl From<AccountError> for XrpcError {
     fn from(error: AccountError) -> Self {
@@ -200,6 +200,20 @@ impl From<LimitReached> for XrpcError {
             "resource": resource.name(), "limit": limit, "used": used, "plan": plan.name(),
         });
         let refused = Self::new(StatusCode::PAYMENT_REQUIRED, "UsageLimitExceeded", error.to_string());
+        match figures {
+            serde_json::Value::Object(figures) => refused.with_details(figures),
+            _ => refused,
+        }
+    }
+}
+
+impl From<FeatureDisabled> for XrpcError {
+    fn from(error: FeatureDisabled) -> Self {
+        let FeatureDisabled { feature, plan, needed } = error;
+        let figures = serde_json::json!({
+            "feature": feature.name(), "plan": plan.name(), "neededPlan": needed.name(),
+        });
+        let refused = Self::new(StatusCode::PAYMENT_REQUIRED, "FeatureDisabled", error.to_string());
         match figures {
             serde_json::Value::Object(figures) => refused.with_details(figures),
             _ => refused,

@@ -73,6 +73,39 @@ pub fn encode(value: &Value) -> Vec<u8> {
     writer.into_bytes()
 }
 
+/// How many bytes [`encode`] makes of `value`, without making them.
+#[must_use]
+pub fn length(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Integer(integer) => head(if *integer < 0 { integer.unsigned_abs() - 1 } else { integer.unsigned_abs() }),
+        Value::String(text) => text_length(text),
+        Value::Bytes(bytes) => head(bytes.len() as u64) + bytes.len(),
+        // A tag, and a byte string with a zero before the CID.
+        Value::Link(_) => 2 + head(super::Cid::BYTES as u64 + 1) + 1 + super::Cid::BYTES,
+        Value::List(items) => head(items.len() as u64) + items.iter().map(length).sum::<usize>(),
+        Value::Map(map) => {
+            let fields = map.iter().map(|(key, item)| text_length(key) + length(item));
+            head(map.len() as u64) + fields.sum::<usize>()
+        }
+    }
+}
+
+const fn text_length(text: &str) -> usize {
+    head(text.len() as u64) + text.len()
+}
+
+/// How many bytes a number takes, or the head of something of that length.
+const fn head(number: u64) -> usize {
+    match number {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
 fn write(writer: &mut Writer, value: &Value) {
     match value {
         Value::Null => writer.null(),

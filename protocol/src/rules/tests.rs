@@ -78,8 +78,23 @@ fn path(refused: &Refused) -> &str {
         | Refused::Sent { path }
         | Refused::Secret { path, .. } => path,
         Refused::OtherTenant { .. } => "/tenant",
-        Refused::HeldIn { .. } | Refused::NotByClients(_) => "",
+        Refused::HeldIn { .. } | Refused::NotByClients(_) | Refused::TooLarge { .. } => "",
     }
+}
+
+#[test]
+fn a_record_has_at_most_a_quarter_of_a_mebibyte() {
+    let record = |more: usize| json!({ "more": "x".repeat(more) });
+    let judged = tenant().judge("co.kendev.content.category", &record(0x1_0000), None).expect("small enough");
+    let around = cbor::length(&value(&judged)) - 0x1_0000;
+    let most = LEXICON_RECORD_BYTES_MAX - around;
+    for case in [tenant(), private(tenant())] {
+        assert!(case.judge("co.kendev.content.category", &record(most), None).is_ok());
+        let refused = case.judge("co.kendev.content.category", &record(most + 1), None);
+        assert_eq!(refused, Err(Refused::TooLarge { bytes: LEXICON_RECORD_BYTES_MAX + 1 }));
+    }
+    let of_others = record(LEXICON_RECORD_BYTES_MAX * 2);
+    assert!(person().judge("com.example.note", &of_others, None).is_ok());
 }
 
 #[test]

@@ -233,7 +233,8 @@ impl Feature {
     }
 
     /// The smallest plan that has it (USE-04).
-    const fn smallest_plan(self) -> Plan {
+    #[must_use]
+    pub const fn smallest_plan(self) -> Plan {
         match self {
             Self::Projects => Plan::Free,
             Self::Crm | Self::Branding => Plan::Starter,

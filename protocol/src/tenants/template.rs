@@ -12,7 +12,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use self::content::Draft;
-use super::Slug;
+use super::{Feature, Plan, Slug};
 use crate::data::Value;
 use crate::ids::{Did, RepoPath};
 use crate::time::Timestamp;
@@ -103,6 +103,18 @@ impl Template {
             Self::ServiceProvider | Self::CreativeAgency => "service",
             Self::BasicBusiness | Self::SaasCompany | Self::NonProfit | Self::Custom => "other",
         }
+    }
+
+    /// The plan of a tenant for which nobody names one: the smallest that has the features of what the template makes, so
+    /// that a shop can sell from its first day.
+    #[must_use]
+    pub fn plan(self) -> Plan {
+        let takes = match self {
+            Self::EcommerceStore | Self::SaasCompany => Some(Feature::Ecommerce),
+            Self::CreativeAgency => Some(Feature::Projects),
+            Self::BasicBusiness | Self::ServiceProvider | Self::NonProfit | Self::Custom => None,
+        };
+        takes.map_or(Plan::default(), Feature::smallest_plan)
     }
 
     /// The records, the profile first and each record after those that it refers to.

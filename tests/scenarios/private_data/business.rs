@@ -37,7 +37,7 @@ pub(super) async fn speaks(home: &Host, who: &Account, host: &Host, method: &str
 impl Business {
     /// A business on `host`, whose private space the others join from where they live.
     pub(super) async fn open(host: &Host, members: &[(&Host, &Account)]) -> Result<Self> {
-        let words = ["tenant", "create", "--template", "basic-business", "bakery", "--json"];
+        let words = ["tenant", "create", "--template", "basic-business", "bakery", "--plan", "professional", "--json"];
         let output = verb(&host.dir, &words)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let made: Value = serde_json::from_slice(&output.stdout)?;

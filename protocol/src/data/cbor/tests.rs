@@ -132,6 +132,7 @@ pub(crate) fn any_value() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn every_value_survives(value in any_value()) {
+        prop_assert_eq!(length(&value), encode(&value).len());
         prop_assert_eq!(decode(&encode(&value)), Ok(value));
     }
 

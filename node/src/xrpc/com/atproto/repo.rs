@@ -8,7 +8,7 @@ pub(crate) mod get_record;
 pub(crate) mod import_repo;
 pub(crate) mod list_missing_blobs;
 pub(crate) mod list_records;
-mod prepare;
+pub(in crate::xrpc::com::atproto) mod prepare;
 pub(crate) mod put_record;
 #[cfg(test)]
 mod tests;
@@ -20,16 +20,14 @@ use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, Did, Nsid, Tid};
 use angel_protocol::limits::COMMIT_CAR_BYTES_MAX;
 use angel_protocol::rules;
-use angel_protocol::tenants::{Permission, Resource};
+use angel_protocol::tenants::Permission;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::accounts::Account;
-use crate::blocking;
 use crate::http::XrpcError;
 use crate::repos::{Made, Owner};
-use crate::tenants::Use;
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::host::Host;
 
@@ -84,32 +82,6 @@ fn open_for_writes(host: &Host, account: &Did) -> Result<(), XrpcError> {
     if !host.tenants.takes_writes(account) {
         let text = "the tenant is suspended or archived: nothing is written for it";
         return Err(XrpcError::new(StatusCode::FORBIDDEN, "TenantClosed", text));
-    }
-    Ok(())
-}
-
-/// Whether the plan of a tenant has room for a write that everything else lets through, which creates records of
-/// `created`. Asked last, so that what is refused for another reason is answered by that reason and counts for nothing.
-async fn within_plan(host: &Host, account: &Account, created: &[&Nsid]) -> Result<(), XrpcError> {
-    room_for(host, account, created).await?;
-    Ok(host.tenants.check_limit(account.did(), Use::one(Resource::ApiCalls))?)
-}
-
-/// The collections of which a plan allows so many records.
-const COUNTED: [(&str, Resource); 2] =
-    [("co.kendev.spaces.space", Resource::Spaces), ("co.kendev.business.product", Resource::Products)];
-
-/// Whether a tenant's plan has room for new records of these collections.
-async fn room_for(host: &Host, account: &Account, created: &[&Nsid]) -> Result<(), XrpcError> {
-    let Some(tenant) = host.tenants.find(account.did()) else { return Ok(()) };
-    for (collection, resource) in COUNTED {
-        let more = created.iter().filter(|created| created.as_str() == collection).count() as u64;
-        let Some(limit) = tenant.row().allowance.limit(resource).filter(|_| more > 0) else { continue };
-        let (repos, id) = (host.repos.clone(), account.id());
-        let collection: Nsid = collection.parse().expect("a collection of ours");
-        let enough = usize::try_from(limit).unwrap_or(usize::MAX);
-        let now = blocking::run(move || repos.count_blocking(id, &collection, enough)).await?;
-        host.tenants.check_limit(tenant.did(), Use { resource, more, now: now as u64 })?;
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ use angel_protocol::limits::BLOCK_BYTES_MAX;
 use angel_protocol::permissioned::wire::commit::SignedCommit;
 use angel_protocol::permissioned::{SpaceRecordUri, SpaceUri};
 use angel_protocol::service_auth::ServiceToken;
+use angel_protocol::tenants::Bill;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -47,6 +48,7 @@ use crate::permissioned::PermissionedWrite;
 use crate::xrpc::auth::{self, ActiveAccess};
 use crate::xrpc::com::atproto::repo;
 use crate::xrpc::host::Host;
+use crate::xrpc::plans;
 
 pub(super) use reader::{Reading, signed_headers};
 
@@ -76,14 +78,20 @@ pub(crate) struct Written {
     validation_status: Option<prepare::ValidationStatus>,
 }
 
-/// Makes writes, all or none.
+/// Makes writes, all or none, if the plan has room for what they use: that of the tenant whose records they are, or, for
+/// what a person writes into a space of a tenant, that one's.
 async fn write(
     host: &Host,
     account: &Account,
     space: &SpaceUri,
     writes: Vec<PermissionedWrite>,
+    bill: &Bill,
 ) -> Result<(), XrpcError> {
+    let of_tenant = host.tenants.find(account.did()).is_some();
+    let named = if of_tenant { account.did() } else { &space.authority };
+    let admitted = plans::admit_for(host, named, bill).await?;
     host.permissioned.write(account, space, writes).await?;
+    admitted.written();
     Ok(())
 }
 

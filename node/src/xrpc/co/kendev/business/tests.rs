@@ -1,7 +1,9 @@
 //! Orders and leads of a business, as its staff, its customers and strangers meet them over HTTP; every answer is held
 //! against its lexicon.
 
+mod plans;
 mod terms;
+mod validity;
 
 use std::time::Duration;
 
@@ -300,5 +302,23 @@ async fn leads_are_scored_and_one_address_is_one_lead() {
     assert_eq!(world.ask(&world.owner, "createLead", Some(forged)).await, Err("InvalidRequest".to_owned()));
     let told = world.told(&["lead.created", "lead.scored"]).await;
     assert_eq!(told.iter().filter(|event| *event == "lead.created").count(), 1, "{told:?}");
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_lead_is_read_by_staff_alone() {
+    let world = World::new().await;
+    let eve = world.sign_up("eve").await;
+    let record = json!({ "firstName": "Ada", "lastName": "Love", "email": "ada@mail.test", "source": "website" });
+    let wish = json!({ "tenant": world.tenant, "record": record });
+    let made = world.ask(&world.owner, "createLead", Some(wish)).await.expect("staff");
+    let at = |uri: &str| format!("getLead?uri={}", uri.replace(':', "%3A").replace('/', "%2F"));
+    let get = at(made["uri"].as_str().expect("a URI"));
+    let read = world.ask(&world.owner, &get, None).await.expect("staff");
+    assert_eq!((&read["cid"], &read["value"]["email"]), (&made["cid"], &json!("ada@mail.test")));
+    assert_eq!(read["value"]["fullName"], "Ada Love");
+    assert_eq!(world.ask(&eve, &get, None).await, Err("LeadNotFound".to_owned()));
+    let nothing = at(&format!("at://{}/co.kendev.business.lead/3nothing22222", world.tenant));
+    assert_eq!(world.ask(&world.owner, &nothing, None).await, Err("LeadNotFound".to_owned()));
     world.node.shutdown().await.expect("stops");
 }

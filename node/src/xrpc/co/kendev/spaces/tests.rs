@@ -3,6 +3,7 @@
 mod elsewhere;
 mod hostile;
 mod live;
+mod members;
 mod rebuild;
 mod rooms;
 mod staff;

@@ -45,7 +45,7 @@ pub(crate) async fn handler(
         .parse()
         .map_err(|error: angel_protocol::tenants::slug::InvalidSlug| XrpcError::invalid_request(error.to_string()))?;
     let plan = match &request.plan {
-        None => Plan::default(),
+        None => template.plan(),
         Some(name) => {
             Plan::from_name(name).ok_or_else(|| XrpcError::invalid_request(format!("there is no plan {name}")))?
         }

@@ -3,6 +3,8 @@
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::limits::COMMIT_WRITES_MAX;
+use angel_protocol::rules::Place;
+use angel_protocol::tenants::Bill;
 use angel_storage::AccountId;
 use axum::Json;
 use axum::extract::State;
@@ -16,6 +18,7 @@ use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite, Repos};
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::input::Input;
+use crate::xrpc::plans;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,17 +86,17 @@ pub(crate) async fn handler(
         }
     }
     let records: Vec<_> = writes.iter().filter_map(Write::record).collect();
-    let mut judges = judges(&host, &account, access.did(), &records, validate).await?;
+    let mut judges = judges(&host, &account, access.did(), Place::Public, &records, validate).await?;
     for path in writes.iter().filter_map(Write::written_path) {
         judges.court.together_with(AtUri::record(owner.did.clone(), path).to_string());
     }
-    let created: Vec<Nsid> = writes.iter().filter_map(Write::created).cloned().collect();
     let (at, repos) = ((owner.id, owner.did.clone()), host.repos.clone());
     // Two hundred records take more time than a worker has for one request.
-    let (writes, results) = blocking::run(move || all(&repos, &judges, &at, writes, validate)).await?;
-    super::within_plan(&host, &account, &created.iter().collect::<Vec<_>>()).await?;
+    let (writes, results, bill) = blocking::run(move || all(&repos, &judges, &at, writes, validate)).await?;
+    let admitted = plans::admit(&host, &account, &bill).await?;
     let written: Vec<_> = writes.iter().map(|write| write.path.clone()).collect();
     let made = host.repos.write(&owner, writes, swap_commit).await?;
+    admitted.written();
     host.business.follow(&account, access.did(), &written).await;
     Ok(Json(Answer { commit: made.map(CommitView::from), results }))
 }
@@ -104,9 +107,15 @@ fn all(
     at: &(AccountId, Did),
     writes: Vec<Write>,
     validate: Option<bool>,
-) -> Result<(Vec<RepoWrite>, Vec<Outcome>), XrpcError> {
-    let each = writes.into_iter().map(|write| write.prepare(repos, judges, at, validate));
-    Ok(each.collect::<Result<Vec<_>, XrpcError>>()?.into_iter().unzip())
+) -> Result<(Vec<RepoWrite>, Vec<Outcome>, Bill), XrpcError> {
+    let mut bill = Bill::default();
+    let mut all = (Vec::with_capacity(writes.len()), Vec::with_capacity(writes.len()));
+    for write in writes {
+        let (write, outcome) = write.prepare(repos, judges, at, validate, &mut bill)?;
+        all.0.push(write);
+        all.1.push(outcome);
+    }
+    Ok((all.0, all.1, bill))
 }
 
 impl Write {
@@ -136,13 +145,6 @@ impl Write {
         }
     }
 
-    const fn created(&self) -> Option<&Nsid> {
-        match self {
-            Self::Create { collection, .. } => Some(collection),
-            _ => None,
-        }
-    }
-
     /// Where a record will be, of the collections that others may wait for.
     fn written_path(&self) -> Option<RepoPath> {
         match self {
@@ -161,6 +163,7 @@ impl Write {
         judges: &Judges,
         (account, did): &(AccountId, Did),
         validate: Option<bool>,
+        bill: &mut Bill,
     ) -> Result<(RepoWrite, Outcome), XrpcError> {
         let (collection, rkey, value, is_new) = match self {
             Self::Create { collection, rkey: Some(rkey), value } => (collection, rkey, value, true),
@@ -174,6 +177,7 @@ impl Write {
         };
         let before = if is_new { None } else { before_blocking(repos, *account, &collection, &rkey)? };
         let prepared = prepare(judges, &collection, &rkey, &value, before.as_ref(), validate)?;
+        bill.merge(prepared.bill);
         let path = RepoPath::new(collection, rkey);
         let uri = AtUri::record(did.clone(), path.clone());
         let written = Written { uri, cid: prepared.record.cid(), validation_status: prepared.status };

@@ -2,6 +2,7 @@
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Nsid, RecordKey, RepoPath};
+use angel_protocol::rules::Place;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite};
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::input::Input;
+use crate::xrpc::plans;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,13 +61,14 @@ pub(crate) async fn handler(
         None => host.repos.next_tid()?.into(),
     };
     let records = [(&request.collection, &request.record)];
-    let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
+    let judges = judges(&host, &account, access.did(), Place::Public, &records, request.validate).await?;
     let prepared = prepare(&judges, &request.collection, &rkey, &request.record, None, request.validate)?;
-    super::within_plan(&host, &account, &[&request.collection]).await?;
+    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, rkey));
     let write = RepoWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
+    admitted.written();
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     let uri = AtUri::record(owner.did, path);
     Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))

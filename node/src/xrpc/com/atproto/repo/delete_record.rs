@@ -2,6 +2,7 @@
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, Nsid, RecordKey, RepoPath};
+use angel_protocol::tenants::Bill;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite, Swap};
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::input::Input;
+use crate::xrpc::plans;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,10 +39,11 @@ pub(crate) async fn handler(
     let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 1)?;
     check_delete(&request.collection)?;
-    super::within_plan(&host, &account, &[]).await?;
+    let admitted = plans::admit(&host, &account, &Bill::default()).await?;
     let path = RepoPath::new(request.collection, request.rkey);
     let write = RepoWrite { path, action: Action::Remove, swap: request.swap_record.map(Swap::Record) };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
+    admitted.written();
     Ok(Json(Answer { commit: made.map(CommitView::from) }))
 }

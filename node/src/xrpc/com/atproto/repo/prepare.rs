@@ -1,6 +1,7 @@
-//! What a record has to be before it is written: a value of the data model, of the type of its collection, as its
-//! lexicon has it if that is known here, and as the rules of its collection have it ([`crate::tenants::Court`]): these
-//! hold whether or not a client wants validation.
+//! What a record has to be before it is written, into a public repository or into a space: a value of the data model, of
+//! the type of its collection, as its lexicon has it if that is known here, and as the rules of its collection have it
+//! ([`crate::tenants::Court`]). Whether a record of others is held against its lexicon is the client's to say; one of this
+//! network's collections always is, since it is indexed and computed with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::lexicon::{Schemas, Violation};
 use angel_protocol::limits::BLOCK_BYTES_MAX;
 use angel_protocol::rules::{By, Place, Refused, judge_removal};
+use angel_protocol::tenants::{Bill, Draft};
 use angel_storage::AccountId;
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::accounts::Account;
+use crate::clock;
 use crate::http::XrpcError;
 use crate::repos::{NewRecord, Repos};
 use crate::tenants::Court;
@@ -24,7 +27,7 @@ use crate::xrpc::host::Host;
 /// What is known of a record's validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum ValidationStatus {
+pub(in crate::xrpc::com::atproto) enum ValidationStatus {
     /// It is as its lexicon has it.
     Valid,
     /// Its lexicon is not known here.
@@ -33,15 +36,17 @@ pub(super) enum ValidationStatus {
 
 /// A record that may be written.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) record: NewRecord,
+pub(in crate::xrpc::com::atproto) struct Prepared {
+    pub(in crate::xrpc::com::atproto) record: NewRecord,
     /// `None` when the client did not want it looked at.
-    pub(super) status: Option<ValidationStatus>,
+    pub(in crate::xrpc::com::atproto) status: Option<ValidationStatus>,
+    /// What it uses of a tenant's plan.
+    pub(in crate::xrpc::com::atproto) bill: Bill,
 }
 
 /// Why a record is not written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecordRefused {
+pub(in crate::xrpc::com::atproto) enum RecordRefused {
     /// No value of the data model.
     #[error("the record is not of the AT Protocol data model: {0}")]
     Data(#[from] JsonError),
@@ -78,9 +83,9 @@ impl From<RecordRefused> for XrpcError {
 
 /// What judging records takes.
 #[derive(Debug)]
-pub(super) struct Judges {
+pub(in crate::xrpc::com::atproto) struct Judges {
     /// The rules of this network's collections.
-    pub(super) court: Court,
+    pub(in crate::xrpc::com::atproto) court: Court,
     /// Schemas of collections of others, as far as a client wants validation and they are published.
     foreign: BTreeMap<Nsid, Arc<Schemas>>,
 }
@@ -90,10 +95,11 @@ const FOREIGN_MAX: usize = 4;
 
 /// Finds out what judging the records has to know, which `author` is about to write into `account`'s repository together.
 /// Records of other networks need nothing, unless their lexicon has to be known.
-pub(super) async fn judges(
+pub(in crate::xrpc::com::atproto) async fn judges(
     host: &Host,
     account: &Account,
     author: &Did,
+    place: Place,
     records: &[(&Nsid, &Json)],
     validate: Option<bool>,
 ) -> Result<Judges, XrpcError> {
@@ -108,26 +114,32 @@ pub(super) async fn judges(
             }
         }
     }
-    Ok(Judges { court: court(host, account, author, records).await?, foreign })
+    Ok(Judges { court: court(host, account, author, place, records).await?, foreign })
 }
 
-async fn court(host: &Host, account: &Account, author: &Did, records: &[(&Nsid, &Json)]) -> Result<Court, XrpcError> {
+async fn court(
+    host: &Host,
+    account: &Account,
+    author: &Did,
+    place: Place,
+    records: &[(&Nsid, &Json)],
+) -> Result<Court, XrpcError> {
     let ruled = records.iter().filter(|(collection, _)| has_rules(collection));
     // What is no value of the data model is refused by name when its turn comes.
     let values: Vec<_> =
         ruled.filter_map(|(collection, record)| Some((*collection, data::record_from_json(record).ok()?))).collect();
     let values: Vec<_> = values.iter().map(|(collection, value)| (*collection, value)).collect();
-    let court = host.rulebook.court(account, author, Place::Public, By::Client, &values).await;
+    let court = host.rulebook.court(account, author, place, By::Client, &values).await;
     court.map_err(|error| XrpcError::unexpected(&error))
 }
 
 /// Whether the collection is one of this network's.
-pub(super) fn has_rules(collection: &Nsid) -> bool {
+pub(in crate::xrpc::com::atproto) fn has_rules(collection: &Nsid) -> bool {
     Flags::builtin().collection(collection.as_str()).is_some()
 }
 
 /// What is at a path now, where the rules of its collection want to know. Blocks.
-pub(super) fn before_blocking(
+pub(in crate::xrpc::com::atproto) fn before_blocking(
     repos: &Repos,
     account: AccountId,
     collection: &Nsid,
@@ -141,9 +153,9 @@ pub(super) fn before_blocking(
     Ok(record.and_then(|record| data::cbor::decode(&record.bytes).ok()))
 }
 
-/// Checks a record. `validate`: whether its lexicon has to be known (`true`), must not be looked at (`false`), or is
-/// looked at if it is known. The rules of its collection come first: what they complete is validated too.
-pub(super) fn prepare(
+/// Checks a record. `validate`: whether its lexicon has to be known (`true`), is not looked at (`false`, for records of
+/// others), or is looked at if it is known. The rules of its collection come first: what they complete is validated too.
+pub(in crate::xrpc::com::atproto) fn prepare(
     judges: &Judges,
     collection: &Nsid,
     rkey: &RecordKey,
@@ -156,27 +168,28 @@ pub(super) fn prepare(
     judges.court.judge(collection, &mut value, before)?;
     let foreign = judges.foreign.get(collection).and_then(|schemas| schemas.record(collection.as_str()));
     let status = match (validate, Schemas::builtin().record(collection.as_str()).or(foreign)) {
-        (Some(false), _) => None,
+        (Some(false), _) if !has_rules(collection) => None,
         (_, Some(schema)) => {
             schema.validate_key(rkey.as_str())?;
             schema.validate(&value)?;
             Some(ValidationStatus::Valid)
         }
         (Some(true), None) => return Err(RecordRefused::UnknownLexicon(collection.clone())),
-        (None, None) => Some(ValidationStatus::Unknown),
+        (_, None) => Some(ValidationStatus::Unknown),
     };
+    let bill = Bill::of(Draft { collection: collection.as_str(), before, after: &value }, clock::now());
     let record = NewRecord::new(&value);
     if record.bytes() > BLOCK_BYTES_MAX {
         return Err(RecordRefused::TooLarge(record.bytes()));
     }
     match record.blobs().iter().find(|blob| blob.size.is_none()) {
         Some(legacy) => Err(RecordRefused::LegacyBlob(legacy.cid)),
-        None => Ok(Prepared { record, status }),
+        None => Ok(Prepared { record, status, bill }),
     }
 }
 
 /// Whether records of `collection` may be taken away by clients.
-pub(super) fn check_delete(collection: &Nsid) -> Result<(), RecordRefused> {
+pub(in crate::xrpc::com::atproto) fn check_delete(collection: &Nsid) -> Result<(), RecordRefused> {
     Ok(judge_removal(collection, By::Client)?)
 }
 
@@ -239,15 +252,45 @@ mod tests {
     }
 
     #[test]
+    fn records_of_this_network_fit_their_lexicon_whatever_a_client_wants() {
+        let page = |title: &Json, validate| {
+            let record = json!({
+                "title": title, "slug": "home", "tenant": "did:web:shop.example", "published": true, "pageType": "about",
+                "content": { "text": "Hello." }, "createdAt": "2026-11-21T09:00:00.000Z",
+            });
+            let court = Court::for_test("did:web:shop.example".parse().expect("valid"), Holder::Tenant);
+            let judges = Judges { court, foreign: BTreeMap::new() };
+            let (collection, key) = ("co.kendev.content.page", "3l3aaaaaaaaaa");
+            prepare(&judges, &collection.parse().expect("valid"), &key.parse().expect("valid"), &record, None, validate)
+        };
+        for validate in [None, Some(true), Some(false)] {
+            let fits = page(&json!("Home"), validate).expect("fits");
+            assert_eq!(fits.status, Some(ValidationStatus::Valid));
+            assert!(matches!(page(&json!(7), validate), Err(RecordRefused::Invalid(_))), "{validate:?}");
+        }
+        // Records of others may be as large as a block, those of this network a quarter of that.
+        let large = "x".repeat(300 * 1024);
+        let refused = page(&json!(large), Some(false));
+        assert!(matches!(refused, Err(RecordRefused::Rules(Refused::TooLarge { .. }))), "{refused:?}");
+        assert!(prepared("com.example.note", &json!({"a": large}), None).is_ok());
+    }
+
+    #[test]
     fn private_and_computed_things_stay_out_of_public_repositories() {
         for validate in [None, Some(false)] {
             let account = prepared("co.kendev.people.account", &json!({}), validate);
             assert!(matches!(account, Err(RecordRefused::Rules(Refused::NotPublic { .. }))), "{account:?}");
         }
-        let space =
-            |visibility: &str| prepared("co.kendev.spaces.space", &json!({"visibility": visibility}), Some(false));
+        let space = |visibility: &str| {
+            let record = json!({
+                "name": "Shop", "slug": "shop", "visibility": visibility, "tenant": "did:web:shop.example",
+                "businessIdentity": { "type": "retail", "industry": "retail" }, "createdAt": "2026-11-21T09:00:00.000Z",
+            });
+            prepared("co.kendev.spaces.space", &record, Some(false))
+        };
         assert!(matches!(space("private"), Err(RecordRefused::Rules(Refused::NotPublic { .. }))));
-        assert!(space("public").is_ok());
+        // The key is none that spaces have, which is looked at last.
+        assert!(matches!(space("public"), Err(RecordRefused::Invalid(_))));
         let node = prepared("co.kendev.network.node", &json!({}), Some(false));
         assert!(matches!(node, Err(RecordRefused::Rules(Refused::HeldIn { .. }))), "{node:?}");
         let order = prepared("co.kendev.business.order", &json!({}), Some(false));

@@ -2,6 +2,7 @@
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, AtUri, Nsid, RecordKey, RepoPath};
+use angel_protocol::rules::Place;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite, Swap};
 use crate::xrpc::auth::ActiveAccess;
 use crate::xrpc::input::Input;
+use crate::xrpc::plans;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +40,7 @@ pub(crate) async fn handler(
     let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 2)?;
     let records = [(&request.collection, &request.record)];
-    let judges = judges(&host, &account, access.did(), &records, request.validate).await?;
+    let judges = judges(&host, &account, access.did(), Place::Public, &records, request.validate).await?;
     let before = match has_rules(&request.collection) {
         true => {
             let (repos, id) = (host.repos.clone(), account.id());
@@ -49,13 +51,13 @@ pub(crate) async fn handler(
     };
     let (collection, rkey, validate) = (&request.collection, &request.rkey, request.validate);
     let prepared = prepare(&judges, collection, rkey, &request.record, before.as_ref(), validate)?;
-    let created: &[&Nsid] = if before.is_none() { &[collection] } else { &[] };
-    super::within_plan(&host, &account, created).await?;
+    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, request.rkey));
     let swap = request.swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = RepoWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
+    admitted.written();
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     let uri = AtUri::record(owner.did, path);
     Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))

@@ -3,12 +3,13 @@
 use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::limits::PERMISSIONED_WRITES_MAX;
 use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::tenants::Bill;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::prepare::{Target, check_delete, prepare};
+use super::prepare::{Target, check_delete, judges, prepare};
 use super::{Shared, Written};
 use crate::http::XrpcError;
 use crate::permissioned::{Action, PermissionedError, PermissionedWrite};
@@ -35,6 +36,15 @@ enum Write {
 }
 
 impl Write {
+    const fn record(&self) -> Option<(&Nsid, &Value)> {
+        match self {
+            Self::Create { collection, value, .. } | Self::Update { collection, value, .. } => {
+                Some((collection, value))
+            }
+            Self::Delete { .. } => None,
+        }
+    }
+
     const fn collection(&self) -> &Nsid {
         match self {
             Self::Create { collection, .. } | Self::Update { collection, .. } | Self::Delete { collection, .. } => {
@@ -77,6 +87,10 @@ pub(crate) async fn handler(
     });
     host.limits.writes(account.did(), points.sum())?;
     let (mut asked, mut results) = (Vec::with_capacity(writes.len()), Vec::with_capacity(writes.len()));
+    let target = Target { space: &space, account: &account, author: access.did() };
+    let records: Vec<_> = writes.iter().filter_map(Write::record).collect();
+    let judges = judges(&host, target, &records, validate).await?;
+    let mut bill = Bill::default();
     for write in writes {
         let (collection, rkey, value, is_new) = match write {
             Write::Create { collection, rkey: Some(rkey), value } => (collection, rkey, Some(value), true),
@@ -93,10 +107,9 @@ pub(crate) async fn handler(
             results.push(Outcome::Delete {});
             continue;
         };
-        let target =
-            Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
-        let prepared = prepare(&host, target, &value, validate).await?;
         let path = RepoPath::new(collection, rkey);
+        let prepared = prepare(&host, &judges, target, &path, &value, validate).await?;
+        bill.merge(prepared.bill);
         let uri = space.record(repo.clone(), path.clone());
         let written = Written { uri, cid: prepared.record.cid(), validation_status: prepared.status };
         let (action, outcome) = if is_new {
@@ -108,7 +121,7 @@ pub(crate) async fn handler(
         results.push(outcome);
     }
     let written: Vec<_> = asked.iter().map(|write| write.path.clone()).collect();
-    super::write(&host, &account, &space, asked).await?;
+    super::write(&host, &account, &space, asked, &bill).await?;
     host.business.follow(&account, access.did(), &written).await;
     Ok(Json(Answer { results }))
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::prepare::{Target, prepare};
+use super::prepare::{Target, judges, prepare};
 use super::{Shared, Written};
 use crate::http::XrpcError;
 use crate::permissioned::{Action, PermissionedWrite};
@@ -36,12 +36,13 @@ pub(crate) async fn handler(
         Some(rkey) => rkey,
         None => host.repos.next_tid()?.into(),
     };
-    let target =
-        Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
-    let prepared = prepare(&host, target, &record, validate).await?;
-    let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
+    let target = Target { space: &space, account: &account, author: access.did() };
+    let judges = judges(&host, target, &[(&collection, &record)], validate).await?;
+    let path = RepoPath::new(collection, rkey);
+    let prepared = prepare(&host, &judges, target, &path, &record, validate).await?;
+    let cid = prepared.record.cid();
     let write = PermissionedWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
-    super::write(&host, &account, &space, vec![write]).await?;
+    super::write(&host, &account, &space, vec![write], &prepared.bill).await?;
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
 }

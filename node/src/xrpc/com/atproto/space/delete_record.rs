@@ -3,6 +3,7 @@
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{Did, Nsid, RecordKey, RepoPath};
 use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::tenants::Bill;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -35,6 +36,7 @@ pub(crate) async fn handler(
     host.limits.writes(account.did(), 1)?;
     check_delete(&collection)?;
     let (path, swap) = (RepoPath::new(collection, rkey), swap_record.map(Swap::Record));
-    super::write(&host, &account, &space, vec![PermissionedWrite { path, action: Action::Remove, swap }]).await?;
+    let write = PermissionedWrite { path, action: Action::Remove, swap };
+    super::write(&host, &account, &space, vec![write], &Bill::default()).await?;
     Ok(Json(json!({})))
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::prepare::{Target, prepare};
+use super::prepare::{Target, judges, prepare};
 use super::{Shared, Written};
 use crate::http::XrpcError;
 use crate::permissioned::{Action, PermissionedWrite, Swap};
@@ -42,13 +42,14 @@ pub(crate) async fn handler(
     let Request { space, repo, collection, rkey, validate, record, swap_record } = request;
     let account = super::writable(&host, &access, &repo, [&collection]).await?;
     host.limits.writes(account.did(), 2)?;
-    let target =
-        Target { space: &space, account: &account, author: access.did(), collection: &collection, rkey: &rkey };
-    let prepared = prepare(&host, target, &record, validate).await?;
-    let (cid, path) = (prepared.record.cid(), RepoPath::new(collection, rkey));
+    let target = Target { space: &space, account: &account, author: access.did() };
+    let judges = judges(&host, target, &[(&collection, &record)], validate).await?;
+    let path = RepoPath::new(collection, rkey);
+    let prepared = prepare(&host, &judges, target, &path, &record, validate).await?;
+    let cid = prepared.record.cid();
     let swap = swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = PermissionedWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
-    super::write(&host, &account, &space, vec![write]).await?;
+    super::write(&host, &account, &space, vec![write], &prepared.bill).await?;
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     Ok(Json(Written { uri: space.record(repo, path), cid, validation_status: prepared.status }))
 }

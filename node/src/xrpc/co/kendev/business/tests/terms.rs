@@ -30,7 +30,7 @@ impl World {
         found.unwrap_or_else(|| panic!("{path} is not in the workspace"))["value"].clone()
     }
 
-    async fn operator(&self, method: &str, body: &Value) -> Value {
+    pub(super) async fn operator(&self, method: &str, body: &Value) -> Value {
         let file = self.node.facts().run_file().admin_password_file.expect("kept in a file");
         let password = std::fs::read_to_string(file).expect("readable");
         let asked = self.client.post(format!("{}/xrpc/{method}", self.url)).json(body);
@@ -114,8 +114,8 @@ async fn an_agreement_counts_for_the_orders_that_come_after_it() {
 
     // What a plan gives stands in the settings, and follows the plan.
     let kept = world.kept(SETTINGS, "self").await;
-    assert_eq!((&kept["subscription"]["plan"], &kept["limits"]["maxSpaces"]), (&json!("free"), &json!(3)), "{kept}");
-    assert_eq!((&kept["settings"]["customBranding"], &kept["status"]), (&json!(false), &json!("active")));
+    assert_eq!((&kept["subscription"]["plan"], &kept["limits"]["maxSpaces"]), (&json!("professional"), &json!(50)));
+    assert_eq!((&kept["settings"]["customBranding"], &kept["status"]), (&json!(true), &json!("active")), "{kept}");
     world.operator("co.kendev.tenants.updateTenant", &json!({ "tenant": world.tenant, "plan": "business" })).await;
     let kept = world.kept(SETTINGS, "self").await;
     assert_eq!((&kept["subscription"]["plan"], &kept["limits"]["maxSpaces"]), (&json!("professional"), &json!(200)));
