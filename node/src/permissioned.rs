@@ -226,6 +226,19 @@ impl Permissioned {
         .await
     }
 
+    /// Whether what `user` writes counts in a space that this node answers for, as far as the node can tell by itself.
+    ///
+    /// # Errors
+    /// [`PermissionedError::SpaceNotFound`], also when another host answers for it; the store cannot be read.
+    pub(crate) async fn may_write(&self, space: &SpaceUri, user: &Did) -> Result<bool, PermissionedError> {
+        let (this, space, user) = (self.clone(), space.clone(), user.clone());
+        blocking::run(move || {
+            let (row, is_deleted) = this.row_blocking(&space)?;
+            Ok(!is_deleted && this.decide_blocking(&row, Access::Write, &user)? != Decision::No)
+        })
+        .await
+    }
+
     /// The clock of one repository: never behind its head, however the wall clock moves.
     fn clock_after(&self, head: Tid) -> TidClock {
         let mut clock = self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -14,6 +14,7 @@ pub(crate) mod announce;
 pub(crate) mod announcer;
 mod apply;
 pub(crate) mod asked;
+mod complaints;
 pub(crate) mod direct;
 mod error;
 mod find;
@@ -51,6 +52,7 @@ use crate::permissioned::Permissioned;
 use crate::repos::Repos;
 use crate::tenants::{Rulebook, Tenants};
 
+pub(crate) use complaints::{NewComplaint, Wanted as Complaints};
 pub(crate) use error::SpaceError;
 pub(crate) use find::Asker;
 pub(crate) use list::{Filter, Page};

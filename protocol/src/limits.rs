@@ -443,3 +443,7 @@ pub const BACKUP_SNAPSHOTS_MAX: usize = 10_000;
 
 /// Files besides store and blobs in one snapshot: keys, and the genesis.
 pub const BACKUP_FILES_MAX: usize = 1_000;
+
+/// Complaints about messages that a space keeps for its moderators; those that are settled make room first, then the
+/// oldest. The operator has all of them.
+pub const SPACE_COMPLAINTS_MAX: usize = 1_000;

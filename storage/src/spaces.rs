@@ -31,7 +31,9 @@ pub use events::{
     ChannelSettings, FOREIGN, Foreign, INVITED, Invited, MEMBER, MODERATED, MemberChange, Moderated, READ, ReadChange,
     SETTINGS, SpaceEvent, event,
 };
-pub use facts::{FACTS, Fact, Heard, HeardError, all_heard, asked, facts, forget_facts, heard_record};
+pub use facts::{
+    Complaint, FACTS, Fact, Heard, HeardError, Settled, all_heard, asked, complaints, facts, forget_facts, heard_record,
+};
 pub use forget::{ForgetError, forget_index};
 pub use overlay::Overlay;
 pub use read::{Among, Reads, message_record, messages_back, old_version};

@@ -62,6 +62,12 @@ pub(super) struct Step<'r> {
     pub(super) again: bool,
 }
 
+/// Where records of a collection come among those that are written together: what others refer to before them, however
+/// their paths are sorted. `None` for those that no space is made of.
+pub(super) fn order_of(collection: &str) -> Option<usize> {
+    COLLECTIONS.iter().position(|name| *name == collection)
+}
+
 /// A record that came, changed or went.
 pub(super) struct Change<'a> {
     pub(super) did: &'a Did,
@@ -129,16 +135,19 @@ impl<'r> Step<'r> {
         else {
             return Ok(());
         };
-        let is_ours = |path: &str| path.split_once('/').is_some_and(|(name, _)| COLLECTIONS.contains(&name));
         let CommitBody { repo, changes, car, .. } = &body;
-        if !changes.iter().any(|change| is_ours(change.key.as_str())) {
+        let place = |path: &str| path.split_once('/').and_then(|(name, _)| order_of(name));
+        let ours = changes.iter().filter_map(|change| Some((place(change.key.as_str())?, change)));
+        let mut ours: Vec<_> = ours.collect();
+        if ours.is_empty() {
             return Ok(());
         }
+        ours.sort_by_key(|(order, _)| *order);
         let limits = CarLimits { bytes_max: COMMIT_CAR_BYTES_MAX as u64, blocks_max: COMMIT_CAR_BLOCKS_MAX };
         // Made here, and in the log: what cannot be read is passed over rather than holding up everybody.
         let Ok((_, blocks)) = car::decode(car, limits) else { return Ok(()) };
         let blocks: MemoryBlocks = blocks.iter().collect();
-        for change in changes.iter().filter(|change| is_ours(change.key.as_str())) {
+        for (_, change) in ours {
             let block = change.after.and_then(|cid| blocks.block(&cid));
             if change.after.is_some() && block.is_none() {
                 continue;

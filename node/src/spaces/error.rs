@@ -30,6 +30,9 @@ pub(crate) enum SpaceError {
     /// There is none, or none for whoever asks.
     #[error("there is no such message here")]
     MessageNotFound,
+    /// There is no such complaint, or none for whoever asks.
+    #[error("there is no such report here")]
+    ReportNotFound,
     /// There is none.
     #[error("there is no such member")]
     MemberNotFound,
@@ -153,6 +156,7 @@ impl From<SpaceError> for XrpcError {
             }
             SpaceError::ChannelNotFound => named(bad, "ChannelNotFound"),
             SpaceError::MessageNotFound => named(bad, "MessageNotFound"),
+            SpaceError::ReportNotFound => named(bad, "ReportNotFound"),
             SpaceError::MemberNotFound => named(bad, "MemberNotFound"),
             SpaceError::Anonymous => named(StatusCode::UNAUTHORIZED, "AuthMissing"),
             SpaceError::Forbidden(_) | SpaceError::Role(_) => named(StatusCode::FORBIDDEN, "NotAllowed"),

@@ -101,7 +101,7 @@ const fn belongs(fact: &Fact, part: Part) -> bool {
         Fact::Member(..) | Fact::Invite(..) => Part::People,
         Fact::Settings(..) => Part::Channels,
         Fact::Hidden(..) | Fact::Read { .. } | Fact::Version { .. } => Part::Messages,
-        Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } => return false,
+        Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } | Fact::Reported(_) => return false,
     };
     matches!(
         (of, part),
@@ -163,7 +163,9 @@ impl Step<'_> {
                 Ok(self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position, at }))?)
             }
             // Put together first, gone through with the records, or of no space.
-            Fact::Version { .. } | Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } => Ok(()),
+            Fact::Version { .. } | Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } | Fact::Reported(_) => {
+                Ok(())
+            }
         }
     }
 }

@@ -6,12 +6,12 @@
 use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::permissioned::{SpaceConfig, SpaceUri, kinds};
-use angel_protocol::spaces::{COLLECTIONS, MESSAGE, REACTION, Visibility};
+use angel_protocol::spaces::{MESSAGE, REACTION, Visibility};
 use angel_storage::events::Event;
 use angel_storage::permissioned as rows;
 use angel_storage::spaces::SpaceRow;
 
-use super::apply::{Change, Step};
+use super::apply::{Change, Step, order_of};
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
 use crate::permissioned::PermissionedWrite;
@@ -39,10 +39,10 @@ impl Step<'_> {
                 return Ok(());
             }
             let repo = self.spaces().0.permissioned.repo_place_blocking(&written.space, &written.author)?;
-            for op in &written.ops {
-                if !COLLECTIONS.contains(&op.path.collection.as_str()) {
-                    continue;
-                }
+            let mut ours: Vec<_> =
+                written.ops.iter().filter_map(|op| Some((order_of(op.path.collection.as_str())?, op))).collect();
+            ours.sort_by_key(|(order, _)| *order);
+            for (_, op) in ours {
                 let path = op.path.to_string();
                 let record = rows::record(&self.spaces().0.reader, repo, &path)?;
                 self.change(&Change {

@@ -272,8 +272,9 @@ impl Provisioner {
         let writes = self.judged(tenant, account, Place::Public, public).await?;
         let owner = self.lifecycle.owner(account).await?;
         self.repos.write(&owner, writes, None).await?;
+        // Its people write there whether or not the template does.
+        let workspace = self.workspace(account).await?;
         if !private.is_empty() {
-            let workspace = self.workspace(account).await?;
             let writes = self.judged(tenant, account, Place::Permissioned, private).await?;
             self.permissioned.write(account, &workspace, writes).await?;
         }

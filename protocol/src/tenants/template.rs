@@ -117,14 +117,15 @@ impl Template {
         takes.map_or(Plan::default(), Feature::smallest_plan)
     }
 
-    /// The records, the profile first and each record after those that it refers to.
+    /// The records, the profile first and each record after those that it refers to. What happens in the business is told
+    /// in its system space, which the node makes: no record of the template can stand for it, since those who join the
+    /// start space must not read it.
     #[must_use]
     pub fn seeds(self, setting: &Setting<'_>) -> Vec<Seed> {
         let mut draft = Draft::new(setting);
         draft.profile();
         let space = draft.space(self);
-        draft.channel(&space, "general", "Everybody is welcome here.", "public");
-        draft.channel(&space, "system", "What happens in the business, as messages.", "private");
+        draft.channel(&space, "general", "Everybody is welcome here.");
         match self {
             Self::Custom => return draft.finish(),
             Self::BasicBusiness => {}

@@ -2,6 +2,7 @@
 //! read, invitations, settings of channels, and the records that were superseded. No part of the index, which is made anew
 //! from the repositories and these: they name people and records by their addresses, never by numbers of the index.
 
+use angel_protocol::data::Cid;
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::ChannelRules;
 use angel_protocol::time::Timestamp;
@@ -26,6 +27,9 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// How names of being asked into spaces elsewhere begin: before those of everything else that lies under no space.
 const ASKED: &str = "asked";
+
+/// How names of complaints begin.
+const REPORTED: &str = "reported";
 
 /// Facts that are read at once.
 const PAGE: usize = 500;
@@ -88,6 +92,8 @@ pub enum Fact {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// Somebody complained about a message.
+    Reported(Complaint),
     /// Somebody here was asked into a space elsewhere. It lies under no space, by whom was asked.
     Asked {
         /// The space.
@@ -99,7 +105,48 @@ pub enum Fact {
     },
 }
 
+/// A complaint about a message, for the moderators of its space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// The number under which the operator has it as well.
+    pub number: u64,
+    /// Who complains.
+    pub by: Did,
+    /// Why.
+    pub reason: String,
+    /// Whose message.
+    pub author: Did,
+    /// `collection/key` of the message.
+    pub path: String,
+    /// Which version of it.
+    pub cid: Cid,
+    /// The key of the channel's record; none for the space's own stream.
+    pub channel: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// What became of it.
+    pub settled: Option<Settled>,
+}
+
+/// The end of a complaint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Who looked at it.
+    pub by: Did,
+    /// What they say of it.
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
 impl Fact {
+    /// The name of a complaint: one of each person about each message.
+    #[must_use]
+    pub fn reported(complaint: &Complaint) -> String {
+        let Complaint { author, path, by, .. } = complaint;
+        named(REPORTED, &format!("{author} {path} {by}"))
+    }
+
     /// The name of a membership.
     #[must_use]
     pub fn member(did: &Did) -> String {
@@ -347,6 +394,21 @@ pub fn forget_facts(
         batch.delete(&FACTS, &key)?;
     }
     Ok(page.more)
+}
+
+/// The complaints about messages of the space of `holder` with this key, up to `limit`, in no order that means anything.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn complaints(reader: &Reader, (holder, rkey): (&Did, &str), limit: usize) -> Result<Vec<Complaint>, ReadError> {
+    let prefix = (holder.clone(), rkey.to_owned());
+    let before = (holder.clone(), rkey.to_owned(), REPORTED.to_owned());
+    let page = reader.scan(&FACTS).prefix(&prefix).after(&before).page(limit)?;
+    let facts = page.rows.into_iter().map_while(|(_, Cbor(fact))| match fact {
+        Fact::Reported(complaint) => Some(complaint),
+        _ => None,
+    });
+    Ok(facts.collect())
 }
 
 /// Up to `limit` spaces elsewhere that somebody was asked into.

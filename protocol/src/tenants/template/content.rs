@@ -85,7 +85,7 @@ impl<'a> Draft<'a> {
         self.add("co.kendev.spaces.space", space)
     }
 
-    pub(super) fn channel(&mut self, space: &str, name: &str, description: &str, visibility: &str) {
+    pub(super) fn channel(&mut self, space: &str, name: &str, description: &str) {
         let channel = json!({
             "name": name,
             "description": description,
@@ -93,7 +93,7 @@ impl<'a> Draft<'a> {
             "space": space,
             "channelType": "chat",
             "reportType": "general",
-            "accessControl": { "visibility": visibility },
+            "accessControl": { "visibility": "public" },
         });
         self.add("co.kendev.spaces.channel", channel);
     }
@@ -277,7 +277,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn software(&mut self, space: &str) {
-        self.channel(space, "support", "Ask, and somebody answers.", "public");
+        self.channel(space, "support", "Ask, and somebody answers.");
         let terms = json!({
             "pricing": { "currency": "USD", "basePrice": 2_900, "subscription": { "interval": "monthly", "trialPeriod": 14 } },
         });

@@ -83,7 +83,13 @@ fn each_template_holds_what_the_table_says() {
         assert_eq!(count("co.kendev.tenants.profile"), 1);
         assert_eq!(names(&seeds, "co.kendev.spaces.space", "visibility"), ["public"]);
         let channels = names(&seeds, "co.kendev.spaces.channel", "name");
-        assert!(channels.starts_with(&["general".to_owned(), "system".to_owned()]));
+        assert!(channels.starts_with(&["general".to_owned()]) && !channels.contains(&"system".to_owned()));
+        let is_public = |seed: &&Seed| {
+            let rules = Flags::builtin().collection("co.kendev.spaces.channel").expect("has rules");
+            rules.visibility(&seed.record, Timestamp::MAX) != Visibility::Permissioned
+        };
+        let of = seeds.iter().filter(|seed| seed.path.collection.as_str() == "co.kendev.spaces.channel");
+        assert!(of.clone().all(|seed| is_public(&seed)), "a channel in the workspace is in no space");
         let pages = names(&seeds, "co.kendev.content.page", "slug");
         let forms = names(&seeds, "co.kendev.content.form", "name");
         if template == Template::Custom {

@@ -22,6 +22,7 @@ pub(crate) mod list_invitations;
 pub(crate) mod list_members;
 pub(crate) mod list_message_versions;
 pub(crate) mod list_messages;
+pub(crate) mod list_reports;
 pub(crate) mod list_spaces;
 pub(crate) mod mark_read;
 mod messages;
@@ -34,6 +35,7 @@ pub(crate) mod send_message;
 pub(crate) mod set_channel_access;
 pub(crate) mod set_member_role;
 pub(crate) mod set_typing;
+pub(crate) mod settle_report;
 pub(crate) mod subscribe_space;
 pub(crate) mod suspend_member;
 #[cfg(test)]

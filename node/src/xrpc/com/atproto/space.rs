@@ -45,6 +45,7 @@ use serde_json::Value;
 use crate::accounts::Account;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedWrite;
+use crate::tenants::Admitted;
 use crate::xrpc::auth::{self, ActiveAccess};
 use crate::xrpc::com::atproto::repo;
 use crate::xrpc::host::Host;
@@ -87,12 +88,24 @@ async fn write(
     writes: Vec<PermissionedWrite>,
     bill: &Bill,
 ) -> Result<(), XrpcError> {
-    let of_tenant = host.tenants.find(account.did()).is_some();
-    let named = if of_tenant { account.did() } else { &space.authority };
-    let admitted = plans::admit_for(host, named, bill).await?;
+    let admitted = match pays(host, account, space).await {
+        Some(tenant) => plans::admit_for(host, tenant, bill).await?,
+        None => Admitted::without_plan(),
+    };
     host.permissioned.write(account, space, writes).await?;
     admitted.written();
     Ok(())
+}
+
+/// The tenant towards whose plan a write counts. Whoever may not write into a tenant's space is refused as a stranger is,
+/// and learns nothing of its plan.
+async fn pays<'a>(host: &Host, account: &'a Account, space: &'a SpaceUri) -> Option<&'a Did> {
+    if host.tenants.find(account.did()).is_some() {
+        return Some(account.did());
+    }
+    let is_tenants = host.tenants.find(&space.authority).is_some();
+    let may_write = is_tenants && matches!(host.permissioned.may_write(space, account.did()).await, Ok(true));
+    may_write.then_some(&space.authority)
 }
 
 /// A commit as answers tell it.

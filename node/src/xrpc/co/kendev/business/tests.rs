@@ -322,3 +322,45 @@ async fn a_lead_is_read_by_staff_alone() {
     assert_eq!(world.ask(&world.owner, &nothing, None).await, Err("LeadNotFound".to_owned()));
     world.node.shutdown().await.expect("stops");
 }
+
+#[tokio::test]
+async fn what_a_template_promises_is_there_and_what_happens_is_for_staff() {
+    let world = World::new().await;
+    let bea = world.sign_up("bea").await;
+    assert_eq!(world.told(&["tenant.provisioned"]).await, ["tenant.provisioned"]);
+    let list = format!("co.kendev.spaces.listSpaces?tenant={}", world.tenant.replace(':', "%3A"));
+    let listed = async |who: Option<&Person>| {
+        let (_, spaces) = world.send(who, &list, None).await;
+        let spaces = spaces["spaces"].as_array().unwrap_or_else(|| panic!("{spaces}")).clone();
+        let of = |space: &Value| {
+            let text = |value: &Value| value.as_str().expect("a text").to_owned();
+            (text(&space["value"]["slug"]), text(&space["value"]["visibility"]), text(&space["uri"]))
+        };
+        let mut spaces: Vec<_> = spaces.iter().map(of).collect();
+        spaces.sort();
+        spaces
+    };
+    let seen = listed(Some(&world.owner)).await;
+    let (start, system) = match seen.as_slice() {
+        [(shop, open, start), (system, closed, uri)] => {
+            assert_eq!([shop, open, system, closed].map(String::as_str), ["shop", "public", "system", "private"]);
+            (start.clone(), uri.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let enc = |uri: &str| uri.replace(':', "%3A").replace('/', "%2F");
+    let channels = format!("co.kendev.spaces.listChannels?space={}", enc(&start));
+    let (_, channels) = world.send(Some(&world.owner), &channels, None).await;
+    assert_eq!(channels["channels"].as_array().map(Vec::len), Some(1), "{channels}");
+    assert_eq!(channels["channels"][0]["value"]["name"], "general");
+
+    // A customer who joins the start space reads nothing of what happens in the business.
+    let join = json!({ "space": start });
+    assert_eq!(world.send(Some(&bea), "co.kendev.spaces.joinSpace", Some(&join)).await.0, 200);
+    for stranger in [None, Some(&bea)] {
+        assert_eq!(listed(stranger).await.iter().map(|(slug, ..)| slug.as_str()).collect::<Vec<_>>(), ["shop"]);
+        let read = format!("co.kendev.spaces.listMessages?space={}", enc(&system));
+        assert_eq!(world.send(stranger, &read, None).await.1["error"], "SpaceNotFound");
+    }
+    world.node.shutdown().await.expect("stops");
+}

@@ -5,6 +5,7 @@ mod hostile;
 mod live;
 mod members;
 mod rebuild;
+mod reports;
 mod rooms;
 mod staff;
 

@@ -184,3 +184,30 @@ async fn products_count_wherever_they_lie_and_one_that_is_left_is_made_once() {
     refused(&world.keep("co.kendev.business.product", draft).await, "products", 4, 4);
     world.node.shutdown().await.expect("stops");
 }
+
+#[tokio::test]
+async fn who_may_not_write_into_a_tenants_space_learns_nothing_of_its_plan() {
+    let world = World::new().await;
+    let eve = world.sign_up("eve").await;
+    let record = json!({ "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
+        "businessIdentity": { "type": "service", "industry": "general" } });
+    let wish = json!({ "tenant": world.tenant, "record": record });
+    let (status, made) = world.send(Some(&world.owner), "co.kendev.spaces.createSpace", Some(&wish)).await;
+    assert_eq!(status, 200, "{made}");
+    let space = made["uri"].as_str().expect("a URI").to_owned();
+    let (_, invited) = world
+        .send(Some(&world.owner), "co.kendev.spaces.inviteMember", Some(&json!({ "space": space, "user": eve.did })))
+        .await;
+    assert!(invited["token"].is_string(), "{invited}");
+    let room = space.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
+    let note = json!({ "space": room, "repo": eve.did, "collection": "com.example.note", "record": { "text": "a" } });
+    let used = world.used("apiCalls").await;
+    let refused = world.send(Some(&eve), "com.atproto.space.createRecord", Some(&note)).await;
+    assert_eq!(refused.1["error"], "SpaceNotFound", "{}", refused.1);
+    // What the owner asks counts as well, and nothing of hers does.
+    assert_eq!(world.used("apiCalls").await, used + 1);
+    world.allow("free", json!([{ "resource": "apiCalls", "limit": 0 }])).await;
+    let again = world.send(Some(&eve), "com.atproto.space.createRecord", Some(&note)).await;
+    assert_eq!(again.1["error"], "SpaceNotFound", "{}", again.1);
+    world.node.shutdown().await.expect("stops");
+}
