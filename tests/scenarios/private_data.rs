@@ -3,6 +3,7 @@
 
 mod business;
 mod exports;
+mod followers;
 mod nowhere;
 mod reader;
 
