@@ -3,6 +3,7 @@
 
 mod business;
 mod exports;
+mod followers;
 mod moved;
 mod nowhere;
 mod reader;

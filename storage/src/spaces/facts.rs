@@ -186,6 +186,7 @@ impl Fact {
             Self::Member(did, _) => name == Self::member(did),
             Self::Hidden(author, path, _) => name == Self::hidden(author, path),
             Self::Settings(path, ..) => name == Self::settings(path),
+            Self::Reported(complaint) => name == Self::reported(complaint),
             Self::Invite(hash, _) => {
                 <[u8; 32]>::try_from(hash.as_slice()).is_ok_and(|hash| name == Self::invite(&hash))
             }

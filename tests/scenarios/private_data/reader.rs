@@ -94,6 +94,11 @@ impl Reader {
         present(request, &self.credential, &self.key, audience)
     }
 
+    /// A call of a procedure of the space's own `host`, with the credential.
+    pub(super) fn signed_post(&self, host: &Host, method: &str, body: &Value) -> RequestBuilder {
+        self.signed(host.post(method, body), &self.space.authority)
+    }
+
     async fn asked(&self, host: &Host, method: &str, repo: &Did, more: &[(&str, &str)]) -> Result<Value> {
         let text = self.space.to_string();
         let query = [&[("space", text.as_str()), ("repo", repo.as_str())], more].concat();
