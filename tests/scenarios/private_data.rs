@@ -7,6 +7,7 @@ mod followers;
 mod moved;
 mod nowhere;
 mod reader;
+mod rooms;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

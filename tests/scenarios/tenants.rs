@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use angel_harness::binary::{Daemon, Launch, verb};
+use angel_harness::binary::{Daemon, Launch, PATIENCE, verb};
 use angel_protocol::lexicon::flags::{Class, Flags};
 use angel_protocol::lexicon::{Catalog, Definition};
 use anyhow::{Context, Result, bail, ensure};
+use futures::StreamExt as _;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::walk::{Known, Record, questions, routes};
 
@@ -72,6 +74,39 @@ impl Host {
         let (status, answer) = self.ask(Method::POST, "com.atproto.server.createAccount", None, Some(&body)).await?;
         ensure!(status == 200, "{answer}");
         person(&answer)
+    }
+
+    /// Everything that a space tells by server-sent events, up to closing time.
+    async fn events(&self, person: Option<&Person>, space: &str) -> Result<String> {
+        let url = format!("{}/api/spaces/events?space={space}&cursor=0", self.daemon.fact("httpUrl"));
+        let request = self.client.get(url);
+        let request = if let Some(person) = person { request.bearer_auth(&person.token) } else { request };
+        let mut response = request.send().await?.error_for_status()?;
+        let mut told = String::new();
+        while !told.contains("closing time") {
+            let chunk = tokio::time::timeout(PATIENCE, response.chunk()).await.context("something is told")??;
+            told.push_str(&String::from_utf8_lossy(&chunk.context("the stream goes on")?));
+        }
+        Ok(told)
+    }
+
+    /// The same by `subscribeSpace`, as JSON.
+    async fn frames(&self, person: Option<&Person>, space: &str) -> Result<String> {
+        let url = self.daemon.fact("httpUrl").replacen("http", "ws", 1);
+        let url = format!("{url}/xrpc/co.kendev.spaces.subscribeSpace?space={space}&cursor=0&format=json");
+        let mut request = url.into_client_request()?;
+        if let Some(person) = person {
+            request.headers_mut().insert("authorization", format!("Bearer {}", person.token).parse()?);
+        }
+        let (mut stream, _) = tokio_tungstenite::connect_async(request).await?;
+        let mut told = String::new();
+        while !told.contains("closing time") {
+            let frame = tokio::time::timeout(PATIENCE, stream.next()).await.context("something is told")?;
+            let frame = frame.context("the stream goes on")??;
+            told.push_str(frame.to_text()?);
+            ensure!(!told.contains("\"error\""), "{told}");
+        }
+        Ok(told)
     }
 
     /// A tenant made by one command, and its first admin, logged in.
@@ -324,8 +359,8 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
     let host = Host::start()?;
     let (one, owner) = host.tenant("creative-agency", "one").await?;
     let (_, rival) = host.tenant("creative-agency", "two").await?;
-    // Leads are no part of what a free plan has.
-    host.angel(&["tenant", "plan", "one", "starter"])?;
+    // Leads and orders are no part of what a free plan has.
+    host.angel(&["tenant", "plan", "one", "professional"])?;
     let mark = format!("mark{:016x}", rand::random::<u64>());
     let made = async |method: &str, body: Value| -> Result<Value> {
         let (status, answer) = host.post(method, &owner, &body).await?;
@@ -361,6 +396,15 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
     let lead = made("com.atproto.space.createRecord", lead).await?;
     let rkey = text(&lead["uri"])?.rsplit('/').next().context("a key")?.to_owned();
     records.push((format!("at://{one}/co.kendev.business.lead/{rkey}"), text(&lead["cid"])?));
+    let collection = "co.kendev.business.product";
+    let cake = json!({ "$type": collection, "title": "Cake", "slug": "cake", "tenant": one, "productType": "physical",
+        "pricing": { "currency": "EUR", "basePrice": 1250 }, "status": "active", "createdAt": "2026-11-21T12:00:00.000Z" });
+    let cake = json!({ "repo": one, "collection": collection, "record": cake });
+    let cake = made("com.atproto.repo.createRecord", cake).await?;
+    let order = json!({ "tenant": one, "method": "pickup", "customerNotes": format!("for Mrs {mark}"),
+        "lineItems": [{ "product": cake["uri"], "quantity": 1 }] });
+    let order = made("co.kendev.business.createOrder", order).await?;
+    records.push((text(&order["uri"])?, text(&order["cid"])?));
     records.push((office.clone(), text(&lead["cid"])?));
     records.push((channel, text(&lead["cid"])?));
 
@@ -370,7 +414,7 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
         Ok(Record { did, collection, rkey, cid })
     });
     let room = office.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
-    let spaces = vec![office, open, room, workspace];
+    let spaces = vec![office.clone(), open.clone(), room, workspace];
     let known = Known { spaces, records: records.collect::<Result<_>>()?, word: "secretly".to_owned() };
     let found = async |person: Option<&Person>| -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
@@ -391,9 +435,30 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
     for method in ["getMessage", "listMessages", "searchMessages", "getThread", "getSpace", "listChannels"] {
         ensure!(own.contains(&format!("/xrpc/co.kendev.spaces.{method}")), "the search bites: {own:?}");
     }
+    for method in ["getOrder", "listOrders", "getLead", "listLeads"] {
+        ensure!(own.contains(&format!("/xrpc/co.kendev.business.{method}")), "the search bites: {own:?}");
+    }
     for (who, person) in [("another business", Some(&rival)), ("a stranger", None)] {
         let found = found(person).await?;
         ensure!(found.is_empty(), "{who} is told by {found:?}");
+    }
+
+    // What is told live: everything from the beginning on, up to what is for everybody.
+    let everybody = json!({ "space": open, "content": { "type": "text", "text": "closing time" } });
+    made("co.kendev.spaces.sendMessage", everybody).await?;
+    for (person, knows) in [(Some(&owner), true), (Some(&rival), false), (None, false)] {
+        for told in [host.events(person, &open).await?, host.frames(person, &open).await?] {
+            ensure!(told.contains("closing time") && told.contains(&mark) == knows, "{knows}: {told}");
+        }
+        if !knows {
+            let path = format!("/api/spaces/events?space={office}");
+            let request = host.client.get(format!("{}{path}", host.daemon.fact("httpUrl")));
+            let request = if let Some(person) = person { request.bearer_auth(&person.token) } else { request };
+            let told: Value = request.send().await?.json().await?;
+            ensure!(told["error"] == "SpaceNotFound", "{told}");
+            let told = host.frames(person, &office).await;
+            ensure!(told.is_err(), "a stranger follows a private space: {told:?}");
+        }
     }
     Ok(())
 }
