@@ -202,7 +202,25 @@ impl Engine {
         let Self { node, ended } = self;
         node.get_cell().stop_children(Some("the node stops".to_owned()));
         node.stop(Some("the node stops".to_owned()));
-        // An aborted supervisor has ended too.
-        let _ = ended.await;
+        // One that has ended unasked was waited for already.
+        if !ended.is_finished() {
+            // An aborted supervisor has ended too.
+            let _ = ended.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_ended_unasked_is_stopped_all_the_same() {
+        let metrics = Metrics::register(&SharedRegistry::new(Registry::default(), None));
+        let (node, ended) = Node::new(metrics, tracing::Span::current()).spawn().await.expect("starts");
+        let mut engine = Engine { node: node.clone(), ended };
+        node.stop(None);
+        engine.ended().await;
+        engine.stop().await;
     }
 }
