@@ -8,12 +8,14 @@
 //!
 //! Nothing of what is here reaches the public repositories, the firehose, a log line or the text of an error.
 
+pub(crate) mod arriving;
 mod aside;
 mod attestation;
 mod copies;
 pub(crate) mod credentials;
 mod error;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod notices;
 pub(crate) mod notifier;
 pub(crate) mod puller;
@@ -72,6 +74,7 @@ struct Shared {
     /// Repositories elsewhere that are to be looked at.
     news: copies::News,
     exports: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     /// Where an index is put aside.
     spool_dir: PathBuf,
     fence: Fence,
@@ -140,6 +143,7 @@ impl Permissioned {
             outbox: Notify::new(),
             news: copies::News::default(),
             exports: Arc::new(Semaphore::new(export::EXPORTS_MAX)),
+            imports: Arc::new(Semaphore::new(import::IMPORTS_MAX)),
             spool_dir,
             fence: Fence::default(),
         };

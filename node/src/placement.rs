@@ -34,7 +34,7 @@ use crate::tasks::TaskResult;
 use crate::{blocking, clock};
 
 pub use error::{NotWritable, PlacementError};
-pub(crate) use fence::Fence;
+pub(crate) use fence::{Fence, Leave};
 use uptime::Uptime;
 
 /// How long a write may wait while the tenant is handed over.

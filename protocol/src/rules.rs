@@ -292,9 +292,9 @@ pub fn judge(write: &Write<'_>, record: &mut Value, before: Option<&Value>, fact
 ///
 /// # Errors
 /// [`Refused::NotPublic`] or [`Refused::Secret`].
-pub fn judge_import(collection: &Nsid, record: &Value, now: Timestamp) -> Result<(), Refused> {
+pub fn judge_import(collection: &Nsid, record: &Value, place: Place, now: Timestamp) -> Result<(), Refused> {
     let Some(rules) = Flags::builtin().collection(collection.as_str()) else { return Ok(()) };
-    if rules.visibility(record, now) == Visibility::Permissioned {
+    if place == Place::Public && rules.visibility(record, now) == Visibility::Permissioned {
         return Err(Refused::NotPublic { collection: collection.clone(), path: String::new() });
     }
     match secrets::find(record) {

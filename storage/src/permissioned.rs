@@ -44,7 +44,9 @@ pub use spaces::{
     MemberRow, SpaceRow, WriterKey, WriterRow, member, members, newest_space_rev, put_member, put_space, put_writer,
     remove_member, remove_space, space, spaces_of, stage_clear, writer, writers,
 };
-pub use stage::{delete_record, put_op, put_record, put_repo, stage_removal, stage_repo_removal, trim_ops};
+pub use stage::{
+    delete_record, put_op, put_record, put_repo, remove_repo, stage_removal, stage_repo_removal, trim_ops,
+};
 
 /// SHA-256 of a space's URI.
 pub type SpaceDigest = [u8; 32];

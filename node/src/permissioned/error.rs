@@ -65,8 +65,8 @@ pub enum PermissionedError {
     /// A revision from further in the future than clocks may differ.
     #[error("the revision is from the future")]
     FutureRev,
-    /// Too many exports are under way.
-    #[error("too many exports are under way; try again later")]
+    /// Too many exports or imports are under way.
+    #[error("too many exports and imports are under way; try again later")]
     Busy,
     /// So much was rewritten while an export read that it cannot go on.
     #[error("the repository was rewritten while it was read; begin anew")]

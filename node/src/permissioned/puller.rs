@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::asking::{Operation, Own, Page};
+use super::arriving::ArrivalError;
 use super::copies::{CopyChange, Elsewhere};
 use super::credentials::{CredentialError, Credentials};
 use super::services::{CallError, DocumentKey};
@@ -93,12 +94,12 @@ enum PullError {
     Commit,
     #[error("the records are not what the commit says")]
     Records,
-    #[error("the repository holds more records than are copied")]
-    TooMany,
     #[error("the repository does not arrive in time")]
     TooSlow,
     #[error(transparent)]
     Car(#[from] RepoCarError),
+    #[error(transparent)]
+    Arrival(#[from] ArrivalError),
     #[error(transparent)]
     Permissioned(#[from] PermissionedError),
 }

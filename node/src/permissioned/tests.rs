@@ -48,7 +48,7 @@ impl Node {
         self.store.close().expect("closes");
     }
 
-    async fn space(&self, owner: &Account, members: &[&Account]) -> SpaceUri {
+    pub(super) async fn space(&self, owner: &Account, members: &[&Account]) -> SpaceUri {
         let (kind, key) = ("com.example.forum".parse().expect("an NSID"), "self".parse().expect("a key"));
         let made = self.permissioned.create_space(owner, kind, Some(key), SpaceConfig::default()).await;
         let space = made.expect("made");
@@ -59,7 +59,7 @@ impl Node {
     }
 
     /// What a repository holds, by all its records, checked against its head.
-    async fn contents(&self, space: &SpaceUri, author: &Account) -> BTreeMap<String, Cid> {
+    pub(super) async fn contents(&self, space: &SpaceUri, author: &Account) -> BTreeMap<String, Cid> {
         let mut found = BTreeMap::new();
         let mut cursor = None;
         loop {
@@ -82,7 +82,7 @@ impl Node {
     }
 }
 
-fn record(text: &str) -> NewRecord {
+pub(super) fn record(text: &str) -> NewRecord {
     NewRecord::new(&Value::Map([("text".to_owned(), Value::String(text.to_owned()))].into()))
 }
 
@@ -90,7 +90,7 @@ fn path(name: &str) -> RepoPath {
     format!("com.example.post/{name}").parse().expect("a path")
 }
 
-fn write(name: &str, action: Action) -> PermissionedWrite {
+pub(super) fn write(name: &str, action: Action) -> PermissionedWrite {
     PermissionedWrite { path: path(name), action, swap: None }
 }
 

@@ -167,7 +167,15 @@ impl Permissioned {
             log_ops: 0,
             space_deleted_at: None,
         };
-        let repo = rows::repo(reader, slot.key)?.unwrap_or_else(new);
+        let repo = match rows::repo(reader, slot.key)? {
+            Some(repo) => repo,
+            None => {
+                if self.has_leftover_blocking(slot.key)? {
+                    self.clear_repo_blocking(slot.key)?;
+                }
+                new()
+            }
+        };
         let space_rev = rows::writer(reader, slot.key.space, author.did())?.map(|row| row.space_rev);
         Ok(Open { repo, space_rev })
     }
@@ -289,7 +297,7 @@ struct Change {
 }
 
 /// The blobs that a stored record refers to.
-fn blobs_of(block: &Block) -> Vec<BlobRef> {
+pub(super) fn blobs_of(block: &Block) -> Vec<BlobRef> {
     match cbor::outline(block.bytes()) {
         Ok(outline) if outline.may_name_blobs => {
             cbor::decode(block.bytes()).map(|value| blob_refs(&value)).unwrap_or_default()

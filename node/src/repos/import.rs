@@ -20,7 +20,7 @@ use angel_protocol::limits::{NSID_BYTES_MAX, RECORD_KEY_BYTES_MAX};
 use angel_protocol::repo::car::{CarError, CarLimits, CarReader};
 use angel_protocol::repo::mst::MstKey;
 use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit, verify_repository};
-use angel_protocol::rules::{Refused, judge_import};
+use angel_protocol::rules::{Place, Refused, judge_import};
 use angel_storage::batch::RowRefused;
 use angel_storage::blobs::{Absent, Naming, stage_refs};
 use angel_storage::repos::{self, Contents, Head, Packer, Totals};
@@ -380,7 +380,7 @@ impl<'a> Taking<'a> {
         // A copy is what its host has, whatever that is.
         if let Some(collection) = self.ruled.as_ref().filter(|_| !self.is_copy) {
             let value = cbor::decode(record.bytes()).map_err(refused)?;
-            let judged = judge_import(collection, &value, clock::now());
+            let judged = judge_import(collection, &value, Place::Public, clock::now());
             judged.map_err(|refused| ImportRefused::Rules { path: key.clone(), refused })?;
         }
         if outline.may_name_blobs {

@@ -168,6 +168,7 @@ impl Spaces {
                 self.keys_of(account.id(), &nsid, &mut all)?;
                 self.take_in(all, false)?;
             }
+            self.take_in_rooms(&self.rooms_here(&account)?)?;
         }
         self.forget_the_gone(did)
     }

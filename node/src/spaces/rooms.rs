@@ -5,6 +5,7 @@
 
 use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
+use angel_protocol::permissioned::policy::{Access, Decision};
 use angel_protocol::permissioned::{SpaceConfig, SpaceUri, kinds};
 use angel_protocol::spaces::{MESSAGE, REACTION, Visibility};
 use angel_storage::events::Event;
@@ -14,8 +15,8 @@ use angel_storage::spaces::SpaceRow;
 use super::apply::{Change, Step, order_of};
 use super::{SpaceError, Spaces};
 use crate::accounts::Account;
-use crate::permissioned::PermissionedWrite;
 use crate::permissioned::puller::Wanted;
+use crate::permissioned::{PermissionedError, PermissionedWrite};
 use crate::repos::{Action, NewRecord};
 
 /// Records of a repository in a room that are gone through at once.
@@ -104,6 +105,23 @@ impl Spaces {
             after = Some(last.space.digest());
             found.extend(repos.into_iter().map(|repo| repo.space).filter(is_room));
         }
+    }
+
+    /// Those of them that this node answers for, where what the account writes counts. Blocks.
+    pub(super) fn rooms_here(&self, account: &Account) -> Result<Vec<(SpaceUri, Did)>, SpaceError> {
+        let permissioned = &self.0.permissioned;
+        let mut here = vec![];
+        for room in self.rooms_of(account)? {
+            let row = match permissioned.row_blocking(&room) {
+                Ok((row, false)) => row,
+                Ok((_, true)) | Err(PermissionedError::SpaceNotFound) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if permissioned.decide_blocking(&row, Access::Write, account.did())? != Decision::No {
+                here.push((room, account.did().clone()));
+            }
+        }
+        Ok(here)
     }
 
     /// The copies of repositories elsewhere in the rooms under an account. Blocks.

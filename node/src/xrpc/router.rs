@@ -168,6 +168,7 @@ fn space_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.spaces.getSpace", get(spaces::get_space::handler))
         .route("/xrpc/co.kendev.spaces.getThread", get(spaces::get_thread::handler))
         .route("/xrpc/co.kendev.spaces.hideMessage", post(spaces::hide_message::handler))
+        .route("/xrpc/co.kendev.spaces.importRepo", post(spaces::import_repo::handler))
         .route("/xrpc/co.kendev.spaces.inviteMember", post(spaces::invite_member::handler))
         .route("/xrpc/co.kendev.spaces.joinSpace", post(spaces::join_space::handler))
         .route("/xrpc/co.kendev.spaces.leaveSpace", post(spaces::leave_space::handler))

@@ -29,6 +29,14 @@ pub fn put_repo(batch: &mut Batch, key: RepoKey, repo: &Repo) -> Result<(), RowR
     batch.put(&REPOS, &key, &row)
 }
 
+/// Takes away where a repository stands: what is left of it is no repository.
+///
+/// # Errors
+/// The batch is full.
+pub fn remove_repo(batch: &mut Batch, key: RepoKey) -> Result<(), RowRefused> {
+    batch.delete(&REPOS, &key)
+}
+
 /// Sets the record at `path`. `before` is the length in bytes of the record that was there. A copy has no index: nobody asks
 /// for it as a whole.
 ///

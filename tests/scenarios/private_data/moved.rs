@@ -1,7 +1,7 @@
 //! A business is taken to another host by its export: the account moves as accounts do, and everything else that makes the
 //! business comes with the file, or from the hosts of those who said it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::business::{Business, log_in, speaks};
 use super::*;
@@ -71,6 +71,41 @@ async fn until_read(host: &Host, (home, who): Person<'_>, space: &str, expected:
         Ok(Some(()))
     })
     .await?;
+    Ok(())
+}
+
+/// What somebody has in a space at their host: where their repository stands, each record's CID by its path, and the bytes
+/// of the files that they name.
+async fn owned((home, who): Person<'_>, space: &str) -> Result<(Value, BTreeMap<String, String>, Vec<Vec<u8>>)> {
+    let of = [("space", space), ("repo", who.did.as_str())];
+    let ask = async |name: &str, more: &[(&str, &str)]| {
+        let query = [&of[..], more].concat();
+        home.answer(home.get(&format!("com.atproto.space.{name}"), &query).bearer_auth(&who.token)).await
+    };
+    let mut commit = ask("getLatestCommit", &[]).await?["commit"].take();
+    let stands = json!([commit["rev"].take(), commit["hash"].take()]);
+    let records = ask("listRecords", &[("limit", "100")]).await?;
+    let records = records["records"].as_array().context("records")?.iter().map(|record| {
+        let part = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+        (format!("{}/{}", part("collection"), part("rkey")), part("cid"))
+    });
+    let mut files = vec![];
+    for cid in ask("listBlobs", &[]).await?["cids"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let query = [&of[..], &[("cid", cid)]].concat();
+        let file = home.get("com.atproto.space.getBlob", &query).bearer_auth(&who.token).send().await?;
+        files.push(file.error_for_status()?.bytes().await?.to_vec());
+    }
+    Ok((stands, records.collect(), files))
+}
+
+/// Writes a record that names a file into a space.
+async fn put_file((home, who): Person<'_>, space: &str, bytes: &[u8]) -> Result<()> {
+    let upload = home.client.post(format!("{}/xrpc/com.atproto.repo.uploadBlob", home.url)).bearer_auth(&who.token);
+    let upload = upload.header("Content-Type", "image/png").body(bytes.to_vec());
+    let blob = home.answer(upload).await?["blob"].take();
+    let record = json!({ "$type": "com.example.drawing", "blob": blob });
+    let body = json!({ "space": space, "repo": who.did, "collection": "com.example.drawing", "record": record });
+    home.answer(home.post("com.atproto.space.createRecord", &body).bearer_auth(&who.token)).await?;
     Ok(())
 }
 
@@ -153,8 +188,16 @@ async fn a_business_goes_to_another_host_with_its_rooms_and_its_bans() -> Result
     say(dora, office, "from afar").await?;
     until_read(&second, dora, office, &["from the owner", "from bob", "from dora", "at home", "from afar"]).await?;
     // Somebody who lived at the business's host moves away from it: what they said stays, and what they say is seen.
+    let drawing = b"\x89PNG\r\n\x1a\n a drawing".as_slice();
+    let room = office.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
+    put_file(bob, &room, drawing).await?;
+    let before = owned(bob, &room).await?;
+    ensure!(before.1.len() == 3 && before.2 == [drawing], "{before:?}");
     move_out(&second, bob.1.did.as_str(), "a password of bob", &third, "bob.third.test").await?;
     let moved = log_in(&third, "bob.third.test", "a password of bob").await?;
+    // What they wrote in private came with them: the same records and files, at the same revision.
+    let after = owned((&third, &moved), &room).await?;
+    ensure!(before == after, "{before:?}\n{after:?}");
     say((&third, &moved), office, "from a new home").await?;
     announce((&third, &moved), market, "old bread").await?;
     until_read(&second, owner, market, &["fresh bread", "best bread", "old bread"]).await?;

@@ -4,6 +4,8 @@
 //! Every step is looked at before it is done, at the two hosts themselves: whoever calls the verb again goes on where it
 //! broke off. Nothing is asked where there is no terminal; each answer is also a flag.
 
+mod private;
+
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,6 +77,9 @@ struct Answers {
     /// when the verb is called again with it.
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
+    /// Leave behind what it wrote in spaces that are not public, for a new host that does not take it in.
+    #[arg(long)]
+    leave_private: bool,
 }
 
 /// A host as one of its accounts sees it.
@@ -209,6 +214,7 @@ async fn run(
     wizard.import_records().await?;
     wizard.copy_files().await?;
     wizard.copy_preferences().await?;
+    wizard.carry_private().await?;
     if !wizard.move_identity().await? {
         return Ok(wizard.said("waiting for the code"));
     }
@@ -319,13 +325,18 @@ impl Wizard<'_> {
     /// Whether the old host had it.
     async fn copy_file(&self, cid: &str) -> Result<bool, Failure> {
         let query = [("did", self.did.as_str()), ("cid", cid)];
-        let file = match self.old.exchange(Method::GET, &with("com.atproto.sync.getBlob", query), |it| it).await {
+        self.copy_file_of(&with("com.atproto.sync.getBlob", query)).await
+    }
+
+    /// Whether the old host had the file that it is asked for like this.
+    async fn copy_file_of(&self, asked: &str) -> Result<bool, Failure> {
+        let file = match self.old.exchange(Method::GET, asked, |it| it).await {
             Ok(file) => file,
             Err(refusal) if refusal.status.is_some_and(|status| status.is_client_error()) => return Ok(false),
             Err(refusal) => return Err(refusal.into()),
         };
         let kind = file.headers().get(CONTENT_TYPE).cloned();
-        let bytes = file.bytes().await.map_err(|error| self.old.refusal("com.atproto.sync.getBlob", error))?;
+        let bytes = file.bytes().await.map_err(|error| self.old.refusal(asked, error))?;
         let filled = |request: RequestBuilder| {
             let request = request.body(bytes);
             if let Some(kind) = kind { request.header(CONTENT_TYPE, kind) } else { request }

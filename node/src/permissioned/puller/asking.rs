@@ -25,7 +25,7 @@ pub(super) const CREDENTIAL_USED_FOR: Duration = Duration::from_secs(CREDENTIAL_
 
 /// Most bytes of one answer, and of a whole repository.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-pub(super) const REPOSITORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const REPOSITORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);

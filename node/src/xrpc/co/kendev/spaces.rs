@@ -14,6 +14,7 @@ pub(crate) mod get_message;
 pub(crate) mod get_space;
 pub(crate) mod get_thread;
 pub(crate) mod hide_message;
+pub(crate) mod import_repo;
 pub(crate) mod invite_member;
 pub(crate) mod join_space;
 pub(crate) mod leave_space;

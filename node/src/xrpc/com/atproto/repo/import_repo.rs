@@ -47,7 +47,7 @@ pub(crate) async fn handler(
 
 /// The keys of which one has to have signed the commit: the one that the account's identity names today, wherever that
 /// leads, and the one that this node has for it, so that an export of ours can be brought back.
-async fn keys(host: &Host, account: &Account, own: VerifyingKey) -> Vec<VerifyingKey> {
+pub(crate) async fn keys(host: &Host, account: &Account, own: VerifyingKey) -> Vec<VerifyingKey> {
     match host.resolver.fresh_did(account.did()).await {
         Ok(resolved) => resolved.document.signing_key().into_iter().chain([own]).collect(),
         Err(error) => {
@@ -58,7 +58,7 @@ async fn keys(host: &Host, account: &Account, own: VerifyingKey) -> Vec<Verifyin
 }
 
 /// Clients that know nothing better send any type; what is something else by its own word is refused.
-fn check_media_type(headers: &HeaderMap) -> Result<(), XrpcError> {
+pub(crate) fn check_media_type(headers: &HeaderMap) -> Result<(), XrpcError> {
     let Some(given) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return Ok(()) };
     match given.split(';').next().unwrap_or_default().trim() {
         CAR | "application/octet-stream" | "*/*" => Ok(()),

@@ -1,0 +1,120 @@
+//! What an account wrote in spaces that are not public goes with it: each permissioned repository with the files that its
+//! records name. Space by space, and what is at the new host already is not carried again.
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+
+use super::super::super::exit::{Code, Failure};
+use super::super::text;
+use super::{Asked, FILES_PAGE, Pds, Wizard, with};
+
+/// Spaces that are asked for at a time.
+const SPACES_PAGE: &str = "100";
+
+impl Pds {
+    /// An answer to a question that hosts without private data do not know.
+    async fn if_known(&self, asked: &str) -> Asked<Option<Value>> {
+        match self.get(asked).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(refusal) if refusal.name == "MethodNotImplemented" => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Where a repository in a space stands: its revision and set hash.
+    async fn stands(&self, space: &str, did: &str) -> Asked<Option<(Value, Value)>> {
+        let query = [("space", space), ("repo", did)];
+        match self.get(&with("com.atproto.space.getLatestCommit", query)).await {
+            Ok(answer) => Ok(Some((answer["commit"]["rev"].clone(), answer["commit"]["hash"].clone()))),
+            Err(refusal) if matches!(refusal.name.as_str(), "RepoNotFound" | "SpaceNotFound") => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+}
+
+impl Wizard<'_> {
+    /// The account's repositories in spaces.
+    pub(super) async fn carry_private(&mut self) -> Result<(), Failure> {
+        if self.answers.leave_private {
+            self.done("private", "stays at the old host, as asked");
+            return Ok(());
+        }
+        let (mut carried, mut there, mut after) = (0_u64, 0_u64, None::<String>);
+        loop {
+            let query = [("limit", SPACES_PAGE)].into_iter().chain(after.as_deref().map(|after| ("cursor", after)));
+            // A host of public data alone has none.
+            let Some(page) = self.old.if_known(&with("com.atproto.space.listSpaces", query)).await? else {
+                return Ok(());
+            };
+            let spaces: Vec<_> = page["spaces"].as_array().into_iter().flatten().map(|it| text(it, "uri")).collect();
+            if !spaces.is_empty() && self.new.if_known("com.atproto.space.listSpaces").await?.is_none() {
+                self.done("private", "stays at the old host: the new one keeps no private data");
+                return Ok(());
+            }
+            for space in &spaces {
+                if self.carry_space(space).await? { carried += 1 } else { there += 1 }
+            }
+            after = page["cursor"].as_str().map(ToOwned::to_owned);
+            if after.is_none() {
+                break;
+            }
+        }
+        self.done("private", format!("carried from {carried} spaces; of {there} it was there before"));
+        Ok(())
+    }
+
+    /// The repository in one space; `false` when the new host has it already.
+    async fn carry_space(&mut self, space: &str) -> Result<bool, Failure> {
+        let here = self.old.stands(space, &self.did).await?;
+        if here.is_none() || self.new.stands(space, &self.did).await? == here {
+            return Ok(false);
+        }
+        self.copy_private_files(space).await?;
+        let query = [("space", space), ("repo", self.did.as_str())];
+        let asked = with("com.atproto.space.getRepo", query);
+        let car = self.old.exchange(Method::GET, &asked, |it| it).await?;
+        let filled = |request: RequestBuilder| {
+            let kind = "application/vnd.ipld.car";
+            request.header(CONTENT_TYPE, kind).body(reqwest::Body::wrap_stream(car.bytes_stream()))
+        };
+        let import = with("co.kendev.spaces.importRepo", [("space", space)]);
+        match self.new.exchange(Method::POST, &import, filled).await {
+            Ok(_) => Ok(true),
+            Err(refusal) if refusal.name == "MethodNotImplemented" => {
+                let words = format!(
+                    "{} does not take in what {} wrote in spaces that are not public; to move without it, and leave it at the \
+                     old host, add --leave-private",
+                    self.new.url, self.did
+                );
+                Err(Failure::new(Code::Daemon, words))
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The files that its records name; those that the old host has lost are told of.
+    async fn copy_private_files(&mut self, space: &str) -> Result<(), Failure> {
+        let (mut lost, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let query = [("space", space), ("repo", self.did.as_str()), ("limit", FILES_PAGE)];
+            let query = query.into_iter().chain(after.as_deref().map(|after| ("cursor", after)));
+            let Some(page) = self.old.if_known(&with("com.atproto.space.listBlobs", query)).await? else { break };
+            let cids = page["cids"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            for cid in cids {
+                let query = [("space", space), ("repo", self.did.as_str()), ("cid", cid)];
+                if !self.copy_file_of(&with("com.atproto.space.getBlob", query)).await? {
+                    lost.push(cid.to_owned());
+                }
+            }
+            after = page["cursor"].as_str().map(ToOwned::to_owned);
+            if after.is_none() {
+                break;
+            }
+        }
+        if !lost.is_empty() {
+            self.done("files", format!("{} are not at the old host either: {}", lost.len(), lost.join(" ")));
+        }
+        Ok(())
+    }
+}
