@@ -59,7 +59,7 @@ pub(crate) use list::{Filter, Page};
 use live::Live;
 pub(crate) use people::Change;
 pub(crate) use reading::Reading;
-pub(crate) use transfer::Known;
+pub(crate) use transfer::{Known, Line as SpaceLine, TakingError};
 pub(crate) use write::{NewMessage, NewSettings, Subject, Written};
 
 /// The cursor of the index in the event log.

@@ -14,6 +14,7 @@ mod documents;
 pub(crate) mod host;
 pub(crate) mod input;
 mod jetstream;
+mod lines;
 pub(crate) mod owning;
 pub(crate) mod params;
 pub(crate) mod plans;

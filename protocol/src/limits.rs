@@ -291,6 +291,13 @@ pub const INVITATION_MESSAGE_BYTES_MAX: usize = 10_000;
 /// Longest line of a tenant's export, in bytes: a record, whose JSON may be half as long again as its bytes.
 pub const TENANT_EXPORT_LINE_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX;
 
+/// Largest export of an account's own spaces that is taken in, in bytes: lists of some hundred thousand people. It is read line
+/// by line.
+pub const SPACES_IMPORT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Longest line of it, in bytes: settings of a channel, or a complaint with its words.
+pub const SPACES_IMPORT_LINE_BYTES_MAX: usize = 256 * 1024;
+
 /// Largest export of a tenant that is taken in by one request, in bytes: it is held in memory while it is checked.
 pub const TENANT_IMPORT_BYTES_MAX: usize = 64 * 1024 * 1024;
 

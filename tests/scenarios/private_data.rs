@@ -6,6 +6,7 @@ mod exports;
 mod followers;
 mod moved;
 mod nowhere;
+mod person;
 mod reader;
 mod rooms;
 

@@ -21,8 +21,12 @@ use crate::tasks::panic_text;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Methods whose bodies are large: they may take as long as a transfer does.
-const TRANSFERS: &[&str] =
-    &["com.atproto.repo.uploadBlob", "com.atproto.repo.importRepo", "co.kendev.spaces.importRepo"];
+const TRANSFERS: &[&str] = &[
+    "com.atproto.repo.uploadBlob",
+    "com.atproto.repo.importRepo",
+    "co.kendev.spaces.importRepo",
+    "co.kendev.spaces.importSpaces",
+];
 
 tokio::task_local! {
     static CURRENT: Arc<str>;

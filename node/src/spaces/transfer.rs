@@ -1,11 +1,15 @@
 //! What is known of an account's spaces and said by no record, taken out with the account and in again: memberships,
 //! bans, invitations, settings of channels, what is hidden. The rest of the index follows from the records.
 
-use std::collections::BTreeMap;
+mod out;
+mod taking;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use angel_protocol::ids::Did;
-use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::permissioned::wire::notice::WriteNotice;
+use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri};
 use angel_protocol::spaces::SPACE;
 use angel_storage::Batch;
 use angel_storage::codec::Cbor;
@@ -15,6 +19,25 @@ use serde::{Deserialize, Serialize};
 use super::restore::Part;
 use super::{SpaceError, Spaces};
 use crate::blocking;
+
+pub(crate) use taking::TakingError;
+
+/// A line of what makes an account's spaces.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Line {
+    /// A permissioned space under the account: a tenant's workspace, or the room of a space or channel. Before everything
+    /// that is in it.
+    Room { room: SpaceUri, config: SpaceConfig },
+    /// What somebody may do in a room.
+    Entrant { room: SpaceUri, did: Did, member: Member },
+    /// Something that is known of one of its spaces and said by no record: a membership, a ban, an invitation.
+    Known(Box<Known>),
+    /// From whom the account takes no messages.
+    Block { did: Did },
+    /// Somebody has a repository in a room, which is asked of their host.
+    Writer(Box<WriteNotice>),
+}
 
 /// Something that is known of a space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +97,8 @@ impl Spaces {
         for one in known {
             by_space.entry(one.space.clone()).or_default().push(one);
         }
+        let mut members = BTreeSet::new();
+        let mut taken = vec![];
         for (rkey, known) in by_space {
             let place = self.0.reader.get(&RECORDS, &(holder.clone(), format!("{SPACE}/{rkey}")))?;
             let Some(Cbor(Place::Space(id))) = place else { continue };
@@ -89,13 +114,16 @@ impl Spaces {
             for part in [Part::People, Part::Channels] {
                 self.restore_space(id, &space, part)?;
             }
-            for one in &known {
-                if let Fact::Member(did, row) = &one.fact
-                    && row.membership.is_active()
-                {
-                    self.reconcile(did)?;
-                }
-            }
+            members.extend(known.into_iter().filter_map(|one| match one.fact {
+                Fact::Member(did, row) if row.membership.is_active() => Some(did),
+                _ => None,
+            }));
+            taken.push((id, space));
+        }
+        for did in members {
+            self.reconcile(&did)?;
+        }
+        for (id, space) in taken {
             self.restore_space(id, &space, Part::Messages)?;
         }
         Ok(())

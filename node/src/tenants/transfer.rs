@@ -12,8 +12,7 @@ mod tests;
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{Did, RepoPath};
-use angel_protocol::permissioned::wire::notice::WriteNotice;
-use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri, kinds};
+use angel_protocol::permissioned::{SpaceUri, kinds};
 use angel_protocol::rules::Refused;
 use angel_protocol::tenants::Usage;
 use angel_storage::tenants::{AuditRow, MembershipRow, TenantRow};
@@ -27,7 +26,7 @@ use crate::accounts::AccountError;
 use crate::lifecycle::LifecycleError;
 use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
-use crate::spaces::{Known, SpaceError};
+use crate::spaces::{SpaceError, SpaceLine};
 
 /// Records and other rows that are read or written at a time.
 const PAGE: usize = 100;
@@ -46,12 +45,6 @@ enum Line {
     Audit { number: u64, row: AuditRow },
     /// A record of its public repository.
     Record { path: RepoPath, cid: Cid, value: Json },
-    /// A permissioned space under it: its workspace, or the room of a space or channel. Before everything that is in it.
-    Room { room: SpaceUri, config: SpaceConfig },
-    /// What somebody may do in a room.
-    Entrant { room: SpaceUri, did: Did, member: Member },
-    /// Somebody has a repository in a room, which is asked of their host.
-    Writer(Box<WriteNotice>),
     /// A record of its own in a room; in the workspace when none is named.
     Private {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,10 +53,11 @@ enum Line {
         cid: Cid,
         value: Json,
     },
-    /// Something that is known of one of its spaces and said by no record: a membership, a ban, an invitation.
-    Known(Box<Known>),
     /// Last: how many lines came before, and the SHA-256 of their bytes.
     End { lines: u64, sha256: String },
+    /// Something of its spaces.
+    #[serde(untagged)]
+    Space(SpaceLine),
 }
 
 /// The form that this release writes; it reads the one before, too, which had of all rooms the workspace alone.

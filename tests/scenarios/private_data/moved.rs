@@ -26,17 +26,17 @@ fn lines(file: &Path) -> Result<BTreeSet<String>> {
 }
 
 /// Somebody and where they live.
-type Person<'h> = (&'h Host, &'h Account);
+pub(super) type Person<'h> = (&'h Host, &'h Account);
 
 /// Calls a method of spaces at `host` as somebody who may live elsewhere.
-async fn call(host: &Host, (home, who): Person<'_>, name: &str, body: &Value) -> Result<Value> {
+pub(super) async fn call(host: &Host, (home, who): Person<'_>, name: &str, body: &Value) -> Result<Value> {
     let method = format!("co.kendev.spaces.{name}");
     let token = speaks(home, who, host, &method).await?;
     host.answer(host.post(&method, body).bearer_auth(token)).await
 }
 
 /// Says something in a space, at one's own host.
-async fn say((home, who): Person<'_>, space: &str, text: &str) -> Result<String> {
+pub(super) async fn say((home, who): Person<'_>, space: &str, text: &str) -> Result<String> {
     let body = json!({ "space": space, "content": { "type": "text", "text": text } });
     let said = home.post("co.kendev.spaces.sendMessage", &body).bearer_auth(&who.token);
     Ok(home.answer(said).await?["uri"].as_str().context("a message")?.to_owned())
@@ -53,7 +53,7 @@ async fn announce((home, who): Person<'_>, space: &str, text: &str) -> Result<()
 }
 
 /// What somebody reads in a space, once it is this much; in the order in which it was said first.
-async fn until_read(host: &Host, (home, who): Person<'_>, space: &str, expected: &[&str]) -> Result<()> {
+pub(super) async fn until_read(host: &Host, (home, who): Person<'_>, space: &str, expected: &[&str]) -> Result<()> {
     let method = "co.kendev.spaces.listMessages";
     until(&format!("{expected:?} are read at {}", host.url), PATIENCE * 2, async || {
         let token = speaks(home, who, host, method).await?;
@@ -110,7 +110,7 @@ async fn put_file((home, who): Person<'_>, space: &str, bytes: &[u8]) -> Result<
 }
 
 /// Moves an account to another host, as its owner would.
-async fn move_out(from: &Host, did: &str, password: &str, to: &Host, handle: &str) -> Result<()> {
+pub(super) async fn move_out(from: &Host, did: &str, password: &str, to: &Host, handle: &str) -> Result<()> {
     let secret = tempfile::NamedTempFile::new()?;
     std::fs::write(secret.path(), format!("{password}\n"))?;
     let file = secret.path().to_str().context("a path in UTF-8")?;

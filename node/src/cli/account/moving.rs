@@ -96,6 +96,16 @@ struct Refusal {
     message: String,
 }
 
+impl Refusal {
+    /// Whether the host has no such method. Some would hand it on to another service, and say that they have none for it or
+    /// what that one said.
+    fn is_of_no_method(&self) -> bool {
+        let named = matches!(self.name.as_str(), "MethodNotImplemented" | "XRPCNotSupported");
+        let nowhere = self.name == "InvalidRequest" && self.message.contains("No service configured");
+        named || nowhere || self.status == Some(StatusCode::NOT_IMPLEMENTED)
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::new(Code::Daemon, refusal.message)
@@ -349,7 +359,7 @@ impl Wizard<'_> {
         let preferences = match self.old.get("app.bsky.actor.getPreferences").await {
             Ok(preferences) => preferences,
             // Hosts that serve no application view may not know them.
-            Err(refusal) if refusal.name == "MethodNotImplemented" => return Ok(()),
+            Err(refusal) if refusal.is_of_no_method() => return Ok(()),
             Err(refusal) => return Err(refusal.into()),
         };
         let mut kept = preferences["preferences"].as_array().cloned().unwrap_or_default();
@@ -406,6 +416,7 @@ impl Wizard<'_> {
         self.done("activate", self.new.url.clone());
         let old = self.old.log_in(&self.did, &self.password).await;
         if old.is_ok_and(|session| session["active"] != false) {
+            self.carry_spaces().await?;
             self.old.post("com.atproto.server.deactivateAccount", &json!({})).await?;
         }
         self.done("deactivate", self.old.url.clone());

@@ -1,13 +1,13 @@
 //! A tenant taken out, page by page: nothing of it is held as a whole.
 
 use angel_protocol::data::{self, Cid, cbor};
-use angel_protocol::ids::{Nsid, RecordKey, RepoPath, Tid};
+use angel_protocol::ids::{Nsid, RecordKey, RepoPath};
 use angel_protocol::permissioned::SpaceUri;
-use angel_protocol::permissioned::wire::notice::WriteNotice;
 
 use super::{Line, Lines, PAGE, VERSION};
 use crate::blocking;
 use crate::permissioned::PermissionedError;
+use crate::spaces::SpaceLine;
 use crate::tenants::{ProvisionError, Provisioner, Tenant};
 
 /// Entries of the audit log that are read at a time.
@@ -43,12 +43,29 @@ impl Provisioner {
                 return Ok(());
             }
         }
-        if self.export_records(tenant, &mut lines, &mut sink).await?
-            && self.export_rooms(tenant, &mut lines, &mut sink).await?
-            && self.export_known(tenant, &mut lines, &mut sink).await?
-        {
-            sink(lines.end()).await;
+        let Some(account) = self.accounts.by_id(tenant.id()).await? else { return Ok(()) };
+        let mut rooms = vec![];
+        let whole = self.export_records(tenant, &mut lines, &mut sink).await?
+            && self
+                .spaces
+                .take_out(&account, |page| {
+                    let named = |line: &SpaceLine| match line {
+                        SpaceLine::Room { room, .. } => Some(room.clone()),
+                        _ => None,
+                    };
+                    rooms.extend(page.iter().filter_map(named));
+                    sink(page.into_iter().flat_map(|line| lines.line(&Line::Space(line))).collect())
+                })
+                .await?;
+        if !whole {
+            return Ok(());
         }
+        for room in rooms {
+            if !self.export_private(tenant, &room, &mut lines, &mut sink).await? {
+                return Ok(());
+            }
+        }
+        sink(lines.end()).await;
         Ok(())
     }
 
@@ -88,77 +105,6 @@ impl Provisioner {
         Ok(true)
     }
 
-    async fn export_rooms<F, E>(&self, tenant: &Tenant, lines: &mut Lines, sink: &mut F) -> Result<bool, ProvisionError>
-    where
-        F: FnMut(Vec<u8>) -> E,
-        E: Future<Output = bool>,
-    {
-        let Some(account) = self.accounts.by_id(tenant.id()).await? else { return Ok(true) };
-        let mut after: Option<SpaceUri> = None;
-        loop {
-            let rooms = self.permissioned.spaces_of(&account, after.as_ref(), PAGE).await?;
-            let Some(last) = rooms.last() else { return Ok(true) };
-            after = Some(last.uri.clone());
-            for row in rooms {
-                let (room, config) = (row.uri, row.config);
-                let named = sink(lines.line(&Line::Room { room: room.clone(), config })).await;
-                let whole = named
-                    && self.export_entrants(&room, lines, sink).await?
-                    && self.export_private(tenant, &room, lines, sink).await?;
-                if !whole {
-                    return Ok(false);
-                }
-            }
-        }
-    }
-
-    async fn export_entrants<F, E>(
-        &self,
-        room: &SpaceUri,
-        lines: &mut Lines,
-        sink: &mut F,
-    ) -> Result<bool, ProvisionError>
-    where
-        F: FnMut(Vec<u8>) -> E,
-        E: Future<Output = bool>,
-    {
-        let mut cursor = None;
-        loop {
-            let page = self.permissioned.members(room, cursor, PAGE).await?;
-            let of = |(did, row): (_, angel_storage::permissioned::MemberRow)| {
-                lines.line(&Line::Entrant { room: room.clone(), did, member: row.member })
-            };
-            if !sink(page.members.into_iter().flat_map(of).collect()).await {
-                return Ok(false);
-            }
-            cursor = page.cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        let mut after: Option<Tid> = None;
-        loop {
-            let writers = self.permissioned.writers(room, after, PAGE).await?;
-            let Some(last) = writers.last() else { return Ok(true) };
-            after = Some(last.space_rev);
-            let mut piece = Vec::new();
-            for writer in writers {
-                let notice = WriteNotice {
-                    space: room.clone(),
-                    repo: writer.did,
-                    repo_rev: writer.rev,
-                    hash: writer.hash,
-                    space_rev: None,
-                    prev_space_rev: None,
-                };
-                piece.extend(lines.line(&Line::Writer(Box::new(notice))));
-            }
-            if !sink(piece).await {
-                return Ok(false);
-            }
-        }
-    }
-
     async fn export_private<F, E>(
         &self,
         tenant: &Tenant,
@@ -194,25 +140,6 @@ impl Provisioner {
             }
             cursor = page.cursor;
             if cursor.is_none() {
-                return Ok(true);
-            }
-        }
-    }
-
-    async fn export_known<F, E>(&self, tenant: &Tenant, lines: &mut Lines, sink: &mut F) -> Result<bool, ProvisionError>
-    where
-        F: FnMut(Vec<u8>) -> E,
-        E: Future<Output = bool>,
-    {
-        let mut after = None;
-        loop {
-            let (spaces, did, from) = (self.spaces.clone(), tenant.did().clone(), after);
-            let (known, last) = blocking::run(move || spaces.known_blocking(&did, from.as_ref(), PAGE)).await?;
-            if !sink(known.into_iter().flat_map(|one| lines.line(&Line::Known(Box::new(one)))).collect()).await {
-                return Ok(false);
-            }
-            after = last;
-            if after.is_none() {
                 return Ok(true);
             }
         }

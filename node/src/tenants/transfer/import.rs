@@ -17,11 +17,10 @@ use serde_json::Value as Json;
 use sha2::Digest as _;
 
 use super::{ImportError, Line, Lines, PAGE, VERSION, workspace};
-use crate::accounts::{Account, AccountError};
+use crate::accounts::AccountError;
 use crate::blocking;
-use crate::permissioned::PermissionedError;
 use crate::repos::{Action, NewRecord, RepoWrite};
-use crate::spaces::Known;
+use crate::spaces::{Known, SpaceLine};
 use crate::tenants::{Actor, Provisioner, Tenant, TenantError, Tenants};
 
 impl Provisioner {
@@ -31,7 +30,7 @@ impl Provisioner {
     /// # Errors
     /// [`ImportError`].
     pub async fn import(&self, export: &[u8]) -> Result<Tenant, ImportError> {
-        let Parsed { row, members, usage, audit, public, rooms, known } = parse(export)?;
+        let Parsed { row, members, usage, audit, public, rooms, known, blocks } = parse(export)?;
         let did = row.did.clone();
         let account = self.accounts.by_did(&did).await?.ok_or_else(|| ImportError::NoAccount(did.clone()))?;
         match self.tenants.find(&did) {
@@ -52,37 +51,23 @@ impl Provisioner {
             self.repos.write(&owner, writes, None).await?;
         }
         for (uri, room) in &rooms {
-            self.open_room(&account, uri, room).await?;
+            self.spaces.take_room(&account, uri, room.config.clone(), &room.entrants).await?;
             for chunk in room.records.chunks(PAGE) {
                 let writes = self.checked(&tenant, Place::Permissioned, chunk).await?;
                 self.permissioned.write(&account, uri, writes).await?;
             }
+            // What came with the account's repository was there before the room was, and is told of by no write.
+            self.spaces.take_in_writer(uri, &did).await?;
         }
         self.spaces.take_known(&did, known).await?;
+        for other in blocks {
+            self.spaces.take_block(&account, other).await?;
+        }
         // Of everybody who wrote, once their writes count: of who lives here what is here, of others what their hosts have.
         for notice in rooms.into_values().flat_map(|room| room.writers) {
-            let (room, who) = (notice.space.clone(), notice.repo.clone());
-            match self.permissioned.heard_write(notice).await {
-                Ok(()) => self.spaces.take_in_writer(&room, &who).await?,
-                // Members then, and no more.
-                Err(PermissionedError::SpaceNotFound | PermissionedError::FutureRev) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.spaces.take_writer(notice).await?;
         }
         Ok(tenant)
-    }
-
-    async fn open_room(&self, account: &Account, uri: &SpaceUri, room: &Room) -> Result<(), ImportError> {
-        let (kind, key) = (uri.space_type.clone(), Some(uri.key.clone()));
-        match self.permissioned.create_space(account, kind, key, room.config.clone()).await {
-            Ok(_) | Err(PermissionedError::SpaceExists) => {}
-            Err(error) => return Err(error.into()),
-        }
-        for chunk in room.entrants.chunks(PAGE) {
-            let members = chunk.iter().map(|(did, member)| (did.clone(), Some(*member))).collect();
-            self.permissioned.set_members(uri, members).await?;
-        }
-        Ok(())
     }
 
     /// The writes of records that were exported: they stay as they are, bytes and all, if the rules have nothing against
@@ -119,6 +104,7 @@ pub(super) struct Parsed {
     pub(super) public: Vec<(RepoPath, data::Value)>,
     pub(super) rooms: BTreeMap<SpaceUri, Room>,
     pub(super) known: Vec<Known>,
+    blocks: Vec<Did>,
 }
 
 /// A permissioned space of the tenant's, with what is in it.
@@ -143,14 +129,15 @@ impl Parsed {
             Line::Usage { row } => self.usage = Some(row),
             Line::Audit { number, row } => self.audit.push((number, row)),
             Line::Record { path, cid, value } => self.public.push(record(path, cid, &value)?),
-            Line::Room { room, config } => {
+            Line::Space(SpaceLine::Room { room, config }) => {
                 if room.authority != self.row.did {
                     return Err(format!("the room {room} is under another account").into());
                 }
                 self.rooms.insert(room, Room { config, ..Room::default() });
             }
-            Line::Entrant { room, did, member } => self.room(&room)?.entrants.push((did, member)),
-            Line::Writer(notice) => self.room(&notice.space)?.writers.push(*notice),
+            Line::Space(SpaceLine::Entrant { room, did, member }) => self.room(&room)?.entrants.push((did, member)),
+            Line::Space(SpaceLine::Block { did }) => self.blocks.push(did),
+            Line::Space(SpaceLine::Writer(notice)) => self.room(&notice.space)?.writers.push(*notice),
             Line::Private { room: Some(room), path, cid, value } => {
                 let record = record(path, cid, &value)?;
                 self.room(&room)?.records.push(record);
@@ -159,7 +146,7 @@ impl Parsed {
                 let record = record(path, cid, &value)?;
                 self.rooms.entry(workspace(&self.row.did)).or_default().records.push(record);
             }
-            Line::Known(known) => {
+            Line::Space(SpaceLine::Known(known)) => {
                 if !known.is_sound() {
                     return Err("what is known of a space has another name".to_owned().into());
                 }
@@ -206,8 +193,8 @@ pub(super) fn parse(export: &[u8]) -> Result<Parsed, ImportError> {
             if version > VERSION {
                 return Err(ImportError::Version(version));
             }
-            let (members, audit, public, rooms, known) = Default::default();
-            parsed = Some(Parsed { row: *row, members, usage: None, audit, public, rooms, known });
+            let (members, audit, public, rooms, known, blocks) = Default::default();
+            parsed = Some(Parsed { row: *row, members, usage: None, audit, public, rooms, known, blocks });
             continue;
         };
         parsed.take(read).map_err(|unfit| match unfit {

@@ -1,5 +1,7 @@
 use angel_protocol::data::{self, Block, Codec, cbor};
 
+use angel_protocol::permissioned::SpaceConfig;
+
 use super::import::parse;
 use super::*;
 

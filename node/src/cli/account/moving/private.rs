@@ -17,7 +17,7 @@ impl Pds {
     async fn if_known(&self, asked: &str) -> Asked<Option<Value>> {
         match self.get(asked).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(refusal) if refusal.name == "MethodNotImplemented" => Ok(None),
+            Err(refusal) if refusal.is_of_no_method() => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
@@ -64,6 +64,33 @@ impl Wizard<'_> {
         Ok(())
     }
 
+    /// What makes the account's own spaces, once it is in use at the new host and before the old one is switched off: what
+    /// is changed there later is newer than what is here.
+    pub(super) async fn carry_spaces(&mut self) -> Result<(), Failure> {
+        let asked = "co.kendev.spaces.exportSpaces";
+        let lines = match self.old.exchange(Method::GET, asked, |it| it).await {
+            Ok(lines) => lines,
+            Err(refusal) if refusal.is_of_no_method() => return Ok(()),
+            Err(refusal) if refusal.name == "IsTenant" => {
+                self.done("spaces", "come with the export of the tenant");
+                return Ok(());
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let filled = |request: RequestBuilder| {
+            let body = reqwest::Body::wrap_stream(lines.bytes_stream());
+            request.header(CONTENT_TYPE, "application/jsonl").body(body)
+        };
+        match self.new.json(Method::POST, "co.kendev.spaces.importSpaces", filled).await {
+            Ok(taken) => self.done("spaces", format!("{} rooms with their members", taken["rooms"])),
+            Err(refusal) if refusal.is_of_no_method() => {
+                self.done("spaces", "of its own end here: the new host takes none in");
+            }
+            Err(refusal) => return Err(refusal.into()),
+        }
+        Ok(())
+    }
+
     /// The repository in one space; `false` when the new host has it already.
     async fn carry_space(&mut self, space: &str) -> Result<bool, Failure> {
         let here = self.old.stands(space, &self.did).await?;
@@ -81,7 +108,7 @@ impl Wizard<'_> {
         let import = with("co.kendev.spaces.importRepo", [("space", space)]);
         match self.new.exchange(Method::POST, &import, filled).await {
             Ok(_) => Ok(true),
-            Err(refusal) if refusal.name == "MethodNotImplemented" => {
+            Err(refusal) if refusal.is_of_no_method() => {
                 let words = format!(
                     "{} does not take in what {} wrote in spaces that are not public; to move without it, and leave it at the \
                      old host, add --leave-private",
