@@ -97,12 +97,9 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// Whether the host has no such method. Some would hand it on to another service, and say that they have none for it or
-    /// what that one said.
+    /// Whether the host has no such method.
     fn is_of_no_method(&self) -> bool {
-        let named = matches!(self.name.as_str(), "MethodNotImplemented" | "XRPCNotSupported");
-        let nowhere = self.name == "InvalidRequest" && self.message.contains("No service configured");
-        named || nowhere || self.status == Some(StatusCode::NOT_IMPLEMENTED)
+        self.name == "MethodNotImplemented"
     }
 }
 

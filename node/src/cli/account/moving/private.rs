@@ -13,13 +13,10 @@ use super::{Asked, FILES_PAGE, Pds, Wizard, with};
 const SPACES_PAGE: &str = "100";
 
 impl Pds {
-    /// An answer to a question that hosts without private data do not know.
-    async fn if_known(&self, asked: &str) -> Asked<Option<Value>> {
-        match self.get(asked).await {
-            Ok(answer) => Ok(Some(answer)),
-            Err(refusal) if refusal.is_of_no_method() => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+    /// Whether it says that it keeps private data. Hosts that know nothing of that hand such questions on to other services,
+    /// whose answers say nothing.
+    async fn keeps_private_data(&self) -> Asked<bool> {
+        Ok(self.get("com.atproto.server.describeServer").await?["permissionedData"].is_object())
     }
 
     /// Where a repository in a space stands: its revision and set hash.
@@ -40,15 +37,16 @@ impl Wizard<'_> {
             self.done("private", "stays at the old host, as asked");
             return Ok(());
         }
+        if !self.old.keeps_private_data().await? {
+            return Ok(());
+        }
+        let is_kept = self.new.keeps_private_data().await?;
         let (mut carried, mut there, mut after) = (0_u64, 0_u64, None::<String>);
         loop {
             let query = [("limit", SPACES_PAGE)].into_iter().chain(after.as_deref().map(|after| ("cursor", after)));
-            // A host of public data alone has none.
-            let Some(page) = self.old.if_known(&with("com.atproto.space.listSpaces", query)).await? else {
-                return Ok(());
-            };
+            let page = self.old.get(&with("com.atproto.space.listSpaces", query)).await?;
             let spaces: Vec<_> = page["spaces"].as_array().into_iter().flatten().map(|it| text(it, "uri")).collect();
-            if !spaces.is_empty() && self.new.if_known("com.atproto.space.listSpaces").await?.is_none() {
+            if !spaces.is_empty() && !is_kept {
                 self.done("private", "stays at the old host: the new one keeps no private data");
                 return Ok(());
             }
@@ -67,6 +65,13 @@ impl Wizard<'_> {
     /// What makes the account's own spaces, once it is in use at the new host and before the old one is switched off: what
     /// is changed there later is newer than what is here.
     pub(super) async fn carry_spaces(&mut self) -> Result<(), Failure> {
+        if !self.old.keeps_private_data().await? {
+            return Ok(());
+        }
+        if !self.new.keeps_private_data().await? {
+            self.done("spaces", "its own, if it has any, end here: the new host takes none in");
+            return Ok(());
+        }
         let asked = "co.kendev.spaces.exportSpaces";
         let lines = match self.old.exchange(Method::GET, asked, |it| it).await {
             Ok(lines) => lines,
@@ -126,7 +131,7 @@ impl Wizard<'_> {
         loop {
             let query = [("space", space), ("repo", self.did.as_str()), ("limit", FILES_PAGE)];
             let query = query.into_iter().chain(after.as_deref().map(|after| ("cursor", after)));
-            let Some(page) = self.old.if_known(&with("com.atproto.space.listBlobs", query)).await? else { break };
+            let page = self.old.get(&with("com.atproto.space.listBlobs", query)).await?;
             let cids = page["cids"].as_array().into_iter().flatten().filter_map(Value::as_str);
             for cid in cids {
                 let query = [("space", space), ("repo", self.did.as_str()), ("cid", cid)];
