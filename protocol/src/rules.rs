@@ -7,7 +7,7 @@
 //! | it is written by whom its collection says | [`Refused::NotByClients`] |
 //! | what is for certain people stays out of public repositories | [`Refused::NotPublic`], [`Refused::VisibilityUnknown`] |
 //! | references stay within the tenant, and a public record names nobody's private one | [`Refused::CrossTenant`], [`Refused::PrivateReference`] |
-//! | computed fields are the node's ([`computed`]) | [`Refused::Computed`] |
+//! | computed fields are the node's ([`computed`], [`figures`]) | [`Refused::Computed`] |
 //! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
 //! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
 //! | a record is not larger than one of this network may be | [`Refused::TooLarge`] |
@@ -18,6 +18,7 @@
 //! here.
 
 pub mod computed;
+pub mod figures;
 pub mod secrets;
 mod table;
 

@@ -1,6 +1,7 @@
 //! What code alone can say about single collections, one line each.
 
 use super::computed::{Fill, agents, business, content, people, sales, tenants};
+use super::figures::{self, Figures};
 use crate::data::Value;
 use crate::ids::RepoPath;
 use crate::tenants::Permission;
@@ -30,9 +31,11 @@ pub struct Rule {
     pub scope: Option<&'static str>,
     /// Who decides whether it is public, where `flags.json` says that it is decided elsewhere.
     pub elsewhere: Option<Elsewhere>,
+    /// What is computed when it is asked for.
+    pub figures: Option<Figures>,
 }
 
-const NOTHING: Rule = Rule { collection: "", fill: None, reads: None, scope: None, elsewhere: None };
+const NOTHING: Rule = Rule { collection: "", fill: None, reads: None, scope: None, elsewhere: None, figures: None };
 
 const fn fills(collection: &'static str, fill: Fill) -> Rule {
     Rule { collection, fill: Some(fill), ..NOTHING }
@@ -55,7 +58,7 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.agents.webChatSession", agents::web_chat_session),
     fills("co.kendev.business.activity", business::activity),
     fills("co.kendev.business.appointment", sales::appointment),
-    fills("co.kendev.business.campaign", business::campaign),
+    Rule { figures: Some(figures::campaign), ..fills("co.kendev.business.campaign", business::campaign) },
     fills("co.kendev.business.document", business::document),
     fills("co.kendev.business.donation", sales::donation),
     fills("co.kendev.business.invoice", sales::invoice),
@@ -64,8 +67,8 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.business.order", sales::order),
     fills("co.kendev.business.product", sales::product),
     Rule { reads: Some(sales::product_of), ..fills("co.kendev.business.productSettings", sales::product_settings) },
-    fills("co.kendev.business.project", business::project),
-    fills("co.kendev.business.task", business::task),
+    Rule { figures: Some(figures::project), ..fills("co.kendev.business.project", business::project) },
+    Rule { figures: Some(figures::task), ..fills("co.kendev.business.task", business::task) },
     fills("co.kendev.business.taskComment", business::task_comment),
     fills("co.kendev.business.timeEntry", business::time_entry),
     fills("co.kendev.business.venue", business::venue),

@@ -1,3 +1,4 @@
+mod figures;
 mod formulas;
 mod node_written;
 mod refusals;
