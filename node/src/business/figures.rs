@@ -129,7 +129,7 @@ impl Business {
             return Ok(Counts::default());
         }
         let minutes = if tasks.is_empty() { Some(0) } else { self.minutes(tenant, &tasks).await? };
-        Ok(Counts { tasks: Some(tasks.len() as u64), tasks_done: Some(done), minutes })
+        Ok(Counts { tasks: Some(tasks.len() as u64), tasks_done: Some(done), minutes, ..Counts::default() })
     }
 
     /// Minutes that were entered for these tasks.

@@ -8,7 +8,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
-use super::co::kendev::{business, network, spaces, tenants};
+use super::co::kendev::{business, content, network, spaces, tenants};
 use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, simplespace, space, sync, temp};
 use super::host::Host;
 use super::jetstream;
@@ -137,6 +137,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .merge(network_routes())
         .merge(space_routes())
         .merge(business_routes())
+        .merge(content_routes())
         .merge(tenant_routes())
         .route("/subscribe", get(jetstream::handler))
         .route("/xrpc/{method}", any(proxied::handler))
@@ -217,6 +218,12 @@ fn business_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.business.logActivity", post(business::log_activity::handler))
         .route("/xrpc/co.kendev.business.refundOrder", post(business::refund_order::handler))
         .route("/xrpc/co.kendev.business.shipOrder", post(business::ship_order::handler))
+}
+
+/// The methods of what is published.
+fn content_routes() -> Router<Arc<Host>> {
+    let feature = get(content::get_roadmap_feature::handler);
+    Router::new().route("/xrpc/co.kendev.content.getRoadmapFeature", feature)
 }
 
 /// The methods of tenants.

@@ -22,6 +22,8 @@ pub struct Counts {
     pub tasks: Option<u64>,
     /// Those of them that are done.
     pub tasks_done: Option<u64>,
+    /// The votes of a roadmap feature, with their weights.
+    pub votes: Option<u64>,
     /// Minutes that were entered for a task, or for all tasks of a project.
     pub minutes: Option<u64>,
 }
@@ -71,6 +73,19 @@ pub(super) fn project(record: &Value, counts: &Counts) -> Map {
 /// TSK-01: the sum of the time entries.
 pub(super) fn task(_: &Value, counts: &Counts) -> Map {
     object("timeTracking", [("actualMinutes", whole(counts.minutes))])
+}
+
+/// RMP-01 and RMP-04.
+pub(super) fn roadmap_feature(record: &Value, counts: &Counts) -> Map {
+    let milestones = match record.get("progress").and_then(|progress| progress.get("milestones")) {
+        Some(Value::List(milestones)) => milestones.as_slice(),
+        _ => &[],
+    };
+    let done = milestones.iter().filter(|one| one.get("completed") == Some(&Value::Bool(true))).count();
+    let percentage = percentage(whole(Some(done as u64)), whole(Some(milestones.len() as u64)));
+    let mut figures = object("voting", [("votes", whole(counts.votes))]);
+    figures.extend(object("progress", [("completionPercentage", percentage)]));
+    figures
 }
 
 /// Of `part` in `whole` as many hundredths as are done, 0 where there is nothing to do (PRJ-01, RMP-04).

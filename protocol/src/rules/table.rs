@@ -27,6 +27,8 @@ pub struct Rule {
     pub fill: Option<Fill>,
     /// The records of the same holder that it reads for that.
     pub reads: Option<fn(&Value) -> Vec<RepoPath>>,
+    /// The public records of whomever that it looks at.
+    pub looks_at: Option<fn(&Value) -> Vec<String>>,
     /// The field whose record's holder is the tenant within which a person's record stays.
     pub scope: Option<&'static str>,
     /// Who decides whether it is public, where `flags.json` says that it is decided elsewhere.
@@ -35,7 +37,8 @@ pub struct Rule {
     pub figures: Option<Figures>,
 }
 
-const NOTHING: Rule = Rule { collection: "", fill: None, reads: None, scope: None, elsewhere: None, figures: None };
+const NOTHING: Rule =
+    Rule { collection: "", fill: None, reads: None, looks_at: None, scope: None, elsewhere: None, figures: None };
 
 const fn fills(collection: &'static str, fill: Fill) -> Rule {
     Rule { collection, fill: Some(fill), ..NOTHING }
@@ -75,7 +78,11 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.content.course", content::course),
     Rule { reads: Some(content::form_of), ..fills("co.kendev.content.formSubmission", content::form_submission) },
     Rule { fill: Some(content::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },
-    fills("co.kendev.content.roadmapFeature", content::roadmap_feature),
+    Rule {
+        figures: Some(figures::roadmap_feature),
+        ..fills("co.kendev.content.roadmapFeature", content::roadmap_feature)
+    },
+    Rule { looks_at: Some(content::feature_of), ..fills("co.kendev.content.roadmapVote", content::roadmap_vote) },
     fills("co.kendev.people.connection", people::connection),
     fills("co.kendev.people.pointsEntry", people::points_entry),
     decided("co.kendev.people.profile", Elsewhere::Record { default: true }),

@@ -16,6 +16,7 @@ const ROWS: &[(&str, &[&str], &str)] = &[
         &["sender", "readBy", "reactions", "atProtocol.type", "atProtocol.did", "atProtocol.uri", "atProtocol.cid"],
         "the views of spaces",
     ),
+    ("co.kendev.content.roadmapFeature", &["voting.voters"], "the views of the roadmap"),
     ("co.kendev.spaces.space", &["stats.memberCount", "stats.messageCount", "stats.lastActivity"], "the same"),
     (
         "co.kendev.network.node",
@@ -89,14 +90,13 @@ const UNCOUNTED: &[(&str, &[Fields])] = &[
         ],
     ),
     (
-        "views of people and of the roadmap, for which there are no methods",
+        "views of people, and of single votes, for which there are no methods",
         &[
             (
                 "co.kendev.people.profile",
                 &["karma.guardianAngelStatus", "karma.score", "followers", "following", "helpedCount"],
             ),
             ("co.kendev.people.account", &["tenantMemberships"]),
-            ("co.kendev.content.roadmapFeature", &["voting.votes", "voting.voters", "progress.completionPercentage"]),
             ("co.kendev.content.roadmapVote", &["voteWeight"]),
             ("co.kendev.content.tool", &["offersUsing", "asksNeeding", "experts"]),
             ("co.kendev.spaces.space", &["stats.engagementScore"]),
@@ -197,7 +197,7 @@ fn a_campaign_that_has_spent_more_than_it_has_is_paused() {
 #[test]
 fn a_project_is_as_far_as_its_tasks() {
     let of = |status: &str, total: u64, done: u64| {
-        let counts = Counts { tasks: Some(total), tasks_done: Some(done), minutes: Some(95) };
+        let counts = Counts { tasks: Some(total), tasks_done: Some(done), minutes: Some(95), ..Counts::default() };
         figured("co.kendev.business.project", &json!({ "status": status }), &counts)["progress"].clone()
     };
     let progress = |percentage: i64, total: u64, done: u64| json!({ "completionPercentage": percentage, "tasksTotal": total, "tasksCompleted": done, "minutesActual": 95 });
@@ -215,6 +215,48 @@ fn a_project_is_as_far_as_its_tasks() {
 }
 
 #[test]
+fn a_feature_is_as_far_as_its_milestones_and_says_when_it_was_completed() {
+    const FEATURE: &str = "co.kendev.content.roadmapFeature";
+    let of = |done: usize, all: usize, votes: Option<u64>| {
+        let milestones: Vec<_> = (0..all).map(|index| json!({ "title": "m", "completed": index < done })).collect();
+        let counts = Counts { votes, ..Counts::default() };
+        figured(FEATURE, &json!({ "progress": { "milestones": milestones } }), &counts)
+    };
+    assert_eq!(of(2, 3, Some(7)), json!({ "voting": { "votes": 7 }, "progress": { "completionPercentage": 66 } }));
+    assert_eq!(of(0, 0, None), json!({ "progress": { "completionPercentage": 0 } }));
+    let operator = Case::of(Holder::Operator, Place::Public);
+    let completed = operator.judge(FEATURE, &json!({ "status": "completed" }), None).expect("fits");
+    assert_eq!(completed["timeline"]["actualCompletion"], NOW.to_string());
+    let taken_up = operator.judge(FEATURE, &json!({ "status": "in-review" }), Some(&completed)).expect("fits");
+    assert_eq!(taken_up["timeline"].get("actualCompletion"), None);
+}
+
+#[test]
+fn a_vote_is_for_what_takes_votes() {
+    const VOTE: &str = "co.kendev.content.roadmapVote";
+    let uri = "at://did:web:node.example/co.kendev.content.roadmapFeature/3k";
+    let vote = json!({ "feature": uri });
+    assert_eq!(looks_at(&VOTE.parse().expect("valid"), &value(&vote)), [uri]);
+    let judge = |feature: Option<Json>| {
+        let mut case = person();
+        case.facts.others.insert(uri.to_owned(), feature.as_ref().map(value));
+        case.judge(VOTE, &vote, None)
+    };
+    let feature = |status: &str, allow: bool| Some(json!({ "status": status, "voting": { "allowVoting": allow } }));
+    for status in ["consideration", "planned", "in-progress", "in-review"] {
+        assert!(judge(feature(status, true)).is_ok(), "{status}");
+        assert!(matches!(judge(feature(status, false)), Err(Refused::Vote { path, .. }) if path == "/feature"));
+    }
+    for refused in [feature("completed", true), feature("cancelled", true), None, Some(json!({}))] {
+        assert!(matches!(judge(refused.clone()), Err(Refused::Vote { .. })), "{refused:?}");
+    }
+    assert!(person().judge(VOTE, &vote, None).is_ok(), "nobody could be asked");
+    let other = json!({ "feature": "at://did:web:node.example/co.kendev.content.tool/3k" });
+    assert!(matches!(person().judge(VOTE, &other, None), Err(Refused::Vote { .. })));
+    assert_eq!(crate::tenants::Plan::ALL.map(crate::tenants::Plan::vote_weight), [1, 2, 2, 3, 3, 3]);
+}
+
+#[test]
 fn every_figure_is_somebodys() {
     let all: BTreeSet<(String, String)> = Flags::builtin()
         .collections
@@ -222,7 +264,7 @@ fn every_figure_is_somebodys() {
         .flat_map(|(collection, rules)| rules.view_only.iter().map(|field| (collection.to_string(), field.to_string())))
         .collect();
     // Such records and counts as let every figure be computed.
-    let counts = Counts { tasks: Some(2), tasks_done: Some(1), minutes: Some(30) };
+    let counts = Counts { tasks: Some(2), tasks_done: Some(1), minutes: Some(30), votes: Some(3) };
     let record = json!({
         "metrics": { "impressions": 9, "clicks": 3, "conversions": 1, "leads": 1, "revenue": 1 },
         "budget": { "spentBudget": 2 },
