@@ -10,6 +10,7 @@
 //! What is read is this index, or the copy of another node's ([`reading`]). Who may do what is decided in
 //! `angel_protocol::spaces`; here it is looked up, asked and carried out.
 
+mod agents;
 pub(crate) mod announce;
 pub(crate) mod announcer;
 mod apply;
@@ -82,6 +83,8 @@ struct Shared {
     rulebook: Rulebook,
     numbers: Numbers,
     live: Live,
+    /// Who speaks as an agent.
+    agents: agents::Agents,
     /// The newest event that is durable.
     durable: watch::Receiver<u64>,
     /// The newest event that the index has dealt with.
@@ -128,6 +131,7 @@ impl Spaces {
             rulebook,
             numbers,
             live: Live::new(followers_max),
+            agents: agents::Agents::default(),
             durable,
             indexed: watch::Sender::new(indexed),
             strangers: watch::Sender::new(0),
