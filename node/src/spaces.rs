@@ -17,6 +17,7 @@ mod apply;
 pub(crate) mod asked;
 mod complaints;
 pub(crate) mod direct;
+mod engagement;
 mod error;
 mod find;
 pub(crate) mod follow;
@@ -85,6 +86,8 @@ struct Shared {
     live: Live,
     /// Who speaks as an agent.
     agents: agents::Agents,
+    /// How active members are.
+    engagements: engagement::Engagements,
     /// The newest event that is durable.
     durable: watch::Receiver<u64>,
     /// The newest event that the index has dealt with.
@@ -132,6 +135,7 @@ impl Spaces {
             numbers,
             live: Live::new(followers_max),
             agents: agents::Agents::default(),
+            engagements: engagement::Engagements::default(),
             durable,
             indexed: watch::Sender::new(indexed),
             strangers: watch::Sender::new(0),

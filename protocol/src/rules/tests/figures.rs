@@ -17,7 +17,11 @@ const ROWS: &[(&str, &[&str], &str)] = &[
         "the views of spaces",
     ),
     ("co.kendev.content.roadmapFeature", &["voting.voters"], "the views of the roadmap"),
-    ("co.kendev.spaces.space", &["stats.memberCount", "stats.messageCount", "stats.lastActivity"], "the same"),
+    (
+        "co.kendev.spaces.space",
+        &["stats.memberCount", "stats.messageCount", "stats.lastActivity", "stats.engagementScore"],
+        "the same",
+    ),
     (
         "co.kendev.network.node",
         &[
@@ -99,7 +103,6 @@ const UNCOUNTED: &[(&str, &[Fields])] = &[
             ("co.kendev.people.account", &["tenantMemberships"]),
             ("co.kendev.content.roadmapVote", &["voteWeight"]),
             ("co.kendev.content.tool", &["offersUsing", "asksNeeding", "experts"]),
-            ("co.kendev.spaces.space", &["stats.engagementScore"]),
         ],
     ),
     (
