@@ -37,5 +37,11 @@ pub const PRODUCT: &str = "co.kendev.business.product";
 /// The collection of the private halves of products.
 pub const PRODUCT_SETTINGS: &str = "co.kendev.business.productSettings";
 
+/// The collection of the private halves of forms.
+pub const FORM_SETTINGS: &str = "co.kendev.content.formSettings";
+
+/// The collection of what people filled in.
+pub const FORM_SUBMISSION: &str = "co.kendev.content.formSubmission";
+
 /// The collection of what a tenant has settled for itself, of which there is one record, `self`.
 pub const TENANT_SETTINGS: &str = "co.kendev.tenants.settings";

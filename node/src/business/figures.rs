@@ -1,5 +1,5 @@
 //! Records of the workspace with the figures that are computed when somebody asks (`records.md` 1.2): rates of campaigns
-//! (CMP-01 to CMP-04), how far projects are (PRJ-01), what was worked on tasks (TSK-01). What they are computed from is
+//! (CMP-01 to CMP-04), how far projects are (PRJ-01), what was worked on tasks (TSK-01), how often forms were filled in (FRM-03). What they are computed from is
 //! counted here; the formulas are in `angel_protocol::rules::figures`.
 //!
 //! Nothing of it is stored. What was counted is remembered for as long as the workspace stands where it stood, so that a
@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use angel_protocol::business::campaign::METRICS;
-use angel_protocol::business::{CAMPAIGN, PROJECT, TASK, TIME_ENTRY};
+use angel_protocol::business::{CAMPAIGN, FORM_SETTINGS, FORM_SUBMISSION, PROJECT, TASK, TIME_ENTRY};
 use angel_protocol::data::{Map, Value, cbor};
 use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::rules::figures::{Counts, figures};
@@ -21,6 +21,12 @@ use crate::{blocking, clock};
 
 /// Records of one collection that are looked at to count. Of more, nothing is counted: half a sum is a wrong one.
 const COUNTED_MAX: usize = 50_000;
+
+/// Submissions whose time goes into the average (FRM-03).
+const TIMED_MAX: u64 = 100;
+
+/// The collection of the public halves of forms.
+const FORM: &str = "co.kendev.content.form";
 
 /// Records whose counts are remembered.
 const REMEMBERED_MAX: usize = 10_000;
@@ -95,7 +101,7 @@ impl Business {
 
     /// What has to be counted for the figures of a record.
     async fn counts(&self, tenant: &Did, path: &RepoPath) -> Result<Counts, BusinessError> {
-        if !matches!(path.collection.as_str(), PROJECT | TASK) {
+        if !matches!(path.collection.as_str(), PROJECT | TASK | FORM_SETTINGS) {
             return Ok(Counts::default());
         }
         let Some(head) = self.0.permissioned.head(&workspace(tenant), tenant).await? else {
@@ -110,6 +116,8 @@ impl Business {
         let uri = format!("at://{tenant}/{path}");
         let counts = match path.collection.as_str() {
             PROJECT => self.of_project(tenant, &uri).await?,
+            // The two halves of a form have one key.
+            FORM_SETTINGS => self.of_form(tenant, &format!("at://{tenant}/{FORM}/{}", path.rkey)).await?,
             _ => Counts { minutes: self.minutes(tenant, &HashSet::from([uri])).await?, ..Counts::default() },
         };
         // What was written while it was counted is counted with the next look.
@@ -130,6 +138,27 @@ impl Business {
         }
         let minutes = if tasks.is_empty() { Some(0) } else { self.minutes(tenant, &tasks).await? };
         Ok(Counts { tasks: Some(tasks.len() as u64), tasks_done: Some(done), minutes, ..Counts::default() })
+    }
+
+    async fn of_form(&self, tenant: &Did, form: &str) -> Result<Counts, BusinessError> {
+        let (mut submissions, mut seconds) = (0_u64, vec![]);
+        // The newest come first.
+        let whole = self.each(tenant, FORM_SUBMISSION, |_, submission| {
+            if submission.get("form").and_then(|form| form.get("uri")).and_then(Value::as_str) != Some(form) {
+                return;
+            }
+            submissions += 1;
+            let took = submission.get("completionSeconds").and_then(Value::as_integer);
+            if let (Some(took), true) = (took.and_then(|took| u64::try_from(took).ok()), submissions <= TIMED_MAX) {
+                seconds.push(took);
+            }
+        });
+        if !whole.await? {
+            return Ok(Counts::default());
+        }
+        let sum = seconds.iter().fold(0_u64, |sum, took| sum.saturating_add(*took));
+        let completion_seconds = sum.checked_div(seconds.len() as u64);
+        Ok(Counts { submissions: Some(submissions), completion_seconds, ..Counts::default() })
     }
 
     /// Minutes that were entered for these tasks.

@@ -222,8 +222,9 @@ fn business_routes() -> Router<Arc<Host>> {
 
 /// The methods of what is published.
 fn content_routes() -> Router<Arc<Host>> {
-    let feature = get(content::get_roadmap_feature::handler);
-    Router::new().route("/xrpc/co.kendev.content.getRoadmapFeature", feature)
+    Router::new()
+        .route("/xrpc/co.kendev.content.getFormSettings", get(content::get_form_settings::handler))
+        .route("/xrpc/co.kendev.content.getRoadmapFeature", get(content::get_roadmap_feature::handler))
 }
 
 /// The methods of tenants.

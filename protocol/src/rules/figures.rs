@@ -24,6 +24,10 @@ pub struct Counts {
     pub tasks_done: Option<u64>,
     /// The votes of a roadmap feature, with their weights.
     pub votes: Option<u64>,
+    /// How often a form was filled in.
+    pub submissions: Option<u64>,
+    /// How long the last hundred who filled it in took on average, in seconds, as far as that is known of any.
+    pub completion_seconds: Option<u64>,
     /// Minutes that were entered for a task, or for all tasks of a project.
     pub minutes: Option<u64>,
 }
@@ -86,6 +90,14 @@ pub(super) fn roadmap_feature(record: &Value, counts: &Counts) -> Map {
     let mut figures = object("voting", [("votes", whole(counts.votes))]);
     figures.extend(object("progress", [("completionPercentage", percentage)]));
     figures
+}
+
+/// FRM-03, as far as submissions say it. How often a form was seen, and by how many begun, nobody counts.
+pub(super) fn form_settings(_: &Value, counts: &Counts) -> Map {
+    object(
+        "analytics",
+        [("submissions", whole(counts.submissions)), ("averageCompletionTime", whole(counts.completion_seconds))],
+    )
 }
 
 /// Of `part` in `whole` as many hundredths as are done, 0 where there is nothing to do (PRJ-01, RMP-04).

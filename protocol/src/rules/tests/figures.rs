@@ -48,13 +48,7 @@ const UNCOUNTED: &[(&str, &[Fields])] = &[
             ),
             (
                 "co.kendev.content.formSettings",
-                &[
-                    "analytics.views",
-                    "analytics.submissions",
-                    "analytics.conversionRate",
-                    "analytics.averageCompletionTime",
-                    "analytics.abandonmentRate",
-                ],
+                &["analytics.views", "analytics.conversionRate", "analytics.abandonmentRate"],
             ),
             (
                 "co.kendev.content.page",
@@ -260,6 +254,16 @@ fn a_vote_is_for_what_takes_votes() {
 }
 
 #[test]
+fn a_form_says_how_often_it_was_filled_in() {
+    let of = |counts: Counts| figured("co.kendev.content.formSettings", &json!({}), &counts);
+    let known = Counts { submissions: Some(7), completion_seconds: Some(90), ..Counts::default() };
+    assert_eq!(of(known), json!({ "analytics": { "submissions": 7, "averageCompletionTime": 90 } }));
+    let untimed = Counts { completion_seconds: None, ..known };
+    assert_eq!(of(untimed), json!({ "analytics": { "submissions": 7 } }));
+    assert_eq!(of(Counts::default()), json!({}));
+}
+
+#[test]
 fn every_figure_is_somebodys() {
     let all: BTreeSet<(String, String)> = Flags::builtin()
         .collections
@@ -267,7 +271,14 @@ fn every_figure_is_somebodys() {
         .flat_map(|(collection, rules)| rules.view_only.iter().map(|field| (collection.to_string(), field.to_string())))
         .collect();
     // Such records and counts as let every figure be computed.
-    let counts = Counts { tasks: Some(2), tasks_done: Some(1), minutes: Some(30), votes: Some(3) };
+    let counts = Counts {
+        tasks: Some(2),
+        tasks_done: Some(1),
+        minutes: Some(30),
+        votes: Some(3),
+        submissions: Some(4),
+        completion_seconds: Some(5),
+    };
     let record = json!({
         "metrics": { "impressions": 9, "clicks": 3, "conversions": 1, "leads": 1, "revenue": 1 },
         "budget": { "spentBudget": 2 },

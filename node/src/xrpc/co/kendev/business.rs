@@ -131,7 +131,12 @@ pub(super) async fn record_of(
 }
 
 /// A record of a collection with its figures, for staff.
-pub(super) async fn figured(host: &Host, asker: &Asker, uri: &str, collection: &str) -> Result<Value, XrpcError> {
+pub(in crate::xrpc::co::kendev) async fn figured(
+    host: &Host,
+    asker: &Asker,
+    uri: &str,
+    collection: &str,
+) -> Result<Value, XrpcError> {
     let (tenant, path, _) = record_of(host, asker, uri, collection).await?;
     Ok(figured_view(tenant.did(), host.business.figured(&tenant, &path).await?))
 }
