@@ -1,4 +1,4 @@
-//! The orders and leads of the businesses on this node. They are for certain people, so they lie in the tenant's own
+//! The orders and leads of the businesses on this node, and the figures of their other records. They are for certain people, so they lie in the tenant's own
 //! permissioned space, its workspace; the tenant's account is their author, and whoever asks for a change is looked at
 //! by the methods that lead here.
 //!
@@ -7,6 +7,7 @@
 //! ([`crate::spaces::announcer`]), but for what no record says by itself.
 
 mod error;
+mod figures;
 mod follow;
 mod leads;
 mod orders;
@@ -28,8 +29,10 @@ use crate::spaces::Spaces;
 use crate::tenants::{Rulebook, Tenant, Tenants, workspace};
 
 pub(crate) use error::BusinessError;
+use figures::Remembered;
 use terms::Growth;
 
+pub(crate) use figures::Figured;
 pub(crate) use leads::{LeadFilter, NewActivity};
 pub(crate) use orders::{NewOrder, OrderFilter, Revenue};
 
@@ -49,6 +52,8 @@ struct Shared {
     spaces: Spaces,
     /// How the revenue of tenants grew.
     growth: Growth,
+    /// What was counted for figures.
+    counted: Remembered,
     /// A number, a stock, an address that nobody else has: looked at first and then written, under one of these.
     locks: Vec<Mutex<()>>,
 }
@@ -93,8 +98,8 @@ impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { accounts, repos, permissioned, tenants, rulebook, spaces } = parts;
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        let growth = Growth::default();
-        Self(Arc::new(Shared { accounts, repos, permissioned, tenants, rulebook, spaces, growth, locks }))
+        let (growth, counted) = (Growth::default(), Remembered::default());
+        Self(Arc::new(Shared { accounts, repos, permissioned, tenants, rulebook, spaces, growth, counted, locks }))
     }
 
     async fn turn(&self, tenant: &Tenant) -> MutexGuard<'_, ()> {

@@ -29,6 +29,7 @@
 //! | `xrpc` | the AT Protocol methods, one file each |
 //! | `blocking` | work that blocks, off the async workers |
 //! | [`network`] | peers and bytes: gossip, questions, discovery, relays |
+//! | `roadmap` | votes for features of the operator's roadmap |
 //! | `spaces` | spaces: their index, their members, who follows them live |
 //! | [`repos`] | the repositories of accounts: written, read, exported, imported |
 //! | [`permissioned`] | private data: spaces, and what hosted accounts write into them |
@@ -88,6 +89,7 @@ mod replication;
 pub mod reports;
 pub mod repos;
 pub mod resolver;
+mod roadmap;
 pub mod secrets;
 pub mod service_account;
 pub mod sessions;

@@ -57,6 +57,7 @@ use crate::proxy::Proxy;
 use crate::rate_limits::RateLimits;
 use crate::replication::{self, Replication, Sealing};
 use crate::resolver::Resolver;
+use crate::roadmap::Roadmap;
 use crate::service_account::ServiceAccount;
 use crate::service_account::publishing::Publishing;
 use crate::spaces;
@@ -337,6 +338,7 @@ impl Node {
             rulebook: rulebook.clone(),
             spaces: spaces.clone(),
         });
+        let roadmap = Roadmap::new(accounts.clone(), repos.clone(), tenants.clone());
         let lexicons = Lexicons::new(resolver.clone());
         let service_account = ServiceAccount {
             reader: store.reader().clone(),
@@ -479,6 +481,7 @@ impl Node {
             passwords,
             limits: RateLimits::new(&config.http),
             business,
+            roadmap,
             spaces,
             admin_password: Arc::clone(&password),
         });

@@ -10,12 +10,14 @@
 //! What is read is this index, or the copy of another node's ([`reading`]). Who may do what is decided in
 //! `angel_protocol::spaces`; here it is looked up, asked and carried out.
 
+mod agents;
 pub(crate) mod announce;
 pub(crate) mod announcer;
 mod apply;
 pub(crate) mod asked;
 mod complaints;
 pub(crate) mod direct;
+mod engagement;
 mod error;
 mod find;
 pub(crate) mod follow;
@@ -82,6 +84,10 @@ struct Shared {
     rulebook: Rulebook,
     numbers: Numbers,
     live: Live,
+    /// Who speaks as an agent.
+    agents: agents::Agents,
+    /// How active members are.
+    engagements: engagement::Engagements,
     /// The newest event that is durable.
     durable: watch::Receiver<u64>,
     /// The newest event that the index has dealt with.
@@ -128,6 +134,8 @@ impl Spaces {
             rulebook,
             numbers,
             live: Live::new(followers_max),
+            agents: agents::Agents::default(),
+            engagements: engagement::Engagements::default(),
             durable,
             indexed: watch::Sender::new(indexed),
             strangers: watch::Sender::new(0),

@@ -20,12 +20,12 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use angel_protocol::ids::Did;
 use angel_protocol::tenants::{
-    MembershipStatus, Month, Permission, Permissions, Role, Slug, TenantStatus, Usage, role,
+    MembershipStatus, Month, Permission, Permissions, Plan, Role, Slug, TenantStatus, Usage, role,
 };
 use angel_storage::reader::ReadError;
 use angel_storage::tenants::{self, AuditRow, MembershipRow, StoredTenant, TenantRow};
@@ -297,6 +297,24 @@ impl Tenants {
         let mut found: Vec<_> = entry.members.iter().filter(behind).collect();
         found.sort_unstable_by_key(|(_, row)| row.rkey);
         found.into_iter().take(limit).map(|(did, row)| (did.clone(), row.clone())).collect()
+    }
+
+    /// The best plan of the tenants to which each of these people belongs, among tenants that are active (RMP-02). Whoever
+    /// belongs to none is left out.
+    #[must_use]
+    pub fn best_plans(&self, people: &HashSet<Did>) -> HashMap<Did, Plan> {
+        let roster = self.roster();
+        let active = |entry: &&Entry| matches!(entry.tenant.status(), TenantStatus::Active | TenantStatus::Trial);
+        let mut best: HashMap<Did, Plan> = HashMap::new();
+        for entry in roster.tenants.values().filter(active) {
+            let (owner, plan) = (&entry.tenant.row().owner, entry.tenant.row().allowance.plan);
+            for person in entry.members.keys().chain([owner]).filter(|person| people.contains(*person)) {
+                if entry.standing(person).is_some() && best.get(person).is_none_or(|known| *known < plan) {
+                    best.insert(person.clone(), plan);
+                }
+            }
+        }
+        best
     }
 
     /// How many memberships are in force.

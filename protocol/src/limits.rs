@@ -454,3 +454,6 @@ pub const BACKUP_FILES_MAX: usize = 1_000;
 /// Complaints about messages that a space keeps for its moderators; those that are settled make room first, then the
 /// oldest. The operator has all of them.
 pub const SPACE_COMPLAINTS_MAX: usize = 1_000;
+
+/// Voters of a roadmap feature that one answer names (`records.md` 8.7).
+pub const ROADMAP_VOTERS_MAX: usize = 1_000;

@@ -7,17 +7,19 @@
 //! | it is written by whom its collection says | [`Refused::NotByClients`] |
 //! | what is for certain people stays out of public repositories | [`Refused::NotPublic`], [`Refused::VisibilityUnknown`] |
 //! | references stay within the tenant, and a public record names nobody's private one | [`Refused::CrossTenant`], [`Refused::PrivateReference`] |
-//! | computed fields are the node's ([`computed`]) | [`Refused::Computed`] |
+//! | computed fields are the node's ([`computed`], [`figures`]) | [`Refused::Computed`] |
 //! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
+//! | a vote is for what takes votes | [`Refused::Vote`] |
 //! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
 //! | a record is not larger than one of this network may be | [`Refused::TooLarge`] |
 //!
-//! Whoever writes first asks [`asks`] and [`reads`] what has to be found out, finds it out, and then calls [`judge`], which refuses by
+//! Whoever writes first asks [`asks`], [`reads`] and [`looks_at`] what has to be found out, finds it out, and then calls [`judge`], which refuses by
 //! name and path or leaves the record as it is to be stored. Which collection has which rule stands in
 //! `lexicons/flags.json`; the few that code alone can say are in [`TABLE`]. A collection of another network has no rules
 //! here.
 
 pub mod computed;
+pub mod figures;
 pub mod secrets;
 mod table;
 
@@ -86,6 +88,9 @@ pub struct Facts {
     pub handle: Option<Handle>,
     /// The records of the same holder that [`reads`] named, by their paths; what is not there is left out.
     pub records: BTreeMap<String, Value>,
+    /// The public records that [`looks_at`] named, whoever holds them, by their URIs; `None` where there is none. What
+    /// cannot be found out is left out.
+    pub others: BTreeMap<String, Option<Value>>,
     /// How the tenant stands whose record it is.
     pub standing: Option<Standing>,
     /// Whether whoever writes is a super admin of the node (RBC-03).
@@ -193,6 +198,14 @@ pub enum Refused {
         /// Where it would be.
         path: String,
     },
+    /// A vote for what takes none (RMP-01).
+    #[error("{path}: {why}")]
+    Vote {
+        /// Where the feature is named.
+        path: String,
+        /// Why it takes none.
+        why: &'static str,
+    },
     /// What was sent is not changed.
     #[error("{path}: the invoice was sent, and its amounts stay as they are; write another one")]
     Sent {
@@ -253,6 +266,21 @@ pub fn asks(write: &Write<'_>, record: &Value) -> Vec<String> {
 pub fn reads(collection: &Nsid, record: &Value) -> Vec<RepoPath> {
     let reads = table::of(collection.as_str()).and_then(|rule| rule.reads);
     reads.map(|reads| reads(record)).unwrap_or_default()
+}
+
+/// The public records of whomever that judging this one looks at, by their URIs. Empty for most.
+#[must_use]
+pub fn looks_at(collection: &Nsid, record: &Value) -> Vec<String> {
+    let looks_at = table::of(collection.as_str()).and_then(|rule| rule.looks_at);
+    looks_at.map(|looks_at| looks_at(record)).unwrap_or_default()
+}
+
+/// Whether a super admin writes records of `collection` for the operator, into the repository of the node's own account
+/// (RMP-03): those that the operator holds, in public, and nobody else computes.
+#[must_use]
+pub fn is_operators(collection: &str) -> bool {
+    let rules = Flags::builtin().collection(collection);
+    rules.is_some_and(|rules| rules.held_in.contains(&Holder::Operator) && rules.writer == Writer::Holder)
 }
 
 /// What a member of a tenant must be allowed to do to write records of `collection` for it; `None` for collections that

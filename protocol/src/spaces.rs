@@ -5,6 +5,7 @@
 //! person's membership. Where that is kept, and who the person is, belongs to the node. Denial is the default.
 
 mod access;
+mod engagement;
 mod frame;
 mod happenings;
 mod markup;
@@ -15,6 +16,7 @@ mod words;
 pub use access::{
     Access, Approval, ChannelRules, ChannelVisibility, JoinRefused, Joining, SpaceRules, Standing, Visibility,
 };
+pub use engagement::{ACTIVE_DAYS, Activity, member_score, space_score};
 pub use frame::{Told, event_frame, event_json};
 pub use happenings::{EVENTS, HAPPENINGS, Happening, When, happenings, makes_events};
 pub use markup::{UncleanMarkup, check_markup};

@@ -23,6 +23,9 @@ pub(crate) enum BusinessError {
     /// There is none, or none for whoever asks.
     #[error("there is no such lead here")]
     LeadNotFound,
+    /// There is none, or none for whoever asks.
+    #[error("there is no such record here")]
+    RecordNotFound,
     /// What is ordered is not offered.
     #[error("line {0}: the business offers no such product")]
     ProductNotFound(usize),
@@ -73,6 +76,9 @@ pub(crate) enum BusinessError {
     /// The accounts cannot be read.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// It is done, and the audit log does not say so.
+    #[error("it is done, but the audit log of the tenant does not say so: {0}")]
+    Unnoted(#[source] Box<TenantError>),
     /// It cannot be told.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -94,6 +100,7 @@ impl From<BusinessError> for XrpcError {
         match error {
             BusinessError::OrderNotFound => named(bad, "OrderNotFound"),
             BusinessError::LeadNotFound => named(bad, "LeadNotFound"),
+            BusinessError::RecordNotFound => named(bad, "RecordNotFound"),
             BusinessError::ProductNotFound(_) => named(bad, "ProductNotFound"),
             BusinessError::OutOfStock { .. } => named(bad, "OutOfStock"),
             BusinessError::Closed(status) => TenantError::Closed(status).into(),
@@ -115,7 +122,7 @@ impl From<BusinessError> for XrpcError {
             BusinessError::Repo(error) => error.into(),
             BusinessError::Account(error) => error.into(),
             BusinessError::Space(error) => error.into(),
-            BusinessError::Rulebook(_) => Self::unexpected(&error),
+            BusinessError::Rulebook(_) | BusinessError::Unnoted(_) => Self::unexpected(&error),
         }
     }
 }

@@ -11,7 +11,7 @@ use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::spaces::{
-    Access, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, REACTION, Role, Speaker, Status, Visibility,
+    Access, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, REACTION, Role, Status, Visibility,
     check_message, text_of, words,
 };
 use angel_protocol::time::Timestamp;
@@ -292,7 +292,7 @@ impl<'r> Step<'r> {
         if stream.room(&space).as_ref() != change.room {
             return Ok(());
         }
-        let speaker = self.speaker(&space, change.did, &said.kind);
+        let Some(speaker) = self.speaker(&space, change, &said.kind)? else { return Ok(()) };
         let allowed = self.may_post(id, &space, change.did, &stream, self.again.then_some(change.at))?;
         if !allowed || check_message(value, speaker).is_err() {
             return Ok(());
@@ -558,11 +558,6 @@ impl<'r> Step<'r> {
     pub(super) fn space_at(&self, address: &Address) -> Result<Option<(SpaceId, SpaceRow)>, SpaceError> {
         let Some(Cbor(Place::Space(id))) = self.overlay.get(&RECORDS, &address.key())? else { return Ok(None) };
         Ok(self.overlay.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none()).map(|row| (id, row)))
-    }
-
-    /// As what an author speaks: the holder of a space speaks for the house where it says that it does.
-    fn speaker(&self, space: &SpaceRow, did: &Did, kind: &str) -> Speaker {
-        if space.holder == *did && kind != "user" { Speaker::House } else { Speaker::Person }
     }
 
     fn may_post(

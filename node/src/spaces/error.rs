@@ -86,6 +86,9 @@ pub(crate) enum SpaceError {
     /// Whether the space is public cannot be found out.
     #[error("whether the space is public cannot be found out: its host does not answer; try again later")]
     HolderSilent,
+    /// Whether an agent's owner confirms it cannot be found out.
+    #[error("whether the agent's owner confirms it cannot be found out: its records do not answer; try again later")]
+    AgentUnknown,
     /// The rules cannot look up what they have to know.
     #[error(transparent)]
     Rulebook(#[from] RulebookError),
@@ -169,7 +172,8 @@ impl From<SpaceError> for XrpcError {
             SpaceError::ExpiredInvitation => named(StatusCode::GONE, "ExpiredInvitation"),
             SpaceError::AuthorElsewhere => named(bad, "AuthorElsewhere"),
             SpaceError::HolderElsewhere => named(bad, "HolderElsewhere"),
-            SpaceError::HolderSilent => Self::unavailable(error.to_string()),
+            SpaceError::HolderSilent | SpaceError::AgentUnknown => Self::unavailable(error.to_string()),
+            SpaceError::Message(MessageRefused::Unconfirmed(_)) => named(StatusCode::FORBIDDEN, "AgentNotConfirmed"),
             SpaceError::TooMany(_) => named(bad, "TooMany"),
             SpaceError::ShortCode
             | SpaceError::Invalid(_)

@@ -14,6 +14,7 @@ use angel_storage::events;
 use angel_storage::spaces::{FACTS, MESSAGES, Overlay, SEGMENT_MESSAGES, SPACES, SpaceId, forget_facts, index_words};
 use tokio_util::sync::CancellationToken;
 
+use super::agents::Lookups;
 use super::apply::Step;
 use super::{CURSOR, SpaceError, Spaces};
 use crate::blocking;
@@ -34,6 +35,7 @@ pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
     let this = spaces.clone();
     // A log that was trimmed beyond the cursor, or an index that never was: the repositories know.
     blocking::run(move || this.begin()).await?;
+    let mut lookups = Lookups::default();
     loop {
         durable.borrow_and_update();
         let this = spaces.clone();
@@ -48,6 +50,10 @@ pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
         tokio::select! {
             () = stop.cancelled() => break,
             changed = durable.changed() => changed.map_err(|_| "the store's writer ended")?,
+            (did, said) = lookups.next(&spaces) => {
+                let this = spaces.clone();
+                blocking::run(move || this.take_in_unheard(&did, &said)).await?;
+            }
         }
     }
     spaces.0.live.close().await;

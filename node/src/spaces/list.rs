@@ -246,7 +246,7 @@ impl Reading {
             let page = scan.page(limit.max(64))?;
             for ((_, did), row) in page.rows {
                 if row.membership.status == wanted {
-                    items.push(Self::member_view(&did, &row));
+                    items.push(self.member_view(found, &did, &row));
                 }
                 last = Some(did);
                 if items.len() == limit {

@@ -13,6 +13,7 @@ use angel_storage::permissioned::{self, Order};
 use angel_storage::spaces::{AUTHORS, CHANNELS, Heard, MESSAGES, Place, RECORDS, SPACES, all_heard, heard_record};
 use angel_storage::{AccountId, Batch};
 
+use super::agents::Unheard;
 use super::apply::{Change, Step};
 use super::restore::Part;
 use super::{SpaceError, Spaces};
@@ -105,6 +106,29 @@ impl Spaces {
             self.take_in(all, false)?;
         }
         Ok(())
+    }
+
+    /// Takes in what somebody said who was not known when they said it. What an author elsewhere said in public lies at their
+    /// host; it is gone through when that is followed anew. Blocks.
+    pub(super) fn take_in_unheard(&self, did: &Did, said: &Unheard) -> Result<(), SpaceError> {
+        let account = self.0.accounts.resident_blocking(did)?;
+        let mut all = vec![];
+        for (room, path) in said {
+            let (source, rev) = match (room, &account) {
+                (Some(room), _) => {
+                    let repo = self.0.permissioned.repo_place_blocking(room, did)?;
+                    (Source::Room(room, did), permissioned::record(&self.0.reader, repo, path)?.map(|it| it.rev))
+                }
+                (None, Some(account)) => {
+                    let record = self.0.repos.record_blocking(account.id(), path)?;
+                    (Source::Public(account.id()), record.map(|it| it.rev))
+                }
+                (None, None) => continue,
+            };
+            // What is gone by now was taken back.
+            all.extend(rev.map(|rev| (rev, path.clone(), source)));
+        }
+        self.take_in(all, false)
     }
 
     /// The public records of a collection of one account, by the revision that wrote each.

@@ -43,6 +43,9 @@ impl Reading {
                 "lastActivity": found.row.active_at.to_string(),
             },
         });
+        if let Some(score) = self.engagement_score(found.id) {
+            view["stats"]["engagementScore"] = score.into();
+        }
         if let Some(membership) = &found.membership {
             view["viewer"] = json!({ "role": membership.role, "status": membership.status });
         }
@@ -129,7 +132,7 @@ impl Reading {
     }
 
     /// A member. Blocks.
-    pub(crate) fn member_view(did: &Did, row: &MemberRow) -> Json {
+    pub(crate) fn member_view(&self, found: &Found, did: &Did, row: &MemberRow) -> Json {
         let membership = &row.membership;
         let mut view = json!({
             "did": did,
@@ -148,6 +151,9 @@ impl Reading {
         }
         if let Some(joined_at) = row.joined_at {
             view["joinedAt"] = joined_at.to_string().into();
+        }
+        if let Some(engagement) = self.engagement_of(found, did) {
+            view["engagement"] = engagement;
         }
         view
     }

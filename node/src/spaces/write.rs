@@ -8,7 +8,7 @@ use angel_protocol::ids::Did;
 use angel_protocol::limits::SPACE_CHANNELS_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{
-    CHANNEL, ChannelRules, MESSAGE, Permission, REACTION, Role, SPACE, Speaker, Standing, Visibility, check_message,
+    CHANNEL, ChannelRules, MESSAGE, Permission, REACTION, Role, SPACE, Standing, Visibility, check_message,
 };
 use angel_storage::codec::Cbor;
 use angel_storage::permissioned::{self as rows, Order};
@@ -266,8 +266,8 @@ impl Spaces {
         }
         let record = finished(MESSAGE, record)?;
         let kind = record.get("messageType").and_then(Value::as_str).unwrap_or_default();
-        let is_house = Address::of(&message.space, SPACE).is_some_and(|address| address.did == did) && kind != "user";
-        check_message(&record, if is_house { Speaker::House } else { Speaker::Person })?;
+        let holder = Address::of(&message.space, SPACE).ok_or(SpaceError::SpaceNotFound)?.did;
+        check_message(&record, self.speaker(&holder, &did, kind).await?)?;
         let (this, uri, checked) = (self.clone(), message.space, record.clone());
         let (asking, at) = (did.clone(), uri.clone());
         let (found, stream) = match blocking::run(move || this.check_posting(&at, &asking, &checked)).await {
@@ -385,7 +385,9 @@ impl Spaces {
         let mut record = before.clone();
         record.insert("content".to_owned(), Value::Map(as_map(content)?));
         let record = finished(MESSAGE, record)?;
-        check_message(&record, Speaker::Person)?;
+        let said = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default();
+        let holder = Address::of(said("space"), SPACE).ok_or(SpaceError::MessageNotFound)?.did;
+        check_message(&record, self.speaker(&holder, account.did(), said("messageType")).await?)?;
         let record = self.judged(room.as_ref(), account, MESSAGE, record, Some(&before)).await?;
         self.store(room.as_ref(), account, MESSAGE, Some(&rkey), &record).await
     }

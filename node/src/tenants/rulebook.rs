@@ -94,6 +94,12 @@ impl Rulebook {
         drop(self.node.set(did));
     }
 
+    /// Whether somebody is a super admin of the node (RBC-03).
+    #[must_use]
+    pub fn is_super_admin(&self, did: &Did) -> bool {
+        self.super_admins.contains(did)
+    }
+
     /// What an account is to the rules.
     #[must_use]
     pub fn holder(&self, account: &Did) -> Holder {
@@ -123,7 +129,7 @@ impl Rulebook {
         let holder = self.holder(&repo);
         let standing = self.tenants.find(&repo);
         let standing = standing.map(|it| Standing { allowance: it.row().allowance.clone(), status: it.status() });
-        let super_admin = self.super_admins.contains(author);
+        let super_admin = self.is_super_admin(author);
         let facts = Facts { handle: account.handle().cloned(), standing, super_admin, ..Facts::default() };
         let mut court = Court { repo, holder, author: author.clone(), place, by, facts };
         let now = clock::now();
@@ -137,6 +143,13 @@ impl Rulebook {
                     && let Some(public) = self.is_public(&uri).await?
                 {
                     court.facts.public.insert(uri, public);
+                }
+            }
+            for uri in rules::looks_at(collection, record) {
+                if !court.facts.others.contains_key(&uri)
+                    && let Some(found) = self.public_record(&uri).await?
+                {
+                    court.facts.others.insert(uri, found);
                 }
             }
             for path in rules::reads(collection, record) {
@@ -181,6 +194,30 @@ impl Rulebook {
         }
         let found = self.permissioned.read(&workspace(account.did()), account.did(), path).await?;
         Ok(found.and_then(|record| cbor::decode(&record.bytes).ok()))
+    }
+
+    /// A record in a public repository, wherever that is, with whether there is one; `None` when that cannot be found out.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn public_record(&self, uri: &str) -> Result<Option<Option<Value>>, RulebookError> {
+        let parsed = uri.parse::<AtUri>().ok();
+        let Some((AtIdentifier::Did(did), path)) = parsed.and_then(|uri| Some((uri.authority().clone(), uri.path()?)))
+        else {
+            return Ok(Some(None));
+        };
+        if let Some(account) = self.accounts.resident(&did).await? {
+            let (repos, id, at) = (self.repos.clone(), account.id(), path.to_string());
+            let found = blocking::run(move || repos.record_blocking(id, &at)).await?;
+            return Ok(Some(found.and_then(|found| cbor::decode(&found.bytes).ok())));
+        }
+        match self.resolver.record(&did, &path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => {
+                tracing::debug!(uri, %error, "a record elsewhere cannot be looked at");
+                Ok(None)
+            }
+        }
     }
 
     /// Whether a record is in a public repository; `None` when that cannot be found out.

@@ -30,6 +30,7 @@ use crate::replication::Replication;
 use crate::reports::Reports;
 use crate::repos::Repos;
 use crate::resolver::Resolver;
+use crate::roadmap::Roadmap;
 use crate::secrets::AdminPassword;
 use crate::service_account::ServiceAccount;
 use crate::sessions::Sessions;
@@ -87,6 +88,8 @@ pub(crate) struct Host {
     pub(crate) rulebook: Rulebook,
     /// Their orders and leads.
     pub(crate) business: Business,
+    /// What people vote for.
+    pub(crate) roadmap: Roadmap,
     /// Their wallets.
     pub(crate) submitter: Submitter,
     /// The node's own account.

@@ -8,7 +8,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
-use super::co::kendev::{business, network, spaces, tenants};
+use super::co::kendev::{business, content, network, spaces, tenants};
 use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, simplespace, space, sync, temp};
 use super::host::Host;
 use super::jetstream;
@@ -137,6 +137,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .merge(network_routes())
         .merge(space_routes())
         .merge(business_routes())
+        .merge(content_routes())
         .merge(tenant_routes())
         .route("/subscribe", get(jetstream::handler))
         .route("/xrpc/{method}", any(proxied::handler))
@@ -208,14 +209,25 @@ fn business_routes() -> Router<Arc<Host>> {
         .route("/xrpc/co.kendev.business.createLead", post(business::create_lead::handler))
         .route("/xrpc/co.kendev.business.createOrder", post(business::create_order::handler))
         .route("/xrpc/co.kendev.business.deliverOrder", post(business::deliver_order::handler))
+        .route("/xrpc/co.kendev.business.enterMetrics", post(business::enter_metrics::handler))
+        .route("/xrpc/co.kendev.business.getCampaign", get(business::get_campaign::handler))
         .route("/xrpc/co.kendev.business.getLead", get(business::get_lead::handler))
         .route("/xrpc/co.kendev.business.getOrder", get(business::get_order::handler))
+        .route("/xrpc/co.kendev.business.getProject", get(business::get_project::handler))
         .route("/xrpc/co.kendev.business.getRevenue", get(business::get_revenue::handler))
+        .route("/xrpc/co.kendev.business.getTask", get(business::get_task::handler))
         .route("/xrpc/co.kendev.business.listLeads", get(business::list_leads::handler))
         .route("/xrpc/co.kendev.business.listOrders", get(business::list_orders::handler))
         .route("/xrpc/co.kendev.business.logActivity", post(business::log_activity::handler))
         .route("/xrpc/co.kendev.business.refundOrder", post(business::refund_order::handler))
         .route("/xrpc/co.kendev.business.shipOrder", post(business::ship_order::handler))
+}
+
+/// The methods of what is published.
+fn content_routes() -> Router<Arc<Host>> {
+    Router::new()
+        .route("/xrpc/co.kendev.content.getFormSettings", get(content::get_form_settings::handler))
+        .route("/xrpc/co.kendev.content.getRoadmapFeature", get(content::get_roadmap_feature::handler))
 }
 
 /// The methods of tenants.

@@ -1,6 +1,7 @@
 //! What code alone can say about single collections, one line each.
 
 use super::computed::{Fill, agents, business, content, people, sales, tenants};
+use super::figures::{self, Figures};
 use crate::data::Value;
 use crate::ids::RepoPath;
 use crate::tenants::Permission;
@@ -26,16 +27,25 @@ pub struct Rule {
     pub fill: Option<Fill>,
     /// The records of the same holder that it reads for that.
     pub reads: Option<fn(&Value) -> Vec<RepoPath>>,
+    /// The public records of whomever that it looks at.
+    pub looks_at: Option<fn(&Value) -> Vec<String>>,
     /// The field whose record's holder is the tenant within which a person's record stays.
     pub scope: Option<&'static str>,
     /// Who decides whether it is public, where `flags.json` says that it is decided elsewhere.
     pub elsewhere: Option<Elsewhere>,
+    /// What is computed when it is asked for.
+    pub figures: Option<Figures>,
 }
 
-const NOTHING: Rule = Rule { collection: "", fill: None, reads: None, scope: None, elsewhere: None };
+const NOTHING: Rule =
+    Rule { collection: "", fill: None, reads: None, looks_at: None, scope: None, elsewhere: None, figures: None };
 
 const fn fills(collection: &'static str, fill: Fill) -> Rule {
     Rule { collection, fill: Some(fill), ..NOTHING }
+}
+
+const fn figured(collection: &'static str, figures: Figures) -> Rule {
+    Rule { collection, figures: Some(figures), ..NOTHING }
 }
 
 const fn stays_with(collection: &'static str, field: &'static str) -> Rule {
@@ -55,7 +65,7 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.agents.webChatSession", agents::web_chat_session),
     fills("co.kendev.business.activity", business::activity),
     fills("co.kendev.business.appointment", sales::appointment),
-    fills("co.kendev.business.campaign", business::campaign),
+    Rule { figures: Some(figures::campaign), ..fills("co.kendev.business.campaign", business::campaign) },
     fills("co.kendev.business.document", business::document),
     fills("co.kendev.business.donation", sales::donation),
     fills("co.kendev.business.invoice", sales::invoice),
@@ -64,15 +74,20 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.business.order", sales::order),
     fills("co.kendev.business.product", sales::product),
     Rule { reads: Some(sales::product_of), ..fills("co.kendev.business.productSettings", sales::product_settings) },
-    fills("co.kendev.business.project", business::project),
-    fills("co.kendev.business.task", business::task),
+    Rule { figures: Some(figures::project), ..fills("co.kendev.business.project", business::project) },
+    Rule { figures: Some(figures::task), ..fills("co.kendev.business.task", business::task) },
     fills("co.kendev.business.taskComment", business::task_comment),
     fills("co.kendev.business.timeEntry", business::time_entry),
     fills("co.kendev.business.venue", business::venue),
     fills("co.kendev.content.course", content::course),
+    figured("co.kendev.content.formSettings", figures::form_settings),
     Rule { reads: Some(content::form_of), ..fills("co.kendev.content.formSubmission", content::form_submission) },
     Rule { fill: Some(content::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },
-    fills("co.kendev.content.roadmapFeature", content::roadmap_feature),
+    Rule {
+        figures: Some(figures::roadmap_feature),
+        ..fills("co.kendev.content.roadmapFeature", content::roadmap_feature)
+    },
+    Rule { looks_at: Some(content::feature_of), ..fills("co.kendev.content.roadmapVote", content::roadmap_vote) },
     fills("co.kendev.people.connection", people::connection),
     fills("co.kendev.people.pointsEntry", people::points_entry),
     decided("co.kendev.people.profile", Elsewhere::Record { default: true }),

@@ -1,3 +1,4 @@
+mod figures;
 mod formulas;
 mod node_written;
 mod refusals;
@@ -75,6 +76,7 @@ fn path(refused: &Refused) -> &str {
         | Refused::Rate { path, .. }
         | Refused::LowRate { path, .. }
         | Refused::NoContract { path }
+        | Refused::Vote { path, .. }
         | Refused::Sent { path }
         | Refused::Secret { path, .. } => path,
         Refused::OtherTenant { .. } => "/tenant",

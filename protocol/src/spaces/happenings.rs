@@ -1,10 +1,12 @@
 //! What happens in a business, as records say it, and the events by which it is told (MSG-01, MSG-03). One table: a line
 //! for each event that follows from what a record says.
 
+use crate::business::CAMPAIGN;
+use crate::business::campaign::is_overspent;
 use crate::data::Value;
 
-/// The names of events that are told as messages of type system (MSG-03).
-pub const EVENTS: [&str; 28] = [
+/// The names of events that are told as messages of type system (MSG-03), and, as the last, what CMP-05 has to be told by.
+pub const EVENTS: [&str; 29] = [
     "inventory.updated",
     "inventory.low",
     "payment.captured",
@@ -33,6 +35,7 @@ pub const EVENTS: [&str; 28] = [
     "tenant.migrated",
     "node.degraded",
     "node.recovered",
+    "campaign.overspent",
 ];
 
 /// What makes an event of a record.
@@ -44,6 +47,8 @@ pub enum When {
     Is(&'static str, &'static [&'static str]),
     /// That an object says when it happened: a step that is soon followed by the next is told all the same.
     Since(&'static str, &'static str),
+    /// That the campaign has spent more than it has (CMP-05).
+    Overspent,
 }
 
 /// A line of the table.
@@ -83,6 +88,7 @@ pub const HAPPENINGS: &[Happening] = &[
     happening(OPPORTUNITY, When::Made, "opportunity.created", "sales"),
     happening(OPPORTUNITY, When::Is("stage", &["closed-won"]), "opportunity.won", "sales"),
     happening(OPPORTUNITY, When::Is("stage", &["closed-lost"]), "opportunity.lost", "sales"),
+    happening(CAMPAIGN, When::Overspent, "campaign.overspent", "marketing"),
     happening("co.kendev.agents.insight", When::Made, "agent.decision", "operations"),
     happening(JOB, When::Is("status", &["COMPLETED"]), "job.completed", "operations"),
     happening(JOB, When::Is("status", &["FAILED"]), "job.failed", "operations"),
@@ -102,6 +108,7 @@ pub fn happenings<'r>(collection: &'r str, record: &'r Value) -> impl Iterator<I
             record.get(field).and_then(Value::as_str).is_some_and(|found| values.contains(&found))
         }
         When::Since(object, field) => record.get(object).and_then(|object| object.get(field)).is_some(),
+        When::Overspent => is_overspent(record),
     })
 }
 

@@ -12,8 +12,12 @@ use crate::limits::CONTEXT_WORD_BYTES_MAX;
 pub enum Speaker {
     /// A person.
     Person,
-    /// An agent whose owner is confirmed.
+    /// An agent whose owner confirms it (AGT-10).
     Agent,
+    /// Such an agent, whose owner is who holds the space.
+    HouseAgent,
+    /// An account that says it is an agent, whose owner does not say so.
+    Unconfirmed,
     /// The node, for a tenant: events of the business.
     House,
 }
@@ -32,6 +36,12 @@ pub enum MessageRefused {
     /// Somebody speaks as what they are not.
     #[error("a message of type {0} is not yours to write")]
     Speaker(String),
+    /// An agent speaks whose owner does not confirm it.
+    #[error(
+        "a message of type {0} is for agents whose owner confirms them: the owner that the agent's profile names has to \
+         write the record co.kendev.agents.ownership for it"
+    )]
+    Unconfirmed(String),
     /// Markup that is not of the simple kind.
     #[error("content.html: {0}")]
     Markup(#[from] UncleanMarkup),
@@ -43,10 +53,15 @@ pub enum MessageRefused {
 /// [`MessageRefused`], by what is wrong.
 pub fn check_message(record: &Value, speaker: Speaker) -> Result<(), MessageRefused> {
     let kind = record.get("messageType").and_then(Value::as_str).unwrap_or_default();
+    if speaker == Speaker::Unconfirmed {
+        return Err(MessageRefused::Unconfirmed(kind.to_owned()));
+    }
     let allowed = match kind {
         "user" => speaker == Speaker::Person,
-        "leo" => speaker == Speaker::Agent,
-        "system" | "intelligence" => matches!(speaker, Speaker::Agent | Speaker::House),
+        "leo" => matches!(speaker, Speaker::Agent | Speaker::HouseAgent),
+        "intelligence" => matches!(speaker, Speaker::Agent | Speaker::HouseAgent | Speaker::House),
+        // What happens in a business, the business tells.
+        "system" => matches!(speaker, Speaker::HouseAgent | Speaker::House),
         // Anybody may propose; a button does nothing without the reader's own rights.
         "action" => true,
         _ => false,
@@ -193,7 +208,15 @@ mod tests {
         let may = |kind: &str, speaker| check_message(&message(kind, text.clone()), speaker).is_ok();
         assert!(may("user", Speaker::Person) && !may("user", Speaker::House));
         assert!(!may("system", Speaker::Person) && may("system", Speaker::House));
-        assert!(!may("leo", Speaker::Person) && may("leo", Speaker::Agent));
+        assert!(!may("leo", Speaker::Person) && !may("leo", Speaker::House));
+        for agent in [Speaker::Agent, Speaker::HouseAgent] {
+            assert!(may("leo", agent) && may("action", agent) && may("intelligence", agent) && !may("user", agent));
+        }
+        assert!(may("system", Speaker::HouseAgent) && !may("system", Speaker::Agent));
+        for kind in ["leo", "action", "intelligence", "system", "user"] {
+            let refused = check_message(&message(kind, text.clone()), Speaker::Unconfirmed);
+            assert_eq!(refused, Err(MessageRefused::Unconfirmed(kind.to_owned())), "until its owner confirms it");
+        }
         assert!(!may("intelligence", Speaker::Person) && may("action", Speaker::Person));
         assert!(!may("queen", Speaker::House));
     }

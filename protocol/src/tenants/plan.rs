@@ -115,6 +115,16 @@ impl Plan {
         }
     }
 
+    /// What a vote for a feature of the roadmap counts that is cast by somebody of a tenant with this plan (RMP-02).
+    #[must_use]
+    pub const fn vote_weight(self) -> u64 {
+        match self {
+            Self::Free => 1,
+            Self::Starter | Self::Professional => 2,
+            Self::Business | Self::Enterprise | Self::Custom => 3,
+        }
+    }
+
     /// The plan of this name, by any of the lists that are in use.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use angel_protocol::data::{Block, Cid, cbor};
+use angel_protocol::data::{Block, Cid, Value, cbor};
 use angel_protocol::firehose::CommitBody;
 use angel_protocol::ids::{Did, Tid};
 use angel_protocol::repo::{VerifyError, verify_commit};
@@ -23,6 +23,12 @@ const EVENT_BYTES: usize = 3 * 1024 * 1024;
 
 /// A record of an author elsewhere, or that one is gone.
 pub(super) type Written = (String, Option<(Cid, Vec<u8>)>);
+
+/// Whether a message is one that people do not write, or not as themselves.
+fn is_of_an_agent(record: Option<&(Cid, Vec<u8>)>) -> bool {
+    let message = record.and_then(|(_, bytes)| cbor::decode(bytes).ok());
+    message.is_some_and(|message| message.get("messageType").and_then(Value::as_str) != Some("user"))
+}
 
 impl Follower {
     /// Verifies a commit and takes what concerns a space. One that is not believed, or was dealt with, is passed over.
@@ -100,6 +106,10 @@ impl Follower {
             allowed
         };
         let wanted: Vec<Written> = wanted.into_iter().filter(allowed).collect();
+        // The index, which waits for nobody, then knows what they are.
+        if wanted.iter().any(|(path, record)| path.starts_with(MESSAGE) && is_of_an_agent(record.as_ref())) {
+            self.0.spaces.agent(did).await?;
+        }
         let row = AuthorRow { host: host.to_owned(), rev: Some(rev), data, active: true };
         let (spaces, did) = (self.0.spaces.clone(), did.clone());
         blocking::run(move || spaces.write_foreign(&did, rev, wanted, &row)).await

@@ -3,6 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{Draft, text};
+use crate::business::campaign::is_overspent;
 use crate::business::lead::scoring;
 use crate::data::Value;
 use crate::rules::Refused;
@@ -40,7 +41,11 @@ pub(in crate::rules) fn project(draft: &mut Draft<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
+/// CMP-05: what has spent more than it has does not go on. Whoever raises the budget may let it go on again.
 pub(in crate::rules) fn campaign(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    if draft.text("status") == Some("active") && is_overspent(draft.record) {
+        draft.set(&["status"], text("paused"));
+    }
     let active = draft.text("status") == Some("active");
     draft.since(&["dates", "launchDate"], active, false);
     Ok(())

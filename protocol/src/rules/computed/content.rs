@@ -4,17 +4,46 @@ use std::time::Duration;
 
 use super::{Draft, referred, text};
 use crate::data::Value;
-use crate::ids::{Datetime, RepoPath};
+use crate::ids::{AtUri, Datetime, RepoPath};
 use crate::rules::Refused;
 use crate::time::Timestamp;
 
 /// The collection of forms.
 const FORM: &str = "co.kendev.content.form";
 
+/// The collection of features of the roadmap.
+const FEATURE: &str = "co.kendev.content.roadmapFeature";
+
+/// RMP-04: when the feature was completed.
 pub(in crate::rules) fn roadmap_feature(draft: &mut Draft<'_>) -> Result<(), Refused> {
     let completed = draft.text("status") == Some("completed");
     draft.since(&["timeline", "actualCompletion"], completed, true);
     Ok(())
+}
+
+/// The feature that is voted for.
+pub(in crate::rules) fn feature_of(record: &Value) -> Vec<String> {
+    record.get("feature").and_then(Value::as_str).map(str::to_owned).into_iter().collect()
+}
+
+/// RMP-01: a vote is cast while the feature takes votes; taken back it may be at any time. A feature that nobody can be asked
+/// about now refuses nothing: whoever holds it knows whether it takes votes when they count.
+pub(in crate::rules) fn roadmap_vote(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    let refused = |why| Err(Refused::Vote { path: "/feature".to_owned(), why });
+    let Some(uri) = draft.text("feature").filter(|_| draft.is_told()) else { return Ok(()) };
+    if uri.parse::<AtUri>().ok().and_then(|uri| uri.path()).is_none_or(|path| path.collection.as_str() != FEATURE) {
+        return refused("a vote is for a feature of a roadmap");
+    }
+    let Some(known) = draft.facts.others.get(uri) else { return Ok(()) };
+    let Some(feature) = known else { return refused("there is no such feature") };
+    let allows = feature.get("voting").and_then(|voting| voting.get("allowVoting")) == Some(&Value::Bool(true));
+    match feature.get("status").and_then(Value::as_str) {
+        Some("completed" | "cancelled") => {
+            refused("the feature is completed or cancelled, and takes no votes any more")
+        }
+        _ if !allows => refused("the feature takes no votes"),
+        _ => Ok(()),
+    }
 }
 
 /// The file's own digest: its CID says it already, in a form that people compare.

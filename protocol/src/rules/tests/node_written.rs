@@ -31,6 +31,18 @@ const PROCEDURES: &[(&str, &[&str], &str)] = &[
     ),
     ("co.kendev.business.order", &["paymentDetails.refundedAmount"], "co.kendev.business.refundOrder"),
     ("co.kendev.business.lead", &["lastActivityAt"], "co.kendev.business.logActivity"),
+    (
+        "co.kendev.business.campaign",
+        &[
+            "metrics.impressions",
+            "metrics.clicks",
+            "metrics.conversions",
+            "metrics.leads",
+            "metrics.sales",
+            "metrics.revenue",
+        ],
+        "co.kendev.business.enterMetrics",
+    ),
 ];
 
 /// The node's own record, which [`NodeRecord`] makes.
@@ -84,17 +96,6 @@ const NOBODY: &[(&str, &[Fields])] = &[
         "links to services outside",
         &[
             ("co.kendev.agents.socialChannel", &["followers", "status"]),
-            (
-                "co.kendev.business.campaign",
-                &[
-                    "metrics.impressions",
-                    "metrics.clicks",
-                    "metrics.conversions",
-                    "metrics.leads",
-                    "metrics.sales",
-                    "metrics.revenue",
-                ],
-            ),
             ("co.kendev.content.postSettings", &["syndicationResults"]),
             ("co.kendev.tenants.integration", &["expiresAt", "status", "lastSyncAt", "lastError"]),
         ],

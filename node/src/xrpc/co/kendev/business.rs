@@ -1,5 +1,5 @@
-//! `co.kendev.business.*`: the orders and leads of a business, for its staff; and for a customer, the orders that are
-//! theirs.
+//! `co.kendev.business.*`: the orders and leads of a business, its campaigns, projects and tasks with the figures that are
+//! computed of them, for its staff; and for a customer, the orders that are theirs.
 //!
 //! A request names one tenant, or a record of one, and can reach no other. What somebody may not see is answered as if
 //! it did not exist.
@@ -10,9 +10,13 @@ pub(crate) mod complete_order;
 pub(crate) mod create_lead;
 pub(crate) mod create_order;
 pub(crate) mod deliver_order;
+pub(crate) mod enter_metrics;
+pub(crate) mod get_campaign;
 pub(crate) mod get_lead;
 pub(crate) mod get_order;
+pub(crate) mod get_project;
 pub(crate) mod get_revenue;
+pub(crate) mod get_task;
 pub(crate) mod list_leads;
 pub(crate) mod list_orders;
 pub(crate) mod log_activity;
@@ -26,11 +30,12 @@ use angel_protocol::business::order::Step;
 use angel_protocol::business::{LEAD, ORDER};
 use angel_protocol::data::{Value as Record, to_json};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
+use angel_protocol::rules;
 use angel_protocol::tenants::Permission;
 use serde_json::{Value, json};
 
 use super::tenants::Asker;
-use crate::business::{BusinessError, Entries, Entry, address};
+use crate::business::{BusinessError, Entries, Entry, Figured, address};
 use crate::http::XrpcError;
 use crate::tenants::{Actor, Tenant};
 use crate::xrpc::host::Host;
@@ -110,3 +115,38 @@ async fn lead_of(host: &Host, asker: &Asker, uri: &str) -> Result<(Tenant, RepoP
 
 /// What it takes to look after leads, as it takes to write them in any other way.
 const LEADS: Permission = Permission::ManageContent;
+
+/// The tenant whose record of its workspace this is, for somebody who may write such records and so may read them.
+pub(super) async fn record_of(
+    host: &Host,
+    asker: &Asker,
+    uri: &str,
+    collection: &str,
+) -> Result<(Tenant, RepoPath, Actor), XrpcError> {
+    let (did, path) = address(uri, collection).ok_or(BusinessError::RecordNotFound)?;
+    host.tenants.role(&did, asker.person()?).ok_or(BusinessError::RecordNotFound)?;
+    let permission = rules::permission(collection).ok_or(BusinessError::RecordNotFound)?;
+    let (tenant, actor) = asker.acts(host, did.as_str(), permission).await?;
+    Ok((tenant, path, actor))
+}
+
+/// A record of a collection with its figures, for staff.
+pub(in crate::xrpc::co::kendev) async fn figured(
+    host: &Host,
+    asker: &Asker,
+    uri: &str,
+    collection: &str,
+) -> Result<Value, XrpcError> {
+    let (tenant, path, _) = record_of(host, asker, uri, collection).await?;
+    Ok(figured_view(tenant.did(), host.business.figured(&tenant, &path).await?))
+}
+
+/// A record as it is answered, with its figures.
+fn figured_view(tenant: &Did, figured: Figured) -> Value {
+    let mut answer = view(tenant, figured.entry);
+    answer["indexedAt"] = figured.at.to_string().into();
+    for (name, figures) in &figured.figures {
+        answer[name] = to_json(figures);
+    }
+    answer
+}

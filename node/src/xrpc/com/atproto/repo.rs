@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::{AtIdentifier, Did, Nsid, Tid};
+use angel_protocol::lexicon::flags::Holder;
 use angel_protocol::limits::COMMIT_CAR_BYTES_MAX;
 use angel_protocol::rules;
 use angel_protocol::tenants::Permission;
@@ -48,7 +49,8 @@ impl From<Made> for CommitView {
 }
 
 /// The account that is named, if the caller may write records of these collections for it: it is their own, or that of
-/// a tenant where their role opens each of them.
+/// a tenant where their role opens each of them; or the node's own, and a super admin writes what is the operator's
+/// (RMP-03).
 pub(crate) async fn writable<'c>(
     host: &Host,
     access: &ActiveAccess,
@@ -56,6 +58,14 @@ pub(crate) async fn writable<'c>(
     collections: impl IntoIterator<Item = &'c Nsid>,
 ) -> Result<Account, XrpcError> {
     let tenant = match host.accounts.find(repo).await? {
+        Some(named) if host.rulebook.holder(named.did()) == Holder::Node => {
+            let mut collections = collections.into_iter();
+            let may = host.rulebook.is_super_admin(access.did());
+            if may && collections.all(|collection| rules::is_operators(collection.as_str())) {
+                return Ok(named);
+            }
+            return Err(XrpcError::authentication_required("the repository is the node's own"));
+        }
         Some(named) if named.id() != access.0.account.id() && host.tenants.find(named.did()).is_some() => named,
         _ => {
             let account = own(host, access, repo).await?;

@@ -25,6 +25,7 @@ pub(crate) async fn handler(
     reading(move || {
         let reading = spaces.reading_of(&query.space)?;
         let found = reading.find(&query.space, asker.did.as_ref())?;
+        reading.look_at_engagement(&found)?;
         Ok(super::aged(reading.space_view(&found)?, &reading))
     })
     .await

@@ -31,6 +31,9 @@ pub(crate) async fn handler(
     reading(move || {
         let reading = spaces.reading_of(&query.space)?;
         let found = reading.find(&query.space, asker.did.as_ref())?;
+        if found.access().is_member() {
+            reading.look_at_engagement(&found)?;
+        }
         let page = reading.members(&found, query.status, query.cursor, super::limit(query.limit))?;
         Ok(super::aged(super::page("members", page), &reading))
     })

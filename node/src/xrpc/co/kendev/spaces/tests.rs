@@ -1,5 +1,6 @@
 //! Spaces of a whole node, as clients meet them: over HTTP and WebSockets, every answer held against its lexicon.
 
+mod agents;
 mod elsewhere;
 mod hostile;
 mod live;

@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<Host>> for Asker {
 
 impl Asker {
     /// Who it is, if it is a person.
-    pub(super) fn did(&self) -> Option<&Did> {
+    pub(crate) fn did(&self) -> Option<&Did> {
         match self {
             Self::Anyone | Self::Operator => None,
             Self::Local(account) => Some(account.did()),

@@ -8,12 +8,12 @@ const PRODUCT: &str = "co.kendev.business.product";
 const PRODUCT_SETTINGS: &str = "co.kendev.business.productSettings";
 
 impl World {
-    fn workspace(&self) -> String {
+    pub(super) fn workspace(&self) -> String {
         format!("at://{}/space/co.kendev.tenants.workspace/self", self.tenant)
     }
 
     /// Writes a record into the workspace as its owner does.
-    async fn put(&self, collection: &str, rkey: &str, record: &Value) -> (u16, Value) {
+    pub(super) async fn put(&self, collection: &str, rkey: &str, record: &Value) -> (u16, Value) {
         let body = json!({ "space": self.workspace(), "repo": self.tenant, "collection": collection, "rkey": rkey,
             "record": record });
         self.send(Some(&self.owner), "com.atproto.space.putRecord", Some(&body)).await

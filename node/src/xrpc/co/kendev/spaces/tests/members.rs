@@ -146,3 +146,39 @@ async fn a_search_is_narrowed_by_what_messages_are_about() {
     assert_eq!(world.said(None, &format!("{search}&messageType=user"), 2).await.len(), 2);
     world.node.shutdown().await.expect("stops");
 }
+
+#[tokio::test]
+async fn how_active_members_are_is_for_staff_and_for_them() {
+    let world = World::new().await;
+    let (ada, bob, eve) = (world.sign_up("ada").await, world.sign_up("bob").await, world.sign_up("eve").await);
+    let space = world.space(&ada, "busy", "automatic").await;
+    for member in [&bob, &eve] {
+        world.join(member, &space).await.expect("open to all");
+    }
+    for (who, count) in [(&ada, 21), (&bob, 3)] {
+        for index in 0..count {
+            world.say(who, &space, &format!("message {index}")).await.expect("a member");
+        }
+    }
+    let query = format!("listMessages?space={}", enc(&space));
+    assert_eq!(world.said(None, &format!("{query}&limit=100"), 24).await.len(), 24);
+    // One of three takes part, and the mean of 21, 3 and 0 is 8.
+    let view = world.get(None, &format!("getSpace?space={}", enc(&space))).await.expect("public");
+    assert_eq!(view["stats"]["engagementScore"], 16 + 4, "{view}");
+    let engagement = async |who: &Person| {
+        let page = world.get(Some(who), &format!("listMembers?space={}", enc(&space))).await.expect("a member");
+        let of = |person: &Person| {
+            let members = page["members"].as_array().expect("a list").clone();
+            let view = members.into_iter().find(|view| view["did"] == person.did).expect("a member");
+            view.get("engagement").cloned()
+        };
+        [&ada, &bob, &eve].map(of)
+    };
+    let [adas, bobs, eves] = engagement(&ada).await.map(|engagement| engagement.expect("the owner sees all"));
+    assert_eq!((&adas["messagesCount"], &adas["engagementScore"]), (&json!(21), &json!(21)));
+    assert_eq!((&bobs["messagesCount"], &bobs["engagementScore"]), (&json!(3), &json!(3)));
+    assert_eq!(eves, json!({ "messagesCount": 0, "engagementScore": 0 }));
+    let [adas, own, eves] = engagement(&bob).await;
+    assert_eq!((adas, own, eves), (None, Some(bobs), None), "a member sees their own");
+    world.node.shutdown().await.expect("stops");
+}

@@ -1,0 +1,257 @@
+//! Who speaks as an agent (MSG-02, AGT-10): an account that says it is one (`agentProfile`), and whose owner says so too
+//! (`ownership`). Both are public records, wherever the two accounts are.
+//!
+//! What lies here is read when it is asked for, so what an owner withdraws counts at once. What lies elsewhere is fetched,
+//! believed because it is signed, and remembered for a while. The index cannot wait for others: a message of an agent
+//! of whom nothing is known is left out, the records are looked up beside it, and then the message is taken in
+//! ([`Lookups`]). While nobody answers it stays out, and nobody is asked about that agent for a minute; it comes in
+//! with the agent's next message, or, from a public repository elsewhere, when this node starts anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use angel_protocol::data::{Value, cbor};
+use angel_protocol::ids::Did;
+use angel_protocol::permissioned::SpaceUri;
+use angel_protocol::spaces::Speaker;
+use angel_storage::spaces::SpaceRow;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use quick_cache::sync::Cache;
+use tokio::sync::Notify;
+
+use super::apply::{Change, Step};
+use super::{SpaceError, Spaces};
+use crate::blocking;
+
+/// The record by which an account says that it is an agent.
+const PROFILE: &str = "co.kendev.agents.agentProfile/self";
+
+/// The collection of records by which owners say so too.
+const OWNERSHIP: &str = "co.kendev.agents.ownership";
+
+/// Agents of whom something is known from elsewhere.
+const KNOWN_MAX: usize = 10_000;
+
+/// How long what was fetched counts.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+
+/// How long it still counts when nobody answers.
+const STALE_FOR: Duration = Duration::from_secs(3600);
+
+/// Agents that are looked up at once, and that wait for it; of more, nothing is looked up.
+const LOOK_UPS_AT_ONCE: usize = 8;
+const WAITING_MAX: usize = 1000;
+
+/// Messages of one agent that wait.
+const UNHEARD_MAX: usize = 100;
+
+/// What an account is, as far as the two records say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Agent {
+    /// It does not say that it is an agent.
+    None,
+    /// It says so, and its owner does not.
+    Unconfirmed,
+    /// Both say so; this is the owner.
+    Of(Did),
+}
+
+/// What somebody said that waits until it is known what they are: each by its path, and its room unless it is public.
+pub(super) type Unheard = BTreeSet<(Option<SpaceUri>, String)>;
+
+/// What is remembered of agents of whom not everything lies here, and of whom something has to be found out.
+pub(super) struct Agents {
+    /// What was found, and when; and when it was last tried.
+    known: Cache<Did, (Option<(Agent, Instant)>, Instant)>,
+    waiting: Mutex<BTreeMap<Did, Unheard>>,
+    came: Notify,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { known: Cache::new(KNOWN_MAX), waiting: Mutex::default(), came: Notify::new() }
+    }
+}
+
+impl Agents {
+    /// What was found out, as long as that counts: a minute, and an hour while nobody answers.
+    fn known(&self, did: &Did) -> Option<Agent> {
+        let (found, tried) = self.known.get(did)?;
+        let counts = |(_, at): &(Agent, Instant)| tried.elapsed() < KNOWN_FOR && at.elapsed() < STALE_FOR;
+        found.filter(counts).map(|(agent, _)| agent)
+    }
+
+    /// Whether others were asked a moment ago.
+    fn was_tried(&self, did: &Did) -> bool {
+        self.known.get(did).is_some_and(|(_, tried)| tried.elapsed() < KNOWN_FOR)
+    }
+
+    fn note(&self, did: &Did, found: Option<Agent>) {
+        let now = Instant::now();
+        let before = self.known.get(did).and_then(|(before, _)| before);
+        self.known.insert(did.clone(), (found.map(|agent| (agent, now)).or(before), now));
+    }
+
+    /// Somebody of whom has to be found out what they are, and what they said. Of too many, and of too much, nothing is kept.
+    fn wait(&self, change: &Change<'_>) {
+        let did = change.did;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = waiting.contains_key(did);
+        if (waiting.len() >= WAITING_MAX && !is_known) || waiting.get(did).is_some_and(|said| said.len() >= UNHEARD_MAX)
+        {
+            tracing::debug!(%did, path = change.path, "too much waits for the records of agents: this is not shown");
+            return;
+        }
+        waiting.entry(did.clone()).or_default().insert((change.room.cloned(), change.path.to_owned()));
+        self.came.notify_one();
+    }
+
+    fn next_waiting(&self) -> Option<(Did, Unheard)> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
+    }
+}
+
+/// As whom an account speaks that says it is an agent, in a space of `holder`.
+fn speaker(agent: &Agent, holder: &Did) -> Speaker {
+    match agent {
+        Agent::None => Speaker::Person,
+        Agent::Unconfirmed => Speaker::Unconfirmed,
+        Agent::Of(owner) if owner == holder => Speaker::HouseAgent,
+        Agent::Of(_) => Speaker::Agent,
+    }
+}
+
+/// The record by which an owner confirms an agent: its key is the agent's DID, in which a port is written with `~`.
+fn ownership(agent: &Did) -> String {
+    format!("{OWNERSHIP}/{}", agent.as_str().replace('%', "~"))
+}
+
+fn owner_of(profile: &Value) -> Option<Did> {
+    profile.get("owner")?.as_str()?.parse().ok()
+}
+
+/// What an account that has a profile is, by what its owner says.
+fn judge(agent: &Did, owner: Did, word: Option<&Value>) -> Agent {
+    let says = word.and_then(|word| word.get("agent")).and_then(Value::as_str);
+    if says == Some(agent.as_str()) && owner != *agent { Agent::Of(owner) } else { Agent::Unconfirmed }
+}
+
+impl Spaces {
+    /// As whom somebody speaks in a space of `holder` with a message of this type.
+    ///
+    /// # Errors
+    /// [`SpaceError::AgentUnknown`], when the records of an agent cannot be had now; or the store cannot be read.
+    pub(super) async fn speaker(&self, holder: &Did, did: &Did, kind: &str) -> Result<Speaker, SpaceError> {
+        if kind == "user" {
+            return Ok(Speaker::Person);
+        }
+        if holder == did {
+            return Ok(Speaker::House);
+        }
+        let agent = self.agent(did).await?.ok_or(SpaceError::AgentUnknown)?;
+        Ok(speaker(&agent, holder))
+    }
+
+    /// What an account is; `None` when that cannot be found out.
+    pub(super) async fn agent(&self, did: &Did) -> Result<Option<Agent>, SpaceError> {
+        let (this, asked) = (self.clone(), did.clone());
+        if let Some(known) = blocking::run(move || this.agent_here(&asked)).await? {
+            return Ok(Some(known));
+        }
+        // Of somebody who does not answer, nobody is asked with every message.
+        if !self.0.agents.was_tried(did) {
+            let found = self.agent_elsewhere(did).await?;
+            self.0.agents.note(did, found);
+        }
+        Ok(self.0.agents.known(did))
+    }
+
+    async fn agent_elsewhere(&self, did: &Did) -> Result<Option<Agent>, SpaceError> {
+        let profile = match self.0.rulebook.public_record(&format!("at://{did}/{PROFILE}")).await? {
+            None => return Ok(None),
+            Some(None) => return Ok(Some(Agent::None)),
+            Some(Some(profile)) => profile,
+        };
+        let Some(owner) = owner_of(&profile) else { return Ok(Some(Agent::Unconfirmed)) };
+        let word = self.0.rulebook.public_record(&format!("at://{owner}/{}", ownership(did))).await?;
+        Ok(word.map(|word| judge(did, owner, word.as_ref())))
+    }
+
+    /// What an account is, as far as it can be said without asking others. Blocks.
+    fn agent_here(&self, did: &Did) -> Result<Option<Agent>, SpaceError> {
+        let known = || self.0.agents.known(did);
+        let Some(profile) = self.record_here(did, PROFILE)? else { return Ok(known()) };
+        let Some(profile) = profile else { return Ok(Some(Agent::None)) };
+        let Some(owner) = owner_of(&profile) else { return Ok(Some(Agent::Unconfirmed)) };
+        Ok(match self.record_here(&owner, &ownership(did))? {
+            None => known(),
+            Some(word) => Some(judge(did, owner, word.as_ref())),
+        })
+    }
+
+    /// A public record of an account that lives here, with whether there is one; `None` for an account elsewhere.
+    fn record_here(&self, did: &Did, path: &str) -> Result<Option<Option<Value>>, SpaceError> {
+        let Some(account) = self.0.accounts.resident_blocking(did)? else { return Ok(None) };
+        let record = self.0.repos.record_blocking(account.id(), path)?;
+        Ok(Some(record.and_then(|record| cbor::decode(&record.bytes).ok())))
+    }
+}
+
+impl Step<'_> {
+    /// As whom an author speaks: the holder of a space for the house where it says that it does, an agent when its owner
+    /// confirms it. `None` when that is not known yet; it is looked up then.
+    pub(super) fn speaker(
+        &self,
+        space: &SpaceRow,
+        change: &Change<'_>,
+        kind: &str,
+    ) -> Result<Option<Speaker>, SpaceError> {
+        if kind == "user" {
+            return Ok(Some(Speaker::Person));
+        }
+        if space.holder == *change.did {
+            return Ok(Some(Speaker::House));
+        }
+        let agent = self.spaces().agent_here(change.did)?;
+        if agent.is_none() {
+            self.spaces().0.agents.wait(change);
+        }
+        Ok(agent.map(|agent| speaker(&agent, &space.holder)))
+    }
+}
+
+/// Somebody who was looked up, what they said, and whether anything is known of them now.
+type Found = (Did, Unheard, bool);
+
+/// Looks up agents beside the index.
+#[derive(Default)]
+pub(super) struct Lookups(FuturesUnordered<Pin<Box<dyn Future<Output = Found> + Send>>>);
+
+impl Lookups {
+    /// The next one of whom something is known now, with what they said. May be dropped and called again.
+    pub(super) async fn next(&mut self, spaces: &Spaces) -> (Did, Unheard) {
+        loop {
+            while self.0.len() < LOOK_UPS_AT_ONCE
+                && let Some((did, said)) = spaces.0.agents.next_waiting()
+            {
+                self.0.push(Box::pin(look_up(spaces.clone(), did, said)));
+            }
+            tokio::select! {
+                Some((did, said, is_known)) = self.0.next() => if is_known { return (did, said) },
+                () = spaces.0.agents.came.notified() => {}
+            }
+        }
+    }
+}
+
+async fn look_up(spaces: Spaces, did: Did, said: Unheard) -> Found {
+    let found = spaces.agent(&did).await;
+    if let Err(error) = &found {
+        tracing::warn!(%did, %error, "the records of an agent cannot be looked up");
+    }
+    (did, said, matches!(found, Ok(Some(_))))
+}

@@ -1,0 +1,198 @@
+//! The roadmap as the operator's super admins, voters and strangers meet it over HTTP; every answer is held against its
+//! lexicon.
+
+use std::time::Duration;
+
+use angel_protocol::lexicon::Schemas;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::config::Config;
+use crate::node::{Node, NodeHandle};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const AT: &str = "2026-11-21T09:00:00.000Z";
+const FEATURE: &str = "co.kendev.content.roadmapFeature";
+const VOTE: &str = "co.kendev.content.roadmapVote";
+const RKEY: &str = "3kznmn7xqxl22";
+
+/// A node with an account of its own.
+struct World {
+    node: NodeHandle,
+    client: Client,
+    url: String,
+    dir: TempDir,
+    /// The node's own account.
+    did: String,
+}
+
+#[derive(Clone)]
+struct Person {
+    did: String,
+    token: String,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (node, url) = Self::start(&dir, vec![]).await;
+        let mut world = Self { node, client: Client::new(), url, dir, did: String::new() };
+        world.operator("admin/lexicons/publish", &json!({})).await;
+        let who = world.send(None, "com.atproto.identity.resolveHandle?handle=node.test", None).await;
+        world.did = text(&who.1["did"]);
+        world
+    }
+
+    async fn start(dir: &TempDir, super_admins: Vec<String>) -> (NodeHandle, String) {
+        let mut config = Config::on_loopback(dir.path());
+        config.http.rate_limits = false;
+        config.accounts.invites_required = false;
+        config.accounts.super_admins = super_admins.iter().map(|did| did.parse().expect("a DID")).collect();
+        let node = Node::start(config).await.expect("starts");
+        let url = node.facts().run_file().http_url;
+        (node, url)
+    }
+
+    /// Starts the node anew, with somebody as a super admin.
+    async fn with_super_admin(mut self, who: &mut Person) -> Self {
+        self.node.shutdown().await.expect("stops");
+        (self.node, self.url) = Self::start(&self.dir, vec![who.did.clone()]).await;
+        let login = json!({ "identifier": who.did, "password": "open sesame" });
+        let (status, session) = self.send(None, "com.atproto.server.createSession", Some(&login)).await;
+        assert_eq!(status, 200, "{session}");
+        who.token = text(&session["accessJwt"]);
+        self
+    }
+
+    async fn operator(&self, path: &str, body: &Value) -> Value {
+        let file = self.node.facts().run_file().admin_password_file.expect("kept in a file");
+        let password = std::fs::read_to_string(file).expect("readable");
+        let asked = self.client.post(format!("{}/{path}", self.url)).json(body);
+        let answer = asked.basic_auth("admin", Some(password.trim())).send().await.expect("answered");
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        answer.json().await.expect("JSON")
+    }
+
+    async fn sign_up(&self, name: &str) -> Person {
+        let wish = json!({ "handle": format!("{name}.test"), "email": format!("{name}@mail.test"), "password": "open sesame" });
+        let (_, made) = self.send(None, "com.atproto.server.createAccount", Some(&wish)).await;
+        Person { did: text(&made["did"]), token: text(&made["accessJwt"]) }
+    }
+
+    async fn send(&self, who: Option<&Person>, method: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("{}/xrpc/{method}", self.url);
+        let mut request = match body {
+            Some(body) => self.client.post(url).json(body),
+            None => self.client.get(url),
+        };
+        if let Some(person) = who {
+            request = request.bearer_auth(&person.token);
+        }
+        let answer = request.send().await.expect("answered");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
+    async fn tenant(&self, slug: &str, owner: &Person, plan: &str) {
+        let wish =
+            json!({ "slug": slug, "template": "basic-business", "name": slug, "owner": owner.did, "plan": plan });
+        self.operator("xrpc/co.kendev.tenants.provision", &wish).await;
+    }
+
+    async fn put(&self, who: &Person, repo: &str, collection: &str, record: &Value) -> (u16, Value) {
+        let body = json!({ "repo": repo, "collection": collection, "rkey": RKEY, "record": record });
+        self.send(Some(who), "com.atproto.repo.putRecord", Some(&body)).await
+    }
+
+    fn uri(&self) -> String {
+        format!("at://{}/{FEATURE}/{RKEY}", self.did)
+    }
+
+    async fn vote(&self, who: &Person) -> (u16, Value) {
+        let record = json!({ "$type": VOTE, "feature": self.uri(), "createdAt": AT });
+        self.put(who, &who.did, VOTE, &record).await
+    }
+
+    async fn feature(&self, who: Option<&Person>) -> Value {
+        let uri = self.uri().replace(':', "%3A").replace('/', "%2F");
+        let (status, view) = self.send(who, &format!("co.kendev.content.getRoadmapFeature?uri={uri}"), None).await;
+        assert_eq!(status, 200, "{view}");
+        let checked = Schemas::builtin().method("co.kendev.content.getRoadmapFeature").expect("documented");
+        checked.validate_output(&view).unwrap_or_else(|error| panic!("{error} in {view:#}"));
+        view
+    }
+
+    /// Asks until the feature has so many votes: what was counted a moment ago may be told once more.
+    async fn votes(&self, who: Option<&Person>, wanted: u64) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let view = self.feature(who).await;
+            if view["voting"]["votes"] == wanted {
+                return view["voting"]["voters"].clone();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{wanted} votes were waited for: {view:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn feature(status: &str, allow: bool) -> Value {
+    let milestone = |done: bool| json!({ "title": "A step", "completed": done });
+    json!({ "$type": FEATURE, "title": "Gardens", "description": { "text": "More of them", "format": "plain" },
+        "category": "system", "status": status, "voting": { "allowVoting": allow },
+        "progress": { "milestones": [milestone(true), milestone(false), milestone(true)] }, "createdAt": AT })
+}
+
+#[tokio::test]
+async fn a_roadmap_is_a_super_admins_and_everybody_has_one_vote() {
+    let world = World::new().await;
+    let mut ada = world.sign_up("ada").await;
+    let refused = world.put(&ada, &world.did, FEATURE, &feature("planned", true)).await;
+    assert_eq!((refused.0, &refused.1["error"]), (401, &json!("AuthenticationRequired")), "no super admin yet");
+
+    let world = world.with_super_admin(&mut ada).await;
+    let (bea, carl, dan) = (world.sign_up("bea").await, world.sign_up("carl").await, world.sign_up("dan").await);
+    world.tenant("garden", &carl, "free").await;
+    world.tenant("house", &carl, "business").await;
+    world.tenant("shed", &dan, "starter").await;
+    let (status, made) = world.put(&ada, &world.did, FEATURE, &feature("planned", true)).await;
+    assert_eq!((status, &made["uri"]), (200, &json!(world.uri())), "{made}");
+    assert_eq!(world.put(&bea, &world.did, FEATURE, &feature("planned", true)).await.0, 401);
+    // What the node says of itself is nobody's to write.
+    let document = json!({ "$type": "co.kendev.network.node", "createdAt": AT });
+    assert_eq!(world.put(&ada, &world.did, "co.kendev.network.node", &document).await.0, 401);
+    let view = world.feature(None).await;
+    assert_eq!(view["progress"]["completionPercentage"], 66);
+    assert_eq!(view["voting"], json!({ "votes": 0, "voters": [] }));
+
+    // One, three by the better of two plans, and two.
+    for voter in [&bea, &carl, &dan, &bea] {
+        let (status, answer) = world.vote(voter).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    assert_eq!(world.votes(Some(&bea), 6).await, json!([bea.did]));
+    assert_eq!(world.votes(None, 6).await, json!([]));
+    let mut all = [&bea, &carl, &dan].map(|voter| voter.did.clone());
+    all.sort_unstable();
+    assert_eq!(world.votes(Some(&ada), 6).await, json!(all));
+
+    // What a vote counts follows the plan, and a vote may be taken back.
+    world.operator("xrpc/co.kendev.tenants.updateTenant", &json!({ "tenant": "shed", "plan": "enterprise" })).await;
+    world.votes(None, 7).await;
+    let back = json!({ "repo": carl.did, "collection": VOTE, "rkey": RKEY });
+    assert_eq!(world.send(Some(&carl), "com.atproto.repo.deleteRecord", Some(&back)).await.0, 200);
+    world.votes(None, 4).await;
+
+    for closed in [feature("planned", false), feature("completed", true), feature("cancelled", true)] {
+        assert_eq!(world.put(&ada, &world.did, FEATURE, &closed).await.0, 200);
+        let (status, refused) = world.vote(&carl).await;
+        assert_eq!((status, &refused["error"]), (400, &json!("InvalidRequest")), "{refused}");
+        assert!(text(&refused["message"]).starts_with("/feature: "), "{refused}");
+    }
+    world.votes(None, 4).await;
+    world.node.shutdown().await.expect("stops");
+}

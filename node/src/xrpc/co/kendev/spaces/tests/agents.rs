@@ -1,0 +1,141 @@
+//! Who speaks as an agent: an account that says it is one, when its owner says so too (MSG-02, AGT-10).
+
+use super::*;
+
+const PROFILE: &str = "co.kendev.agents.agentProfile";
+const OWNERSHIP: &str = "co.kendev.agents.ownership";
+const AT: &str = "2026-11-21T09:00:00.000Z";
+
+impl World {
+    async fn own_record(&self, who: &Person, collection: &str, rkey: &str, record: &Value) {
+        let body = json!({ "repo": who.did, "collection": collection, "rkey": rkey, "record": record });
+        let (status, answer) = self.raw(Some(who), "com.atproto.repo.putRecord", Some(&body)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// The account says that it is an agent of `owner`.
+    async fn agent_of(&self, agent: &Person, owner: &Person) {
+        let record = json!({ "$type": PROFILE, "owner": owner.did, "role": "ship_mind", "createdAt": AT });
+        self.own_record(agent, PROFILE, "self", &record).await;
+    }
+
+    /// The owner says so too.
+    async fn confirm(&self, owner: &Person, agent: &Person) {
+        let record = json!({ "$type": OWNERSHIP, "agent": agent.did, "createdAt": AT });
+        self.own_record(owner, OWNERSHIP, &agent.did.replace('%', "~"), &record).await;
+    }
+
+    async fn withdraw(&self, owner: &Person, agent: &Person) {
+        let body = json!({ "repo": owner.did, "collection": OWNERSHIP, "rkey": agent.did.replace('%', "~") });
+        let (status, answer) = self.raw(Some(owner), "com.atproto.repo.deleteRecord", Some(&body)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn speak(&self, who: &Person, space: &str, kind: &str, text: &str) -> Result<Value, String> {
+        let body = json!({ "space": space, "messageType": kind, "content": { "type": "text", "text": text } });
+        self.post(who, "sendMessage", &body).await
+    }
+
+    /// Writes a message as any client of the protocol does, past the methods of spaces.
+    async fn write_as(&self, who: &Person, space: &str, kind: &str, text: &str) {
+        let record = json!({ "$type": "co.kendev.spaces.message", "space": space, "messageType": kind,
+            "content": { "type": "text", "text": text }, "createdAt": AT });
+        let body = json!({ "repo": who.did, "collection": "co.kendev.spaces.message", "record": record });
+        let (status, answer) = self.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+fn refused(name: &str) -> Result<Value, String> {
+    Err(name.to_owned())
+}
+
+#[tokio::test]
+async fn an_agent_speaks_as_one_while_its_owner_confirms_it() {
+    let world = World::new().await;
+    let (ada, leo, bea) = (world.sign_up("ada").await, world.sign_up("leo").await, world.sign_up("bea").await);
+    let space = world.space(&ada, "bridge", "automatic").await;
+    for member in [&leo, &bea] {
+        world.join(member, &space).await.expect("open to all");
+    }
+    let query = format!("listMessages?space={}", enc(&space));
+    // A person is no agent, and may propose what an agent may.
+    for kind in ["leo", "intelligence", "system"] {
+        assert_eq!(world.speak(&bea, &space, kind, "beep").await, refused("InvalidRequest"), "{kind}");
+    }
+    world.speak(&bea, &space, "action", "proposed").await.expect("anybody may");
+
+    // Half of what it takes is not enough, whichever half.
+    world.confirm(&ada, &leo).await;
+    assert_eq!(world.speak(&leo, &space, "leo", "early").await, refused("InvalidRequest"));
+    world.agent_of(&leo, &bea).await;
+    for kind in ["leo", "action", "intelligence", "system"] {
+        assert_eq!(world.speak(&leo, &space, kind, "unconfirmed").await, refused("AgentNotConfirmed"), "{kind}");
+    }
+    world.write_as(&leo, &space, "leo", "past the methods").await;
+    world.speak(&bea, &space, "user", "as a person").await.expect("a member");
+    assert_eq!(world.said(None, &query, 2).await, ["as a person", "proposed"]);
+
+    // Both halves: the owner whom the profile names says so too.
+    world.confirm(&bea, &leo).await;
+    let sent = world.speak(&leo, &space, "leo", "confirmed").await.expect("an agent");
+    world.speak(&leo, &space, "intelligence", "a report").await.expect("an agent");
+    assert_eq!(world.speak(&leo, &space, "system", "as the house").await, refused("InvalidRequest"), "not the house's");
+    let four = ["a report", "confirmed", "as a person", "proposed"];
+    assert_eq!(world.said(None, &query, 4).await, four);
+    let edit = json!({ "uri": sent["uri"], "content": { "type": "text", "text": "corrected" } });
+    world.post(&leo, "editMessage", &edit).await.expect("its own");
+
+    // Of the space's holder it is an agent that speaks for the house as well.
+    world.agent_of(&leo, &ada).await;
+    world.speak(&leo, &space, "system", "for the house").await.expect("an agent of the house");
+    let five = ["for the house", "a report", "corrected", "as a person", "proposed"];
+    assert_eq!(world.said(None, &query, 5).await, five);
+
+    // What the owner withdraws counts at once, for what is to come.
+    world.withdraw(&ada, &leo).await;
+    assert_eq!(world.speak(&leo, &space, "leo", "withdrawn").await, refused("AgentNotConfirmed"));
+    assert_eq!(world.post(&leo, "editMessage", &edit).await, refused("AgentNotConfirmed"));
+    world.write_as(&leo, &space, "leo", "past the methods again").await;
+    world.speak(&bea, &space, "user", "quiet").await.expect("a member");
+    assert_eq!(world.said(None, &query, 6).await[..2], ["quiet", "for the house"]);
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn an_agent_of_another_node_is_judged_by_the_same_two_records() {
+    let home = World::new().await;
+    let directory = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
+    let abroad = World::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
+    let (ada, owen) = (home.sign_up("ada").await, home.sign_up("owen").await);
+    let (leo, eva) = (abroad.sign_up("leo").await, abroad.sign_up("eva").await);
+    let space = home.space(&ada, "bridge", "automatic").await;
+    for stranger in [&leo, &eva] {
+        let joining = abroad.speaks_to(stranger, &home, "joinSpace").await;
+        home.join(&joining, &space).await.expect("open to all");
+    }
+    let query = format!("listMessages?space={}", enc(&space));
+
+    // The agent is abroad and its owner at home: neither node has both records.
+    abroad.agent_of(&leo, &owen).await;
+    abroad.agent_of(&eva, &owen).await;
+    home.confirm(&owen, &leo).await;
+    abroad.speak(&leo, &space, "leo", "from abroad").await.expect("confirmed");
+    assert_eq!(abroad.speak(&eva, &space, "leo", "unconfirmed").await, refused("AgentNotConfirmed"));
+    abroad.write_as(&eva, &space, "leo", "past the methods").await;
+    assert_eq!(home.said(None, &query, 1).await, ["from abroad"]);
+    abroad.write_as(&eva, &space, "user", "as a person").await;
+    assert_eq!(home.said(None, &query, 2).await, ["as a person", "from abroad"], "and nothing in between");
+
+    // At home, of an owner abroad: written past the methods it waits until the owner was asked.
+    let mia = home.sign_up("mia").await;
+    home.join(&mia, &space).await.expect("open to all");
+    home.agent_of(&mia, &eva).await;
+    abroad.confirm(&eva, &mia).await;
+    home.write_as(&mia, &space, "leo", "looked up").await;
+    assert_eq!(home.said(None, &query, 3).await, ["looked up", "as a person", "from abroad"]);
+    abroad.node.shutdown().await.expect("stops");
+    home.speak(&mia, &space, "leo", "known already").await.expect("what was found out counts for a while");
+    assert_eq!(home.said(None, &query, 4).await[0], "known already");
+    home.node.shutdown().await.expect("stops");
+}
