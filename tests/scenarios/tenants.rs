@@ -1,11 +1,14 @@
 //! Businesses on the real daemon: made by one command, entered by their first admin and by whoever is invited, held to
 //! their plan, closed, taken out and brought back; and of one business nobody learns anything through another.
 
+mod figures;
+
 use std::collections::BTreeSet;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
 use angel_harness::binary::{Daemon, Launch, PATIENCE, verb};
+use angel_harness::wait::until;
 use angel_protocol::lexicon::flags::{Class, Flags};
 use angel_protocol::lexicon::{Catalog, Definition};
 use anyhow::{Context, Result, bail, ensure};
@@ -34,9 +37,12 @@ type Answer = (u16, Value);
 impl Host {
     fn start() -> Result<Self> {
         let dir = tempfile::tempdir()?;
+        Ok(Self { daemon: Self::launch(&dir).start()?, client: Client::new(), dir })
+    }
+
+    fn launch(dir: &tempfile::TempDir) -> Launch {
         let launch = Launch::in_dir(&dir.path().join("data")).env("ANGEL_IDENTITY_HANDLE_DOMAINS", ".angel.test");
-        let launch = launch.env("ANGEL_HTTP_RATE_LIMITS", "false");
-        Ok(Self { daemon: launch.start()?, client: Client::new(), dir })
+        launch.env("ANGEL_HTTP_RATE_LIMITS", "false")
     }
 
     fn angel(&self, words: &[&str]) -> Result<Value> {

@@ -136,3 +136,22 @@ async fn a_project_is_as_far_as_its_tasks_are() {
     assert_eq!(world.ask(&eve, &task, None).await, Err("RecordNotFound".to_owned()));
     world.node.shutdown().await.expect("stops");
 }
+
+#[tokio::test]
+async fn a_form_says_how_often_it_was_filled_in_and_nothing_that_nobody_counts() {
+    const SETTINGS: &str = "co.kendev.content.formSettings";
+    const RKEY: &str = "3kznmn7xqxl22";
+    let world = World::new().await;
+    let eve = world.sign_up("eve").await;
+    let settings = json!({ "$type": SETTINGS, "form": world.uri("co.kendev.content.form", RKEY),
+        "submitAction": { "type": "database", "destination": "here" }, "createdAt": AT });
+    world.written(SETTINGS, RKEY, settings).await;
+    let method = format!("co.kendev.content.{}", world.get("getFormSettings", SETTINGS, RKEY));
+    let (status, view) = world.send(Some(&world.owner), &method, None).await;
+    assert_eq!((status, &view["analytics"]), (200, &json!({ "submissions": 0 })), "{view}");
+    let schema = Schemas::builtin().method("co.kendev.content.getFormSettings").expect("documented");
+    schema.validate_output(&view).expect("as its document says");
+    let (status, refused) = world.send(Some(&eve), &method, None).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("RecordNotFound")));
+    world.node.shutdown().await.expect("stops");
+}
