@@ -5,6 +5,7 @@
 //! transactions travel in bundles, so that a thousand of them cost one message's signature.
 
 mod kept;
+mod moved;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::network::{self, Acceptance, Gossip};
 use crate::tasks::TaskResult;
 
 use kept::Kept;
+use moved::Moved;
 
 /// Wishes that may wait for the driver.
 const INBOX_MAX: usize = 4096;
@@ -213,7 +215,13 @@ pub(crate) enum DriverError {
 
 type Answer = oneshot::Sender<Result<TransactionId, SubmitError>>;
 type Verdict = Result<Admission, Outcome>;
-type Judged = (Vec<(Signed, Candidate)>, Result<Vec<Verdict>, ApplyError>);
+
+/// A group with what was found of each, and the height that was durable when judging began.
+struct Judged {
+    began: u64,
+    group: Vec<(Signed, Candidate)>,
+    verdicts: Result<Vec<Verdict>, ApplyError>,
+}
 
 /// What is known of one to be judged.
 struct Candidate {
@@ -233,6 +241,7 @@ pub(crate) struct Driver {
     gossip: mpsc::Receiver<Gossip>,
     candidates: Vec<(Signed, Candidate)>,
     judging: FuturesUnordered<BoxFuture<'static, Judged>>,
+    moved: Moved,
     storing: FuturesUnordered<BoxFuture<'static, Result<Vec<u64>, CommitError>>>,
     answers: HashMap<TransactionId, Vec<Answer>>,
     outcomes: BTreeMap<TransactionId, Vec<oneshot::Sender<Outcome>>>,
@@ -262,6 +271,7 @@ impl Driver {
             gossip,
             candidates: Vec::new(),
             judging: FuturesUnordered::new(),
+            moved: Moved::default(),
             storing: FuturesUnordered::new(),
             answers: HashMap::new(),
             outcomes: BTreeMap::new(),
@@ -331,6 +341,7 @@ impl Driver {
                 drop(answer.send(self.state.select(BATCH_TRANSACTIONS_MAX, BATCH_BYTES_MAX)));
             }
             Command::Decided { batch, entries, done } => {
+                self.moved.decided(batch.height, &batch.transactions);
                 self.feed(Input::Decided { batch, entries }).await;
                 let _ = done.send(());
             }
@@ -396,12 +407,14 @@ impl Driver {
             let rest = self.candidates.split_off(self.candidates.len().min(JUDGED_TOGETHER_MAX));
             let group = std::mem::replace(&mut self.candidates, rest);
             let shared = Arc::clone(&self.shared);
+            let began = shared.tip().height;
+            self.moved.begin(began);
             let work = move || {
                 let view = shared.view();
                 let (transactions, candidates): (Vec<_>, Vec<_>) = group.into_iter().unzip();
                 let verdicts = shared.verified.learn(&view, &transactions).map_err(ApplyError::from);
                 let verdicts = verdicts.and_then(|()| admit_each(&view, clock::now(), &transactions, &shared.verified));
-                (transactions.into_iter().zip(candidates).collect(), verdicts)
+                Judged { began, group: transactions.into_iter().zip(candidates).collect(), verdicts }
             };
             self.judging.push(Box::pin(blocking::run(work)));
         }
@@ -410,11 +423,12 @@ impl Driver {
         }
     }
 
-    async fn judged(&mut self, (group, verdicts): Judged) {
+    async fn judged(&mut self, Judged { began, group, verdicts }: Judged) {
         let verdicts = match verdicts {
             Ok(verdicts) => verdicts,
             Err(error) => {
                 let error = SubmitError::Storage(error.to_string());
+                self.moved.end(began);
                 for answer in group.into_iter().filter_map(|(_, candidate)| candidate.answer) {
                     // A submitter that has gone away is no error of ours.
                     let _ = answer.send(Err(error.clone()));
@@ -429,6 +443,10 @@ impl Driver {
             match verdict {
                 Err(outcome) if again => self.state.handle(now, Input::Unfit { id, outcome }, &mut effects),
                 _ if again => {}
+                // What it was told of its wallet's next number is out of date.
+                Ok(_) if self.moved.since(began, &signed.transaction().wallet) => {
+                    self.candidates.push((signed, Candidate { origin, answer, again }));
+                }
                 Ok(admission) => {
                     if let Some(answer) = answer {
                         self.answers.entry(id).or_default().push(answer);
@@ -445,6 +463,7 @@ impl Driver {
                 }
             }
         }
+        self.moved.end(began);
         self.perform(effects).await;
     }
 

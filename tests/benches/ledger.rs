@@ -115,16 +115,17 @@ impl Load {
             }
             took.push(began.elapsed());
         }
-        told(what, took);
+        told(&format!("{what}, until confirmed"), took);
         Ok(())
     }
 
-    /// Payments at a steady rate to one node: how long from the moment at which each is due until it is confirmed. A
-    /// few are followed.
+    /// Payments at a steady rate: how long from the moment at which each is due until it is taken, and until it is
+    /// confirmed. A few are followed.
     async fn half(&mut self, what: &str, rate: f64) -> Result<()> {
         let payments: Vec<_> = (0..HALF).map(|place| self.payment(place % WALLETS)).collect();
         let nodes: Vec<_> = self.validators.running().collect();
         let validators = &self.validators;
+        let first = self.validators.height(nodes[0]).await?;
         let began = Instant::now();
         let nodes = &nodes;
         let each = payments.iter().enumerate().map(|(place, payment)| async move {
@@ -138,18 +139,21 @@ impl Load {
             if place % FOLLOWED != 0 {
                 return Ok(None);
             }
+            let taken = due.elapsed();
             while validators.status_of(node, payment).await?["status"] != "confirmed" {
                 ensure!(due.elapsed() < PATIENCE, "a payment was not decided");
                 tokio::time::sleep(ASK_EVERY).await;
             }
-            Ok(Some(due.elapsed()))
+            Ok(Some((taken, due.elapsed())))
         });
-        let took: Vec<Result<Option<Duration>>> = stream::iter(each).buffer_unordered(HALF).collect().await;
-        let took: Vec<_> = took.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let took: Vec<Result<Option<(Duration, Duration)>>> = stream::iter(each).buffer_unordered(HALF).collect().await;
+        let (taken, took) = took.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().unzip();
         for payment in payments.iter().rev().take(WALLETS) {
             validators.decided(nodes[0], payment).await?;
         }
-        told(&format!("{what} ({rate:.0} transfers/s)"), took);
+        let heights = self.validators.height(nodes[0]).await? - first;
+        told(&format!("{what}, until taken"), taken);
+        told(&format!("{what} ({rate:.0} transfers/s, {heights} heights), until confirmed"), took);
         Ok(())
     }
 
@@ -205,7 +209,7 @@ impl Load {
 fn told(what: &str, mut took: Vec<Duration>) {
     took.sort();
     let at = |part: usize| took[(took.len() - 1) * part / 100].as_secs_f64() * 1000.0;
-    println!("{what}: p50 {:.1} ms, p99 {:.1} ms from handing in to confirmed", at(50), at(99));
+    println!("{what}: p50 {:.1} ms, p99 {:.1} ms", at(50), at(99));
 }
 
 /// A node that joins when many heights are decided.

@@ -182,11 +182,11 @@ pub fn admit_each<V: View>(
             postings: Vec::new(),
             index: 0,
         };
-        let entry = run.transact(signed, signatures)?;
         let next_sequence = match signed.operation() {
             Some(_) => 0,
-            None => rows::wallet(view, &signed.transaction().wallet)?.map_or(0, |wallet| wallet.sequence),
+            None => run.state.next_sequence(&signed.transaction().wallet)?,
         };
+        let entry = run.transact(signed, signatures)?;
         Ok(match entry.outcome {
             Outcome::Posted | Outcome::SequenceAhead => Ok(Admission { next_sequence }),
             outcome => Err(outcome),
@@ -448,14 +448,10 @@ impl<'t, V: View> Tx<'t, '_, V> {
         };
         self.state.put(&[&self.signed.id().0], &receipt);
         if outcome.is_posted() && self.signed.operation().is_none() {
-            let mut wallet = self.state.existing(self.signer())?;
-            wallet.posted += 1;
-            self.state.put_wallet(self.signer(), wallet);
+            self.state.change(self.signer(), |wallet| wallet.posted += 1)?;
         }
         for (account, anomaly) in std::mem::take(&mut self.flags) {
-            let mut wallet = self.state.existing(&account)?;
-            wallet.flags.set(anomaly, true);
-            self.state.put_wallet(&account, wallet);
+            self.state.change(&account, |wallet| wallet.flags.set(anomaly, true))?;
         }
         Ok(())
     }

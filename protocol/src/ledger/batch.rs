@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteBuf, Bytes};
+use serde_bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::transaction::{InvalidTransaction, Signed, encode};
@@ -22,22 +22,12 @@ pub struct Batch {
     pub transactions: Vec<Signed>,
 }
 
+/// As it is read, without copying the transactions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire {
+struct Wire<'a> {
     height: u64,
     time: Timestamp,
-    transactions: Vec<ByteBuf>,
-}
-
-/// The same for reading one of them, without copying the others.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Borrowed<'a> {
-    #[serde(rename = "height")]
-    _height: u64,
-    #[serde(rename = "time")]
-    _time: Timestamp,
     #[serde(borrow)]
     transactions: Vec<&'a Bytes>,
 }
@@ -105,7 +95,7 @@ impl Batch {
         if bytes.len() > BATCH_BYTES_MAX + 5 * BATCH_TRANSACTIONS_MAX + 100 {
             return Err(InvalidBatch::TooLarge);
         }
-        let wire: Wire =
+        let wire: Wire<'_> =
             serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidBatch::Encoding(error.to_string()))?;
         if wire.transactions.len() > BATCH_TRANSACTIONS_MAX {
             return Err(InvalidBatch::TooMany);
@@ -117,7 +107,7 @@ impl Batch {
             .transactions
             .iter()
             .enumerate()
-            .map(|(index, bytes)| match known(&Sha256::digest(bytes).into()) {
+            .map(|(index, bytes)| match known(&Sha256::digest(&***bytes).into()) {
                 Some(signed) => Ok(signed),
                 None => Signed::decode(bytes).map_err(|error| InvalidBatch::Transaction(index, error)),
             })
@@ -130,7 +120,7 @@ impl Batch {
     /// # Errors
     /// [`InvalidBatch`], by what is wrong.
     pub fn decode_one(bytes: &[u8], index: usize) -> Result<Option<Signed>, InvalidBatch> {
-        let wire: Borrowed<'_> =
+        let wire: Wire<'_> =
             serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidBatch::Encoding(error.to_string()))?;
         let Some(bytes) = wire.transactions.get(index) else { return Ok(None) };
         Signed::decode(bytes).map(Some).map_err(|error| InvalidBatch::Transaction(index, error))

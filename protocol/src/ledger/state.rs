@@ -1,6 +1,7 @@
 //! The ledger while a batch is applied: rows read once, changed in memory, handed out at the end.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -100,13 +101,19 @@ impl<'v, V: View> State<'v, V> {
         self.rows.insert(rows::key::<R>(parts), Cached { value: None, written: true });
     }
 
-    pub(crate) fn wallet(&mut self, account: &Did) -> Result<Option<Wallet>, ViewError> {
-        if let Some(cached) = self.wallets.get(account) {
-            return Ok(cached.value.as_deref().cloned());
+    /// The wallet as it is by now, in its place.
+    fn cached(&mut self, account: &Did) -> Result<&mut Cached<Box<Wallet>>, ViewError> {
+        match self.wallets.entry(account.clone()) {
+            Entry::Occupied(cached) => Ok(cached.into_mut()),
+            Entry::Vacant(place) => {
+                let value: Option<Wallet> = rows::read(self.view, &[account.as_str().as_bytes()])?;
+                Ok(place.insert(Cached { value: value.map(Box::new), written: false }))
+            }
         }
-        let value: Option<Wallet> = rows::read(self.view, &[account.as_str().as_bytes()])?;
-        self.wallets.insert(account.clone(), Cached { value: value.clone().map(Box::new), written: false });
-        Ok(value)
+    }
+
+    pub(crate) fn wallet(&mut self, account: &Did) -> Result<Option<Wallet>, ViewError> {
+        Ok(self.cached(account)?.value.as_deref().cloned())
     }
 
     pub(crate) fn put_wallet(&mut self, account: &Did, wallet: Wallet) {
@@ -123,6 +130,30 @@ impl<'v, V: View> State<'v, V> {
     /// A wallet that a check has found.
     pub(crate) fn existing(&mut self, account: &Did) -> Result<Wallet, ViewError> {
         self.wallet(account)?.ok_or(ViewError::Damaged { table: Wallet::TABLE })
+    }
+
+    /// A wallet that a check has found, to look at.
+    pub(crate) fn look(&mut self, account: &Did) -> Result<&Wallet, ViewError> {
+        self.cached(account)?.value.as_deref().ok_or(ViewError::Damaged { table: Wallet::TABLE })
+    }
+
+    /// The next sequence number of an account; 0 where it has no wallet.
+    pub(crate) fn next_sequence(&mut self, account: &Did) -> Result<u64, ViewError> {
+        Ok(self.cached(account)?.value.as_ref().map_or(0, |wallet| wallet.sequence))
+    }
+
+    /// The home node of an account that has a wallet.
+    pub(crate) fn home(&mut self, account: &Did) -> Result<Option<Did>, ViewError> {
+        Ok(self.cached(account)?.value.as_ref().map(|wallet| wallet.home.clone()))
+    }
+
+    /// Changes a wallet that a check has found, where it is.
+    pub(crate) fn change(&mut self, account: &Did, change: impl FnOnce(&mut Wallet)) -> Result<(), ViewError> {
+        let cached = self.cached(account)?;
+        change(cached.value.as_deref_mut().ok_or(ViewError::Damaged { table: Wallet::TABLE })?);
+        cached.written = true;
+        self.writes += 1;
+        Ok(())
     }
 
     /// A node that is registered and has not retired.
@@ -145,7 +176,7 @@ impl<'v, V: View> State<'v, V> {
     /// The balance of `account` in a scope, empty when it never had one there.
     pub(crate) fn balance(&mut self, account: &Did, tenant: Option<&Did>) -> Result<Balance, ViewError> {
         match tenant {
-            None => Ok(self.existing(account)?.balance),
+            None => Ok(self.look(account)?.balance.clone()),
             Some(tenant) => {
                 let parts: [&[u8]; 2] = [account.as_str().as_bytes(), tenant.as_str().as_bytes()];
                 Ok(self.get::<rows::ScopedBalance>(&parts)?.unwrap_or_default().balance)
@@ -161,9 +192,7 @@ impl<'v, V: View> State<'v, V> {
     ) -> Result<(), ViewError> {
         match tenant {
             None => {
-                let mut wallet = self.existing(account)?;
-                wallet.balance = balance;
-                self.put_wallet(account, wallet);
+                self.change(account, |wallet| wallet.balance = balance)?;
             }
             Some(tenant) => {
                 let parts: [&[u8]; 2] = [account.as_str().as_bytes(), tenant.as_str().as_bytes()];

@@ -1,6 +1,7 @@
 //! A transaction: what one wallet asks the ledger to do, under its signature.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ impl Transaction {
         }
         let transaction: Self = decode(bytes)?;
         if encode(&transaction)? != bytes {
-            return Err(InvalidTransaction::Encoding("another encoding of the same values".to_owned()));
+            return Err(another_encoding());
         }
         transaction.bounded()?;
         Ok(transaction)
@@ -127,7 +128,7 @@ struct Inner {
     transaction: Transaction,
     id: TransactionId,
     bytes: Vec<u8>,
-    body: std::ops::Range<usize>,
+    body: Range<usize>,
     signature: Option<Signature>,
     operation: Option<PlcOperation>,
     digest: [u8; 32],
@@ -166,6 +167,42 @@ struct Envelope {
     sig: Option<Signature>,
     #[serde(with = "serde_bytes")]
     tx: Vec<u8>,
+}
+
+fn another_encoding() -> InvalidTransaction {
+    InvalidTransaction::Encoding("another encoding of the same values".to_owned())
+}
+
+/// Where the body lies in a canonical envelope, and its signature; nothing where the bytes are none. There is one way to
+/// write an envelope of a body and a signature, so reading it that way shows that it is that one: the keys sort as `tx`,
+/// `sig`, by length first, and lengths are written as short as they can be.
+fn unwrap(bytes: &[u8]) -> Option<(Range<usize>, Option<Signature>)> {
+    let (entries, rest) = bytes.split_first_chunk::<4>()?;
+    let signed = match entries {
+        b"\xa1\x62tx" => false,
+        b"\xa2\x62tx" => true,
+        _ => return None,
+    };
+    let (kind, rest) = rest.split_first()?;
+    let (head, length) = match kind {
+        0x40..=0x57 => (1, usize::from(kind - 0x40)),
+        0x58 => (2, usize::from(*rest.first()?)),
+        0x59 => (3, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        _ => return None,
+    };
+    // The least length that needs so long a head.
+    if length < [0, 0, 24, 256][head] {
+        return None;
+    }
+    let start = 4 + head;
+    let body = start..start + length;
+    let behind = bytes.get(body.end..)?;
+    let signature = match behind.strip_prefix(b"\x63sig\x58\x40") {
+        Some(signature) if signed => Some(signature.try_into().ok()?),
+        None if !signed && behind.is_empty() => None,
+        _ => return None,
+    };
+    Some((body, signature))
 }
 
 impl Signed {
@@ -211,17 +248,20 @@ impl Signed {
         if bytes.len() > TRANSACTION_BYTES_MAX {
             return Err(InvalidTransaction::TooLarge);
         }
-        let envelope: Envelope = decode(bytes)?;
-        let transaction: Transaction = decode(&envelope.tx)?;
-        if encode(&transaction)? != envelope.tx || encode(&envelope)? != bytes {
-            return Err(InvalidTransaction::Encoding("another encoding of the same values".to_owned()));
+        let Some((body, signature)) = unwrap(bytes) else {
+            decode::<Envelope>(bytes)?;
+            return Err(another_encoding());
+        };
+        let transaction: Transaction = decode(&bytes[body.clone()])?;
+        if encode(&transaction)? != bytes[body.clone()] {
+            return Err(another_encoding());
         }
         transaction.bounded()?;
         let operation = match &transaction.action {
             Action::ChangeIdentity(it) => Some(it.read()?),
             _ => None,
         };
-        if operation.is_some() == envelope.sig.is_some() {
+        if operation.is_some() == signature.is_some() {
             return Err(InvalidTransaction::Signature);
         }
         let id = match &operation {
@@ -234,17 +274,12 @@ impl Signed {
                 TransactionId::of_operation(&transaction.wallet, operation.cid())
             }
         };
-        // Keys of the envelope sort as `tx`, `sig`: by length first.
-        let start = bytes
-            .windows(envelope.tx.len())
-            .position(|window| window == envelope.tx)
-            .expect("a canonical envelope holds its body as it is");
         Ok(Self(Arc::new(Inner {
             id,
             operation,
             digest: Sha256::digest(bytes).into(),
-            body: start..start + envelope.tx.len(),
-            signature: envelope.sig,
+            body,
+            signature,
             bytes: bytes.to_vec(),
             transaction,
         })))
@@ -314,4 +349,51 @@ pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>, InvalidTransacti
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvalidTransaction> {
     serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidTransaction::Encoding(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What [`unwrap`] is to find, by the encoder: an envelope that is written as it was read.
+    fn by_encoding(bytes: &[u8]) -> Option<(Vec<u8>, Option<Signature>)> {
+        let envelope = decode::<Envelope>(bytes).ok()?;
+        (encode(&envelope).as_deref() == Ok(bytes)).then_some((envelope.tx, envelope.sig))
+    }
+
+    #[test]
+    fn an_envelope_is_read_where_it_is_the_one_that_is_written() {
+        let (mut read, mut refused) = (0, 0);
+        let mut same = |bytes: &[u8]| {
+            let found = unwrap(bytes).map(|(body, signature)| (bytes[body].to_vec(), signature));
+            assert_eq!(found, by_encoding(bytes), "{bytes:02x?}");
+            *(if found.is_some() { &mut read } else { &mut refused }) += 1;
+        };
+        for length in [0, 1, 22, 23, 24, 25, 63, 64, 65, 254, 255, 256, 257, 1000] {
+            for sig in [None, Some([0x61; 64])] {
+                let bytes = encode(&Envelope { sig, tx: vec![0x78; length] }).expect("bytes");
+                same(&bytes);
+                same(&[&bytes[..], &[0]].concat());
+                same(&bytes[..bytes.len() - 1]);
+                // Every other byte wherever it is not one of the contents.
+                for place in (0..8).chain(4 + length..(length + 16).min(bytes.len())) {
+                    let mut altered = bytes.clone();
+                    for value in 0..=u8::MAX {
+                        let Some(byte) = altered.get_mut(place) else { break };
+                        *byte = value;
+                        same(&altered);
+                    }
+                }
+                // The length in more bytes than it takes.
+                let start = bytes.len() - length - sig.map_or(0, |_| 70);
+                let short = u16::try_from(length).expect("small").to_be_bytes();
+                let heads: [&[u8]; 4] =
+                    [&[0x58, short[1]], &[0x59, short[0], short[1]], &[0x5a, 0, 0, short[0], short[1]], &[0x5f]];
+                for head in heads {
+                    same(&[&bytes[..4], head, &bytes[start..]].concat());
+                }
+            }
+        }
+        assert!(read > 28 && refused > 10_000, "{read} read, {refused} refused");
+    }
 }

@@ -45,10 +45,10 @@ impl<V: View> Tx<'_, '_, V> {
     /// Adds `amount` as `token` to a balance, and pays the wallet's debts out of it, the oldest first.
     pub(crate) fn credit(&mut self, side: Side<'_>, token: TokenType, amount: Amount) -> Result<(), ViewError> {
         self.restore(side, token, amount)?;
-        let mut wallet = self.state.existing(side.account)?;
-        if wallet.debts.is_empty() {
+        if self.state.look(side.account)?.debts.is_empty() {
             return Ok(());
         }
+        let mut wallet = self.state.existing(side.account)?;
         let mut left = amount;
         let mut payments = Vec::new();
         for debt in wallet.debts.iter_mut().filter(|debt| debt.tenant.as_ref() == side.tenant) {

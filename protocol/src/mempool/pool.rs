@@ -1,8 +1,9 @@
-//! The waiting transactions and their indexes. Every index is a sorted map, so that the same inputs give the same
-//! order everywhere.
+//! The waiting transactions and their indexes. Every index that says an order is a sorted map, so that the same inputs
+//! give the same order everywhere; what is only ever looked up by name lies in maps without one, because each
+//! transaction is looked up a dozen times on its way.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 use crate::ids::Did;
 use crate::ledger::{Signed, TransactionId};
@@ -11,7 +12,7 @@ use crate::time::Timestamp;
 
 /// Within a lane transactions wait in the order of their numbers. Operations on identities have no order among each
 /// other but that of the ledger, so each has a lane of its own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Lane {
     Wallet(Did),
     Operation(TransactionId),
@@ -83,8 +84,8 @@ impl Queue {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
-    queues: BTreeMap<Lane, Queue>,
-    ids: BTreeMap<TransactionId, (Lane, u64)>,
+    queues: HashMap<Lane, Queue>,
+    ids: HashMap<TransactionId, (Lane, u64)>,
     expiries: BTreeSet<(Timestamp, TransactionId)>,
     /// Lanes whose next transaction is here, by its rank.
     heads: BTreeSet<(Rank, Lane)>,
@@ -144,6 +145,7 @@ impl Pool {
         self.stranded.last_key_value().map(|(_, id)| *id)
     }
 
+    /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.queues.values().flat_map(|queue| queue.waiting.values())
     }
@@ -180,9 +182,11 @@ impl Pool {
         Some(waiting)
     }
 
-    /// The lane's next number on the ledger, which never goes back.
+    /// The lane's next number on the ledger, which never goes back. A lane in which none waits has none.
     pub(super) fn advance(&mut self, lane: &Lane, next: u64) {
-        self.alter(lane, |queue| queue.next = queue.next.max(next));
+        if self.queues.get(lane).is_some_and(|queue| queue.next < next) {
+            self.alter(lane, |queue| queue.next = next);
+        }
     }
 
     /// Ids of the lane's transactions that the ledger has passed.
@@ -228,7 +232,10 @@ impl Pool {
 
     /// Changes one lane's queue and brings the indexes up to date.
     fn alter(&mut self, lane: &Lane, change: impl FnOnce(&mut Queue)) {
-        let queue = self.queues.entry(lane.clone()).or_default();
+        let queue = match self.queues.get_mut(lane) {
+            Some(queue) => queue,
+            None => self.queues.entry(lane.clone()).or_default(),
+        };
         let head = queue.waiting.get(&queue.next).map(Waiting::rank);
         for waiting in queue.waiting.range(queue.gap()..).map(|(_, waiting)| waiting) {
             self.stranded.remove(&waiting.arrival);

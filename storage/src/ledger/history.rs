@@ -4,7 +4,7 @@
 //! row costs the engine more than its bytes. Before, each movement had a row of its own; those stay as they are, and are
 //! read as rows of one.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::transfer::Posting;
@@ -68,7 +68,7 @@ impl Row for Movements {
 /// # Errors
 /// The batch is full.
 pub(super) fn put(batch: &mut Batch, height: u64, postings: &[Posting]) -> Result<(), RowRefused> {
-    let mut by_account: BTreeMap<&Did, Vec<(u32, &Posting)>> = BTreeMap::new();
+    let mut by_account: HashMap<&Did, Vec<(u32, &Posting)>> = HashMap::new();
     for (number, posting) in (0_u32..).zip(postings) {
         by_account.entry(&posting.account).or_default().push((number, posting));
     }

@@ -18,13 +18,14 @@ use super::Done;
 
 pub(super) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>, it: &Exchange) -> Done {
     let signer = tx.signer();
-    let payer = tx.state.existing(signer)?;
+    let payer = tx.state.look(signer)?;
+    let (payer_home, frozen) = (payer.home.clone(), !payer.flags.is_empty());
     tx.require(!it.amount.is_zero(), Outcome::AmountZero)?;
-    let receiver = tx.state.wallet(&it.to)?;
-    let receiver = tx.some(receiver, Outcome::UnknownReceiver)?;
+    let receiver_home = tx.state.home(&it.to)?;
+    let receiver_home = tx.some(receiver_home, Outcome::UnknownReceiver)?;
     let same = (signer, &it.from_tenant) == (&it.to, &it.to_tenant);
     tx.require(!same, Outcome::SameWallet)?;
-    tx.require(payer.flags.is_empty(), Outcome::Frozen)?;
+    tx.require(!frozen, Outcome::Frozen)?;
     tx.require(it.quote.is_some() || it.currency == Currency::AngelTokens, Outcome::QuoteMissing)?;
     let rate = match &it.quote {
         Some(quote) => check_quote(tx, it.currency, quote)?,
@@ -32,7 +33,7 @@ pub(super) fn carry_out<V: View>(tx: &mut Tx<'_, '_, V>, it: &Exchange) -> Done 
     };
     let amount = it.amount.times(rate, MICRO_PER_TOKEN).filter(|amount| !amount.is_zero());
     let amount = tx.some(amount, Outcome::NothingMoves)?;
-    let across_nodes = payer.home != receiver.home;
+    let across_nodes = payer_home != receiver_home;
     let basis_points = if across_nodes { tx.state.parameters.exchange_fee } else { 0 };
     let fee = amount.times(u64::from(basis_points), 10_000).unwrap_or_default();
     tx.require(tx.day_has_room(TOKEN, amount), Outcome::DailyCeiling)?;
