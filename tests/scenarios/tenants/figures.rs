@@ -47,7 +47,14 @@ async fn what_follows_from_records_follows_from_them_after_a_crash_too() -> Resu
     let list = async |collection: &str| -> Result<Vec<Value>> {
         let query = format!("space={workspace}&repo={tenant}&collection={collection}");
         let (_, page) = host.get(&format!("com.atproto.space.listRecords?{query}"), Some(&owner)).await?;
-        page["records"].as_array().cloned().with_context(|| format!("{collection}: {page}"))
+        let records = page["records"].as_array().with_context(|| format!("{collection}: {page}"))?;
+        // As other records of the business refer to them.
+        let named = records.iter().map(|record| {
+            let mut record = record.clone();
+            record["uri"] = format!("at://{tenant}/{collection}/{}", record["rkey"].as_str()?).into();
+            Some(record)
+        });
+        named.collect::<Option<_>>().context("keys")
     };
     let key = |uri: &str| uri.rsplit('/').next().unwrap_or_default().to_owned();
 
