@@ -64,6 +64,11 @@ async fn somebody_takes_their_conversations_and_their_space_to_another_host() ->
     let text = records.pointer("/records/0/value/content/text").and_then(Value::as_str);
     ensure!(text == Some("minutes of the meeting"), "{records}");
 
+    // A move that is asked for again takes nothing back that was said since.
+    move_out(&first, alice.did.as_str(), "a password of alice", &third, "alice.third.test").await?;
+    until_read(&third, dora, &with_dora, &["good morning", "from my own machine"]).await?;
+    until_read(&third, there, &with_bob, &["hello bob", "hello alice", "you have moved"]).await?;
+
     // Who was kept out is kept out, where they meet now.
     let asked = third.post("co.kendev.spaces.openDirect", &json!({ "user": moved.did })).bearer_auth(&mallory.token);
     let (status, refused) = answer(asked).await?;

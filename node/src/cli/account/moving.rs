@@ -218,10 +218,15 @@ async fn run(
     let mut wizard = Wizard { old, new, did, password, new_password, answers, daemon: daemon_as_old, done: Vec::new() };
     wizard.done("log in", format!("{} as {}", wizard.old.url, wizard.did));
     wizard.make_account(if is_out { None } else { Some(daemon) }).await?;
-    wizard.import_records().await?;
-    wizard.copy_files().await?;
-    wizard.copy_preferences().await?;
-    wizard.carry_private().await?;
+    if wizard.status().await?["activated"] == true {
+        // It has all of this, and may have written on since.
+        wizard.done("account", "is in use at the new host already");
+    } else {
+        wizard.import_records().await?;
+        wizard.copy_files().await?;
+        wizard.copy_preferences().await?;
+        wizard.carry_private().await?;
+    }
     if !wizard.move_identity().await? {
         return Ok(wizard.said("waiting for the code"));
     }
