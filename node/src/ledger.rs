@@ -19,6 +19,8 @@ pub(crate) mod alone;
 pub(crate) mod custody;
 pub mod genesis;
 mod registration;
+#[cfg(test)]
+pub(crate) mod samples;
 mod verified;
 mod view;
 pub mod wallet;

@@ -134,29 +134,10 @@ impl Signatures for Verified {
 #[cfg(test)]
 mod tests {
     use angel_protocol::crypto::NodeKey;
-    use angel_protocol::ledger::action::{Holder, RegisterWallet};
-    use angel_protocol::ledger::{Action, MemoryView, Transaction};
-    use angel_protocol::time::Timestamp;
+    use angel_protocol::ledger::MemoryView;
 
+    use super::super::samples::registration;
     use super::*;
-
-    fn registration(key: &NodeKey, claimed: &NodeKey, nonce: u8) -> Signed {
-        let action = Action::RegisterWallet(RegisterWallet {
-            key: claimed.public().to_bytes(),
-            holder: Holder::Person,
-            home: key.did(),
-            binding: [0; 64],
-        });
-        let transaction = Transaction {
-            network: "verified-dev".parse().expect("a network id"),
-            wallet: key.did(),
-            sequence: 0,
-            nonce: [nonce; 16],
-            expires: Timestamp::from_millis(1),
-            action,
-        };
-        Signed::sign(&transaction, key).expect("within bounds")
-    }
 
     #[test]
     fn what_holds_is_remembered_with_its_key_until_it_is_decided() {

@@ -193,31 +193,13 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use angel_protocol::crypto::NodeKey;
-    use angel_protocol::ledger::action::{Holder, RegisterWallet};
-    use angel_protocol::ledger::{Action, Transaction};
-    use angel_protocol::time::Timestamp;
     use angel_storage::Store;
 
     use super::*;
+    use crate::ledger::samples::registration;
 
     fn signed(key: &NodeKey, number: u64) -> Signed {
-        let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&number.to_be_bytes());
-        let action = Action::RegisterWallet(RegisterWallet {
-            key: key.public().to_bytes(),
-            holder: Holder::Person,
-            home: key.did(),
-            binding: [0; 64],
-        });
-        let transaction = Transaction {
-            network: "kept-dev".parse().expect("a network id"),
-            wallet: key.did(),
-            sequence: number,
-            nonce,
-            expires: Timestamp::from_millis(1),
-            action,
-        };
-        Signed::sign(&transaction, key).expect("within bounds")
+        registration(key, key, number)
     }
 
     fn apply(store: &Store, kept: &mut Kept, change: &Change) {

@@ -50,29 +50,13 @@ impl Moved {
 #[cfg(test)]
 mod tests {
     use angel_protocol::crypto::NodeKey;
-    use angel_protocol::ledger::action::{Holder, RegisterWallet};
-    use angel_protocol::ledger::{Action, Transaction};
-    use angel_protocol::time::Timestamp;
 
     use super::*;
+    use crate::ledger::samples::registration;
 
     fn signed(seed: u8) -> Signed {
         let key = NodeKey::from_seed(&[seed; 32]);
-        let action = Action::RegisterWallet(RegisterWallet {
-            key: key.public().to_bytes(),
-            holder: Holder::Person,
-            home: key.did(),
-            binding: [0; 64],
-        });
-        let transaction = Transaction {
-            network: "moved-dev".parse().expect("a network id"),
-            wallet: key.did(),
-            sequence: 0,
-            nonce: [seed; 16],
-            expires: Timestamp::from_millis(1),
-            action,
-        };
-        Signed::sign(&transaction, &key).expect("within bounds")
+        registration(&key, &key, 0)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod bad;
 mod inputs;
+pub(super) mod visited;
 
 use std::collections::BTreeMap;
 

@@ -32,6 +32,8 @@ use angel_protocol::data::{Value as Record, to_json};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::rules;
 use angel_protocol::tenants::Permission;
+use axum::Json;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tenants::Asker;
@@ -130,15 +132,21 @@ pub(super) async fn record_of(
     Ok((tenant, path, actor))
 }
 
-/// A record of a collection with its figures, for staff.
+/// What is asked of a method that answers with one record.
+#[derive(Deserialize)]
+pub(crate) struct RecordUri {
+    uri: String,
+}
+
+/// Answers with a record of a collection and its figures, for staff.
 pub(in crate::xrpc::co::kendev) async fn figured(
     host: &Host,
     asker: &Asker,
-    uri: &str,
+    asked: &RecordUri,
     collection: &str,
-) -> Result<Value, XrpcError> {
-    let (tenant, path, _) = record_of(host, asker, uri, collection).await?;
-    Ok(figured_view(tenant.did(), host.business.figured(&tenant, &path).await?))
+) -> Result<Json<Value>, XrpcError> {
+    let (tenant, path, _) = record_of(host, asker, &asked.uri, collection).await?;
+    Ok(Json(figured_view(tenant.did(), host.business.figured(&tenant, &path).await?)))
 }
 
 /// A record as it is answered, with its figures.

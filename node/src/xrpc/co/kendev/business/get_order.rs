@@ -4,24 +4,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::tenants::Asker;
-use super::{order_of, view};
+use super::{RecordUri, order_of, view};
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
 
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    uri: String,
-}
-
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<RecordUri>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, path, customer) = order_of(&host, &asker, &query.uri).await?;
     let found = host.business.order(&tenant, &path, customer.as_ref()).await?;

@@ -6,73 +6,39 @@ mod plans;
 mod terms;
 mod validity;
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use angel_protocol::lexicon::Schemas;
-use reqwest::Client;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::config::Config;
-use crate::node::{Node, NodeHandle};
+use crate::xrpc::tests::visited::{Person, Visited};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node with a business on it.
 struct World {
-    node: NodeHandle,
-    client: Client,
-    url: String,
+    at: Visited,
     tenant: String,
     owner: Person,
-    dir: TempDir,
 }
 
-#[derive(Clone)]
-struct Person {
-    did: String,
-    token: String,
+impl Deref for World {
+    type Target = Visited;
+
+    fn deref(&self) -> &Visited {
+        &self.at
+    }
 }
 
 impl World {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut config = Config::on_loopback(dir.path());
-        config.http.rate_limits = false;
-        config.accounts.invites_required = false;
-        let node = Node::start(config).await.expect("starts");
-        let url = node.facts().run_file().http_url;
-        let password = std::fs::read_to_string(node.facts().run_file().admin_password_file.expect("kept in a file"))
-            .expect("readable");
-        let (tenant, nobody) = (String::new(), Person { did: String::new(), token: String::new() });
-        let mut world = Self { node, client: Client::new(), url, tenant, owner: nobody, dir };
-        world.owner = world.sign_up("olga").await;
-        let wish = json!({ "slug": "shop", "template": "ecommerce-store", "name": "Shop", "owner": world.owner.did });
-        let provision = world.client.post(format!("{}/xrpc/co.kendev.tenants.provision", world.url)).json(&wish);
-        let made = provision.basic_auth("admin", Some(password.trim())).send().await.expect("answered");
-        let made: Value = made.json().await.expect("JSON");
-        world.tenant = made["tenant"]["did"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
-        world
-    }
-
-    async fn sign_up(&self, name: &str) -> Person {
-        let wish = json!({ "handle": format!("{name}.test"), "email": format!("{name}@mail.test"), "password": "open sesame" });
-        let made = self.send(None, "com.atproto.server.createAccount", Some(&wish)).await;
-        let text = |field: &str| made.1[field].as_str().unwrap_or_else(|| panic!("{}", made.1)).to_owned();
-        Person { did: text("did"), token: text("accessJwt") }
-    }
-
-    async fn send(&self, who: Option<&Person>, method: &str, body: Option<&Value>) -> (u16, Value) {
-        let url = format!("{}/xrpc/{method}", self.url);
-        let mut request = match body {
-            Some(body) => self.client.post(url).json(body),
-            None => self.client.get(url),
-        };
-        if let Some(person) = who {
-            request = request.bearer_auth(&person.token);
-        }
-        let answer = request.send().await.expect("answered");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        let at = Visited::new().await;
+        let owner = at.sign_up("olga").await;
+        let wish = json!({ "slug": "shop", "template": "ecommerce-store", "name": "Shop", "owner": owner.did });
+        let made = at.operator("xrpc/co.kendev.tenants.provision", &wish).await;
+        let tenant = made["tenant"]["did"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+        Self { at, tenant, owner }
     }
 
     /// Asks a method of orders and leads; a refusal is one that it documents.
@@ -224,7 +190,7 @@ async fn an_order_goes_from_the_customer_to_the_shares() {
     }
     let (_, described) = world.send(None, &format!("com.atproto.repo.describeRepo?repo={}", world.tenant), None).await;
     assert!(!described["collections"].to_string().contains("order"), "{described}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -258,7 +224,7 @@ async fn the_last_piece_is_sold_once_and_comes_back_with_a_cancelled_order() {
         "record": again["value"] });
     let (status, answer) = world.send(Some(&world.owner), "com.atproto.space.createRecord", Some(&forged)).await;
     assert_eq!((status, &answer["error"]), (403, &json!("NotAllowed")), "orders are written by methods alone");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -303,7 +269,7 @@ async fn leads_are_scored_and_one_address_is_one_lead() {
     assert_eq!(world.ask(&world.owner, "createLead", Some(forged)).await, Err("InvalidRequest".to_owned()));
     let told = world.told(&["lead.created", "lead.scored"]).await;
     assert_eq!(told.iter().filter(|event| *event == "lead.created").count(), 1, "{told:?}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -321,7 +287,7 @@ async fn a_lead_is_read_by_staff_alone() {
     assert_eq!(world.ask(&eve, &get, None).await, Err("LeadNotFound".to_owned()));
     let nothing = at(&format!("at://{}/co.kendev.business.lead/3nothing22222", world.tenant));
     assert_eq!(world.ask(&world.owner, &nothing, None).await, Err("LeadNotFound".to_owned()));
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -363,5 +329,5 @@ async fn what_a_template_promises_is_there_and_what_happens_is_for_staff() {
         let read = format!("co.kendev.spaces.listMessages?space={}", enc(&system));
         assert_eq!(world.send(stranger, &read, None).await.1["error"], "SpaceNotFound");
     }
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

@@ -5,24 +5,18 @@ use std::sync::Arc;
 use angel_protocol::business::FORM_SETTINGS;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::business::figured;
+use super::super::business::{RecordUri, figured};
 use super::super::tenants::Asker;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
 
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    uri: String,
-}
-
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<RecordUri>,
 ) -> Result<Json<Value>, XrpcError> {
-    Ok(Json(figured(&host, &asker, &query.uri, FORM_SETTINGS).await?))
+    figured(&host, &asker, &query, FORM_SETTINGS).await
 }

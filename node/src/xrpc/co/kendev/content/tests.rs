@@ -1,15 +1,13 @@
 //! The roadmap as the operator's super admins, voters and strangers meet it over HTTP; every answer is held against its
 //! lexicon.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use angel_protocol::lexicon::Schemas;
-use reqwest::Client;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::config::Config;
-use crate::node::{Node, NodeHandle};
+use crate::xrpc::tests::visited::{Person, Visited};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const AT: &str = "2026-11-21T09:00:00.000Z";
@@ -19,18 +17,17 @@ const RKEY: &str = "3kznmn7xqxl22";
 
 /// A node with an account of its own.
 struct World {
-    node: NodeHandle,
-    client: Client,
-    url: String,
-    dir: TempDir,
+    at: Visited,
     /// The node's own account.
     did: String,
 }
 
-#[derive(Clone)]
-struct Person {
-    did: String,
-    token: String,
+impl Deref for World {
+    type Target = Visited;
+
+    fn deref(&self) -> &Visited {
+        &self.at
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -39,62 +36,17 @@ fn text(value: &Value) -> String {
 
 impl World {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (node, url) = Self::start(&dir, vec![]).await;
-        let mut world = Self { node, client: Client::new(), url, dir, did: String::new() };
-        world.operator("admin/lexicons/publish", &json!({})).await;
-        let who = world.send(None, "com.atproto.identity.resolveHandle?handle=node.test", None).await;
-        world.did = text(&who.1["did"]);
-        world
-    }
-
-    async fn start(dir: &TempDir, super_admins: Vec<String>) -> (NodeHandle, String) {
-        let mut config = Config::on_loopback(dir.path());
-        config.http.rate_limits = false;
-        config.accounts.invites_required = false;
-        config.accounts.super_admins = super_admins.iter().map(|did| did.parse().expect("a DID")).collect();
-        let node = Node::start(config).await.expect("starts");
-        let url = node.facts().run_file().http_url;
-        (node, url)
+        let at = Visited::new().await;
+        at.operator("admin/lexicons/publish", &json!({})).await;
+        let (_, who) = at.send(None, "com.atproto.identity.resolveHandle?handle=node.test", None).await;
+        Self { at, did: text(&who["did"]) }
     }
 
     /// Starts the node anew, with somebody as a super admin.
-    async fn with_super_admin(mut self, who: &mut Person) -> Self {
-        self.node.shutdown().await.expect("stops");
-        (self.node, self.url) = Self::start(&self.dir, vec![who.did.clone()]).await;
-        let login = json!({ "identifier": who.did, "password": "open sesame" });
-        let (status, session) = self.send(None, "com.atproto.server.createSession", Some(&login)).await;
-        assert_eq!(status, 200, "{session}");
-        who.token = text(&session["accessJwt"]);
-        self
-    }
-
-    async fn operator(&self, path: &str, body: &Value) -> Value {
-        let file = self.node.facts().run_file().admin_password_file.expect("kept in a file");
-        let password = std::fs::read_to_string(file).expect("readable");
-        let asked = self.client.post(format!("{}/{path}", self.url)).json(body);
-        let answer = asked.basic_auth("admin", Some(password.trim())).send().await.expect("answered");
-        assert_eq!(answer.status().as_u16(), 200, "{path}");
-        answer.json().await.expect("JSON")
-    }
-
-    async fn sign_up(&self, name: &str) -> Person {
-        let wish = json!({ "handle": format!("{name}.test"), "email": format!("{name}@mail.test"), "password": "open sesame" });
-        let (_, made) = self.send(None, "com.atproto.server.createAccount", Some(&wish)).await;
-        Person { did: text(&made["did"]), token: text(&made["accessJwt"]) }
-    }
-
-    async fn send(&self, who: Option<&Person>, method: &str, body: Option<&Value>) -> (u16, Value) {
-        let url = format!("{}/xrpc/{method}", self.url);
-        let mut request = match body {
-            Some(body) => self.client.post(url).json(body),
-            None => self.client.get(url),
-        };
-        if let Some(person) = who {
-            request = request.bearer_auth(&person.token);
-        }
-        let answer = request.send().await.expect("answered");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    async fn with_super_admin(self, who: &Person) -> Self {
+        let who = who.did.parse().expect("a DID");
+        let at = self.at.restarted(|config| config.accounts.super_admins = vec![who], |_| ()).await;
+        Self { at, ..self }
     }
 
     async fn tenant(&self, slug: &str, owner: &Person, plan: &str) {
@@ -150,11 +102,11 @@ fn feature(status: &str, allow: bool) -> Value {
 #[tokio::test]
 async fn a_roadmap_is_a_super_admins_and_everybody_has_one_vote() {
     let world = World::new().await;
-    let mut ada = world.sign_up("ada").await;
+    let ada = world.sign_up("ada").await;
     let refused = world.put(&ada, &world.did, FEATURE, &feature("planned", true)).await;
     assert_eq!((refused.0, &refused.1["error"]), (401, &json!("AuthenticationRequired")), "no super admin yet");
 
-    let world = world.with_super_admin(&mut ada).await;
+    let world = world.with_super_admin(&ada).await;
     let (bea, carl, dan) = (world.sign_up("bea").await, world.sign_up("carl").await, world.sign_up("dan").await);
     world.tenant("garden", &carl, "free").await;
     world.tenant("house", &carl, "business").await;
@@ -194,5 +146,5 @@ async fn a_roadmap_is_a_super_admins_and_everybody_has_one_vote() {
         assert!(text(&refused["message"]).starts_with("/feature: "), "{refused}");
     }
     world.votes(None, 4).await;
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use angel_protocol::lexicon::Schemas;
 use angel_storage::spaces::{FACTS, MEMBERS, MESSAGES, SPACES};
-use angel_storage::{Options, Store, cursors};
+use angel_storage::{Store, cursors};
 use futures::{SinkExt, StreamExt};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Sent;
@@ -26,93 +25,15 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::config::{Config, PlcDirectory};
-use crate::data_dir::DataDir;
-use crate::node::{Node, NodeHandle};
+use crate::xrpc::tests::visited::{Person, Visited as World};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node.
-struct World {
-    dir: TempDir,
-    node: NodeHandle,
-    client: Client,
-    url: String,
-}
-
-/// Somebody with an account.
-#[derive(Clone)]
-struct Person {
-    did: String,
-    token: String,
-}
-
-fn config(dir: &TempDir) -> Config {
-    let mut config = Config::on_loopback(dir.path());
-    config.http.rate_limits = false;
-    config.accounts.invites_required = false;
-    config
-}
-
 impl World {
-    async fn new() -> Self {
-        Self::with(|_| ()).await
-    }
-
-    async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut config = config(&dir);
-        change(&mut config);
-        let node = Node::start(config).await.expect("starts");
-        let url = node.facts().run_file().http_url;
-        Self { dir, node, client: Client::new(), url }
-    }
-
-    async fn restarted(self, between: impl FnOnce(&Store)) -> Self {
-        let Self { dir, node, client, .. } = self;
-        let mut config = config(&dir);
-        // Tokens are for this host by its address.
-        config.http.listen = node.facts().http_addr;
-        node.shutdown().await.expect("stops");
-        {
-            let data = DataDir::open(dir.path()).expect("opens");
-            let options = Options::new(config.storage.engine, "a test");
-            let store = Store::open(&data.layout().storage(), options).expect("opens");
-            between(&store);
-            store.close().expect("closes");
-        }
-        let node = Node::start(config).await.expect("starts");
-        let url = node.facts().run_file().http_url;
-        Self { dir, node, client, url }
-    }
-
-    async fn sign_up(&self, name: &str) -> Person {
-        let wish = json!({
-            "handle": format!("{name}.test"), "email": format!("{name}@mail.test"), "password": "open sesame",
-        });
-        let (status, answer) = self.raw(None, "com.atproto.server.createAccount", Some(&wish)).await;
-        assert_eq!(status, 200, "{answer}");
-        let text = |field: &str| answer[field].as_str().expect("text").to_owned();
-        Person { did: text("did"), token: text("accessJwt") }
-    }
-
-    async fn raw(&self, who: Option<&Person>, method: &str, body: Option<&Value>) -> (u16, Value) {
-        let url = format!("{}/xrpc/{method}", self.url);
-        let mut request = match body {
-            Some(body) => self.client.post(url).json(body),
-            None => self.client.get(url),
-        };
-        if let Some(person) = who {
-            request = request.bearer_auth(&person.token);
-        }
-        let response = request.send().await.expect("answered");
-        let status = response.status().as_u16();
-        (status, response.json().await.expect("JSON"))
-    }
-
     async fn ask(&self, who: Option<&Person>, method: &str, body: Option<&Value>) -> Result<Value, String> {
         let name = method.split('?').next().expect("a name");
         let name = format!("co.kendev.spaces.{name}");
-        let (status, answer) = self.raw(who, &format!("co.kendev.spaces.{method}"), body).await;
+        let (status, answer) = self.send(who, &format!("co.kendev.spaces.{method}"), body).await;
         let schema = Schemas::builtin().method(&name).expect("documented");
         if status == 200 {
             let checked = schema.validate_output(&answer);
@@ -180,10 +101,10 @@ impl World {
 
     /// A token by which somebody who lives here speaks to another node.
     async fn speaks_to(&self, who: &Person, other: &Self, method: &str) -> Person {
-        let (_, described) = other.raw(None, "com.atproto.server.describeServer", None).await;
+        let (_, described) = other.send(None, "com.atproto.server.describeServer", None).await;
         let audience = enc(described["did"].as_str().expect("a DID"));
         let query = format!("com.atproto.server.getServiceAuth?aud={audience}&lxm=co.kendev.spaces.{method}");
-        let (status, answer) = self.raw(Some(who), &query, None).await;
+        let (status, answer) = self.send(Some(who), &query, None).await;
         assert_eq!(status, 200, "{answer}");
         Person { did: who.did.clone(), token: answer["token"].as_str().expect("a token").to_owned() }
     }
@@ -208,7 +129,7 @@ impl World {
 
     async fn record(&self, who: &Person, collection: &str, record: &Value) -> String {
         let body = json!({ "repo": who.did, "collection": collection, "record": record });
-        let (status, answer) = self.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
+        let (status, answer) = self.send(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
         assert_eq!(status, 200, "{answer}");
         answer["uri"].as_str().expect("a URI").to_owned()
     }
@@ -218,7 +139,7 @@ impl World {
         let mut parts = uri.rsplit('/');
         let (rkey, collection) = (parts.next(), parts.next());
         let body = json!({ "repo": who.did, "collection": collection, "rkey": rkey });
-        let (status, answer) = self.raw(Some(who), "com.atproto.repo.deleteRecord", Some(&body)).await;
+        let (status, answer) = self.send(Some(who), "com.atproto.repo.deleteRecord", Some(&body)).await;
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -463,18 +384,18 @@ async fn the_index_follows_plain_records_a_restart_and_its_own_loss() {
     assert_eq!(world.said(None, &query, 2).await, ["two", "one"], "a stranger's record is no message");
 
     // Nothing is lost or done twice by a restart.
-    let world = world.restarted(|_| ()).await;
+    let world = world.restarted(|_| (), |_| ()).await;
     world.write(&ada, &space, "three").await;
     assert_eq!(world.said(None, &query, 3).await, ["three", "two", "one"]);
 
     // The index is made anew from the repositories, and from what was kept besides.
-    let world = world.restarted(lose_the_index).await;
+    let world = world.restarted(|_| (), lose_the_index).await;
     world.indexed(&ada).await;
     assert_eq!(world.said(None, &query, 3).await, ["three", "two", "one"]);
 
     let rkey = two.rsplit('/').next().expect("a key");
     let body = json!({ "repo": bob.did, "collection": "co.kendev.spaces.message", "rkey": rkey });
-    world.raw(Some(&bob), "com.atproto.repo.deleteRecord", Some(&body)).await;
+    world.send(Some(&bob), "com.atproto.repo.deleteRecord", Some(&body)).await;
     assert_eq!(world.said(None, &query, 2).await, ["three", "one"]);
     world.node.shutdown().await.expect("stops");
 }

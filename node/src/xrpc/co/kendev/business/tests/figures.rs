@@ -90,7 +90,7 @@ async fn a_campaign_says_how_it_goes_and_stops_when_it_has_spent_too_much() {
     let paused = world.ask(&world.owner, &get, None).await.expect("staff");
     assert_eq!((&paused["value"]["status"], &paused["value"]["metrics"]), (&json!("paused"), &metrics), "{paused}");
     world.told(&["campaign.overspent"]).await;
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_project_is_as_far_as_its_tasks_are() {
     world.written(PROJECT, HOUSE, world.project("completed")).await;
     assert_eq!(progress(HOUSE).await, says(100, 1, 0, 30), "completed is completed");
     assert_eq!(world.ask(&eve, &task, None).await, Err("RecordNotFound".to_owned()));
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -153,5 +153,5 @@ async fn a_form_says_how_often_it_was_filled_in_and_nothing_that_nobody_counts()
     schema.validate_output(&view).expect("as its document says");
     let (status, refused) = world.send(Some(&eve), &method, None).await;
     assert_eq!((status, &refused["error"]), (400, &json!("RecordNotFound")));
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

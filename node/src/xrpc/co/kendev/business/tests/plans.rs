@@ -25,7 +25,7 @@ impl World {
 
     async fn allow(&self, plan: &str, limits: Value) {
         let wish = json!({ "tenant": self.tenant, "plan": plan, "limits": limits });
-        self.operator("co.kendev.tenants.updateTenant", &wish).await;
+        self.operator("xrpc/co.kendev.tenants.updateTenant", &wish).await;
     }
 
     /// What was used of something, as the owner is told.
@@ -102,7 +102,7 @@ async fn tasks_jobs_posts_and_mails_of_a_month_are_counted_where_they_are_writte
         assert_eq!((code, world.used("emails").await), (200, used), "{status}: {answer}");
     }
     refused(&world.keep("co.kendev.business.campaign", campaign("scheduled")).await, "emails", 1, 1);
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_feature_that_the_plan_lacks_is_refused_by_name_and_what_is_there_stay
     let body = json!({ "repo": world.tenant, "collection": "co.kendev.business.product", "rkey": rkey });
     let (status, answer) = world.send(Some(&world.owner), "com.atproto.repo.deleteRecord", Some(&body)).await;
     assert_eq!(status, 200, "{answer}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn products_count_wherever_they_lie_and_one_that_is_left_is_made_once() {
     let mut draft = record("draft");
     draft["status"] = "draft".into();
     refused(&world.keep("co.kendev.business.product", draft).await, "products", 4, 4);
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -209,5 +209,5 @@ async fn who_may_not_write_into_a_tenants_space_learns_nothing_of_its_plan() {
     world.allow("free", json!([{ "resource": "apiCalls", "limit": 0 }])).await;
     let again = world.send(Some(&eve), "com.atproto.space.createRecord", Some(&note)).await;
     assert_eq!(again.1["error"], "SpaceNotFound", "{}", again.1);
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

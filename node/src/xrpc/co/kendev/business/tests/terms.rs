@@ -30,29 +30,11 @@ impl World {
         found.unwrap_or_else(|| panic!("{path} is not in the workspace"))["value"].clone()
     }
 
-    pub(super) async fn operator(&self, method: &str, body: &Value) -> Value {
-        let file = self.node.facts().run_file().admin_password_file.expect("kept in a file");
-        let password = std::fs::read_to_string(file).expect("readable");
-        let asked = self.client.post(format!("{}/xrpc/{method}", self.url)).json(body);
-        let answer = asked.basic_auth("admin", Some(password.trim())).send().await.expect("answered");
-        assert_eq!(answer.status().as_u16(), 200);
-        answer.json().await.expect("JSON")
-    }
-
     /// Starts the node anew, with the owner of the business as a super admin.
-    async fn with_super_admin(mut self) -> Self {
-        self.node.shutdown().await.expect("stops");
-        let mut config = Config::on_loopback(self.dir.path());
-        config.http.rate_limits = false;
-        config.accounts.invites_required = false;
-        config.accounts.super_admins = vec![self.owner.did.parse().expect("a DID")];
-        self.node = Node::start(config).await.expect("starts");
-        self.url = self.node.facts().run_file().http_url;
-        let who = json!({ "identifier": "olga.test", "password": "open sesame" });
-        let (status, session) = self.send(None, "com.atproto.server.createSession", Some(&who)).await;
-        assert_eq!(status, 200, "{session}");
-        self.owner.token = session["accessJwt"].as_str().expect("a token").to_owned();
-        self
+    async fn with_super_admin(self) -> Self {
+        let owner = self.owner.did.parse().expect("a DID");
+        let at = self.at.restarted(|config| config.accounts.super_admins = vec![owner], |_| ()).await;
+        Self { at, ..self }
     }
 }
 
@@ -116,7 +98,7 @@ async fn an_agreement_counts_for_the_orders_that_come_after_it() {
     let kept = world.kept(SETTINGS, "self").await;
     assert_eq!((&kept["subscription"]["plan"], &kept["limits"]["maxSpaces"]), (&json!("professional"), &json!(50)));
     assert_eq!((&kept["settings"]["customBranding"], &kept["status"]), (&json!(true), &json!("active")), "{kept}");
-    world.operator("co.kendev.tenants.updateTenant", &json!({ "tenant": world.tenant, "plan": "business" })).await;
+    world.operator("xrpc/co.kendev.tenants.updateTenant", &json!({ "tenant": world.tenant, "plan": "business" })).await;
     let kept = world.kept(SETTINGS, "self").await;
     assert_eq!((&kept["subscription"]["plan"], &kept["limits"]["maxSpaces"]), (&json!("professional"), &json!(200)));
     assert_eq!((&kept["settings"]["customBranding"], &kept["revenueSharing"]), (&json!(true), &agreed), "{kept}");
@@ -124,7 +106,7 @@ async fn an_agreement_counts_for_the_orders_that_come_after_it() {
     forged["limits"]["maxUsers"] = json!(1_000_000);
     let (_, refused) = world.put(SETTINGS, "self", &forged).await;
     assert!(refused["message"].as_str().is_some_and(|text| text.starts_with("/limits/maxUsers: ")), "{refused}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -170,5 +152,5 @@ async fn a_rate_follows_the_type_of_its_product_and_low_ones_are_a_super_admins(
     world.put("co.kendev.business.task", "3kznmn7xqxl22", &task).await;
     let task = world.kept("co.kendev.business.task", "3kznmn7xqxl22").await;
     assert_eq!(task["reporter"], world.owner.did, "{task}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

@@ -60,7 +60,7 @@ async fn what_is_written_for_a_business_fits_its_lexicon_in_private_and_in_publi
         let told = answer["message"].as_str().unwrap_or_default();
         assert!(status == 400 && told.contains("at most 262144"), "{area}: {status} {told}");
     }
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }
 
 #[tokio::test]
@@ -89,5 +89,5 @@ async fn records_of_others_are_the_clients_to_judge_in_private_as_well() {
     assert!(status == 400 && told.contains("the lexicon of invalid.example.note is not known"), "{told}");
     let (status, answer) = write("invalid.example.note", json!({ "text": "a" }), Some(false)).await;
     assert_eq!((status, answer.get("validationStatus")), (200, None), "{answer}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

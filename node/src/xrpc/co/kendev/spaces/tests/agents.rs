@@ -9,7 +9,7 @@ const AT: &str = "2026-11-21T09:00:00.000Z";
 impl World {
     async fn own_record(&self, who: &Person, collection: &str, rkey: &str, record: &Value) {
         let body = json!({ "repo": who.did, "collection": collection, "rkey": rkey, "record": record });
-        let (status, answer) = self.raw(Some(who), "com.atproto.repo.putRecord", Some(&body)).await;
+        let (status, answer) = self.send(Some(who), "com.atproto.repo.putRecord", Some(&body)).await;
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -27,7 +27,7 @@ impl World {
 
     async fn withdraw(&self, owner: &Person, agent: &Person) {
         let body = json!({ "repo": owner.did, "collection": OWNERSHIP, "rkey": agent.did.replace('%', "~") });
-        let (status, answer) = self.raw(Some(owner), "com.atproto.repo.deleteRecord", Some(&body)).await;
+        let (status, answer) = self.send(Some(owner), "com.atproto.repo.deleteRecord", Some(&body)).await;
         assert_eq!(status, 200, "{answer}");
     }
 
@@ -41,7 +41,7 @@ impl World {
         let record = json!({ "$type": "co.kendev.spaces.message", "space": space, "messageType": kind,
             "content": { "type": "text", "text": text }, "createdAt": AT });
         let body = json!({ "repo": who.did, "collection": "co.kendev.spaces.message", "record": record });
-        let (status, answer) = self.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
+        let (status, answer) = self.send(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
         assert_eq!(status, 200, "{answer}");
     }
 }

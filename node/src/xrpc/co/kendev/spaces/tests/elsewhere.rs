@@ -21,7 +21,7 @@ async fn an_author_on_another_node_takes_part() {
 
     let speaking = abroad.speaks_to(&bob, &home, "joinSpace").await;
     assert_eq!(home.join(&speaking, &space).await.expect("invited")["status"], "active");
-    let (status, answer) = home.raw(Some(&speaking), "co.kendev.spaces.leaveSpace", Some(&json!({}))).await;
+    let (status, answer) = home.send(Some(&speaking), "co.kendev.spaces.leaveSpace", Some(&json!({}))).await;
     assert_eq!((status, &answer["error"]), (401, &json!("BadJwtLexiconMethod")), "a token is for one method");
     let sending = abroad.speaks_to(&bob, &home, "sendMessage").await;
     assert_eq!(home.say(&sending, &space, "here").await, Err("AuthorElsewhere".to_owned()));
@@ -42,10 +42,9 @@ async fn an_author_on_another_node_takes_part() {
     let addr = home.node.facts().http_addr;
     home.node.shutdown().await.expect("stops");
     abroad.write(&bob, &space, "meanwhile").await;
-    let mut config = config(&home_dir);
+    let mut config = World::config(&home_dir);
     config.http.listen = addr;
-    let node = Node::start(config).await.expect("starts");
-    let home = World { url: node.facts().run_file().http_url, dir: home_dir, node, client: Client::new() };
+    let home = World::serve(home_dir, config).await;
     assert_eq!(home.said(None, &query, 3).await, ["meanwhile", "from abroad", "before joining"]);
     abroad.delete(&bob, &uri).await;
     assert_eq!(home.said(None, &query, 2).await, ["meanwhile", "before joining"]);
@@ -69,7 +68,7 @@ async fn an_author_on_another_node_takes_part() {
 
     // What he said as a member outlives the index, and his host: nobody is asked for it again, and nothing else comes.
     abroad.node.shutdown().await.expect("stops");
-    let home = home.restarted(lose_the_index).await;
+    let home = home.restarted(|_| (), lose_the_index).await;
     home.indexed(&ada).await;
     assert_eq!(home.said(None, &query, 4).await, ["quiet now", "welcome", "meanwhile", "before joining"]);
     assert_eq!(reactions(&home, &ada, liked_uri, 1).await, before);
@@ -152,7 +151,7 @@ async fn a_node_hears_that_somebody_there_was_asked_into_a_conversation() {
     // Only whoever holds a space asks into it, and only for whom the word is meant.
     let query =
         format!("com.atproto.server.getServiceAuth?aud={}&lxm=co.kendev.spaces.notifyInvitation", enc(&bob.did));
-    let (_, token) = home.raw(Some(&ada), &query, None).await;
+    let (_, token) = home.send(Some(&ada), &query, None).await;
     let speaking = Person { did: ada.did.clone(), token: token["token"].as_str().expect("a token").to_owned() };
     let foreign = format!("at://{}/co.kendev.spaces.space/3jzfcijpj2z2a", bob.did);
     let tell = async |space: &str, user: &str| {
@@ -231,7 +230,7 @@ async fn a_member_elsewhere_talks_in_a_private_space() {
     let follows = abroad.speaks_to(&bob, &home, "subscribeSpace").await;
     let mut bobs = home.follow(Some(&follows), &format!("space={at}&format=json")).await;
     let note = json!({ "repo": bob.did, "collection": "com.example.note", "record": { "text": "publicend" } });
-    abroad.raw(Some(&bob), "com.atproto.repo.createRecord", Some(&note)).await;
+    abroad.send(Some(&bob), "com.atproto.repo.createRecord", Some(&note)).await;
     let shown = super::rooms::public_face(&abroad, &bob.did).await;
     assert!(!shown.windows(6).any(|part| part == b"number"), "what is private is public");
 
@@ -259,7 +258,7 @@ async fn what_a_member_elsewhere_wrote_meanwhile_is_fetched_when_the_node_is_bac
     let message = json!({ "space": space, "content": { "type": "text", "text": "meanwhile" } });
     let (client, token) = (abroad.client.clone(), bob.token.clone());
     let sending = tokio::spawn(async move { client.post(url).bearer_auth(token).json(&message).send().await });
-    let home = home.restarted(|_| ()).await;
+    let home = home.restarted(|_| (), |_| ()).await;
     let sent = sending.await.expect("runs").expect("answered");
     assert_eq!(sent.status(), 200);
     let mut all = home.said(Some(&ada), &list, 2).await;
@@ -284,18 +283,21 @@ async fn a_copy_that_is_not_what_its_author_wrote_is_made_anew() {
     let key = RepoKey::of_copy(&room, &bob.did.parse().expect("a DID"));
     let (lost, foreign) = (paths[1].clone(), format!("co.kendev.spaces.message/{}", Tid::new(5, 5)));
     let home = home
-        .restarted(|store| {
-            let mut repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
-            assert_eq!(repo.head.records, 3);
-            repo.head.hash = SetHash::default();
-            let held = rows::record(store.reader(), key, &lost).expect("reads").expect("there");
-            let mut batch = Batch::new();
-            rows::put_repo(&mut batch, key, &repo).expect("fits");
-            let block = Block::new(held.cid.codec(), held.bytes);
-            rows::delete_record(&mut batch, key, &lost, block.bytes().len()).expect("fits");
-            rows::put_record(&mut batch, key, &foreign, Tid::new(5, 5), &block, None).expect("fits");
-            store.writer().commit(batch).expect("commits");
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                let mut repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
+                assert_eq!(repo.head.records, 3);
+                repo.head.hash = SetHash::default();
+                let held = rows::record(store.reader(), key, &lost).expect("reads").expect("there");
+                let mut batch = Batch::new();
+                rows::put_repo(&mut batch, key, &repo).expect("fits");
+                let block = Block::new(held.cid.codec(), held.bytes);
+                rows::delete_record(&mut batch, key, &lost, block.bytes().len()).expect("fits");
+                rows::put_record(&mut batch, key, &foreign, Tid::new(5, 5), &block, None).expect("fits");
+                store.writer().commit(batch).expect("commits");
+            },
+        )
         .await;
     paths.push(path_of(&abroad.say(&bob, &space, "four").await.expect("a member")));
     let mut all = home.said(Some(&ada), &list, 4).await;
@@ -306,11 +308,14 @@ async fn a_copy_that_is_not_what_its_author_wrote_is_made_anew() {
     let (mut home, mut records) = (home, 0);
     for _ in 0..50 {
         home = home
-            .restarted(|store| {
-                let copied = super::hostile::copied(store, key);
-                assert_eq!(copied, paths, "what the author has, and nothing else");
-                records = rows::repo(store.reader(), key).expect("reads").expect("it was copied").head.records;
-            })
+            .restarted(
+                |_| (),
+                |store| {
+                    let copied = super::hostile::copied(store, key);
+                    assert_eq!(copied, paths, "what the author has, and nothing else");
+                    records = rows::repo(store.reader(), key).expect("reads").expect("it was copied").head.records;
+                },
+            )
             .await;
         if records == 4 {
             break;

@@ -133,15 +133,18 @@ async fn a_repository_that_is_not_its_authors_leaves_no_trace() {
     let key = RepoKey::of_copy(&room, &bob.did.parse().expect("a DID"));
     let lost = paths[1].clone();
     let home = home
-        .restarted(|store| {
-            let mut repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
-            repo.head.hash = SetHash::default();
-            let held = rows::record(store.reader(), key, &lost).expect("reads").expect("there");
-            let mut batch = Batch::new();
-            rows::put_repo(&mut batch, key, &repo).expect("fits");
-            rows::delete_record(&mut batch, key, &lost, held.bytes.len()).expect("fits");
-            store.writer().commit(batch).expect("commits");
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                let mut repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
+                repo.head.hash = SetHash::default();
+                let held = rows::record(store.reader(), key, &lost).expect("reads").expect("there");
+                let mut batch = Batch::new();
+                rows::put_repo(&mut batch, key, &repo).expect("fits");
+                rows::delete_record(&mut batch, key, &lost, held.bytes.len()).expect("fits");
+                store.writer().commit(batch).expect("commits");
+            },
+        )
         .await;
     let mut given = front.given.subscribe();
     for n in 1..=WRONGS.len() {
@@ -156,14 +159,17 @@ async fn a_repository_that_is_not_its_authors_leaves_no_trace() {
 
     // Nothing came of them: the copy stands where it stood, and has nothing that the author does not have.
     let home = home
-        .restarted(|store| {
-            let repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
-            assert_eq!(repo.head.hash, SetHash::default(), "an answer was believed");
-            assert!(repo.head.records == 3 && repo.head.rev > Tid::MIN);
-            for path in copied(store, key) {
-                assert!(paths.contains(&path), "{path} is nothing that the author wrote");
-            }
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                let repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
+                assert_eq!(repo.head.hash, SetHash::default(), "an answer was believed");
+                assert!(repo.head.records == 3 && repo.head.rev > Tid::MIN);
+                for path in copied(store, key) {
+                    assert!(paths.contains(&path), "{path} is nothing that the author wrote");
+                }
+            },
+        )
         .await;
 
     front.is_honest.send_replace(true);
@@ -178,12 +184,15 @@ async fn a_repository_that_is_not_its_authors_leaves_no_trace() {
     texts.sort();
     assert_eq!(said, texts);
     let home = home
-        .restarted(|store| {
-            paths.sort();
-            assert_eq!(copied(store, key), paths);
-            let repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
-            assert_eq!(repo.head.records, paths.len() as u64);
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                paths.sort();
+                assert_eq!(copied(store, key), paths);
+                let repo = rows::repo(store.reader(), key).expect("reads").expect("it was copied");
+                assert_eq!(repo.head.records, paths.len() as u64);
+            },
+        )
         .await;
     home.node.shutdown().await.expect("stops");
     abroad.node.shutdown().await.expect("stops");

@@ -59,20 +59,23 @@ async fn an_invitation_that_has_expired_lets_nobody_in_and_is_sent_again() {
     let by_name = json!({ "space": space, "user": eve.did, "expiresInDays": 1 });
     world.post(&ada, "inviteMember", &by_name).await.expect("the owner");
     let world = world
-        .restarted(|store| {
-            // A day passes.
-            let invites = store.reader().scan(&INVITES).page(10).expect("reads").rows;
-            assert_eq!(invites.len(), 2);
-            let mut batch = Batch::new();
-            for (key, Cbor(mut invite)) in invites {
-                invite.expires_at = Some(Timestamp::from_millis(1));
-                batch.put(&INVITES, &key, &Cbor(invite)).expect("fits");
-            }
-            store.writer().commit(batch).expect("written");
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                // A day passes.
+                let invites = store.reader().scan(&INVITES).page(10).expect("reads").rows;
+                assert_eq!(invites.len(), 2);
+                let mut batch = Batch::new();
+                for (key, Cbor(mut invite)) in invites {
+                    invite.expires_at = Some(Timestamp::from_millis(1));
+                    batch.put(&INVITES, &key, &Cbor(invite)).expect("fits");
+                }
+                store.writer().commit(batch).expect("written");
+            },
+        )
         .await;
     let join = json!({ "space": space, "token": token });
-    let (status, answer) = world.raw(Some(&bob), "co.kendev.spaces.joinSpace", Some(&join)).await;
+    let (status, answer) = world.send(Some(&bob), "co.kendev.spaces.joinSpace", Some(&join)).await;
     assert_eq!((status, &answer["error"]), (410, &json!("ExpiredInvitation")));
     assert_eq!(world.join(&eve, &space).await, Err("ExpiredInvitation".to_owned()), "nor by name");
     world.post(&ada, "inviteMember", &by_name).await.expect("sent again");
@@ -81,10 +84,13 @@ async fn an_invitation_that_has_expired_lets_nobody_in_and_is_sent_again() {
     let join = json!({ "space": space, "token": token });
     assert_eq!(world.post(&bob, "joinSpace", &join).await.expect("invited")["status"], "active");
     let world = world
-        .restarted(|store| {
-            let left = store.reader().scan(&INVITES).page(10).expect("reads").rows;
-            assert!(left.is_empty(), "used ones are gone, and expired ones with those that came after: {left:?}");
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                let left = store.reader().scan(&INVITES).page(10).expect("reads").rows;
+                assert!(left.is_empty(), "used ones are gone, and expired ones with those that came after: {left:?}");
+            },
+        )
         .await;
     world.node.shutdown().await.expect("stops");
 }

@@ -39,7 +39,7 @@ async fn answers(world: &World, people: &[Option<&Person>], spaces: &[String], m
     let mut answers = vec![];
     for query in &queries {
         for who in people {
-            let (status, answer) = world.raw(*who, &format!("co.kendev.spaces.{query}"), None).await;
+            let (status, answer) = world.send(*who, &format!("co.kendev.spaces.{query}"), None).await;
             let mut answer = lasting(answer);
             if let Value::Object(fields) = &mut answer {
                 fields.remove("requestId");
@@ -114,7 +114,7 @@ async fn what_was_decided_and_changed_outlives_the_index() {
 
     let people = [None, Some(&ada), Some(&bob), Some(&eve), Some(&dan)];
     let before = answers(&world, &people, &spaces, &messages).await;
-    let world = world.restarted(lose_the_index).await;
+    let world = world.restarted(|_| (), lose_the_index).await;
     world.indexed(&ada).await;
     let after = answers(&world, &people, &spaces, &messages).await;
     for (before, after) in before.iter().zip(&after) {
@@ -142,12 +142,15 @@ async fn of_a_deleted_space_nothing_is_kept() {
     world.indexed(&ada).await;
     let key = |uri: &str| uri.rsplit('/').next().expect("a key").to_owned();
     let world = world
-        .restarted(|store| {
-            let facts = store.reader().scan(&FACTS).page(1000).expect("reads").rows;
-            let of = |uri: &str| facts.iter().filter(|((_, rkey, _), _)| *rkey == key(uri)).count();
-            assert!(of(&kept) >= 2, "the owner and a member");
-            assert_eq!((of(&gone), of(&dropped)), (0, 0));
-        })
+        .restarted(
+            |_| (),
+            |store| {
+                let facts = store.reader().scan(&FACTS).page(1000).expect("reads").rows;
+                let of = |uri: &str| facts.iter().filter(|((_, rkey, _), _)| *rkey == key(uri)).count();
+                assert!(of(&kept) >= 2, "the owner and a member");
+                assert_eq!((of(&gone), of(&dropped)), (0, 0));
+            },
+        )
         .await;
     for space in [&gone, &dropped] {
         assert_eq!(world.join(&bob, space).await, Err("SpaceNotFound".to_owned()));

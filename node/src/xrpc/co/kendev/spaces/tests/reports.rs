@@ -86,7 +86,7 @@ async fn moderators_see_and_settle_what_people_complain_about() {
     }
     let (of_mia, of_board) = (world.report(&bob, &own, "rude").await, world.report(&carl, secret, "unfair").await);
 
-    let world = world.restarted(|_| ()).await;
+    let world = world.restarted(|_| (), |_| ()).await;
     let numbers = |reports: Vec<(u64, String)>| reports.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!(numbers(world.reports(&mia, &space, "open").await), [again]);
     assert_eq!(numbers(world.reports(&mia, &space, "settled").await), [of_eve]);

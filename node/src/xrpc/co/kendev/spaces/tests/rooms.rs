@@ -40,7 +40,7 @@ async fn a_private_space_is_for_its_members_alone() {
             for who in [None, Some(&eve)] {
                 let ask = async |at: &str| {
                     let (status, mut told) =
-                        world.raw(who, &format!("co.kendev.spaces.{query}?space={at}"), None).await;
+                        world.send(who, &format!("co.kendev.spaces.{query}?space={at}"), None).await;
                     told["requestId"] = Value::Null;
                     (status, told)
                 };
@@ -100,11 +100,11 @@ async fn a_private_space_is_for_its_members_alone() {
                 "content": { "type": "text", "text": "publicend" }, "createdAt": "2026-11-21T09:00:00.000Z",
             },
         });
-        world.raw(Some(&eve), "com.atproto.repo.createRecord", Some(&plain)).await;
+        world.send(Some(&eve), "com.atproto.repo.createRecord", Some(&plain)).await;
         let note = json!({
             "repo": eve.did, "collection": "com.example.note", "record": { "text": "publicend" },
         });
-        world.raw(Some(&eve), "com.atproto.repo.createRecord", Some(&note)).await;
+        world.send(Some(&eve), "com.atproto.repo.createRecord", Some(&note)).await;
         for did in [&ada.did, &bob.did] {
             let shown = public_face(&world, did).await;
             for secret in ["privatemarker", "Secretname", "Ideas"] {

@@ -7,18 +7,14 @@ use super::*;
 
 /// A tenant of Ada's with Bob as its admin: its DID.
 async fn tenant_with_an_admin(world: &World, ada: &Person, bob: &Person) -> String {
-    let file = world.node.facts().admin_password_file.clone().expect("made at the start");
-    let password = std::fs::read_to_string(file).expect("readable");
-    let url = format!("{}/xrpc/co.kendev.tenants.provision", world.url);
     let wish = json!({ "template": "custom", "slug": "harbour", "owner": ada.did });
-    let made = world.client.post(url).basic_auth("admin", Some(password.trim())).json(&wish).send().await;
-    let made: Value = made.expect("answered").json().await.expect("JSON");
+    let made = world.operator("xrpc/co.kendev.tenants.provision", &wish).await;
     let tenant = made["tenant"]["did"].as_str().expect("a DID").to_owned();
     let wish = json!({ "tenant": tenant, "role": "tenant_admin" });
-    let (status, invited) = world.raw(Some(ada), "co.kendev.tenants.invite", Some(&wish)).await;
+    let (status, invited) = world.send(Some(ada), "co.kendev.tenants.invite", Some(&wish)).await;
     assert_eq!(status, 200, "{invited}");
     let body = json!({ "tenant": tenant, "token": invited["token"] });
-    let (status, joined) = world.raw(Some(bob), "co.kendev.tenants.acceptInvite", Some(&body)).await;
+    let (status, joined) = world.send(Some(bob), "co.kendev.tenants.acceptInvite", Some(&body)).await;
     assert_eq!(status, 200, "{joined}");
     tenant
 }
@@ -44,20 +40,21 @@ async fn whose_role_in_the_tenant_ends_is_out_of_its_private_spaces_within_a_sec
 
     // He is no member, and talks as whoever manages the tenant's spaces: for that the room has him on its list.
     world.say(&bob, &space, "as the admin").await.expect("he manages spaces");
-    let world = world.restarted(|store| assert!(listed(store), "whoever writes in a room is on its list")).await;
+    let world =
+        world.restarted(|_| (), |store| assert!(listed(store), "whoever writes in a room is on its list")).await;
     let mut hears = world.follow(Some(&bob), &format!("space={}&format=json", enc(&space))).await;
     world.say(&ada, &space, "to everybody").await.expect("the owner");
     assert_eq!(hears.next().await["value"]["content"]["text"], "to everybody");
 
     let body = json!({ "tenant": tenant, "user": bob.did, "status": "revoked" });
-    let (status, answer) = world.raw(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await;
+    let (status, answer) = world.send(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await;
     assert_eq!(status, 200, "{answer}");
     let revoked = tokio::time::Instant::now();
     assert_eq!(hears.next().await["error"], "AccessEnded");
     assert!(revoked.elapsed() < Duration::from_secs(1));
     let query = format!("listMessages?space={}", enc(&space));
     assert_eq!(world.get(Some(&bob), &query).await, Err("SpaceNotFound".to_owned()));
-    let world = world.restarted(|store| assert!(!listed(store), "nor does the room let him in")).await;
+    let world = world.restarted(|_| (), |store| assert!(!listed(store), "nor does the room let him in")).await;
     assert_eq!(world.said(Some(&ada), &query, 2).await, ["to everybody", "as the admin"], "what he said stays");
     world.node.shutdown().await.expect("stops");
 }
@@ -69,9 +66,9 @@ async fn a_tenants_people_read_of_its_workspace_what_their_role_is_for() {
     let (carl, eve) = (world.sign_up("carl").await, world.sign_up("eve").await);
     let tenant = tenant_with_an_admin(&world, &ada, &bob).await;
     let wish = json!({ "tenant": tenant, "role": "tenant_manager", "permissions": ["manage_content"] });
-    let (_, invited) = world.raw(Some(&ada), "co.kendev.tenants.invite", Some(&wish)).await;
+    let (_, invited) = world.send(Some(&ada), "co.kendev.tenants.invite", Some(&wish)).await;
     let body = json!({ "tenant": tenant, "token": invited["token"] });
-    assert_eq!(world.raw(Some(&carl), "co.kendev.tenants.acceptInvite", Some(&body)).await.0, 200);
+    assert_eq!(world.send(Some(&carl), "co.kendev.tenants.acceptInvite", Some(&body)).await.0, 200);
 
     let space = format!("at://{tenant}/space/co.kendev.tenants.workspace/self");
     let project = "co.kendev.business.project";
@@ -80,7 +77,7 @@ async fn a_tenants_people_read_of_its_workspace_what_their_role_is_for() {
         "budget": { "currency": "EUR" }, "tenant": tenant, "createdAt": "2026-11-21T09:00:00.000Z",
     });
     let body = json!({ "space": space, "repo": tenant, "collection": project, "record": record });
-    let (status, made) = world.raw(Some(&bob), "com.atproto.space.createRecord", Some(&body)).await;
+    let (status, made) = world.send(Some(&bob), "com.atproto.space.createRecord", Some(&body)).await;
     assert_eq!(status, 200, "{made}");
     let rkey = made["uri"].as_str().and_then(|uri| uri.rsplit('/').next()).expect("a key").to_owned();
     let at = format!("space={}&repo={}", enc(&space), enc(&tenant));
@@ -95,18 +92,18 @@ async fn a_tenants_people_read_of_its_workspace_what_their_role_is_for() {
         (&eve, "a stranger", [400, 400, 400, 400]),
     ] {
         for (query, expected) in [&one, &some, &settings, &all].into_iter().zip(expected) {
-            let (status, answer) = world.raw(Some(who), query, None).await;
+            let (status, answer) = world.send(Some(who), query, None).await;
             assert_eq!(status, expected, "{name}, {query}: {answer}");
             assert!(status == 200 || answer["error"] == "RepoNotFound", "as if there were none: {answer}");
         }
     }
-    let (_, read) = world.raw(Some(&carl), &one, None).await;
+    let (_, read) = world.send(Some(&carl), &one, None).await;
     assert_eq!(read["value"]["name"], "Pier three");
     let commit = format!("com.atproto.space.getLatestCommit?{at}");
-    assert_eq!(world.raw(Some(&bob), &commit, None).await.0, 400, "the repository as such is the tenant's own");
+    assert_eq!(world.send(Some(&bob), &commit, None).await.0, 400, "the repository as such is the tenant's own");
 
     let body = json!({ "tenant": tenant, "user": carl.did, "status": "revoked" });
-    assert_eq!(world.raw(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await.0, 200);
-    assert_eq!(world.raw(Some(&carl), &one, None).await.0, 400, "his role has ended");
+    assert_eq!(world.send(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await.0, 200);
+    assert_eq!(world.send(Some(&carl), &one, None).await.0, 400, "his role has ended");
     world.node.shutdown().await.expect("stops");
 }
