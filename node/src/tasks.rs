@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -115,8 +116,13 @@ impl Spawner {
         F: Future<Output = TaskResult> + Send + 'static,
     {
         let stop = CancellationToken::new();
+        let body = Box::pin(body(stop.clone()));
+        self.supervise(name, stop, body);
+    }
+
+    /// All tasks are one type to the runtime, which makes a hundred functions for each.
+    fn supervise(&self, name: &'static str, stop: CancellationToken, body: BoxFuture<'static, TaskResult>) {
         let span = info_span!(parent: &self.shared.parent, "task", name);
-        let body = body(stop.clone());
         let shared = Arc::clone(&self.shared);
         let asked = stop.clone();
         let supervised = async move {
