@@ -38,12 +38,13 @@ impl World {
 
     /// Writes a message as any client of the protocol does, past the methods of spaces.
     async fn write_as(&self, who: &Person, space: &str, kind: &str, text: &str) {
-        let record = json!({ "$type": "co.kendev.spaces.message", "space": space, "messageType": kind,
-            "content": { "type": "text", "text": text }, "createdAt": AT });
-        let body = json!({ "repo": who.did, "collection": "co.kendev.spaces.message", "record": record });
-        let (status, answer) = self.raw(Some(who), "com.atproto.repo.createRecord", Some(&body)).await;
-        assert_eq!(status, 200, "{answer}");
+        self.record(who, "co.kendev.spaces.message", &said_as(kind, space, text)).await;
     }
+}
+
+fn said_as(kind: &str, space: &str, text: &str) -> Value {
+    json!({ "$type": "co.kendev.spaces.message", "space": space, "messageType": kind,
+        "content": { "type": "text", "text": text }, "createdAt": AT })
 }
 
 fn refused(name: &str) -> Result<Value, String> {
@@ -138,4 +139,57 @@ async fn an_agent_of_another_node_is_judged_by_the_same_two_records() {
     home.speak(&mia, &space, "leo", "known already").await.expect("what was found out counts for a while");
     assert_eq!(home.said(None, &query, 4).await[0], "known already");
     home.node.shutdown().await.expect("stops");
+}
+
+/// What is said in a space, once it is as many messages; waits for as long as hosts that were away are looked for again.
+async fn said_at_last(world: &World, query: &str, count: usize) -> Vec<String> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(180);
+    loop {
+        let said = world.said(None, query, count).await;
+        if said.len() == count || tokio::time::Instant::now() > deadline {
+            return said;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_elsewhere_said_is_heard_when_its_owners_host_is_back() {
+    let home = World::new().await;
+    let directory: url::Url = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
+    let elsewhere = |config: &mut Config| config.identity.plc = PlcDirectory::Outside(directory.clone());
+    let (abroad, owners) = (World::with(elsewhere).await, World::with(elsewhere).await);
+    let (ada, owen) = (home.sign_up("ada").await, owners.sign_up("owen").await);
+    let (leo, eva, bob) = (abroad.sign_up("leo").await, abroad.sign_up("eva").await, abroad.sign_up("bob").await);
+    let space = home.space(&ada, "bridge", "automatic").await;
+    for stranger in [&leo, &eva, &bob] {
+        let joining = abroad.speaks_to(stranger, &home, "joinSpace").await;
+        home.join(&joining, &space).await.expect("open to all");
+    }
+    let query = format!("listMessages?space={}", enc(&space));
+    abroad.agent_of(&leo, &owen).await;
+    abroad.agent_of(&eva, &owen).await;
+    owners.confirm(&owen, &leo).await;
+
+    // The agents write while nobody knows whose they are; what comes behind them is heard, and they are not.
+    let (dir, listen) = (owners.dir, owners.node.facts().http_addr);
+    owners.node.shutdown().await.expect("stops");
+    abroad.write_as(&leo, &space, "leo", "nobody knows me yet").await;
+    let gone = abroad.record(&leo, "co.kendev.spaces.message", &said_as("leo", &space, "taken back")).await;
+    abroad.write_as(&eva, &space, "leo", "nobody ever will").await;
+    abroad.delete(&leo, &gone).await;
+    abroad.write(&bob, &space, "and now").await;
+    assert_eq!(home.said(None, &query, 1).await, ["and now"]);
+
+    // Nobody writes any more, and no node starts anew but the owner's.
+    let mut config = config(&dir);
+    elsewhere(&mut config);
+    config.http.listen = listen;
+    let node = Node::start(config).await.expect("starts");
+    let said = said_at_last(&home, &query, 2).await;
+    assert_eq!(said, ["nobody knows me yet", "and now"], "by when they came into the index");
+    abroad.write(&bob, &space, "welcome").await;
+    assert_eq!(home.said(None, &query, 3).await, ["welcome", "nobody knows me yet", "and now"]);
+    for node in [node, abroad.node, home.node] {
+        node.shutdown().await.expect("stops");
+    }
 }
