@@ -378,6 +378,9 @@ pub struct AuthorRow {
     pub data: Option<Cid>,
     /// Whether their host serves them.
     pub active: bool,
+    /// Whether their repository says that they are an agent; none before it was gone through.
+    #[serde(default)]
+    pub says_agent: Option<bool>,
 }
 
 /// Spaces of one person, with what they are there.

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use angel_protocol::data::{Value, cbor};
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::{Speaker, Unheard, UnheardMessages};
-use angel_storage::spaces::SpaceRow;
+use angel_storage::codec::Cbor;
+use angel_storage::spaces::{AUTHORS, SpaceRow};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quick_cache::sync::Cache;
@@ -25,7 +26,7 @@ use super::{SpaceError, Spaces};
 use crate::{blocking, clock};
 
 /// The record by which an account says that it is an agent.
-const PROFILE: &str = "co.kendev.agents.agentProfile/self";
+pub(super) const PROFILE: &str = "co.kendev.agents.agentProfile/self";
 
 /// The collection of records by which owners say so too.
 const OWNERSHIP: &str = "co.kendev.agents.ownership";
@@ -121,6 +122,11 @@ fn speaker(agent: &Agent, holder: &Did) -> Speaker {
     }
 }
 
+/// As whom somebody speaks with a message of type user. Who their owner is does not matter to it.
+const fn as_a_person(says_agent: bool) -> Speaker {
+    if says_agent { Speaker::Unconfirmed } else { Speaker::Person }
+}
+
 /// The record by which an owner confirms an agent: its key is the agent's DID, in which a port is written with `~`.
 fn ownership(agent: &Did) -> String {
     format!("{OWNERSHIP}/{}", agent.as_str().replace('%', "~"))
@@ -143,7 +149,9 @@ impl Spaces {
     /// [`SpaceError::AgentUnknown`], when the records of an agent cannot be had now; or the store cannot be read.
     pub(super) async fn speaker(&self, holder: &Did, did: &Did, kind: &str) -> Result<Speaker, SpaceError> {
         if kind == "user" {
-            return Ok(Speaker::Person);
+            let (this, asked) = (self.clone(), did.clone());
+            let says_so = blocking::run(move || this.says_agent(&asked)).await?;
+            return Ok(as_a_person(says_so));
         }
         if holder == did {
             return Ok(Speaker::House);
@@ -205,6 +213,16 @@ impl Spaces {
         })
     }
 
+    /// Whether an account is known to say that it is an agent: by its records here, or as far as it was followed at its host.
+    /// Nobody waits for others to be asked: whoever wants to hide it need not say it. Blocks.
+    pub(super) fn says_agent(&self, did: &Did) -> Result<bool, SpaceError> {
+        if let Some(profile) = self.record_here(did, PROFILE)? {
+            return Ok(profile.is_some());
+        }
+        let followed = self.0.reader.get(&AUTHORS, did)?.and_then(|Cbor(author)| author.says_agent);
+        Ok(followed.unwrap_or_else(|| self.0.agents.known(did).is_some_and(|agent| agent != Agent::None)))
+    }
+
     /// A public record of an account that lives here, with whether there is one; `None` for an account elsewhere.
     fn record_here(&self, did: &Did, path: &str) -> Result<Option<Option<Value>>, SpaceError> {
         let Some(account) = self.0.accounts.resident_blocking(did)? else { return Ok(None) };
@@ -223,7 +241,7 @@ impl Step<'_> {
         kind: &str,
     ) -> Result<Option<Speaker>, SpaceError> {
         if kind == "user" {
-            return Ok(Some(Speaker::Person));
+            return Ok(Some(as_a_person(self.spaces().says_agent(change.did)?)));
         }
         if space.holder == *change.did {
             return Ok(Some(Speaker::House));

@@ -73,7 +73,10 @@ async fn an_agent_speaks_as_one_while_its_owner_confirms_it() {
     for kind in ["leo", "action", "intelligence", "system"] {
         assert_eq!(world.speak(&leo, &space, kind, "unconfirmed").await, refused("AgentNotConfirmed"), "{kind}");
     }
-    world.write_as(&leo, &space, "leo", "past the methods").await;
+    assert_eq!(world.speak(&leo, &space, "user", "as a person").await, refused("AgentNotPerson"));
+    for kind in ["leo", "user"] {
+        world.write_as(&leo, &space, kind, "past the methods").await;
+    }
     world.speak(&bea, &space, "user", "as a person").await.expect("a member");
     assert_eq!(world.said(None, &query, 2).await, ["as a person", "proposed"]);
 
@@ -86,6 +89,7 @@ async fn an_agent_speaks_as_one_while_its_owner_confirms_it() {
     assert_eq!(world.said(None, &query, 4).await, four);
     let edit = json!({ "uri": sent["uri"], "content": { "type": "text", "text": "corrected" } });
     world.post(&leo, "editMessage", &edit).await.expect("its own");
+    assert_eq!(world.speak(&leo, &space, "user", "as a person").await, refused("AgentNotPerson"), "confirmed or not");
 
     // Of the space's holder it is an agent that speaks for the house as well.
     world.agent_of(&leo, &ada).await;
@@ -109,9 +113,9 @@ async fn an_agent_of_another_node_is_judged_by_the_same_two_records() {
     let directory = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
     let abroad = World::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
     let (ada, owen) = (home.sign_up("ada").await, home.sign_up("owen").await);
-    let (leo, eva) = (abroad.sign_up("leo").await, abroad.sign_up("eva").await);
+    let (leo, eva, nia) = (abroad.sign_up("leo").await, abroad.sign_up("eva").await, abroad.sign_up("nia").await);
     let space = home.space(&ada, "bridge", "automatic").await;
-    for stranger in [&leo, &eva] {
+    for stranger in [&leo, &eva, &nia] {
         let joining = abroad.speaks_to(stranger, &home, "joinSpace").await;
         home.join(&joining, &space).await.expect("open to all");
     }
@@ -125,8 +129,16 @@ async fn an_agent_of_another_node_is_judged_by_the_same_two_records() {
     assert_eq!(abroad.speak(&eva, &space, "leo", "unconfirmed").await, refused("AgentNotConfirmed"));
     abroad.write_as(&eva, &space, "leo", "past the methods").await;
     assert_eq!(home.said(None, &query, 1).await, ["from abroad"]);
-    abroad.write_as(&eva, &space, "user", "as a person").await;
-    assert_eq!(home.said(None, &query, 2).await, ["as a person", "from abroad"], "and nothing in between");
+    // Neither of them is a person, and nobody is asked for it: what they say of themselves is followed.
+    for agent in [&leo, &eva] {
+        abroad.write_as(agent, &space, "user", "as a person").await;
+    }
+    abroad.write_as(&nia, &space, "user", "I am one").await;
+    assert_eq!(home.said(None, &query, 2).await, ["I am one", "from abroad"], "and nothing in between");
+    let profile = format!("at://{}/{PROFILE}/self", eva.did);
+    abroad.delete(&eva, &profile).await;
+    abroad.write_as(&eva, &space, "user", "an agent no longer").await;
+    assert_eq!(home.said(None, &query, 3).await[..2], ["an agent no longer", "I am one"]);
 
     // At home, of an owner abroad: written past the methods it waits until the owner was asked.
     let mia = home.sign_up("mia").await;
@@ -134,10 +146,10 @@ async fn an_agent_of_another_node_is_judged_by_the_same_two_records() {
     home.agent_of(&mia, &eva).await;
     abroad.confirm(&eva, &mia).await;
     home.write_as(&mia, &space, "leo", "looked up").await;
-    assert_eq!(home.said(None, &query, 3).await, ["looked up", "as a person", "from abroad"]);
+    assert_eq!(home.said(None, &query, 4).await[..2], ["looked up", "an agent no longer"]);
     abroad.node.shutdown().await.expect("stops");
     home.speak(&mia, &space, "leo", "known already").await.expect("what was found out counts for a while");
-    assert_eq!(home.said(None, &query, 4).await[0], "known already");
+    assert_eq!(home.said(None, &query, 5).await[0], "known already");
     home.node.shutdown().await.expect("stops");
 }
 
