@@ -74,6 +74,7 @@ impl Step<'_> {
         if let Some(root) = root {
             self.overlay.put(&BY_THREAD, &(id, root, position), &Present)?;
         }
+        self.take_awaited(id, &space, (change.did, change.path), row.channel, position)?;
         self.fresh.entry(id).or_default().push(position);
         if row.hidden.is_none() && self.spaces.0.live.is_followed(id) {
             let channel = channel_uri(&self.overlay, id, row.channel)?;
