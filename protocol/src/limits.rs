@@ -386,6 +386,17 @@ pub const INVITE_CODE_CHARS_MIN: usize = 12;
 /// Spaces on other nodes that one person is told of having been asked into: whoever asks is a stranger here.
 pub const SPACES_ASKED_MAX: usize = 200;
 
+/// Authors whose messages wait until it is known whether they are agents, and messages of each: the records of agents may lie
+/// at hosts that do not answer.
+pub const UNHEARD_AUTHORS_MAX: usize = 1_000;
+
+/// See [`UNHEARD_AUTHORS_MAX`].
+pub const UNHEARD_MESSAGES_MAX: usize = 100;
+
+/// How long they wait for it, as long as webhooks do (SLF-01): whoever is away for longer is looked up when the node starts
+/// anew, or with what they say next.
+pub const UNHEARD_FOR: Duration = Duration::from_secs(24 * 3600);
+
 /// Members of spaces here whose accounts are elsewhere: each is looked up and followed.
 pub const SPACE_AUTHORS_ELSEWHERE_MAX: usize = 10_000;
 

@@ -11,6 +11,7 @@ mod happenings;
 mod markup;
 mod membership;
 mod message;
+mod unheard;
 mod words;
 
 pub use access::{
@@ -24,6 +25,7 @@ pub use membership::{
     ChannelAccess, Invitation, Membership, MembershipError, Permission, Role, RoleRefused, Status, merge_versions,
 };
 pub use message::{Context, MessageRefused, Speaker, check_message, context_of, text_of};
+pub use unheard::{Messages as UnheardMessages, Unheard};
 pub use words::{WORDS_MAX, query_words, words};
 
 /// The collection of spaces.

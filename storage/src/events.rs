@@ -142,6 +142,19 @@ pub fn page(reader: &Reader, after: u64, limit: usize, bytes_max: usize) -> Resu
     Ok(page)
 }
 
+/// The durable event with this sequence; `None` when there is none, or none any more.
+///
+/// # Errors
+///
+/// The engine fails, or the event cannot be read.
+pub fn at(reader: &Reader, sequence: u64) -> Result<Option<Event>, ReadError> {
+    if sequence > reader.durable_sequence() {
+        return Ok(None);
+    }
+    let head = reader.get(&EVENTS, &sequence)?;
+    head.map(|head| complete(reader, sequence, head)).transpose()
+}
+
 /// The sequence of the oldest event still in the log: a cursor before it has missed something.
 ///
 /// # Errors
@@ -242,6 +255,8 @@ mod tests {
         assert_eq!(page.events[0].account, Some(AccountId(3)));
         let latest: Vec<_> = latest(store.reader(), 2).expect("reads").iter().map(|event| event.sequence).collect();
         assert_eq!(latest, [5, 4]);
+        let alone = |sequence| at(store.reader(), sequence).expect("reads").map(|event| event.body);
+        assert_eq!((alone(5), alone(1), alone(6)), (Some(bodies[4].clone()), Some(vec![]), None));
         assert!(!page.more);
         let refused = NewEvent::new(Timestamp::EPOCH, None, EventKind(2), &vec![0; EVENT_BYTES_MAX + 1]);
         assert_eq!(refused, Err(RowRefused::EventTooLarge { bytes: EVENT_BYTES_MAX + 1 }));
@@ -262,6 +277,7 @@ mod tests {
         }
         assert_eq!(removed, [2, 3]);
         assert_eq!(oldest(store.reader()).expect("reads"), Some(4));
+        assert_eq!(at(store.reader(), 3).expect("reads"), None);
         assert_eq!(store.reader().scan(&EVENT_PARTS).page(100).expect("reads").rows.len(), 4);
         assert_eq!(append(&store, b""), 6, "trimming gives no number back");
     }

@@ -7,6 +7,7 @@
 //!
 //! Nothing here decides who may see what.
 
+mod awaited;
 mod events;
 mod facts;
 mod forget;
@@ -27,6 +28,7 @@ use crate::key::{InvalidKey, Key};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
+pub use awaited::Readers;
 pub use events::{
     ChannelSettings, FOREIGN, Foreign, INVITED, Invited, MEMBER, MODERATED, MemberChange, Moderated, READ, ReadChange,
     SETTINGS, SpaceEvent, event,
@@ -378,6 +380,9 @@ pub struct AuthorRow {
     pub data: Option<Cid>,
     /// Whether their host serves them.
     pub active: bool,
+    /// Whether their repository says that they are an agent; none before it was gone through.
+    #[serde(default)]
+    pub says_agent: Option<bool>,
 }
 
 /// Spaces of one person, with what they are there.

@@ -100,7 +100,8 @@ fn answer(question: &[u8], name: &str, text: &str) -> Option<Vec<u8>> {
 /// Most documents that one document may need, itself included.
 const CLOSURE_MAX: usize = 16;
 
-/// A lexicon that this node does not ship is found by the domain of its name, and records are held to it.
+/// A lexicon that this node does not ship is found by the domain of its name, and records are held to it, public and
+/// private ones.
 #[tokio::test]
 async fn a_lexicon_of_others_is_found_through_dns() -> Result<()> {
     let root = tempfile::tempdir()?;
@@ -164,6 +165,26 @@ async fn a_lexicon_of_others_is_found_through_dns() -> Result<()> {
     ensure!(status == 200 && fits["validationStatus"] == "valid", "{status}: {fits}");
     let (status, refused) = write(json!({ "text": "far too long to fit" })).await?;
     ensure!(status == 400 && refused["message"].as_str().is_some_and(|text| text.contains("text")), "{refused}");
+    // A private record is held to it as a public one is.
+    let token = writer["accessJwt"].as_str();
+    let open = json!({ "spaceType": "org.example.notes.book", "skey": "self",
+        "readPolicy": { "$type": "com.atproto.simplespace.defs#memberListPolicy" },
+        "writePolicy": { "$type": "com.atproto.simplespace.defs#memberListPolicy" },
+        "appAccess": { "$type": "com.atproto.simplespace.defs#open" } });
+    let (status, space) = post(&reader, "com.atproto.simplespace.createSpace", token, &open).await?;
+    ensure!(status == 200, "{space}");
+    let write_in_private = async |collection: &str, record: Value| {
+        let body = json!({ "space": space["uri"], "repo": writer["did"], "collection": collection, "validate": true,
+            "record": record });
+        post(&reader, "com.atproto.space.createRecord", token, &body).await
+    };
+    let (status, fits) = write_in_private("org.example.notes.note", json!({ "text": "short" })).await?;
+    ensure!(status == 200 && fits["validationStatus"] == "valid", "{status}: {fits}");
+    let (status, refused) =
+        write_in_private("org.example.notes.note", json!({ "text": "far too long to fit" })).await?;
+    ensure!(status == 400 && refused["message"].as_str().is_some_and(|text| text.contains("text")), "{refused}");
+    let (status, unknown) = write_in_private("org.example.other.note", json!({})).await?;
+    ensure!(status == 400 && unknown["message"].as_str().is_some_and(|text| text.contains("not known")), "{unknown}");
     let other =
         json!({ "repo": writer["did"], "collection": "org.example.other.note", "validate": true, "record": {} });
     let (status, unknown) =

@@ -1,6 +1,7 @@
 //! Private data between three hosts of one network: written, read with credentials, refused by name to everybody else,
 //! and found nowhere that is public.
 
+mod apps;
 mod business;
 mod exports;
 mod followers;

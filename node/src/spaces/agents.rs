@@ -3,21 +3,19 @@
 //!
 //! What lies here is read when it is asked for, so what an owner withdraws counts at once. What lies elsewhere is fetched,
 //! believed because it is signed, and remembered for a while. The index cannot wait for others: a message of an agent
-//! of whom nothing is known is left out, the records are looked up beside it, and then the message is taken in
-//! ([`Lookups`]). While nobody answers it stays out, and nobody is asked about that agent for a minute; it comes in
-//! with the agent's next message, or, from a public repository elsewhere, when this node starts anew.
+//! of whom nothing is known is left out, the records are looked up beside it, again and again while nobody answers,
+//! and then the message is taken in ([`Lookups`]).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use angel_protocol::data::{Value, cbor};
 use angel_protocol::ids::Did;
-use angel_protocol::permissioned::SpaceUri;
-use angel_protocol::spaces::Speaker;
-use angel_storage::spaces::SpaceRow;
+use angel_protocol::spaces::{Speaker, Unheard, UnheardMessages};
+use angel_storage::codec::Cbor;
+use angel_storage::spaces::{AUTHORS, SpaceRow};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quick_cache::sync::Cache;
@@ -25,10 +23,10 @@ use tokio::sync::Notify;
 
 use super::apply::{Change, Step};
 use super::{SpaceError, Spaces};
-use crate::blocking;
+use crate::{blocking, clock};
 
 /// The record by which an account says that it is an agent.
-const PROFILE: &str = "co.kendev.agents.agentProfile/self";
+pub(super) const PROFILE: &str = "co.kendev.agents.agentProfile/self";
 
 /// The collection of records by which owners say so too.
 const OWNERSHIP: &str = "co.kendev.agents.ownership";
@@ -42,12 +40,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How long it still counts when nobody answers.
 const STALE_FOR: Duration = Duration::from_secs(3600);
 
-/// Agents that are looked up at once, and that wait for it; of more, nothing is looked up.
+/// Agents that are looked up at once.
 const LOOK_UPS_AT_ONCE: usize = 8;
-const WAITING_MAX: usize = 1000;
-
-/// Messages of one agent that wait.
-const UNHEARD_MAX: usize = 100;
 
 /// What an account is, as far as the two records say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,20 +54,18 @@ pub(super) enum Agent {
     Of(Did),
 }
 
-/// What somebody said that waits until it is known what they are: each by its path, and its room unless it is public.
-pub(super) type Unheard = BTreeSet<(Option<SpaceUri>, String)>;
-
 /// What is remembered of agents of whom not everything lies here, and of whom something has to be found out.
 pub(super) struct Agents {
     /// What was found, and when; and when it was last tried.
     known: Cache<Did, (Option<(Agent, Instant)>, Instant)>,
-    waiting: Mutex<BTreeMap<Did, Unheard>>,
+    /// Whose messages wait until it is known what they are.
+    unheard: Mutex<Unheard>,
     came: Notify,
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { known: Cache::new(KNOWN_MAX), waiting: Mutex::default(), came: Notify::new() }
+        Self { known: Cache::new(KNOWN_MAX), unheard: Mutex::default(), came: Notify::new() }
     }
 }
 
@@ -92,26 +84,31 @@ impl Agents {
 
     fn note(&self, did: &Did, found: Option<Agent>) {
         let now = Instant::now();
+        if found.is_some() {
+            self.unheard().found(did, clock::now());
+            self.came.notify_one();
+        }
         let before = self.known.get(did).and_then(|(before, _)| before);
         self.known.insert(did.clone(), (found.map(|agent| (agent, now)).or(before), now));
     }
 
     /// Somebody of whom has to be found out what they are, and what they said. Of too many, and of too much, nothing is kept.
     fn wait(&self, change: &Change<'_>) {
-        let did = change.did;
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = waiting.contains_key(did);
-        if (waiting.len() >= WAITING_MAX && !is_known) || waiting.get(did).is_some_and(|said| said.len() >= UNHEARD_MAX)
-        {
-            tracing::debug!(%did, path = change.path, "too much waits for the records of agents: this is not shown");
-            return;
+        let Change { did, path, room, sequence, .. } = *change;
+        if self.unheard().add(did, (room.cloned(), path.to_owned()), sequence, clock::now()) {
+            self.came.notify_one();
+        } else {
+            tracing::debug!(%did, path, "too much waits for the records of agents: this is not shown");
         }
-        waiting.entry(did.clone()).or_default().insert((change.room.cloned(), change.path.to_owned()));
-        self.came.notify_one();
     }
 
-    fn next_waiting(&self) -> Option<(Did, Unheard)> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
+    /// A public record of an author elsewhere came, changed or went: what it was before is judged no more.
+    pub(super) fn forget(&self, did: &Did, path: &str) {
+        self.unheard().forget(did, &(None, path.to_owned()));
+    }
+
+    fn unheard(&self) -> MutexGuard<'_, Unheard> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,6 +120,11 @@ fn speaker(agent: &Agent, holder: &Did) -> Speaker {
         Agent::Of(owner) if owner == holder => Speaker::HouseAgent,
         Agent::Of(_) => Speaker::Agent,
     }
+}
+
+/// As whom somebody speaks with a message of type user. Who their owner is does not matter to it.
+const fn as_a_person(says_agent: bool) -> Speaker {
+    if says_agent { Speaker::Unconfirmed } else { Speaker::Person }
 }
 
 /// The record by which an owner confirms an agent: its key is the agent's DID, in which a port is written with `~`.
@@ -147,7 +149,9 @@ impl Spaces {
     /// [`SpaceError::AgentUnknown`], when the records of an agent cannot be had now; or the store cannot be read.
     pub(super) async fn speaker(&self, holder: &Did, did: &Did, kind: &str) -> Result<Speaker, SpaceError> {
         if kind == "user" {
-            return Ok(Speaker::Person);
+            let (this, asked) = (self.clone(), did.clone());
+            let says_so = blocking::run(move || this.says_agent(&asked)).await?;
+            return Ok(as_a_person(says_so));
         }
         if holder == did {
             return Ok(Speaker::House);
@@ -164,10 +168,26 @@ impl Spaces {
         }
         // Of somebody who does not answer, nobody is asked with every message.
         if !self.0.agents.was_tried(did) {
-            let found = self.agent_elsewhere(did).await?;
-            self.0.agents.note(did, found);
+            self.look_up(did).await?;
         }
         Ok(self.0.agents.known(did))
+    }
+
+    /// Asks others what an account is, and remembers it.
+    async fn look_up(&self, did: &Did) -> Result<(), SpaceError> {
+        let found = self.agent_elsewhere(did).await?;
+        self.0.agents.note(did, found);
+        Ok(())
+    }
+
+    /// Whether it is known now what an account is, which was looked up in vain or not at all; others are asked if need be.
+    async fn finds_out(&self, did: &Did) -> Result<bool, SpaceError> {
+        let (this, asked) = (self.clone(), did.clone());
+        if blocking::run(move || this.agent_here(&asked)).await?.is_some() {
+            return Ok(true);
+        }
+        self.look_up(did).await?;
+        Ok(self.0.agents.known(did).is_some())
     }
 
     async fn agent_elsewhere(&self, did: &Did) -> Result<Option<Agent>, SpaceError> {
@@ -193,6 +213,16 @@ impl Spaces {
         })
     }
 
+    /// Whether an account is known to say that it is an agent: by its records here, or as far as it was followed at its host.
+    /// Nobody waits for others to be asked: whoever wants to hide it need not say it. Blocks.
+    pub(super) fn says_agent(&self, did: &Did) -> Result<bool, SpaceError> {
+        if let Some(profile) = self.record_here(did, PROFILE)? {
+            return Ok(profile.is_some());
+        }
+        let followed = self.0.reader.get(&AUTHORS, did)?.and_then(|Cbor(author)| author.says_agent);
+        Ok(followed.unwrap_or_else(|| self.0.agents.known(did).is_some_and(|agent| agent != Agent::None)))
+    }
+
     /// A public record of an account that lives here, with whether there is one; `None` for an account elsewhere.
     fn record_here(&self, did: &Did, path: &str) -> Result<Option<Option<Value>>, SpaceError> {
         let Some(account) = self.0.accounts.resident_blocking(did)? else { return Ok(None) };
@@ -211,7 +241,7 @@ impl Step<'_> {
         kind: &str,
     ) -> Result<Option<Speaker>, SpaceError> {
         if kind == "user" {
-            return Ok(Some(Speaker::Person));
+            return Ok(Some(as_a_person(self.spaces().says_agent(change.did)?)));
         }
         if space.holder == *change.did {
             return Ok(Some(Speaker::House));
@@ -224,8 +254,8 @@ impl Step<'_> {
     }
 }
 
-/// Somebody who was looked up, what they said, and whether anything is known of them now.
-type Found = (Did, Unheard, bool);
+/// Somebody who was looked up, and whether anything is known of them now.
+type Found = (Did, bool);
 
 /// Looks up agents beside the index.
 #[derive(Default)]
@@ -233,25 +263,37 @@ pub(super) struct Lookups(FuturesUnordered<Pin<Box<dyn Future<Output = Found> + 
 
 impl Lookups {
     /// The next one of whom something is known now, with what they said. May be dropped and called again.
-    pub(super) async fn next(&mut self, spaces: &Spaces) -> (Did, Unheard) {
+    pub(super) async fn next(&mut self, spaces: &Spaces) -> (Did, UnheardMessages) {
+        let agents = &spaces.0.agents;
         loop {
             while self.0.len() < LOOK_UPS_AT_ONCE
-                && let Some((did, said)) = spaces.0.agents.next_waiting()
+                && let Some(did) = agents.unheard().begin(clock::now())
             {
-                self.0.push(Box::pin(look_up(spaces.clone(), did, said)));
+                self.0.push(Box::pin(find_out(spaces.clone(), did)));
             }
+            let is_full = self.0.len() >= LOOK_UPS_AT_ONCE;
+            let due = agents.unheard().next_due().filter(|_| !is_full).map(|due| due.since(clock::now()));
             tokio::select! {
-                Some((did, said, is_known)) = self.0.next() => if is_known { return (did, said) },
-                () = spaces.0.agents.came.notified() => {}
+                Some((did, is_known)) = self.0.next() => {
+                    if is_known {
+                        let said = agents.unheard().take(&did);
+                        return (did, said);
+                    }
+                    if let Some(messages) = agents.unheard().failed(&did, clock::now(), rand::random()) {
+                        tracing::debug!(%did, messages, "what an agent said waits no longer for its records");
+                    }
+                }
+                () = agents.came.notified() => {}
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {}
             }
         }
     }
 }
 
-async fn look_up(spaces: Spaces, did: Did, said: Unheard) -> Found {
-    let found = spaces.agent(&did).await;
+async fn find_out(spaces: Spaces, did: Did) -> Found {
+    let found = spaces.finds_out(&did).await;
     if let Err(error) = &found {
         tracing::warn!(%did, %error, "the records of an agent cannot be looked up");
     }
-    (did, said, matches!(found, Ok(Some(_))))
+    (did, matches!(found, Ok(true)))
 }

@@ -1,6 +1,8 @@
 //! One event of the log, as it changes the index. Pure in effect: rows are changed in an overlay, and what is to be
 //! told to those who follow is collected; both happen when the whole step is durable.
 
+mod said;
+
 use std::collections::{BTreeMap, HashMap};
 
 use angel_protocol::data::{Cid, Value, cbor};
@@ -11,23 +13,20 @@ use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::repo::MemoryBlocks;
 use angel_protocol::repo::car::{self, CarLimits};
 use angel_protocol::spaces::{
-    Access, COLLECTIONS, ChannelRules, ChannelVisibility, Membership, REACTION, Role, Status, Visibility,
-    check_message, text_of, words,
+    COLLECTIONS, ChannelRules, ChannelVisibility, Membership, REACTION, Role, Status, Visibility,
 };
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::{Cbor, Present};
 use angel_storage::events::Event;
 use angel_storage::spaces::{
-    BY_CHANNEL, BY_THREAD, CHANNELS, ChannelRow, FACTS, Fact, Happening, Hidden, LOG, MEMBERS, MESSAGES, MemberChange,
-    MemberRow, MessageRow, Overlay, Place, REACTIONS, RECORDS, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What,
-    message_record, stage_word,
+    CHANNELS, ChannelRow, FACTS, Fact, Happening, LOG, MEMBERS, MESSAGES, MemberChange, MemberRow, MessageRow, Overlay,
+    Place, REACTIONS, RECORDS, SPACES, SPACES_OF, SpaceEvent, SpaceId, SpaceRow, What,
 };
 use angel_storage::{firehose as stored, permissioned};
 
-use super::records::{Address, ChannelSaid, MessageSaid, ReactionSaid, Said, SpaceSaid, new_rules, read};
+use super::records::{Address, ChannelSaid, Said, SpaceSaid, new_rules, read};
 use super::rooms::{room, room_of};
-use super::streams::Stream;
-use super::told::{Notice, channel_uri, notice_of_message, notice_of_what};
+use super::told::{Notice, notice_of_what};
 use super::{SpaceError, Spaces};
 
 /// Earlier versions of one message that are kept; of more, the oldest go.
@@ -280,157 +279,6 @@ impl<'r> Step<'r> {
         self.happened_at(id, change.at, change.sequence, What::Channel { channel: number, gone: false })
     }
 
-    fn message(
-        &mut self,
-        change: &Change<'_>,
-        said: &MessageSaid,
-        place: Option<Place>,
-        value: &Value,
-    ) -> Result<(), SpaceError> {
-        let Some((id, mut space)) = self.space_at(&said.space)? else { return Ok(()) };
-        let Some(stream) = self.stream_at(id, &space, said.channel.as_ref())? else { return Ok(()) };
-        if stream.room(&space).as_ref() != change.room {
-            return Ok(());
-        }
-        let Some(speaker) = self.speaker(&space, change, &said.kind)? else { return Ok(()) };
-        let allowed = self.may_post(id, &space, change.did, &stream, self.again.then_some(change.at))?;
-        if !allowed || check_message(value, speaker).is_err() {
-            return Ok(());
-        }
-        let Some((cid, bytes)) = change.record else { return Ok(()) };
-        if let Some(Place::Message(in_space, position)) = place {
-            return if in_space == id { self.edited(change, id, position, &stream, said, value) } else { Ok(()) };
-        }
-        let position = space.next(change.sequence);
-        space.messages += 1;
-        space.words_waiting += 1;
-        space.active_at = space.active_at.max(change.at);
-        let root = match &said.root {
-            Some(address) => match self.overlay.get(&RECORDS, &address.key())? {
-                Some(Cbor(Place::Message(in_space, root))) if in_space == id => Some(root),
-                _ => None,
-            },
-            None => None,
-        };
-        let own = Address { did: change.did.clone(), path: change.path.to_owned() };
-        let row = MessageRow {
-            author: change.did.clone(),
-            rkey: own.rkey().to_owned(),
-            cid,
-            channel: stream.number,
-            kind: said.kind.clone(),
-            priority: said.priority.clone(),
-            department: said.context.department.clone().or(stream.department),
-            workflow: said.context.workflow.clone(),
-            journey: said.context.journey.clone(),
-            root,
-            indexed_at: change.at,
-            edited_at: None,
-            version: 0,
-            hidden: self.hidden_before(&space, change)?,
-            record: vec![],
-        };
-        self.overlay.put(&SPACES, &id, &space)?;
-        self.overlay.put_message(id, position, &row, bytes)?;
-        self.overlay.put(&RECORDS, &own.key(), &Cbor(Place::Message(id, position)))?;
-        self.overlay.put(&BY_CHANNEL, &(id, row.channel, position), &Present)?;
-        if let Some(root) = root {
-            self.overlay.put(&BY_THREAD, &(id, root, position), &Present)?;
-        }
-        self.fresh.entry(id).or_default().push(position);
-        if row.hidden.is_none() && self.spaces.0.live.is_followed(id) {
-            let channel = channel_uri(&self.overlay, id, row.channel)?;
-            self.notices.push(notice_of_message(id, &space, position, &row, value.clone(), channel));
-        }
-        Ok(())
-    }
-
-    fn edited(
-        &mut self,
-        change: &Change<'_>,
-        id: SpaceId,
-        position: u64,
-        stream: &Stream,
-        said: &MessageSaid,
-        value: &Value,
-    ) -> Result<(), SpaceError> {
-        let Some((cid, bytes)) = change.record else { return Ok(()) };
-        let Some(row) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
-        // A message stays where it was said: who could read it there may not elsewhere.
-        if row.cid == cid || row.channel != stream.number {
-            return Ok(());
-        }
-        let before = message_record(&self.overlay, id, position, &row)?;
-        self.overlay.put_version(id, position, row.version, &before)?;
-        let space = self.overlay.get(&SPACES, &id)?;
-        if let Some(space) = &space {
-            let address = (change.did, change.path);
-            self.overlay.put_superseded(space, address, row.version, change.at, &before)?;
-            let gone = (row.version + 1).saturating_sub(VERSIONS_KEPT);
-            self.overlay.forget_superseded(space, address, gone.saturating_sub(1)..gone)?;
-        }
-        let row = MessageRow {
-            cid,
-            version: row.version + 1,
-            edited_at: Some(change.at),
-            priority: said.priority.clone(),
-            department: said.context.department.clone().or(row.department),
-            workflow: said.context.workflow.clone(),
-            journey: said.context.journey.clone(),
-            ..row
-        };
-        if let Some(oldest) = row.version.checked_sub(VERSIONS_KEPT) {
-            self.overlay.delete_version(id, position, oldest)?;
-        }
-        self.overlay.put_message(id, position, &row, bytes)?;
-        if space.is_some_and(|space| position <= space.words_upto) {
-            for word in words(&text_of(value)) {
-                stage_word(&mut self.overlay, id, &word, position)?;
-            }
-        }
-        self.happened_at(id, change.at, change.sequence, What::Edited { position })
-    }
-
-    /// Whether a message was hidden before it came: in a space that was taken in from elsewhere, its moderators' word is here
-    /// before what others said.
-    fn hidden_before(&self, space: &SpaceRow, change: &Change<'_>) -> Result<Option<Hidden>, SpaceError> {
-        let key = (space.holder.clone(), space.rkey.clone(), Fact::hidden(change.did, change.path));
-        Ok(match self.overlay.get(&FACTS, &key)? {
-            Some(Cbor(Fact::Hidden(_, _, hidden))) => Some(hidden),
-            _ => None,
-        })
-    }
-
-    fn reaction(&mut self, change: &Change<'_>, said: &ReactionSaid) -> Result<(), SpaceError> {
-        let Some(Cbor(Place::Message(id, position))) = self.overlay.get(&RECORDS, &said.subject.key())? else {
-            return Ok(());
-        };
-        let Some(space) = self.overlay.get(&SPACES, &id)? else { return Ok(()) };
-        let Some(message) = self.overlay.get(&MESSAGES, &(id, position))? else { return Ok(()) };
-        let Some(stream) = self.stream(id, message.channel)? else { return Ok(()) };
-        if stream.room(&space).as_ref() != change.room
-            || !self.may_post(id, &space, change.did, &stream, self.again.then_some(change.at))?
-        {
-            return Ok(());
-        }
-        // One of a kind by each person: a second record with the same emoji counts for nothing.
-        let key = (id, position, said.emoji.clone(), change.did.clone());
-        if self.overlay.get(&REACTIONS, &key)?.is_some() {
-            return Ok(());
-        }
-        let own = Address { did: change.did.clone(), path: change.path.to_owned() };
-        self.overlay.put(&REACTIONS, &key, &Cbor(own.rkey().to_owned()))?;
-        self.overlay.put(&RECORDS, &own.key(), &Cbor(Place::Reaction(id, position, said.emoji.clone())))?;
-        let what = What::Reaction {
-            channel: message.channel,
-            position,
-            author: change.did.clone(),
-            emoji: said.emoji.clone(),
-            added: true,
-        };
-        self.happened_at(id, change.at, change.sequence, what)
-    }
-
     /// A record that was indexed is gone.
     fn gone(&mut self, change: &Change<'_>, place: Place) -> Result<(), SpaceError> {
         // A record of the same name elsewhere is another record.
@@ -558,32 +406,5 @@ impl<'r> Step<'r> {
     pub(super) fn space_at(&self, address: &Address) -> Result<Option<(SpaceId, SpaceRow)>, SpaceError> {
         let Some(Cbor(Place::Space(id))) = self.overlay.get(&RECORDS, &address.key())? else { return Ok(None) };
         Ok(self.overlay.get(&SPACES, &id)?.filter(|row| row.gone_at.is_none()).map(|row| (id, row)))
-    }
-
-    fn may_post(
-        &mut self,
-        id: SpaceId,
-        space: &SpaceRow,
-        did: &Did,
-        stream: &Stream,
-        again: Option<Timestamp>,
-    ) -> Result<bool, SpaceError> {
-        let key = (id, did.clone());
-        if !self.known.contains_key(&key) {
-            let row = self.overlay.get(&MEMBERS, &key)?;
-            self.known.insert(key.clone(), row);
-        }
-        let row = self.known.get(&key).and_then(Option::as_ref);
-        let mut membership = row.map(|row| row.membership.clone());
-        // What was said by somebody who is no member any more was said while they were one.
-        if let (Some(at), Some(row), Some(membership)) = (again, row, &mut membership)
-            && row.joined_at.is_some()
-            && at <= row.changed_at
-        {
-            membership.status = Status::Active;
-        }
-        let membership = membership.as_ref();
-        let standing = self.spaces.standing(&space.holder, did);
-        Ok(Access { space: space.rules, membership, standing }.may_post(&stream.rules, stream.rkey.as_deref()))
     }
 }

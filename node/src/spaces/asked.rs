@@ -15,6 +15,7 @@ use super::records::Address;
 use super::rooms::room;
 use super::told::space_uri;
 use super::{SpaceError, Spaces};
+use crate::accounts::Account;
 use crate::permissioned::PermissionedError;
 use crate::{blocking, clock};
 
@@ -83,18 +84,8 @@ impl Spaces {
                 return Ok(None);
             }
             let now = clock::now();
-            let key = (user.clone(), String::new(), Fact::asked(&space));
-            let before = match this.0.reader.get(&FACTS, &key)? {
-                Some(Cbor(Fact::Asked { at, .. })) => Some(at),
-                _ => None,
-            };
-            let mut batch = Batch::new();
-            if before.is_none() {
-                this.make_room(&mut batch, &user)?;
-            }
-            let fact = Fact::Asked { space, at: before.unwrap_or(now), heard_at: now };
-            batch.put(&FACTS, &key, &Cbor(fact))?;
-            Ok::<_, SpaceError>(Some(this.0.writer.commit(batch)?))
+            let batch = this.note_asked(&user, space, (now, now))?;
+            Ok::<_, SpaceError>(batch.map(|batch| this.0.writer.commit(batch)).transpose()?)
         })
         .await?;
         match committed {
@@ -103,20 +94,77 @@ impl Spaces {
         }
     }
 
-    /// Of as many as are kept, the one that nothing was heard of for the longest time goes. Blocks.
-    fn make_room(&self, batch: &mut Batch, user: &Did) -> Result<(), SpaceError> {
+    /// Takes in that an account was asked into a space elsewhere, as the host that it comes from had heard: the first time
+    /// and the last. Of whom it blocks, and of spaces that are here, it takes nothing. `false` when that is no space of
+    /// somebody else.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn take_asked(
+        &self,
+        account: &Account,
+        space: &str,
+        (at, heard_at): (Timestamp, Timestamp),
+    ) -> Result<bool, SpaceError> {
+        let Some(address) = Address::of(space, SPACE).filter(|address| address.did != *account.did()) else {
+            return Ok(false);
+        };
+        let (this, user, holder, space) = (self.clone(), account.did().clone(), address.did, space.to_owned());
+        blocking::run(move || {
+            let is_blocked = this.0.reader.contains(&BLOCKS, &(user.clone(), holder.clone()))?;
+            if is_blocked || this.0.accounts.resident_blocking(&holder)?.is_some() {
+                return Ok(true);
+            }
+            let heard_at = heard_at.min(clock::now());
+            if let Some(batch) = this.note_asked(&user, space, (at.min(heard_at), heard_at))? {
+                this.0.writer.commit(batch)?;
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Notes that somebody was asked into a space: when first, and when this was last heard of. `None` when that is known, or
+    /// when as many are kept and of each was heard later. Blocks.
+    fn note_asked(
+        &self,
+        user: &Did,
+        space: String,
+        (at, heard_at): (Timestamp, Timestamp),
+    ) -> Result<Option<Batch>, SpaceError> {
+        let key = (user.clone(), String::new(), Fact::asked(&space));
+        let mut batch = Batch::new();
+        let (at, heard_at) = match self.0.reader.get(&FACTS, &key)? {
+            Some(Cbor(Fact::Asked { at: first, heard_at: last, .. })) if first <= at && heard_at <= last => {
+                return Ok(None);
+            }
+            Some(Cbor(Fact::Asked { at: first, heard_at: last, .. })) => (at.min(first), heard_at.max(last)),
+            _ if self.make_room(&mut batch, user, heard_at)? => (at, heard_at),
+            _ => return Ok(None),
+        };
+        batch.put(&FACTS, &key, &Cbor(Fact::Asked { space, at, heard_at }))?;
+        Ok(Some(batch))
+    }
+
+    /// Of as many as are kept, the one that nothing was heard of for the longest time goes, unless what comes is older.
+    /// Blocks.
+    fn make_room(&self, batch: &mut Batch, user: &Did, heard_at: Timestamp) -> Result<bool, SpaceError> {
         let kept = asked(&self.0.reader, user, SPACES_ASKED_MAX)?;
         if kept.len() < SPACES_ASKED_MAX {
-            return Ok(());
+            return Ok(true);
         }
         let oldest = kept.into_iter().filter_map(|fact| match fact {
             Fact::Asked { space, heard_at, .. } => Some((heard_at, space)),
             _ => None,
         });
-        if let Some((_, space)) = oldest.min() {
-            batch.delete(&FACTS, &(user.clone(), String::new(), Fact::asked(&space)))?;
+        match oldest.min() {
+            Some((at, _)) if at > heard_at => Ok(false),
+            Some((_, space)) => {
+                batch.delete(&FACTS, &(user.clone(), String::new(), Fact::asked(&space)))?;
+                Ok(true)
+            }
+            None => Ok(true),
         }
-        Ok(())
     }
 
     /// Forgets what `other` asked somebody into. Blocks.

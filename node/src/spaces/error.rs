@@ -174,6 +174,7 @@ impl From<SpaceError> for XrpcError {
             SpaceError::HolderElsewhere => named(bad, "HolderElsewhere"),
             SpaceError::HolderSilent | SpaceError::AgentUnknown => Self::unavailable(error.to_string()),
             SpaceError::Message(MessageRefused::Unconfirmed(_)) => named(StatusCode::FORBIDDEN, "AgentNotConfirmed"),
+            SpaceError::Message(MessageRefused::NotAPerson) => named(StatusCode::FORBIDDEN, "AgentNotPerson"),
             SpaceError::TooMany(_) => named(bad, "TooMany"),
             SpaceError::ShortCode
             | SpaceError::Invalid(_)

@@ -1,12 +1,14 @@
 //! What people do in a space that is no record of theirs, as it changes the index: hiding, reading, invitations, settings
 //! of channels. Each is kept as a fact besides, from which the index is made anew.
 
+use angel_protocol::ids::Did;
 use angel_protocol::spaces::{CHANNEL, ChannelRules, MESSAGE};
+use angel_protocol::time::Timestamp;
 use angel_storage::codec::Cbor;
 use angel_storage::events::Event;
 use angel_storage::spaces::{
-    CHANNELS, ChannelRow, ChannelSettings, Fact, Hidden, INVITES, Invited, MESSAGES, MessageRow, Moderated, OWN_STREAM,
-    READ_MARKS, ReadChange, ReadMark, SPACES, What, message_record,
+    CHANNELS, ChannelNumber, ChannelRow, ChannelSettings, Fact, Hidden, INVITES, Invited, MESSAGES, MessageRow,
+    Moderated, OWN_STREAM, READ_MARKS, ReadChange, ReadMark, SPACES, SpaceId, SpaceRow, What, message_record,
 };
 
 use super::SpaceError;
@@ -32,13 +34,56 @@ impl Step<'_> {
 
     pub(super) fn read(&mut self, read: ReadChange, event: &Event) -> Result<(), SpaceError> {
         let ReadChange { space: id, channel, did, position } = read;
-        let key = (id, channel, did.clone());
-        let before = self.overlay.get(&READ_MARKS, &key)?.map_or(0, |Cbor(mark)| mark.position);
+        let before = self.overlay.get(&READ_MARKS, &(id, channel, did.clone()))?.map_or(0, |Cbor(mark)| mark.position);
         // Marks only move forward.
         if position <= before {
             return Ok(());
         }
-        self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position, at: event.at }))?;
+        self.put_mark(id, channel, did, ReadMark { position, at: event.at })
+    }
+
+    /// How far somebody had read where the space was before: up to a message, for which the mark waits until it is here.
+    pub(super) fn take_mark(
+        &mut self,
+        id: SpaceId,
+        space: &SpaceRow,
+        (author, path): (&Did, &str),
+        did: Did,
+        at: Timestamp,
+    ) -> Result<(), SpaceError> {
+        match self.message_named(id, author, path)? {
+            Some((position, row)) => self.move_mark(id, row.channel, did, ReadMark { position, at }),
+            None => Ok(self.overlay.put_awaited(space, (author, path), did, at)?),
+        }
+    }
+
+    /// Marks that waited for a message that is here now.
+    pub(super) fn take_awaited(
+        &mut self,
+        id: SpaceId,
+        space: &SpaceRow,
+        (author, path): (&Did, &str),
+        channel: ChannelNumber,
+        position: u64,
+    ) -> Result<(), SpaceError> {
+        for (did, at) in self.overlay.take_awaited(space, (author, path))? {
+            self.move_mark(id, channel, did, ReadMark { position, at })?;
+        }
+        Ok(())
+    }
+
+    /// Moves a mark that was set elsewhere: forward only, and what somebody said here since counts.
+    fn move_mark(&mut self, id: SpaceId, channel: ChannelNumber, did: Did, mark: ReadMark) -> Result<(), SpaceError> {
+        let before = self.overlay.get(&READ_MARKS, &(id, channel, did.clone()))?;
+        if before.is_some_and(|Cbor(before)| mark.position <= before.position || mark.at <= before.at) {
+            return Ok(());
+        }
+        self.put_mark(id, channel, did, mark)
+    }
+
+    fn put_mark(&mut self, id: SpaceId, channel: ChannelNumber, did: Did, mark: ReadMark) -> Result<(), SpaceError> {
+        let ReadMark { position, at } = mark;
+        self.overlay.put(&READ_MARKS, &(id, channel, did.clone()), &Cbor(mark))?;
         let (space, message) = (self.overlay.get(&SPACES, &id)?, self.overlay.get(&MESSAGES, &(id, position))?);
         if let Some((space, message)) = space.zip(message) {
             let row = match channel {
@@ -47,7 +92,7 @@ impl Step<'_> {
             };
             let name = Fact::read(&did, row.as_ref().map(|row| row.rkey.as_str()));
             let path = format!("{MESSAGE}/{}", message.rkey);
-            let fact = Fact::Read { did, author: message.author, path, at: event.at };
+            let fact = Fact::Read { did, author: message.author, path, at };
             self.overlay.put_fact(&space, name, Some(fact))?;
         }
         Ok(())

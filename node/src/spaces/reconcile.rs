@@ -7,13 +7,12 @@ use std::sync::PoisonError;
 use angel_protocol::data::{Cid, Codec};
 use angel_protocol::ids::{Did, Nsid, Tid};
 use angel_protocol::permissioned::SpaceUri;
-use angel_protocol::spaces::{CHANNEL, COLLECTIONS, MESSAGE, SPACE};
+use angel_protocol::spaces::{CHANNEL, COLLECTIONS, MESSAGE, SPACE, UnheardMessages};
 use angel_storage::codec::Cbor;
 use angel_storage::permissioned::{self, Order};
 use angel_storage::spaces::{AUTHORS, CHANNELS, Heard, MESSAGES, Place, RECORDS, SPACES, all_heard, heard_record};
 use angel_storage::{AccountId, Batch};
 
-use super::agents::Unheard;
 use super::apply::{Change, Step};
 use super::restore::Part;
 use super::{SpaceError, Spaces};
@@ -108,12 +107,11 @@ impl Spaces {
         Ok(())
     }
 
-    /// Takes in what somebody said who was not known when they said it. What an author elsewhere said in public lies at their
-    /// host; it is gone through when that is followed anew. Blocks.
-    pub(super) fn take_in_unheard(&self, did: &Did, said: &Unheard) -> Result<(), SpaceError> {
+    /// Takes in what somebody said who was not known when they said it. Blocks.
+    pub(super) fn take_in_unheard(&self, did: &Did, said: &UnheardMessages) -> Result<(), SpaceError> {
         let account = self.0.accounts.resident_blocking(did)?;
         let mut all = vec![];
-        for (room, path) in said {
+        for ((room, path), sequence) in said {
             let (source, rev) = match (room, &account) {
                 (Some(room), _) => {
                     let repo = self.0.permissioned.repo_place_blocking(room, did)?;
@@ -123,7 +121,10 @@ impl Spaces {
                     let record = self.0.repos.record_blocking(account.id(), path)?;
                     (Source::Public(account.id()), record.map(|it| it.rev))
                 }
-                (None, None) => continue,
+                (None, None) => {
+                    self.take_in_foreign(did, *sequence)?;
+                    continue;
+                }
             };
             // What is gone by now was taken back.
             all.extend(rev.map(|rev| (rev, path.clone(), source)));

@@ -101,7 +101,9 @@ const fn belongs(fact: &Fact, part: Part) -> bool {
         Fact::Member(..) | Fact::Invite(..) => Part::People,
         Fact::Settings(..) => Part::Channels,
         Fact::Hidden(..) | Fact::Read { .. } | Fact::Version { .. } => Part::Messages,
-        Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } | Fact::Reported(_) => return false,
+        Fact::Told { .. } | Fact::Heard { .. } | Fact::Awaited { .. } | Fact::Asked { .. } | Fact::Reported(_) => {
+            return false;
+        }
     };
     matches!(
         (of, part),
@@ -110,7 +112,12 @@ const fn belongs(fact: &Fact, part: Part) -> bool {
 }
 
 impl Step<'_> {
-    fn message_named(&self, id: SpaceId, author: &Did, path: &str) -> Result<Option<(u64, MessageRow)>, SpaceError> {
+    pub(super) fn message_named(
+        &self,
+        id: SpaceId,
+        author: &Did,
+        path: &str,
+    ) -> Result<Option<(u64, MessageRow)>, SpaceError> {
         let place = self.overlay.get(&RECORDS, &(author.clone(), path.to_owned()))?;
         let Some(Cbor(Place::Message(in_space, position))) = place else { return Ok(None) };
         let row = self.overlay.get(&MESSAGES, &(id, position))?.filter(|_| in_space == id);
@@ -163,9 +170,12 @@ impl Step<'_> {
                 Ok(self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position, at }))?)
             }
             // Put together first, gone through with the records, or of no space.
-            Fact::Version { .. } | Fact::Told { .. } | Fact::Heard { .. } | Fact::Asked { .. } | Fact::Reported(_) => {
-                Ok(())
-            }
+            Fact::Version { .. }
+            | Fact::Told { .. }
+            | Fact::Heard { .. }
+            | Fact::Awaited { .. }
+            | Fact::Asked { .. }
+            | Fact::Reported(_) => Ok(()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is known of an account's spaces and said by no record, taken out with the account and in again: memberships,
-//! bans, invitations, settings of channels, what is hidden. The rest of the index follows from the records.
+//! bans, invitations, settings of channels, what is hidden, how far people have read; and which spaces elsewhere the account
+//! was asked into. The rest of the index follows from the records.
 
 mod out;
 mod taking;
@@ -11,14 +12,16 @@ use angel_protocol::ids::Did;
 use angel_protocol::permissioned::wire::notice::WriteNotice;
 use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri};
 use angel_protocol::spaces::SPACE;
+use angel_protocol::time::Timestamp;
 use angel_storage::Batch;
 use angel_storage::codec::Cbor;
-use angel_storage::spaces::{FACTS, Fact, Place, RECORDS, SPACES};
+use angel_storage::spaces::{FACTS, Fact, Place, RECORDS, SPACES, SpaceId, SpaceRow};
 use serde::{Deserialize, Serialize};
 
+use super::apply::Step;
 use super::restore::Part;
 use super::{SpaceError, Spaces};
-use crate::blocking;
+use crate::{blocking, clock};
 
 pub(crate) use taking::TakingError;
 
@@ -31,15 +34,17 @@ pub(crate) enum Line {
     Room { room: SpaceUri, config: SpaceConfig },
     /// What somebody may do in a room.
     Entrant { room: SpaceUri, did: Did, member: Member },
-    /// Something that is known of one of its spaces and said by no record: a membership, a ban, an invitation.
+    /// Something that is known of one of its spaces and said by no record.
     Known(Box<Known>),
     /// From whom the account takes no messages.
     Block { did: Did },
+    /// A space of another host that the account was asked into.
+    Asked { space: String, at: Timestamp, heard_at: Timestamp },
     /// Somebody has a repository in a room, which is asked of their host.
     Writer(Box<WriteNotice>),
 }
 
-/// Something that is known of a space.
+/// Something that is known of a space: a membership, a ban, an invitation, how far somebody has read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     /// The key of the space's record.
@@ -100,6 +105,8 @@ impl Spaces {
         let mut members = BTreeSet::new();
         let mut taken = vec![];
         for (rkey, known) in by_space {
+            let (marks, known): (Vec<_>, Vec<_>) =
+                known.into_iter().partition(|one| matches!(one.fact, Fact::Read { .. } | Fact::Awaited { .. }));
             let place = self.0.reader.get(&RECORDS, &(holder.clone(), format!("{SPACE}/{rkey}")))?;
             let Some(Cbor(Place::Space(id))) = place else { continue };
             let Some(space) = self.0.reader.get(&SPACES, &id)? else { continue };
@@ -118,15 +125,40 @@ impl Spaces {
                 Fact::Member(did, row) if row.membership.is_active() => Some(did),
                 _ => None,
             }));
-            taken.push((id, space));
+            taken.push((id, space, marks));
         }
         for did in members {
             self.reconcile(&did)?;
         }
-        for (id, space) in taken {
+        for (id, space, marks) in taken {
             self.restore_space(id, &space, Part::Messages)?;
+            self.take_marks(id, &space, marks)?;
         }
         Ok(())
+    }
+
+    /// Takes in how far people had read. Blocks.
+    fn take_marks(&self, id: SpaceId, space: &SpaceRow, marks: Vec<Known>) -> Result<(), SpaceError> {
+        let now = clock::now();
+        let mut marks = marks.into_iter().flat_map(|one| match one.fact {
+            Fact::Read { did, author, path, at } => vec![(author, path, did, at)],
+            Fact::Awaited { author, path, readers, .. } => {
+                readers.into_iter().map(|(did, at)| (author.clone(), path.clone(), did, at)).collect()
+            }
+            _ => vec![],
+        });
+        loop {
+            let some: Vec<_> = marks.by_ref().take(super::restore::STEP_FACTS).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            let _step = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
+            let mut step = Step::new(self);
+            for (author, path, did, at) in some {
+                step.take_mark(id, space, (&author, &path), did, at.min(now))?;
+            }
+            self.finish(step, None)?;
+        }
     }
 
     /// Takes in what somebody who lives here wrote into a room before it was here.

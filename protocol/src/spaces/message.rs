@@ -42,6 +42,12 @@ pub enum MessageRefused {
          write the record co.kendev.agents.ownership for it"
     )]
     Unconfirmed(String),
+    /// An account that says it is an agent writes as a person.
+    #[error(
+        "a message of type user is for people, and this account says in co.kendev.agents.agentProfile that it is an agent: \
+         write it as leo, action or intelligence"
+    )]
+    NotAPerson,
     /// Markup that is not of the simple kind.
     #[error("content.html: {0}")]
     Markup(#[from] UncleanMarkup),
@@ -53,6 +59,9 @@ pub enum MessageRefused {
 /// [`MessageRefused`], by what is wrong.
 pub fn check_message(record: &Value, speaker: Speaker) -> Result<(), MessageRefused> {
     let kind = record.get("messageType").and_then(Value::as_str).unwrap_or_default();
+    if kind == "user" && matches!(speaker, Speaker::Agent | Speaker::HouseAgent | Speaker::Unconfirmed) {
+        return Err(MessageRefused::NotAPerson);
+    }
     if speaker == Speaker::Unconfirmed {
         return Err(MessageRefused::Unconfirmed(kind.to_owned()));
     }
@@ -210,10 +219,14 @@ mod tests {
         assert!(!may("system", Speaker::Person) && may("system", Speaker::House));
         assert!(!may("leo", Speaker::Person) && !may("leo", Speaker::House));
         for agent in [Speaker::Agent, Speaker::HouseAgent] {
-            assert!(may("leo", agent) && may("action", agent) && may("intelligence", agent) && !may("user", agent));
+            assert!(may("leo", agent) && may("action", agent) && may("intelligence", agent));
+        }
+        for agent in [Speaker::Agent, Speaker::HouseAgent, Speaker::Unconfirmed] {
+            let refused = check_message(&message("user", text.clone()), agent);
+            assert_eq!(refused, Err(MessageRefused::NotAPerson), "whether or not its owner confirms it");
         }
         assert!(may("system", Speaker::HouseAgent) && !may("system", Speaker::Agent));
-        for kind in ["leo", "action", "intelligence", "system", "user"] {
+        for kind in ["leo", "action", "intelligence", "system"] {
             let refused = check_message(&message(kind, text.clone()), Speaker::Unconfirmed);
             assert_eq!(refused, Err(MessageRefused::Unconfirmed(kind.to_owned())), "until its owner confirms it");
         }

@@ -4,11 +4,12 @@
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::Did;
-use angel_protocol::spaces::ChannelRules;
+use angel_protocol::spaces::{ChannelRules, MESSAGE};
 use angel_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::awaited::Readers;
 use super::{Hidden, InviteRow, MemberRow, Overlay, SpaceRow};
 use crate::batch::{Batch, RowRefused};
 use crate::codec::Cbor;
@@ -91,6 +92,17 @@ pub enum Fact {
         /// The bytes.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
+    },
+    /// Some of those who had read up to a message that is not here yet.
+    Awaited {
+        /// Whose message.
+        author: Did,
+        /// `collection/key` of the message.
+        path: String,
+        /// Which part of them, from 0 on.
+        part: u16,
+        /// Who, and when they said so.
+        readers: Readers,
     },
     /// Somebody complained about a message.
     Reported(Complaint),
@@ -178,8 +190,8 @@ impl Fact {
         format!("invite {hex}")
     }
 
-    /// Whether it goes with a space to another store, under this name: what was decided about people and messages. What
-    /// authors said is theirs, and is asked of their hosts.
+    /// Whether it goes with a space to another store, under this name: what was decided about people and messages, and how far
+    /// people have read. What authors said is theirs, and is asked of their hosts.
     #[must_use]
     pub fn travels_as(&self, name: &str) -> bool {
         match self {
@@ -190,9 +202,14 @@ impl Fact {
             Self::Invite(hash, _) => {
                 <[u8; 32]>::try_from(hash.as_slice()).is_ok_and(|hash| name == Self::invite(&hash))
             }
-            Self::Read { .. } | Self::Told { .. } | Self::Version { .. } | Self::Heard { .. } | Self::Asked { .. } => {
-                false
+            // The rest of the name is the channel's key; where the name is a digest, that is not known any more.
+            Self::Read { did, path, .. } => {
+                let channel = name.strip_prefix(&format!("read {did} "));
+                let is_it = |channel: &str| name == Self::read(did, (!channel.is_empty()).then_some(channel));
+                is_message(path) && channel.is_some_and(is_it)
             }
+            Self::Awaited { author, path, part, .. } => is_message(path) && name == Self::awaited(author, path, *part),
+            Self::Told { .. } | Self::Version { .. } | Self::Heard { .. } | Self::Asked { .. } => false,
         }
     }
 
@@ -202,6 +219,11 @@ impl Fact {
         named(ASKED, space)
     }
 
+    /// The name of a part of those who had read up to a message that is not here yet.
+    pub(super) fn awaited(author: &Did, path: &str, part: u16) -> String {
+        format!("{} {part:05}", named("awaited", &format!("{author} {path}")))
+    }
+
     fn heard(author: &Did, path: &str, part: u16) -> String {
         format!("{} {part:05}", named("heard", &format!("{author} {path}")))
     }
@@ -209,6 +231,11 @@ impl Fact {
     fn version(author: &Did, path: &str, version: u32, part: u16) -> String {
         format!("{} {version:08} {part:05}", named("version", &format!("{author} {path}")))
     }
+}
+
+/// Whether a path is a message's.
+fn is_message(path: &str) -> bool {
+    path.split_once('/').is_some_and(|(collection, key)| collection == MESSAGE && !key.is_empty())
 }
 
 /// A name of a fact; of what is too long for one, the digest.

@@ -237,3 +237,52 @@ fn what_is_decided_of_a_space_follows_whoever_holds_it() {
         assert!(found(table, Nature::Private).is_some(), "{table:?} is copied to whoever may take over");
     }
 }
+
+#[test]
+fn whoever_had_read_up_to_a_message_is_known_when_it_comes() {
+    let store = Store::in_memory().expect("starts");
+    let (space, path) = (space_row(), "co.kendev.spaces.message/3kznmn7xqxl22");
+    let reader = |n: usize| -> Did { format!("did:web:reader-{n:05}.example").parse().expect("valid") };
+    let stage = |change: &dyn Fn(&mut Overlay<'_>)| {
+        let mut overlay = Overlay::new(store.reader());
+        change(&mut overlay);
+        let mut batch = Batch::new();
+        overlay.stage(&mut batch).expect("fits");
+        store.writer().commit(batch).expect("commits");
+    };
+    let at = Timestamp::from_millis;
+    stage(&|overlay| {
+        for n in 0..500 {
+            overlay.put_awaited(&space, (&did(), path), reader(n), at(7)).expect("fits");
+        }
+        // Said twice: the later word counts, in whichever part it is.
+        overlay.put_awaited(&space, (&did(), path), reader(499), at(9)).expect("fits");
+        overlay.put_awaited(&space, (&did(), path), reader(0), at(1)).expect("fits");
+    });
+    let mut named = 0;
+    facts(store.reader(), &space, |fact| -> Result<(), crate::reader::ReadError> {
+        let Fact::Awaited { part, .. } = &fact else { panic!("{fact:?}") };
+        assert!(fact.travels_as(&Fact::awaited(&did(), path, *part)) && !fact.travels_as("awaited"));
+        named += 1;
+        Ok(())
+    })
+    .expect("reads");
+    assert!(named > 1, "{named}: more than one row has room for");
+    stage(&|overlay| {
+        let readers = overlay.take_awaited(&space, (&did(), path)).expect("reads");
+        assert_eq!((readers.len(), readers[&reader(0)], readers[&reader(499)]), (500, at(7), at(9)));
+    });
+    let mut overlay = Overlay::new(store.reader());
+    assert_eq!(overlay.take_awaited(&space, (&did(), path)).expect("reads"), Readers::new(), "once");
+}
+
+#[test]
+fn a_mark_travels_under_its_own_name_and_at_a_message() {
+    let mark = |path: &str| Fact::Read { did: did(), author: did(), path: path.to_owned(), at: Timestamp::EPOCH };
+    let (own, other) = (mark("co.kendev.spaces.message/a"), mark("co.kendev.spaces.reaction/a"));
+    for channel in [None, Some("3kznmn7xqxl22")] {
+        let name = Fact::read(&did(), channel);
+        assert!(own.travels_as(&name) && !other.travels_as(&name), "{name}");
+    }
+    assert!(!own.travels_as("read did:web:bob.example ") && !own.travels_as("read"));
+}

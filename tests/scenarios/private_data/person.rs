@@ -1,5 +1,5 @@
 //! Somebody goes to another host with everything that is theirs: their conversations with people elsewhere, a space of
-//! their own, who is in them and who is kept out.
+//! their own, who is in them and who is kept out, how far everybody has read, and what they were asked into.
 
 use super::business::log_in;
 use super::moved::{Person, call, move_out, say, until_read};
@@ -22,6 +22,61 @@ async fn list(host: &Host, owner: &Account, space: &SpaceUri) -> Result<Value> {
     Ok(host.answer(listed).await?["members"].take())
 }
 
+/// Asks somebody into a private space that is made for it.
+async fn ask_into((home, who): Person<'_>, user: &Account, slug: &str) -> Result<String> {
+    let record = json!({ "name": slug, "slug": slug, "visibility": "private", "memberApproval": "disabled",
+        "businessIdentity": { "type": "service", "industry": "general" } });
+    let made = home.post("co.kendev.spaces.createSpace", &json!({ "record": record })).bearer_auth(&who.token);
+    let space = home.answer(made).await?["uri"].as_str().context("a space")?.to_owned();
+    let invite = json!({ "space": space, "user": user.did });
+    home.answer(home.post("co.kendev.spaces.inviteMember", &invite).bearer_auth(&who.token)).await?;
+    Ok(space)
+}
+
+/// What somebody was asked into on other hosts than theirs, once it is these spaces, in whatever order.
+async fn asked_into((home, who): Person<'_>, expected: &[&str]) -> Result<Vec<Value>> {
+    let (found, _) = until(&format!("{expected:?} are what they were asked into"), PATIENCE, async || {
+        let asked = home.get("co.kendev.spaces.listInvitations", &[]).bearer_auth(&who.token);
+        let found = home.answer(asked).await?["invitations"].as_array().context("a list")?.clone();
+        let mut spaces: Vec<_> = found.iter().filter_map(|asked| asked["space"].as_str()).collect();
+        spaces.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        Ok((spaces == expected).then_some(found))
+    })
+    .await?;
+    Ok(found)
+}
+
+async fn mark_read(host: &Host, who: Person<'_>, message: &str) -> Result<()> {
+    call(host, who, "markRead", &json!({ "message": message })).await?;
+    Ok(())
+}
+
+/// Waits until these people have read up to a message, or further.
+async fn until_read_by(host: &Host, who: &Account, message: &str, expected: &[&Account]) -> Result<()> {
+    let mut expected: Vec<_> = expected.iter().map(|account| account.did.as_str()).collect();
+    expected.sort_unstable();
+    until(&format!("{message} was read by {expected:?}"), PATIENCE * 2, async || {
+        let asked = host.get("co.kendev.spaces.getMessage", &[("uri", message)]).bearer_auth(&who.token);
+        let (_, view) = answer(asked).await?;
+        let mut readers: Vec<_> = view["readBy"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        readers.sort_unstable();
+        if readers != expected {
+            return Err(anyhow::anyhow!("so far {view}"));
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Takes lines into the spaces of somebody.
+async fn import((home, who): Person<'_>, lines: String) -> Result<(u16, Value)> {
+    let import = home.client.post(format!("{}/xrpc/co.kendev.spaces.importSpaces", home.url));
+    answer(import.header("Content-Type", "application/jsonl").bearer_auth(&who.token).body(lines)).await
+}
+
 #[tokio::test]
 async fn somebody_takes_their_conversations_and_their_space_to_another_host() -> Result<()> {
     let Hosts { hosts: [first, second, third], _root } = Hosts::start()?;
@@ -32,11 +87,22 @@ async fn somebody_takes_their_conversations_and_their_space_to_another_host() ->
 
     let with_bob = converse(here, bob).await?;
     let with_dora = converse(here, dora).await?;
-    say(here, &with_bob, "hello bob").await?;
-    say(bob, &with_bob, "hello alice").await?;
-    say(dora, &with_dora, "good morning").await?;
+    let hello_bob = say(here, &with_bob, "hello bob").await?;
+    let hello_alice = say(bob, &with_bob, "hello alice").await?;
+    let morning = say(dora, &with_dora, "good morning").await?;
     until_read(&first, here, &with_bob, &["hello bob", "hello alice"]).await?;
     until_read(&first, dora, &with_dora, &["good morning"]).await?;
+    // They read, and they are asked into spaces at their own host and elsewhere.
+    for (who, message) in [(here, &hello_alice), (bob, &hello_bob), (here, &morning)] {
+        mark_read(&first, who, message).await?;
+    }
+    until_read_by(&first, &alice, &hello_bob, &[&alice, bob.1]).await?;
+    until_read_by(&first, &alice, &hello_alice, &[&alice]).await?;
+    let bakery = ask_into(bob, &alice, "bakery").await?;
+    let garden = ask_into(dora, &alice, "garden").await?;
+    let asked = asked_into(here, &[&bakery]).await?;
+    let export = first.get("co.kendev.spaces.exportSpaces", &[]).bearer_auth(&alice.token).send().await?;
+    let export = export.error_for_status()?.text().await?;
     let forum = first.space(&alice, "forum", &[bob.1, dora.1]).await?;
     first.message(&alice, &forum, "minutes of the meeting").await?;
     let block = json!({ "user": mallory.did });
@@ -53,10 +119,23 @@ async fn somebody_takes_their_conversations_and_their_space_to_another_host() ->
     until_read(&third, there, &with_bob, &["hello bob", "hello alice"]).await?;
     until_read(&third, bob, &with_bob, &["hello bob", "hello alice"]).await?;
     until_read(&third, dora, &with_dora, &["good morning"]).await?;
-    say(bob, &with_bob, "you have moved").await?;
+    // So does how far they had read, also in what came only now from the host of who said it; and what they were asked into.
+    until_read_by(&third, &moved, &hello_alice, &[&alice]).await?;
+    until_read_by(&third, &moved, &hello_bob, &[&alice, bob.1]).await?;
+    until_read_by(&third, &moved, &morning, &[&alice]).await?;
+    let invitations = asked_into(there, &[&bakery, &garden]).await?;
+    ensure!(invitations.contains(&asked[0]), "{invitations:?}, {asked:?}");
+    let news = say(bob, &with_bob, "you have moved").await?;
     say(there, &with_dora, "from my own machine").await?;
     until_read(&third, there, &with_bob, &["hello bob", "hello alice", "you have moved"]).await?;
     until_read(&third, dora, &with_dora, &["good morning", "from my own machine"]).await?;
+    // Taken in again, it brings back nothing that was before: neither how far they had read, nor what they were asked into.
+    mark_read(&third, there, &news).await?;
+    until_read_by(&third, &moved, &news, &[&alice]).await?;
+    ensure!(import(there, export.clone()).await?.0 == 200, "what was taken out can come again");
+    until_read_by(&third, &moved, &news, &[&alice]).await?;
+    until_read_by(&third, &moved, &hello_bob, &[&alice, bob.1]).await?;
+    ensure!(asked_into(there, &[&bakery, &garden]).await? == invitations, "heard of when it was heard of");
     ensure!(list(&third, &moved, &forum).await? == members, "the list is the same");
     let query = [("space", forum.to_string()), ("repo", alice.did.to_string())];
     let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -84,17 +163,26 @@ async fn somebody_takes_their_conversations_and_their_space_to_another_host() ->
     // What is not one's own, not whole, or no line, is taken from nobody.
     let foreign = SpaceUri { authority: bob.1.did.clone(), ..forum.clone() };
     let config = json!({ "kind": "room", "room": foreign, "config": SpaceConfig::default() });
+    let own = json!({ "kind": "asked", "space": with_bob, "at": 1, "heard_at": 1 });
+    // A mark at what is no message, and one under another name.
+    let mark = |name: String, path: &str| {
+        let read = json!({ "did": alice.did, "author": alice.did, "path": path, "at": 1 });
+        json!({ "kind": "known", "space": "a", "name": name, "fact": { "read": read } })
+    };
+    let astray = mark(format!("read {} ", alice.did), "co.kendev.spaces.reaction/a");
+    let misnamed = mark(format!("read {} ", bob.1.did), "co.kendev.spaces.message/a");
     for (body, expected) in [
         (String::new(), "InvalidExport"),
         ("{\"kind\":\"end\",\"lines\":1}\n".to_owned(), "InvalidExport"),
         ("{\"kind\":\"end\",\"lines\":0}".to_owned(), "InvalidExport"),
         (format!("{config}\n"), "InvalidExport"),
+        (format!("{own}\n"), "InvalidExport"),
+        (format!("{astray}\n"), "InvalidExport"),
+        (format!("{misnamed}\n"), "InvalidExport"),
         ("no line\n".to_owned(), "InvalidRequest"),
         (format!("{{\"kind\":\"{}\"}}\n", "x".repeat(300_000)), "PayloadTooLarge"),
     ] {
-        let import = third.client.post(format!("{}/xrpc/co.kendev.spaces.importSpaces", third.url));
-        let import = import.header("Content-Type", "application/jsonl").bearer_auth(&moved.token).body(body);
-        let (status, refused) = answer(import).await?;
+        let (status, refused) = import(there, body).await?;
         ensure!(status >= 400 && name(&refused) == expected, "{status}: {refused}, not {expected}");
     }
     Ok(())

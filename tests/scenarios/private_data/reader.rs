@@ -54,9 +54,13 @@ async fn delegation(home: &Host, member: &Account, space: &SpaceUri) -> Result<S
 }
 
 fn exchange(host: &Host, delegation: &str, key: &[u8; 32], space: &SpaceUri) -> RequestBuilder {
+    exchange_for(host, delegation, key, &json!({ "space": space }))
+}
+
+fn exchange_for(host: &Host, delegation: &str, key: &[u8; 32], body: &Value) -> RequestBuilder {
     let authorization = format!("Bearer {delegation}");
     let signature = sign(p256(key), &authorization, None);
-    host.post("com.atproto.space.getSpaceCredential", &json!({ "space": space }))
+    host.post("com.atproto.space.getSpaceCredential", body)
         .header("Authorization", authorization)
         .header("Signature-Input", signature.input)
         .header("Signature", signature.signature)
@@ -70,6 +74,25 @@ impl Reader {
         let answer = host.answer(asked).await?;
         let credential = answer["credential"].as_str().context("a credential")?.to_owned();
         Ok(Self { space: space.clone(), credential, key })
+    }
+
+    /// The same with what an app says of itself; or how it is refused.
+    pub(super) async fn with_app(
+        home: &Host,
+        member: &Account,
+        host: &Host,
+        space: &SpaceUri,
+        attestation: &str,
+    ) -> Result<Result<Self, (u16, Value)>> {
+        let key = new_key();
+        let body = json!({ "space": space, "clientAttestation": attestation });
+        let asked = exchange_for(host, &delegation(home, member, space).await?, &key, &body);
+        let (status, answer) = answer(asked).await?;
+        if status != 200 {
+            return Ok(Err((status, answer)));
+        }
+        let credential = answer["credential"].as_str().context("a credential")?.to_owned();
+        Ok(Ok(Self { space: space.clone(), credential, key }))
     }
 
     /// How somebody is refused who is not let in.

@@ -8,13 +8,14 @@ use angel_protocol::ids::Did;
 use angel_protocol::repo::car::{self, CarError, CarLimits};
 use angel_protocol::repo::{CommitError, Found, ImportError, MemoryBlocks, SignedCommit, verify_repository};
 use angel_protocol::spaces::{MESSAGE, REACTION};
-use angel_storage::spaces::RECORDS;
+use angel_storage::spaces::{AuthorRow, RECORDS};
 use url::Url;
 
 use super::Follower;
-use super::take::Written;
+use super::take::{Written, profile_in};
 use crate::blocking;
 use crate::clock;
+use crate::spaces::agents::PROFILE;
 use crate::spaces::{SpaceError, Spaces};
 
 /// Largest repository that is read whole, in bytes, and most blocks of it: some 100,000 records.
@@ -53,7 +54,14 @@ impl Follower {
         if head.is_from_the_future(clock::now()) {
             return Err("its newest commit claims to be of a time to come".to_owned());
         }
-        let taken = self.take(host, did, head.rev(), Some(head.data()), written, false).await;
+        let row = AuthorRow {
+            host: host.to_owned(),
+            rev: Some(head.rev()),
+            data: Some(head.data()),
+            active: true,
+            says_agent: Some(profile_in(&written).unwrap_or(false)),
+        };
+        let taken = self.take(did, row, written, false).await;
         taken.map_err(|error| error.to_string())
     }
 }
@@ -71,7 +79,7 @@ enum NotBelieved {
     Import(#[from] ImportError),
 }
 
-/// The messages and reactions of a repository, the oldest first as far as their keys say so.
+/// The messages and reactions of a repository, and what it says of whether it is an agent's; the oldest first as far as their keys say so.
 fn records_of(file: &[u8], did: &Did, key: VerifyingKey) -> Result<(SignedCommit, Vec<Written>), NotBelieved> {
     let limits = CarLimits { bytes_max: REPO_BYTES_MAX as u64, blocks_max: BLOCKS_MAX };
     let (roots, blocks) = car::decode(file, limits)?;
@@ -83,7 +91,7 @@ fn records_of(file: &[u8], did: &Did, key: VerifyingKey) -> Result<(SignedCommit
         if let Found::Record(path, block) = found {
             let path = path.as_str();
             let counts = path.starts_with(MESSAGE) || path.starts_with(REACTION);
-            if counts && written.len() < TAKEN_MAX {
+            if path == PROFILE || (counts && written.len() < TAKEN_MAX) {
                 written.push((path.to_owned(), Some((block.cid(), block.bytes().to_vec()))));
             }
         }

@@ -14,6 +14,7 @@ use angel_storage::spaces::{AUTHORS, AuthorRow, Foreign, RECORDS, SpaceEvent, ev
 use super::Follower;
 use crate::blocking;
 use crate::clock;
+use crate::spaces::agents::{Agent, PROFILE};
 use crate::spaces::records::{Said, read};
 use crate::spaces::{SpaceError, Spaces};
 
@@ -28,6 +29,11 @@ pub(super) type Written = (String, Option<(Cid, Vec<u8>)>);
 fn is_of_an_agent(record: Option<&(Cid, Vec<u8>)>) -> bool {
     let message = record.and_then(|(_, bytes)| cbor::decode(bytes).ok());
     message.is_some_and(|message| message.get("messageType").and_then(Value::as_str) != Some("user"))
+}
+
+/// What somebody wrote says of whether they are an agent, if it says anything.
+pub(super) fn profile_in(written: &[Written]) -> Option<bool> {
+    written.iter().find(|(path, _)| path == PROFILE).map(|(_, record)| record.is_some())
 }
 
 impl Follower {
@@ -54,7 +60,16 @@ impl Follower {
             Some((change.key.as_str().to_owned(), record))
         });
         let written: Vec<Written> = written.collect();
-        self.take(host, &did, verified.commit().rev(), Some(verified.commit().data()), written, true).await?;
+        let said = before.and_then(|author| author.says_agent);
+        let says_agent = profile_in(&written).or(said);
+        let row = AuthorRow {
+            host: host.to_owned(),
+            rev: Some(verified.commit().rev()),
+            data: Some(verified.commit().data()),
+            active: true,
+            says_agent,
+        };
+        self.take(&did, row, written, true).await?;
         if gap {
             self.backfill(host, &did).await;
         }
@@ -85,13 +100,12 @@ impl Follower {
         None
     }
 
-    /// Puts what concerns a space into the log, and notes how far the author was followed.
+    /// Puts what concerns a space into the log, and notes how far the author was followed: `row`. What comes as it is written
+    /// is `counted`.
     pub(super) async fn take(
         &self,
-        host: &str,
         did: &Did,
-        rev: Tid,
-        data: Option<Cid>,
+        mut row: AuthorRow,
         written: Vec<Written>,
         counted: bool,
     ) -> Result<(), SpaceError> {
@@ -107,12 +121,14 @@ impl Follower {
         };
         let wanted: Vec<Written> = wanted.into_iter().filter(allowed).collect();
         // The index, which waits for nobody, then knows what they are.
-        if wanted.iter().any(|(path, record)| path.starts_with(MESSAGE) && is_of_an_agent(record.as_ref())) {
-            self.0.spaces.agent(did).await?;
+        let mut messages = wanted.iter().filter(|(path, record)| path.starts_with(MESSAGE) && record.is_some());
+        let is_unknown = row.says_agent.is_none() && messages.clone().next().is_some();
+        if is_unknown || messages.any(|(_, record)| is_of_an_agent(record.as_ref())) {
+            let found = self.0.spaces.agent(did).await?;
+            row.says_agent = row.says_agent.or(found.map(|agent| agent != Agent::None));
         }
-        let row = AuthorRow { host: host.to_owned(), rev: Some(rev), data, active: true };
         let (spaces, did) = (self.0.spaces.clone(), did.clone());
-        blocking::run(move || spaces.write_foreign(&did, rev, wanted, &row)).await
+        blocking::run(move || spaces.write_foreign(&did, wanted, &row)).await
     }
 
     async fn author(&self, did: &Did) -> Result<Option<AuthorRow>, SpaceError> {
@@ -124,7 +140,8 @@ impl Follower {
     /// Notes whether a host serves an author.
     pub(super) async fn note_active(&self, host: &str, did: &Did, active: bool) -> Result<(), SpaceError> {
         let before = self.author(did).await?;
-        let row = before.unwrap_or(AuthorRow { host: host.to_owned(), rev: None, data: None, active });
+        let unknown = AuthorRow { host: host.to_owned(), rev: None, data: None, active, says_agent: None };
+        let row = before.unwrap_or(unknown);
         let row = AuthorRow { active, ..row };
         let (spaces, did) = (self.0.spaces.clone(), did.clone());
         blocking::run(move || {
@@ -170,8 +187,8 @@ impl Spaces {
     }
 
     /// Blocks.
-    fn write_foreign(&self, did: &Did, rev: Tid, mut written: Vec<Written>, row: &AuthorRow) -> Result<(), SpaceError> {
-        let now = clock::now();
+    fn write_foreign(&self, did: &Did, mut written: Vec<Written>, row: &AuthorRow) -> Result<(), SpaceError> {
+        let (now, rev) = (clock::now(), row.rev.unwrap_or(Tid::MIN));
         loop {
             let mut batch = Batch::new();
             let mut events = 0;

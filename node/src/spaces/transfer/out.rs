@@ -1,25 +1,35 @@
 //! An account's spaces taken out, page by page: nothing of them is held as a whole but the list of its rooms.
 
+use std::cmp::Reverse;
+
 use angel_protocol::ids::Did;
+use angel_protocol::limits::SPACES_ASKED_MAX;
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::permissioned::wire::notice::WriteNotice;
+use angel_protocol::spaces::{Invitation, Status};
 use angel_storage::permissioned as rows;
-use angel_storage::spaces::BLOCKS;
+use angel_storage::spaces::{BLOCKS, MEMBERS, SPACES, SPACES_OF};
 
 use super::{KnownCursor, Line};
 use crate::accounts::Account;
 use crate::blocking;
+use crate::spaces::asked::AskedInto;
+use crate::spaces::told::space_uri;
 use crate::spaces::{SpaceError, Spaces};
 
 /// Rows that are read at a time.
 const PAGE: usize = 100;
+
+/// Spaces of one person that are looked through for those that they were asked into.
+const SPACES_LOOKED_AT_MAX: usize = 10_000;
 
 /// Lines, and where to go on if there may be more.
 type Read<C> = Result<(Vec<Line>, Option<C>), SpaceError>;
 
 impl Spaces {
     /// Hands everything that makes an account's spaces to `sink`, also when they are served elsewhere by now: first all rooms
-    /// with who may enter them, then what is known of its spaces, then who wrote in the rooms. `false` when `sink` wants
+    /// with who may enter them, then what is known of its spaces, whom it blocks, what it was asked into, and who wrote in the
+    /// rooms. `false` when `sink` wants
     /// no more.
     ///
     /// # Errors
@@ -84,6 +94,11 @@ impl Spaces {
         if !pages(blocks, &mut sink).await? {
             return Ok(false);
         }
+        let (this, did) = (self.clone(), account.did().clone());
+        let asked = blocking::run(move || this.asked_lines(&did)).await?;
+        if !asked.is_empty() && !sink(asked).await {
+            return Ok(false);
+        }
         for room in &rooms {
             let writers = |after| {
                 let (reader, space) = (self.0.reader.clone(), room.clone());
@@ -98,6 +113,29 @@ impl Spaces {
             }
         }
         Ok(true)
+    }
+}
+
+impl Spaces {
+    /// The spaces of others that somebody was asked into and those of conversations with them: at the host that they go to,
+    /// those that are here are elsewhere, too. Blocks.
+    fn asked_lines(&self, user: &Did) -> Result<Vec<Line>, SpaceError> {
+        let mut all: Vec<AskedInto> = self.asked_into(user)?;
+        let spaces = self.0.reader.scan(&SPACES_OF).prefix(user).page(SPACES_LOOKED_AT_MAX)?;
+        for ((_, id), _) in spaces.rows {
+            let (row, member) = (self.0.reader.get(&SPACES, &id)?, self.0.reader.get(&MEMBERS, &(id, user.clone()))?);
+            let Some((row, member)) = row.filter(|row| row.gone_at.is_none()).zip(member) else { continue };
+            let is_invited = member.membership.status == Status::Pending
+                && member.membership.invitation == Some(Invitation::Pending);
+            let talks = row.rules.direct && matches!(member.membership.status, Status::Active | Status::Pending);
+            if row.holder != *user && (is_invited || talks) {
+                let space = space_uri(&row);
+                all.push(AskedInto { space, at: member.created_at, heard_at: member.changed_at });
+            }
+        }
+        all.sort_by_key(|asked| Reverse(asked.heard_at));
+        let line = |AskedInto { space, at, heard_at }| Line::Asked { space, at, heard_at };
+        Ok(all.into_iter().take(SPACES_ASKED_MAX).map(line).collect())
     }
 }
 

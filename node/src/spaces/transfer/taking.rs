@@ -25,6 +25,9 @@ pub(crate) enum TakingError {
     /// A room of another account.
     #[error("the room {0} is under another account")]
     OtherAccount(SpaceUri),
+    /// What somebody was asked into is no space of somebody else.
+    #[error("the account was asked into {0}, which is no space of somebody else")]
+    NotAsked(String),
     /// What is known has another name than it should.
     #[error("what is known of a space has another name")]
     Unsound,
@@ -146,6 +149,11 @@ impl Taking {
             Line::Block { did } => {
                 self.learn().await?;
                 self.spaces.take_block(&self.account, did).await?;
+            }
+            Line::Asked { space, at, heard_at } => {
+                if !self.spaces.take_asked(&self.account, &space, (at, heard_at)).await? {
+                    return Err(TakingError::NotAsked(space));
+                }
             }
             Line::Writer(notice) => {
                 own(&notice.space)?;

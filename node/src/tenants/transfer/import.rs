@@ -9,6 +9,7 @@ use angel_protocol::permissioned::wire::notice::WriteNotice;
 use angel_protocol::permissioned::{Member, SpaceConfig, SpaceUri};
 use angel_protocol::rules::{By, Place};
 use angel_protocol::tenants::{TenantStatus, Usage};
+use angel_protocol::time::Timestamp;
 use angel_storage::codec::Cbor;
 use angel_storage::tenants::{self, AuditRow, MembershipRow, TENANT_AUDIT, TENANT_MEMBERS, TENANT_USAGE, TenantRow};
 use angel_storage::{AccountId, Batch};
@@ -30,7 +31,7 @@ impl Provisioner {
     /// # Errors
     /// [`ImportError`].
     pub async fn import(&self, export: &[u8]) -> Result<Tenant, ImportError> {
-        let Parsed { row, members, usage, audit, public, rooms, known, blocks } = parse(export)?;
+        let Parsed { row, members, usage, audit, public, rooms, known, blocks, asked } = parse(export)?;
         let did = row.did.clone();
         let account = self.accounts.by_did(&did).await?.ok_or_else(|| ImportError::NoAccount(did.clone()))?;
         match self.tenants.find(&did) {
@@ -62,6 +63,10 @@ impl Provisioner {
         self.spaces.take_known(&did, known).await?;
         for other in blocks {
             self.spaces.take_block(&account, other).await?;
+        }
+        for (space, times) in asked {
+            // One that is no space is left out: the whole is here by now.
+            self.spaces.take_asked(&account, &space, times).await?;
         }
         // Of everybody who wrote, once their writes count: of who lives here what is here, of others what their hosts have.
         for notice in rooms.into_values().flat_map(|room| room.writers) {
@@ -105,6 +110,7 @@ pub(super) struct Parsed {
     pub(super) rooms: BTreeMap<SpaceUri, Room>,
     pub(super) known: Vec<Known>,
     blocks: Vec<Did>,
+    asked: Vec<(String, (Timestamp, Timestamp))>,
 }
 
 /// A permissioned space of the tenant's, with what is in it.
@@ -137,6 +143,7 @@ impl Parsed {
             }
             Line::Space(SpaceLine::Entrant { room, did, member }) => self.room(&room)?.entrants.push((did, member)),
             Line::Space(SpaceLine::Block { did }) => self.blocks.push(did),
+            Line::Space(SpaceLine::Asked { space, at, heard_at }) => self.asked.push((space, (at, heard_at))),
             Line::Space(SpaceLine::Writer(notice)) => self.room(&notice.space)?.writers.push(*notice),
             Line::Private { room: Some(room), path, cid, value } => {
                 let record = record(path, cid, &value)?;
@@ -193,8 +200,8 @@ pub(super) fn parse(export: &[u8]) -> Result<Parsed, ImportError> {
             if version > VERSION {
                 return Err(ImportError::Version(version));
             }
-            let (members, audit, public, rooms, known, blocks) = Default::default();
-            parsed = Some(Parsed { row: *row, members, usage: None, audit, public, rooms, known, blocks });
+            let (members, audit, public, rooms, known, blocks, asked) = Default::default();
+            parsed = Some(Parsed { row: *row, members, usage: None, audit, public, rooms, known, blocks, asked });
             continue;
         };
         parsed.take(read).map_err(|unfit| match unfit {

@@ -28,6 +28,21 @@ impl World {
         self.operator("xrpc/co.kendev.tenants.updateTenant", &wish).await;
     }
 
+    /// A private space of the business that somebody is asked into, and the room in which it lies.
+    async fn asked_into_an_office(&self, user: &Person) -> (String, String) {
+        let record = json!({ "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
+            "businessIdentity": { "type": "service", "industry": "general" } });
+        let wish = json!({ "tenant": self.tenant, "record": record });
+        let (status, made) = self.send(Some(&self.owner), "co.kendev.spaces.createSpace", Some(&wish)).await;
+        assert_eq!(status, 200, "{made}");
+        let space = made["uri"].as_str().expect("a URI").to_owned();
+        let invite = json!({ "space": space, "user": user.did });
+        let (_, invited) = self.send(Some(&self.owner), "co.kendev.spaces.inviteMember", Some(&invite)).await;
+        assert!(invited["token"].is_string(), "{invited}");
+        let room = space.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
+        (space, room)
+    }
+
     /// What was used of something, as the owner is told.
     async fn used(&self, resource: &str) -> u64 {
         let (status, usage) =
@@ -189,17 +204,7 @@ async fn products_count_wherever_they_lie_and_one_that_is_left_is_made_once() {
 async fn who_may_not_write_into_a_tenants_space_learns_nothing_of_its_plan() {
     let world = World::new().await;
     let eve = world.sign_up("eve").await;
-    let record = json!({ "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
-        "businessIdentity": { "type": "service", "industry": "general" } });
-    let wish = json!({ "tenant": world.tenant, "record": record });
-    let (status, made) = world.send(Some(&world.owner), "co.kendev.spaces.createSpace", Some(&wish)).await;
-    assert_eq!(status, 200, "{made}");
-    let space = made["uri"].as_str().expect("a URI").to_owned();
-    let (_, invited) = world
-        .send(Some(&world.owner), "co.kendev.spaces.inviteMember", Some(&json!({ "space": space, "user": eve.did })))
-        .await;
-    assert!(invited["token"].is_string(), "{invited}");
-    let room = space.replace("co.kendev.spaces.space", "space/co.kendev.spaces.room");
+    let (_, room) = world.asked_into_an_office(&eve).await;
     let note = json!({ "space": room, "repo": eve.did, "collection": "com.example.note", "record": { "text": "a" } });
     let used = world.used("apiCalls").await;
     let refused = world.send(Some(&eve), "com.atproto.space.createRecord", Some(&note)).await;
@@ -210,4 +215,41 @@ async fn who_may_not_write_into_a_tenants_space_learns_nothing_of_its_plan() {
     let again = world.send(Some(&eve), "com.atproto.space.createRecord", Some(&note)).await;
     assert_eq!(again.1["error"], "SpaceNotFound", "{}", again.1);
     world.at.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_who_writes_into_a_tenants_space_is_told_the_figures_of_its_plan() {
+    let world = World::new().await;
+    let bea = world.sign_up("bea").await;
+    let (space, room) = world.asked_into_an_office(&bea).await;
+    let (status, joined) = world.send(Some(&bea), "co.kendev.spaces.joinSpace", Some(&json!({ "space": space }))).await;
+    assert_eq!((status, &joined["status"]), (200, &json!("active")), "{joined}");
+    let limit = world.used("apiCalls").await + 2;
+    world.allow("free", json!([{ "resource": "apiCalls", "limit": limit }])).await;
+
+    // What she writes into her own repository there is of the business, for as long as that has room.
+    let note = json!({ "$type": "com.example.note", "text": "a" });
+    let one = json!({ "space": room, "repo": bea.did, "collection": "com.example.note", "record": note });
+    for _ in 0..2 {
+        let (status, answer) = world.send(Some(&bea), "com.atproto.space.createRecord", Some(&one)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    let mut put = one.clone();
+    put["rkey"] = "3l3aaaaaaaaaa".into();
+    let writes =
+        json!([{ "$type": "com.atproto.space.applyWrites#create", "collection": "com.example.note", "value": note }]);
+    let apply = json!({ "space": room, "repo": bea.did, "writes": writes });
+    for (method, body) in [("createRecord", &one), ("putRecord", &put), ("applyWrites", &apply)] {
+        let answer = world.send(Some(&bea), &format!("com.atproto.space.{method}"), Some(body)).await;
+        refused(&answer, "apiCalls", limit, limit);
+    }
+    let query = format!("com.atproto.space.listRecords?space={room}&repo={}&collection=com.example.note", bea.did);
+    let (_, list) = world.send(Some(&bea), &query, None).await;
+    assert_eq!(list["records"].as_array().map(Vec::len), Some(2), "what is refused is not there: {list}");
+
+    // Elsewhere she writes as before: the plan is the business's.
+    let own = json!({ "repo": bea.did, "collection": "com.example.note", "record": note });
+    let (status, answer) = world.send(Some(&bea), "com.atproto.repo.createRecord", Some(&own)).await;
+    assert_eq!(status, 200, "{answer}");
+    world.node.shutdown().await.expect("stops");
 }
