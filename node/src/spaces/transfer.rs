@@ -4,6 +4,7 @@
 
 mod out;
 mod taking;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -17,6 +18,7 @@ use angel_storage::Batch;
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{FACTS, Fact, Place, RECORDS, SPACES, SpaceId, SpaceRow};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::apply::Step;
 use super::restore::Part;
@@ -24,6 +26,7 @@ use super::{SpaceError, Spaces};
 use crate::{blocking, clock};
 
 pub(crate) use taking::TakingError;
+use written::WrittenError;
 
 /// A line of what makes an account's spaces.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +39,8 @@ pub(crate) enum Line {
     Entrant { room: SpaceUri, did: Did, member: Member },
     /// Something that is known of one of its spaces and said by no record.
     Known(Box<Known>),
+    /// A membership as a record of either early version, or of today; nothing here is given out like that.
+    Membership { value: Value },
     /// From whom the account takes no messages.
     Block { did: Did },
     /// A space of another host that the account was asked into.

@@ -7,11 +7,11 @@ use angel_storage::Batch;
 use angel_storage::codec::Present;
 use angel_storage::spaces::BLOCKS;
 
-use super::{Known, Line};
+use super::{Known, Line, WrittenError};
 use crate::accounts::Account;
-use crate::blocking;
 use crate::permissioned::PermissionedError;
 use crate::spaces::{SpaceError, Spaces};
+use crate::{blocking, clock};
 
 /// Lines that are dealt with together.
 const TOGETHER: usize = 100;
@@ -31,6 +31,9 @@ pub(crate) enum TakingError {
     /// What is known has another name than it should.
     #[error("what is known of a space has another name")]
     Unsound,
+    /// A membership that is written as a record means nothing here.
+    #[error(transparent)]
+    Written(#[from] WrittenError),
     /// Nothing can be written.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -48,6 +51,8 @@ pub(crate) struct Taking {
     account: Account,
     entrants: Option<(SpaceUri, Vec<(Did, Member)>)>,
     known: Vec<Known>,
+    /// Memberships that came as records.
+    written: Vec<Known>,
     /// How many rooms there were.
     rooms: u64,
 }
@@ -55,7 +60,14 @@ pub(crate) struct Taking {
 impl Spaces {
     /// Begins to take in the spaces of an account that lives here.
     pub(crate) fn taking(&self, account: &Account) -> Taking {
-        Taking { spaces: self.clone(), account: account.clone(), entrants: None, known: Vec::new(), rooms: 0 }
+        Taking {
+            spaces: self.clone(),
+            account: account.clone(),
+            entrants: None,
+            known: vec![],
+            written: vec![],
+            rooms: 0,
+        }
     }
 
     /// Makes a room as it was, unless it is here, and lets those in who are on its list.
@@ -146,6 +158,12 @@ impl Taking {
                     self.learn().await?;
                 }
             }
+            Line::Membership { value } => {
+                self.written.push(Known::of_record(self.account.did(), &value, clock::now())?);
+                if self.written.len() >= KNOWN_TOGETHER {
+                    self.learn().await?;
+                }
+            }
             Line::Block { did } => {
                 self.learn().await?;
                 self.spaces.take_block(&self.account, did).await?;
@@ -185,6 +203,10 @@ impl Taking {
         let known = std::mem::take(&mut self.known);
         if !known.is_empty() {
             self.spaces.take_known(self.account.did(), known).await?;
+        }
+        let written = std::mem::take(&mut self.written);
+        if !written.is_empty() {
+            self.spaces.take_written(self.account.did(), written).await?;
         }
         Ok(())
     }

@@ -19,10 +19,10 @@ use sha2::Digest as _;
 
 use super::{ImportError, Line, Lines, PAGE, VERSION, workspace};
 use crate::accounts::AccountError;
-use crate::blocking;
 use crate::repos::{Action, NewRecord, RepoWrite};
 use crate::spaces::{Known, SpaceLine};
 use crate::tenants::{Actor, Provisioner, Tenant, TenantError, Tenants};
+use crate::{blocking, clock};
 
 impl Provisioner {
     /// Takes a tenant in from its export. Its account is hosted here already, and is no tenant, or an archived one, which
@@ -31,7 +31,7 @@ impl Provisioner {
     /// # Errors
     /// [`ImportError`].
     pub async fn import(&self, export: &[u8]) -> Result<Tenant, ImportError> {
-        let Parsed { row, members, usage, audit, public, rooms, known, blocks, asked } = parse(export)?;
+        let Parsed { row, members, usage, audit, public, rooms, known, written, blocks, asked } = parse(export)?;
         let did = row.did.clone();
         let account = self.accounts.by_did(&did).await?.ok_or_else(|| ImportError::NoAccount(did.clone()))?;
         match self.tenants.find(&did) {
@@ -61,6 +61,7 @@ impl Provisioner {
             self.spaces.take_in_writer(uri, &did).await?;
         }
         self.spaces.take_known(&did, known).await?;
+        self.spaces.take_written(&did, written).await?;
         for other in blocks {
             self.spaces.take_block(&account, other).await?;
         }
@@ -109,6 +110,7 @@ pub(super) struct Parsed {
     pub(super) public: Vec<(RepoPath, data::Value)>,
     pub(super) rooms: BTreeMap<SpaceUri, Room>,
     pub(super) known: Vec<Known>,
+    written: Vec<Known>,
     blocks: Vec<Did>,
     asked: Vec<(String, (Timestamp, Timestamp))>,
 }
@@ -123,6 +125,11 @@ pub(super) struct Room {
 }
 
 impl Parsed {
+    fn of(row: TenantRow) -> Self {
+        let (members, audit, public, rooms, known, written, blocks, asked) = Default::default();
+        Self { row, members, usage: None, audit, public, rooms, known, written, blocks, asked }
+    }
+
     /// The room of that name, if it was named before.
     fn room(&mut self, uri: &SpaceUri) -> Result<&mut Room, String> {
         self.rooms.get_mut(uri).ok_or_else(|| format!("the room {uri} was not named before"))
@@ -158,6 +165,10 @@ impl Parsed {
                     return Err("what is known of a space has another name".to_owned().into());
                 }
                 self.known.push(*known);
+            }
+            Line::Space(SpaceLine::Membership { value }) => {
+                let known = Known::of_record(&self.row.did, &value, clock::now());
+                self.written.push(known.map_err(|error| error.to_string())?);
             }
             Line::Tenant { .. } | Line::End { .. } => return Err("out of its place".to_owned().into()),
         }
@@ -200,8 +211,7 @@ pub(super) fn parse(export: &[u8]) -> Result<Parsed, ImportError> {
             if version > VERSION {
                 return Err(ImportError::Version(version));
             }
-            let (members, audit, public, rooms, known, blocks, asked) = Default::default();
-            parsed = Some(Parsed { row: *row, members, usage: None, audit, public, rooms, known, blocks, asked });
+            parsed = Some(Parsed::of(*row));
             continue;
         };
         parsed.take(read).map_err(|unfit| match unfit {

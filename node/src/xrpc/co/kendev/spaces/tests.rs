@@ -3,6 +3,7 @@
 mod agents;
 mod elsewhere;
 mod hostile;
+mod imports;
 mod live;
 mod members;
 mod rebuild;

@@ -251,5 +251,5 @@ async fn a_member_who_writes_into_a_tenants_space_is_told_the_figures_of_its_pla
     let own = json!({ "repo": bea.did, "collection": "com.example.note", "record": note });
     let (status, answer) = world.send(Some(&bea), "com.atproto.repo.createRecord", Some(&own)).await;
     assert_eq!(status, 200, "{answer}");
-    world.node.shutdown().await.expect("stops");
+    world.at.stop().await;
 }

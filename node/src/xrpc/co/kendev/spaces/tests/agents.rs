@@ -193,15 +193,15 @@ async fn what_an_agent_elsewhere_said_is_heard_when_its_owners_host_is_back() {
     assert_eq!(home.said(None, &query, 1).await, ["and now"]);
 
     // Nobody writes any more, and no node starts anew but the owner's.
-    let mut config = config(&dir);
+    let mut config = World::config(&dir);
     elsewhere(&mut config);
     config.http.listen = listen;
-    let node = Node::start(config).await.expect("starts");
+    let owners = World::serve(dir, config).await;
     let said = said_at_last(&home, &query, 2).await;
     assert_eq!(said, ["nobody knows me yet", "and now"], "by when they came into the index");
     abroad.write(&bob, &space, "welcome").await;
     assert_eq!(home.said(None, &query, 3).await, ["welcome", "nobody knows me yet", "and now"]);
-    for node in [node, abroad.node, home.node] {
-        node.shutdown().await.expect("stops");
+    for node in [owners, abroad, home] {
+        node.stop().await;
     }
 }
