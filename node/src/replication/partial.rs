@@ -92,6 +92,27 @@ impl Partials {
         }
     }
 
+    /// Where what has come of the repository of an account lies; the import sees to the rest.
+    pub(super) fn repository(&self, account: AccountId) -> PathBuf {
+        self.dir.join(format!("{}-repository", account.0))
+    }
+
+    /// Drops what has come of a repository. Blocks.
+    pub(super) fn remove_repository_blocking(&self, account: AccountId) -> io::Result<()> {
+        match fs::remove_file(self.repository(account)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Drops everything that has come of an account, whose copy goes. Blocks.
+    pub(super) fn remove_all_blocking(&self, account: AccountId) -> io::Result<()> {
+        for cid in self.of_blocking(account)?.into_keys() {
+            self.remove_blocking(account, cid)?;
+        }
+        self.remove_repository_blocking(account)
+    }
+
     /// Drops what nobody went on with. Blocks.
     pub(super) fn sweep_blocking(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.dir) {

@@ -142,6 +142,8 @@ struct Follower<'a> {
     wanting: Wanting,
     /// Bytes of files that were taken.
     files: u64,
+    /// Whether parts of a repository may lie here that nothing goes on with once the copy is whole.
+    may_have_parts: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -169,8 +171,21 @@ impl<'a> Follower<'a> {
             have => Standby::new(have, row.cursor, state),
         };
         let (page, landing, compared) = (BTreeMap::new(), Vec::new(), Instant::now());
-        let (tenant, wanting, files, told_all) = (Arc::clone(tenant), Wanting::default(), 0, None);
-        Ok(Self { replication, tenant, account, machine, page, landing, row, told_all, compared, wanting, files })
+        let (tenant, wanting, told_all) = (Arc::clone(tenant), Wanting::default(), None);
+        Ok(Self {
+            replication,
+            tenant,
+            account,
+            machine,
+            page,
+            landing,
+            row,
+            told_all,
+            compared,
+            wanting,
+            files: 0,
+            may_have_parts: true,
+        })
     }
 
     /// Ends well when the machine has stopped.
@@ -365,6 +380,10 @@ impl<'a> Follower<'a> {
             }
             Effect::Complete(cursor) => {
                 replication.0.progress.done(&tenant.did);
+                if std::mem::take(&mut self.may_have_parts) {
+                    let partials = replication.0.partials.clone();
+                    blocking::run(move || partials.remove_repository_blocking(account)).await?;
+                }
                 (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
                 self.row.current = self.told_all.or(self.row.current);
                 // Whatever was in the way is not any more.
@@ -414,6 +433,7 @@ impl<'a> Follower<'a> {
 
     async fn copy(&mut self) -> Result<Input, ReplicationError> {
         self.land().await?;
+        self.may_have_parts = true;
         // The files that are here stay.
         self.row.bytes = self.replication.0.parts.blobs.bytes_of(self.account.id()).await?;
         let room = self.room().await?;
