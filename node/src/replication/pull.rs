@@ -152,6 +152,12 @@ impl<'a> Follower<'a> {
         let (reader, did) = (replication.0.parts.reader.clone(), tenant.did.clone());
         let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
         let mut row = row.ok_or(ReplicationError::Unexpected)?;
+        let files = replication.0.parts.blobs.bytes_of(account.id()).await?;
+        if row.recount_files(files) {
+            let (this, did, bytes) = (replication.clone(), tenant.did.clone(), row.bytes);
+            let count = move |stored: &mut ReplicaRow| (stored.bytes, stored.files) = (bytes, Some(files));
+            blocking::run(move || this.change_row_blocking(&did, count)).await?;
+        }
         let have = replication.have(account.id()).await?;
         let mut resumes = row.complete.is_none();
         if row.epoch != tenant.placed.epoch {
@@ -359,11 +365,13 @@ impl<'a> Follower<'a> {
                 let before = self.files;
                 let left = replication.fetch_files(&tenant, account, room, &mut self.wanting, &mut self.files).await;
                 if self.files > before {
-                    self.row.bytes = self.row.bytes.saturating_add(self.files - before);
                     // What is here counts, also when the rest does not come: a primary that breaks off again and again gets
                     // no more room for it.
+                    let files = self.row.files.unwrap_or(0).saturating_add(self.files - before);
+                    self.row.recount_files(files);
                     let (this, did, bytes) = (replication.clone(), tenant.did.clone(), self.row.bytes);
-                    blocking::run(move || this.change_row_blocking(&did, |stored| stored.bytes = bytes)).await?;
+                    let count = move |stored: &mut ReplicaRow| (stored.bytes, stored.files) = (bytes, Some(files));
+                    blocking::run(move || this.change_row_blocking(&did, count)).await?;
                 }
                 self.tell_wanting().await?;
                 match left? {
@@ -436,6 +444,7 @@ impl<'a> Follower<'a> {
         self.may_have_parts = true;
         // The files that are here stay.
         self.row.bytes = self.replication.0.parts.blobs.bytes_of(self.account.id()).await?;
+        self.row.files = Some(self.row.bytes);
         let room = self.room().await?;
         let (have, sequence, bytes) = self.replication.copy_repository(&self.tenant, &self.account, room).await?;
         self.row.bytes = self.row.bytes.saturating_add(bytes);

@@ -15,6 +15,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 const FILES: usize = 4;
 const FILE_BYTES: usize = 2 * 1024 * 1024;
 
+/// Smaller files beside them, some of which are whole by then, and bytes of each.
+const SMALL_FILES: usize = 24;
+const SMALL_FILE_BYTES: usize = 96 * 1024;
+
 /// So much has come to the standby when it dies.
 const CUT_AT: u64 = 3 * 1024 * 1024;
 
@@ -58,8 +62,9 @@ async fn a_first_copy_that_is_cut_becomes_whole_and_little_comes_again() -> Resu
     let caller = tenancy.caller(0);
     let token = caller.log_in().await?;
     let mut expected = Vec::new();
-    for number in 0..FILES {
-        let bytes: Vec<u8> = (0..FILE_BYTES).map(|at| ((at + number) % 251) as u8).collect();
+    for number in 0..FILES + SMALL_FILES {
+        let size = if number < FILES { FILE_BYTES } else { SMALL_FILE_BYTES };
+        let bytes: Vec<u8> = (0..size).map(|at| ((at + number) % 251) as u8).collect();
         let blob = caller.upload(&token, bytes.clone()).await?;
         let cid: Cid = blob["ref"]["$link"].as_str().context("a link")?.parse()?;
         let record = json!({ "$type": "com.example.note", "text": "with a file", "file": blob });
@@ -87,7 +92,7 @@ async fn a_first_copy_that_is_cut_becomes_whole_and_little_comes_again() -> Resu
     tenancy.validators.start(CUT)?;
     tenancy.until_copied(&did).await?;
     tenancy.until_equal(&[0, 1, 2]).await?;
-    let (came, all) = (files(&cut), (FILES * FILE_BYTES) as u64);
+    let (came, all) = (files(&cut), (FILES * FILE_BYTES + SMALL_FILES * SMALL_FILE_BYTES) as u64);
     let again = (before + sent(&tenancy, "Files").await?).saturating_sub(2 * all);
     println!("cut when {came} of {all} bytes had come; {again} came again, of both copies");
     // What is gathered for one write of each file is lost in both.
@@ -103,6 +108,18 @@ async fn a_first_copy_that_is_cut_becomes_whole_and_little_comes_again() -> Resu
         files_under(&dir.join("copies"), &mut left)?;
         ensure!(left.is_empty(), "node {index} keeps parts of what it has: {left:?}");
     }
+    // Whatever it had stored when it was killed counts, and nothing counts twice.
+    let mut counted = Vec::new();
+    for index in [CUT, 2] {
+        let report = tenancy.report(index).await?.context("it has a copy")?;
+        counted.push(report["bytes"].as_u64().context("they are counted")?);
+    }
+    println!("bytes that count: {counted:?}, of which {all} are files'");
+    let [cut, other] = counted[..] else { bail!("two copies") };
+    ensure!(
+        cut >= all && cut.abs_diff(other) < SMALL_FILE_BYTES as u64,
+        "the killed one counts {cut}, the other {other}"
+    );
     Ok(())
 }
 
@@ -139,8 +156,7 @@ async fn a_repository_that_is_cut_goes_on_where_it_was() -> Result<()> {
         let copying = &report["copying"];
         copying["bytes"].as_u64().filter(|_| copying["what"] == "repository").unwrap_or(0)
     };
-    let cut =
-        tenancy.until_reported("much has come", CUT, |report| came(report) >= REPOSITORY_CUT_AT).await?;
+    let cut = tenancy.until_reported("much has come", CUT, |report| came(report) >= REPOSITORY_CUT_AT).await?;
     tenancy.validators.kill(CUT)?;
     let before = sent(&tenancy, "Repository").await?;
     tenancy.validators.kill(0)?;
