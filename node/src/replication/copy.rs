@@ -11,6 +11,7 @@ use angel_storage::replicas::{self, ReplicaRow, Role};
 use angel_storage::{AccountId, Batch, CommitError, Committed};
 use tokio::sync::oneshot;
 
+use super::coming::Room;
 use super::progress::What;
 use super::{Replication, ReplicationError, stream as frames};
 use crate::accounts::{Account, NewAccount};
@@ -21,6 +22,9 @@ use crate::repos::{Import, Owner};
 
 /// How long the primary may take for the next piece.
 pub(super) const PIECE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a mark takes that says how far a repository has come, beside the path in it.
+const MARK_BYTES: usize = 64;
 
 impl Replication {
     /// The account here that holds the copy, made if there is none: it has no handle, address or password, signs with a
@@ -65,7 +69,7 @@ impl Replication {
         &self,
         tenant: &Tenant,
         account: &Account,
-        room: u64,
+        room: Room,
     ) -> Result<(Have, u64, u64), ReplicationError> {
         let (parts, partials, id) = (&self.0.parts, &self.0.partials, account.id());
         let key = self.signing_key(tenant).await?;
@@ -73,7 +77,10 @@ impl Replication {
         loop {
             let import = parts.repos.import(&owner, vec![key]).await.into_copy(partials.repository(id)).await?;
             let goes_on = import.has().is_some();
-            let error = match self.receive_repository(tenant, import, room).await {
+            let listing = partials.clone();
+            let parts = blocking::run(move || listing.all_blocking()).await?.remove(&id);
+            room.begin(parts.unwrap_or(0));
+            let error = match self.receive_repository(tenant, import, &room).await {
                 Ok((sequence, bytes)) => {
                     let have = self.have(id).await?.ok_or(ReplicationError::Unexpected)?;
                     tracing::info!(tenant = %tenant.did, rev = %have.rev, bytes, goes_on, "the repository was copied");
@@ -92,13 +99,15 @@ impl Replication {
         }
     }
 
-    /// Takes what the primary sends of a repository into `import`, up to `room` bytes in all.
+    /// Takes what the primary sends of a repository into `import`, for as long as there is room.
     async fn receive_repository(
         &self,
         tenant: &Tenant,
         mut import: Import,
-        room: u64,
+        room: &Room,
     ) -> Result<(u64, u64), ReplicationError> {
+        let (before, mut came) = (import.bytes(), 0);
+        room.take(0)?;
         let mut stream = self.open(&tenant.placed.primary).await?;
         let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
         frames::ask(&mut stream, &Question::Repo(RepoOf { of, has: import.has().cloned() })).await?;
@@ -107,23 +116,30 @@ impl Replication {
         };
         let mut has_come = false;
         loop {
+            let mut takes = |bytes: usize| {
+                came += bytes as u64;
+                room.take(bytes as u64)
+            };
             import = match expect(frames::piece(&mut stream, PIECE_LIMIT).await?)? {
                 Answer::Piece(piece) if !piece.is_empty() => {
                     has_come = true;
+                    takes(piece.len())?;
                     import.take(piece.into_vec()).await?
                 }
                 // One for some bytes: it costs bytes, too.
-                Answer::Reached(path) if std::mem::take(&mut has_come) => import.reached(path).await?,
+                Answer::Reached(path) if std::mem::take(&mut has_come) => {
+                    takes(MARK_BYTES + path.len())?;
+                    import.reached(path).await?
+                }
                 Answer::End => break,
                 _ => return Err(ReplicationError::Unexpected),
             };
-            if import.bytes() > room {
-                return Err(ReplicationError::Quota);
-            }
             self.0.progress.note(&tenant.did, What::Repository, import.bytes());
         }
         let bytes = import.bytes();
         import.finish(false).await?;
+        // Put aside it is a little shorter than on the way.
+        room.give_back((before + came).saturating_sub(bytes));
         Ok((sequence, bytes))
     }
 

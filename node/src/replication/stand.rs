@@ -95,7 +95,9 @@ impl Replication {
             blocking::run(move || this.drop_private_blocking(&of, id)).await?;
             parts.lifecycle.drop_copy(id).await.map_err(|error| broken(&error))?;
             let partials = self.0.partials.clone();
-            if let Err(error) = blocking::run(move || partials.remove_all_blocking(id)).await {
+            let removed = blocking::run(move || partials.remove_all_blocking(id)).await;
+            self.0.coming.lies(id, 0);
+            if let Err(error) = removed {
                 tracing::debug!(tenant = %did, %error, "parts of a copy that is dropped go later");
             }
         }

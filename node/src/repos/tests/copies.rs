@@ -92,7 +92,7 @@ async fn a_copy_goes_on_while_the_repository_is_written_to() {
         let part = dir.path().join("1-repository");
         let (mut came, mut cuts) = (0, 0);
         for round in 0_u32.. {
-            let pieces = rng.random_range(1..5);
+            let pieces = rng.random_range(1..4);
             let (has, bytes) = copy(&there, &here, &owner, &part, pieces).await.expect("sound");
             came += bytes;
             let Some(has) = has else { break };
