@@ -9,6 +9,7 @@
 //! | `pull` | follows one tenant's log |
 //! | `copy` | the first copy of a repository |
 //! | `files` | fetches files |
+//! | `coming` | how much all copies together may still grow by |
 //! | `partial` | files of which something has come |
 //! | `wanting` | files that the primary does not have as their names say |
 //! | `pace` | how fast copying may be |
@@ -25,6 +26,7 @@
 //! Everything here runs apart from requests: a standby that is slow, gone or hostile costs its tenants' writers nothing
 //! but the wait that they asked for.
 
+mod coming;
 mod copy;
 mod files;
 mod formers;
@@ -58,7 +60,7 @@ use angel_protocol::placement::{Consent, Declined, Holding};
 use angel_protocol::replication::wire::{Answer, PROTOCOL, Question, Refusal};
 use angel_storage::reader::ReadError;
 use angel_storage::replicas::{self, Role};
-use angel_storage::{Reader, Writer};
+use angel_storage::{AccountId, Reader, Writer};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +85,7 @@ use crate::tasks::TaskResult;
 use crate::tenants::Tenants;
 use crate::{blocking, membership};
 
+use coming::{Coming, Room};
 use formers::Formers;
 use pace::Pace;
 use partial::Partials;
@@ -152,6 +155,7 @@ pub(crate) struct Shared {
     pub(crate) drills: Drills,
     progress: Progresses,
     partials: Partials,
+    coming: Coming,
     formers: Formers,
     pace: Pace,
     vaults: Vaults,
@@ -313,6 +317,7 @@ impl Replication {
             drills,
             progress,
             partials,
+            coming: Coming::default(),
             formers: Formers::default(),
             pace,
             vaults,
@@ -328,20 +333,41 @@ impl Replication {
         self.0.parts.placement.own()
     }
 
-    /// What this node holds of others' tenants. Blocks.
+    /// What this node holds of others' tenants, and what is coming of them. Blocks.
     pub(crate) fn holding_blocking(&self, except: Option<&Did>) -> Result<Holding, ReplicationError> {
-        let mut holding = self.archives_held_blocking(except)?;
+        let excepted = except.map(|did| self.0.parts.reader.get(&replicas::REPLICAS, did)).transpose()?.flatten();
+        let coming = self.0.coming.except(excepted.map(|row| row.account));
+        let mut holding = self.counted_blocking(except)?.0;
+        holding.bytes = holding.bytes.saturating_add(coming);
+        Ok(holding)
+    }
+
+    /// What rows and archives count of others' tenants, and the accounts that have copies of them. Blocks.
+    fn counted_blocking(&self, except: Option<&Did>) -> Result<(Holding, BTreeSet<AccountId>), ReplicationError> {
+        let (mut holding, mut copies) = (self.archives_held_blocking(except)?, BTreeSet::new());
         let mut after = None;
         loop {
             let page = replicas::page(&self.0.parts.reader, after.as_ref(), 1000)?;
-            let Some((last, _)) = page.last() else { return Ok(holding) };
+            let Some((last, _)) = page.last() else { return Ok((holding, copies)) };
             after = Some(last.clone());
-            for (did, row) in page.iter().filter(|(did, row)| row.role == Role::Standby && Some(did) != except) {
+            for (did, row) in page.iter().filter(|(_, row)| row.role == Role::Standby) {
+                copies.insert(row.account);
+                if Some(did) == except {
+                    continue;
+                }
                 tracing::trace!(tenant = %did, bytes = row.bytes, "held");
                 holding.tenants += 1;
                 holding.bytes = holding.bytes.saturating_add(row.bytes);
             }
         }
+    }
+
+    /// Room for the copy of a tenant, of which `bytes` are here and whole. Blocks.
+    fn room_blocking(&self, tenant: &Did, account: AccountId, bytes: u64) -> Result<Room, ReplicationError> {
+        self.0.coming.room_blocking(account, || {
+            let (others, copies) = self.counted_blocking(Some(tenant))?;
+            Ok((self.0.parts.consent.room(others).saturating_sub(bytes), copies))
+        })
     }
 
     /// Asks another node one question.
@@ -375,7 +401,7 @@ impl Replication {
     }
 
     /// The newest event of a tenant that is durable, once that has been read.
-    pub(crate) async fn newest_event(&self, account: angel_storage::AccountId) -> Result<u64, ReplicationError> {
+    pub(crate) async fn newest_event(&self, account: AccountId) -> Result<u64, ReplicationError> {
         let mut head = self.0.tails.watch(account);
         let durable = self.0.parts.reader.durable_sequence();
         while !self.0.tails.is_fed_to(durable) {
@@ -443,7 +469,13 @@ impl Replication {
         let this = self.clone();
         blocking::run(move || this.placement().load_blocking()).await?;
         let this = self.clone();
-        blocking::run(move || this.0.partials.sweep_blocking()).await?;
+        blocking::run(move || {
+            let (_, copies) = this.counted_blocking(None)?;
+            this.0.partials.sweep_blocking(&copies)?;
+            this.0.coming.found(this.0.partials.all_blocking()?);
+            Ok::<_, ReplicationError>(())
+        })
+        .await?;
         // Of an account that another node serves, what was kept here of it is served no more.
         for tenant in self.placement().tenants().iter().filter(|tenant| !tenant.is_primary()) {
             self.0.parts.tenants.give_away(&tenant.did);

@@ -52,7 +52,7 @@ mod write;
 
 pub use blocks::{BlockSource, MemoryBlocks, SourceError};
 pub use commit::{Commit, CommitError, SignedCommit};
-pub use export::{Export, RecordProofError, export_record, verify_record};
+pub use export::{Export, InvalidUpTo, RecordProofError, UpTo, export_record, verify_record};
 pub use import::{Found, ImportError, Totals, verify_repository};
 pub use verify::{CommitMessage, FollowError, VerifiedCommit, VerifyError, verify_commit, verify_sync};
 pub use write::{NewCommit, Repository, Write, WriteError};

@@ -59,6 +59,9 @@ pub struct ReplicaRow {
     pub state: [u8; 32],
     /// Bytes of records and files, as counted when they came.
     pub bytes: u64,
+    /// Those of them that are files'; `None` where a version counted that did not tell them apart.
+    #[serde(default)]
+    pub files: Option<u64>,
     /// What this node is to the tenant.
     pub role: Role,
     /// When it was last complete and the same as what the primary had, by this node's clock.
@@ -120,6 +123,7 @@ impl ReplicaRow {
             complete: None,
             state: [0; 32],
             bytes: 0,
+            files: Some(0),
             role,
             current: None,
             stopped: None,
@@ -128,6 +132,16 @@ impl ReplicaRow {
             restored: None,
             operation: None,
         }
+    }
+
+    /// Counts the files anew, which have so many bytes: whoever was ended while files came has stored some that nothing
+    /// counts. Answers whether something else is counted now.
+    pub fn recount_files(&mut self, files: u64) -> bool {
+        let before = self.files.replace(files);
+        if let Some(before) = before {
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(files);
+        }
+        before != self.files
     }
 
     /// Whether the copy stopped because there is no room for more of it.
@@ -324,6 +338,21 @@ mod tests {
 
     use super::*;
     use crate::store::Store;
+
+    #[test]
+    fn files_that_nothing_counted_count_once_they_are_found() {
+        let mut row = ReplicaRow::new(AccountId(1), Role::Standby);
+        assert!(!row.recount_files(0), "there are none");
+        row.bytes = 1_000;
+        assert!(row.recount_files(64));
+        assert_eq!((row.bytes, row.files), (1_064, Some(64)));
+        assert!(row.recount_files(14) && !row.recount_files(14), "fifty are gone");
+        assert_eq!((row.bytes, row.files), (1_014, Some(14)));
+        // Counted by a version that did not tell files apart: they are among the bytes already.
+        row.files = None;
+        assert!(row.recount_files(14));
+        assert_eq!((row.bytes, row.files), (1_014, Some(14)));
+    }
 
     fn did(name: &str) -> Did {
         format!("did:web:{name}.example").parse().expect("a DID")

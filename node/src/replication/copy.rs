@@ -1,26 +1,30 @@
-//! The first copy of a repository, and what else is kept for an account. Files are fetched in `files`.
+//! The first copy of a repository, which goes on where it was cut off (ADR 139), and what else is kept for an account. Files are fetched in `files`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use angel_protocol::crypto::VerifyingKey;
 use angel_protocol::replication::Have;
-use angel_protocol::replication::wire::{AccountOf, Answer, Of, Question, Refusal, Sealed};
+use angel_protocol::replication::wire::{AccountOf, Answer, Of, Question, Refusal, RepoOf, Sealed};
 use angel_storage::accounts::AccountRow;
 use angel_storage::replicas::{self, ReplicaRow, Role};
 use angel_storage::{AccountId, Batch, CommitError, Committed};
 use tokio::sync::oneshot;
 
+use super::coming::Room;
 use super::progress::What;
 use super::{Replication, ReplicationError, stream as frames};
 use crate::accounts::{Account, NewAccount};
 use crate::blocking;
 use crate::clock;
 use crate::placement::Tenant;
-use crate::repos::Owner;
+use crate::repos::{Import, Owner};
 
 /// How long the primary may take for the next piece.
 pub(super) const PIECE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a mark takes that says how far a repository has come, beside the path in it.
+const MARK_BYTES: usize = 64;
 
 impl Replication {
     /// The account here that holds the copy, made if there is none: it has no handle, address or password, signs with a
@@ -59,44 +63,84 @@ impl Replication {
         resolved.document.signing_key().ok_or_else(none)
     }
 
-    /// Copies the whole repository. Answers where it stands then, up to which event of the primary that is, and how many
-    /// bytes came.
+    /// Copies the whole repository, or what is not here of it since an earlier copy was cut off. Answers where it stands
+    /// then, up to which event of the primary that is, and how many bytes came, then and now.
     pub(super) async fn copy_repository(
         &self,
         tenant: &Tenant,
         account: &Account,
-        room: u64,
+        room: Room,
     ) -> Result<(Have, u64, u64), ReplicationError> {
+        let (parts, partials, id) = (&self.0.parts, &self.0.partials, account.id());
         let key = self.signing_key(tenant).await?;
-        let parts = &self.0.parts;
-        let owner =
-            Owner { id: account.id(), did: tenant.did.clone(), key: parts.accounts.signing_key(account.id()).await? };
+        let owner = Owner { id, did: tenant.did.clone(), key: parts.accounts.signing_key(id).await? };
+        loop {
+            let import = parts.repos.import(&owner, vec![key]).await.into_copy(partials.repository(id)).await?;
+            let goes_on = import.has().is_some();
+            let listing = partials.clone();
+            let parts = blocking::run(move || listing.all_blocking()).await?.remove(&id);
+            room.begin(parts.unwrap_or(0));
+            let error = match self.receive_repository(tenant, import, &room).await {
+                Ok((sequence, bytes)) => {
+                    let have = self.have(id).await?.ok_or(ReplicationError::Unexpected)?;
+                    tracing::info!(tenant = %tenant.did, rev = %have.rev, bytes, goes_on, "the repository was copied");
+                    return Ok((have, sequence, bytes));
+                }
+                Err(error @ (ReplicationError::NotBelieved(_) | ReplicationError::Quota)) => error,
+                Err(error) => return Err(error),
+            };
+            let removing = partials.clone();
+            blocking::run(move || removing.remove_repository_blocking(id)).await?;
+            if !goes_on {
+                return Err(error);
+            }
+            // What had come may be of another history, or mostly of what is there no more.
+            tracing::info!(tenant = %tenant.did, %error, "the copy of a repository does not go on: it begins anew");
+        }
+    }
+
+    /// Takes what the primary sends of a repository into `import`, for as long as there is room.
+    async fn receive_repository(
+        &self,
+        tenant: &Tenant,
+        mut import: Import,
+        room: &Room,
+    ) -> Result<(u64, u64), ReplicationError> {
+        let (before, mut came) = (import.bytes(), 0);
+        room.take(0)?;
         let mut stream = self.open(&tenant.placed.primary).await?;
         let of = Of { tenant: tenant.did.clone(), epoch: tenant.placed.epoch };
-        frames::ask(&mut stream, &Question::Repo(of)).await?;
+        frames::ask(&mut stream, &Question::Repo(RepoOf { of, has: import.has().cloned() })).await?;
         let Answer::Begins { sequence, .. } = expect(frames::answered(&mut stream, PIECE_LIMIT).await?)? else {
             return Err(ReplicationError::Unexpected);
         };
-        let mut import = parts.repos.import(&owner, vec![key]).await.into_copy();
-        let mut bytes = 0_u64;
+        let mut has_come = false;
         loop {
-            match expect(frames::piece(&mut stream, PIECE_LIMIT).await?)? {
-                Answer::Piece(piece) => {
-                    bytes = bytes.saturating_add(piece.len() as u64);
-                    if bytes > room {
-                        return Err(ReplicationError::Quota);
-                    }
-                    import = import.take(piece.into_vec()).await?;
-                    self.0.progress.note(&tenant.did, What::Repository, bytes);
+            let mut takes = |bytes: usize| {
+                came += bytes as u64;
+                room.take(bytes as u64)
+            };
+            import = match expect(frames::piece(&mut stream, PIECE_LIMIT).await?)? {
+                Answer::Piece(piece) if !piece.is_empty() => {
+                    has_come = true;
+                    takes(piece.len())?;
+                    import.take(piece.into_vec()).await?
+                }
+                // One for some bytes: it costs bytes, too.
+                Answer::Reached(path) if std::mem::take(&mut has_come) => {
+                    takes(MARK_BYTES + path.len())?;
+                    import.reached(path).await?
                 }
                 Answer::End => break,
                 _ => return Err(ReplicationError::Unexpected),
-            }
+            };
+            self.0.progress.note(&tenant.did, What::Repository, import.bytes());
         }
+        let bytes = import.bytes();
         import.finish(false).await?;
-        let have = self.have(account.id()).await?.ok_or(ReplicationError::Unexpected)?;
-        tracing::info!(tenant = %tenant.did, rev = %have.rev, bytes, "the repository was copied");
-        Ok((have, sequence, bytes))
+        // Put aside it is a little shorter than on the way.
+        room.give_back((before + came).saturating_sub(bytes));
+        Ok((sequence, bytes))
     }
 
     /// Where the repository of an account stands here.

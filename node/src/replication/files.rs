@@ -16,6 +16,7 @@ use futures::StreamExt;
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::FuturesUnordered;
 
+use super::coming::Room;
 use super::copy::PIECE_LIMIT;
 use super::partial::{Partial, Partials};
 use super::progress::What;
@@ -46,10 +47,6 @@ pub(super) enum Left {
     /// Those that the primary does not have as their names say.
     Wanting,
 }
-
-/// Bytes that files may still take, whichever of those in flight takes them.
-#[derive(Debug)]
-struct Room(AtomicU64);
 
 /// Fetching files of one account from one primary.
 struct Fetching<'a, O, S> {
@@ -91,13 +88,13 @@ struct Due {
 }
 
 impl Replication {
-    /// Fetches some of the files that records name and that are not here, into `room` bytes; answers what is left. `taken` is
+    /// Fetches some of the files that records name and that are not here, into `room`; answers what is left. `taken` is
     /// bytes of files that were taken, and grows by theirs, whatever becomes of the others.
     pub(super) async fn fetch_files(
         &self,
         tenant: &Tenant,
         account: AccountId,
-        room: u64,
+        room: Room,
         wanting: &mut Wanting,
         taken: &mut u64,
     ) -> Result<Left, ReplicationError> {
@@ -151,22 +148,23 @@ where
         account: AccountId,
         of: Of,
         open: O,
-        room: u64,
+        room: Room,
         due: &Due,
         came: &'a (dyn Fn(usize) + Sync),
     ) -> Result<Self, ReplicationError> {
         let (finding, missing) = (partials.clone(), (!due.more).then(|| due.missing.clone()));
-        let has = blocking::run(move || {
+        let (has, parts) = blocking::run(move || {
             let mut has = finding.of_blocking(account)?;
-            let Some(missing) = missing else { return Ok(has) };
             // What no record names any more takes no room.
-            for gone in has.extract_if(.., |cid, _| !missing.contains(cid)) {
+            let is_gone = |cid: &Cid, _: &mut u64| missing.as_ref().is_some_and(|missing| !missing.contains(cid));
+            for gone in has.extract_if(.., is_gone) {
                 finding.remove_blocking(account, gone.0)?;
             }
-            Ok::<_, ReplicationError>(has)
+            let parts = finding.all_blocking()?.remove(&account);
+            Ok::<_, ReplicationError>((has, parts.unwrap_or(0)))
         })
         .await?;
-        let room = Room(AtomicU64::new(room.saturating_sub(has.values().sum())));
+        room.begin(parts);
         Ok(Self { blobs, partials, account, of, open, idle: Mutex::default(), room, has, came })
     }
 
@@ -326,18 +324,6 @@ where
 
 fn other_size(came: u64, size: u64) -> String {
     format!("{came} bytes or more came of {size}")
-}
-
-impl Room {
-    fn take(&self, bytes: u64) -> Result<(), ReplicationError> {
-        let less = |left: u64| left.checked_sub(bytes);
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.map(drop).map_err(|_| ReplicationError::Quota)
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
 }
 
 impl Place {

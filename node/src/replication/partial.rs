@@ -54,19 +54,38 @@ impl Partials {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut found = BTreeMap::new();
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
+        for (of, entry) in self.entries_blocking()? {
             let name = entry.file_name();
-            let parts = name.to_str().and_then(|name| name.split_once('-'));
-            let Some((of, Ok(cid))) = parts.map(|(of, cid)| (of, cid.parse())) else { continue };
-            if *of == account.0.to_string() {
+            let cid = name.to_str().and_then(|name| name.split_once('-')?.1.parse().ok());
+            if let Some(cid) = cid.filter(|_| of == account) {
                 found.insert(cid, entry.metadata()?.len());
             }
+        }
+        Ok(found)
+    }
+
+    /// What has come of files and repositories, in bytes, by whose they are. Blocks.
+    pub(super) fn all_blocking(&self) -> io::Result<BTreeMap<AccountId, u64>> {
+        let mut found = BTreeMap::new();
+        for (account, entry) in self.entries_blocking()? {
+            // Whoever has one may just be done with it.
+            let bytes = entry.metadata().map_or(0, |it| it.len());
+            *found.entry(account).or_default() += bytes;
+        }
+        Ok(found)
+    }
+
+    fn entries_blocking(&self) -> io::Result<Vec<(AccountId, fs::DirEntry)>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let account = entry.file_name().to_str().and_then(|name| name.split_once('-')?.0.parse().ok());
+            found.extend(account.map(|account| (AccountId(account), entry)));
         }
         Ok(found)
     }
@@ -92,17 +111,32 @@ impl Partials {
         }
     }
 
-    /// Drops what nobody went on with. Blocks.
-    pub(super) fn sweep_blocking(&self) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
+    /// Where what has come of the repository of an account lies; the import sees to the rest.
+    pub(super) fn repository(&self, account: AccountId) -> PathBuf {
+        self.dir.join(format!("{}-repository", account.0))
+    }
+
+    /// Drops what has come of a repository. Blocks.
+    pub(super) fn remove_repository_blocking(&self, account: AccountId) -> io::Result<()> {
+        match fs::remove_file(self.repository(account)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Drops everything that has come of an account, whose copy goes. Blocks.
+    pub(super) fn remove_all_blocking(&self, account: AccountId) -> io::Result<()> {
+        for cid in self.of_blocking(account)?.into_keys() {
+            self.remove_blocking(account, cid)?;
+        }
+        self.remove_repository_blocking(account)
+    }
+
+    /// Drops what nobody went on with, and what is of accounts that have no copy here. Blocks.
+    pub(super) fn sweep_blocking(&self, copies: &BTreeSet<AccountId>) -> io::Result<()> {
+        for (account, entry) in self.entries_blocking()? {
             let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
-            if age > FORGOTTEN_AFTER {
+            if age > FORGOTTEN_AFTER || !copies.contains(&account) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -198,7 +232,7 @@ mod tests {
         again.finish_blocking(Some("image/png")).expect("is what its name says");
         assert!(read(&blobs, ADA, cid).await == all);
         assert_eq!(partials.of_blocking(ADA).expect("reads"), BTreeMap::new(), "it is kept once");
-        partials.sweep_blocking().expect("nothing is old");
+        partials.sweep_blocking(&BTreeSet::from([ADA])).expect("nothing is old");
     }
 
     /// The node was killed when the file lay in its place and had no row yet.
@@ -225,6 +259,30 @@ mod tests {
         again.finish_blocking(None).expect("is what its name says");
         assert!(read(&blobs, ADA, cid).await == all);
         assert_eq!(partials.of_blocking(ADA).expect("reads"), BTreeMap::new(), "it lies in its place alone");
+    }
+
+    #[test]
+    fn parts_count_as_long_as_their_account_has_a_copy() {
+        let (_dir, _store, blobs, partials) = world();
+        assert_eq!(partials.all_blocking().expect("reads"), BTreeMap::new());
+        for (account, text, bytes) in [(ADA, "a", 400_000), (ADA, "b", 300_000), (BOB, "a", 500_000)] {
+            let cid = Cid::of(Codec::Raw, text.as_bytes());
+            let mut file = partials.open_blocking(&blobs, account, cid).expect("opens");
+            file.add_blocking(&vec![7; bytes]).expect("writes");
+        }
+        fs::write(partials.repository(BOB), [7; 1_000]).expect("writes");
+        let lies = |account| {
+            let of = format!("{}-", account);
+            let entries = fs::read_dir(&partials.dir).expect("reads").map(|entry| entry.expect("reads"));
+            let its = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&of));
+            its.map(|entry| entry.metadata().expect("reads").len()).sum::<u64>()
+        };
+        assert_eq!(partials.all_blocking().expect("reads"), BTreeMap::from([(ADA, lies(1)), (BOB, lies(2))]));
+        assert!(lies(1) > 256 * 1024 && lies(2) > 1_000);
+        partials.sweep_blocking(&BTreeSet::from([BOB])).expect("sweeps");
+        assert_eq!(partials.all_blocking().expect("reads"), BTreeMap::from([(BOB, lies(2))]));
+        partials.remove_all_blocking(BOB).expect("removes");
+        assert_eq!(partials.all_blocking().expect("reads"), BTreeMap::new());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Following one tenant: the driver of [`Standby`], as long as this node is a standby of it in this epoch.
 
+mod count;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -142,6 +144,8 @@ struct Follower<'a> {
     wanting: Wanting,
     /// Bytes of files that were taken.
     files: u64,
+    /// Whether parts of a repository may lie here that nothing goes on with once the copy is whole.
+    may_have_parts: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -150,6 +154,7 @@ impl<'a> Follower<'a> {
         let (reader, did) = (replication.0.parts.reader.clone(), tenant.did.clone());
         let row = blocking::run(move || reader.get(&replicas::REPLICAS, &did)).await?;
         let mut row = row.ok_or(ReplicationError::Unexpected)?;
+        replication.recount(tenant, account.id(), &mut row).await?;
         let have = replication.have(account.id()).await?;
         let mut resumes = row.complete.is_none();
         if row.epoch != tenant.placed.epoch {
@@ -169,8 +174,21 @@ impl<'a> Follower<'a> {
             have => Standby::new(have, row.cursor, state),
         };
         let (page, landing, compared) = (BTreeMap::new(), Vec::new(), Instant::now());
-        let (tenant, wanting, files, told_all) = (Arc::clone(tenant), Wanting::default(), 0, None);
-        Ok(Self { replication, tenant, account, machine, page, landing, row, told_all, compared, wanting, files })
+        let (tenant, wanting, told_all) = (Arc::clone(tenant), Wanting::default(), None);
+        Ok(Self {
+            replication,
+            tenant,
+            account,
+            machine,
+            page,
+            landing,
+            row,
+            told_all,
+            compared,
+            wanting,
+            files: 0,
+            may_have_parts: true,
+        })
     }
 
     /// Ends well when the machine has stopped.
@@ -222,7 +240,7 @@ impl<'a> Follower<'a> {
     }
 
     async fn copy_rows(&mut self) -> Result<Compared, ReplicationError> {
-        let room = self.room().await?;
+        let room = self.room().await?.left();
         let (at, account) = (self.machine.cursor(), self.account.id());
         let compared = self.replication.compare_rows(&self.tenant, account, at, room).await?;
         self.row.bytes = self.row.bytes.saturating_add_signed(compared.grew);
@@ -265,7 +283,7 @@ impl<'a> Follower<'a> {
 
     /// Takes what events tell of private rows into the copy.
     async fn take_rows(&mut self, span: (u64, u64), rows: SealedRows) -> Result<(), ReplicationError> {
-        let room = self.room().await?;
+        let room = self.room().await?.left();
         let (this, tenant, account) = (self.replication.clone(), Arc::clone(&self.tenant), self.account.id());
         let grew = blocking::run(move || this.take_events_blocking(&tenant, account, span, &rows, room)).await?;
         self.row.bytes = self.row.bytes.saturating_add_signed(grew);
@@ -343,12 +361,11 @@ impl<'a> Follower<'a> {
                 let room = self.room().await?;
                 let before = self.files;
                 let left = replication.fetch_files(&tenant, account, room, &mut self.wanting, &mut self.files).await;
-                if self.files > before {
-                    self.row.bytes = self.row.bytes.saturating_add(self.files - before);
-                    // What is here counts, also when the rest does not come: a primary that breaks off again and again gets
-                    // no more room for it.
-                    let (this, did, bytes) = (replication.clone(), tenant.did.clone(), self.row.bytes);
-                    blocking::run(move || this.change_row_blocking(&did, |stored| stored.bytes = bytes)).await?;
+                // What is here counts, also when the rest does not come: a primary that breaks off again and again gets no
+                // more room for it.
+                self.count_files(self.files - before).await?;
+                if left.is_err() {
+                    self.count_parts().await?;
                 }
                 self.tell_wanting().await?;
                 match left? {
@@ -365,6 +382,10 @@ impl<'a> Follower<'a> {
             }
             Effect::Complete(cursor) => {
                 replication.0.progress.done(&tenant.did);
+                if std::mem::take(&mut self.may_have_parts) {
+                    let partials = replication.0.partials.clone();
+                    blocking::run(move || partials.remove_repository_blocking(account)).await?;
+                }
                 (self.row.cursor, self.row.complete) = (self.machine.cursor(), Some(cursor));
                 self.row.current = self.told_all.or(self.row.current);
                 // Whatever was in the way is not any more.
@@ -405,23 +426,21 @@ impl<'a> Follower<'a> {
         self.store().await
     }
 
-    /// Bytes that this copy may still grow by.
-    async fn room(&self) -> Result<u64, ReplicationError> {
-        let (replication, did) = (self.replication.clone(), self.tenant.did.clone());
-        let holding = blocking::run(move || replication.holding_blocking(Some(&did))).await?;
-        Ok(self.replication.0.parts.consent.room(holding).saturating_sub(self.row.bytes))
-    }
-
     async fn copy(&mut self) -> Result<Input, ReplicationError> {
         self.land().await?;
+        self.may_have_parts = true;
         // The files that are here stay.
         self.row.bytes = self.replication.0.parts.blobs.bytes_of(self.account.id()).await?;
+        self.row.files = Some(self.row.bytes);
         let room = self.room().await?;
-        let (have, sequence, bytes) = self.replication.copy_repository(&self.tenant, &self.account, room).await?;
-        self.row.bytes = self.row.bytes.saturating_add(bytes);
+        let copied = self.replication.copy_repository(&self.tenant, &self.account, room).await;
+        if copied.is_err() {
+            self.count_parts().await?;
+        }
+        let (have, sequence, bytes) = copied?;
         // Should the rest be interrupted, this much is here.
         self.row.cursor = sequence;
-        self.store().await?;
+        self.count_repository(bytes).await?;
         Ok(Input::Copied { have, sequence })
     }
 

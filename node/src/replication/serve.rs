@@ -7,7 +7,7 @@ use std::time::Duration;
 use angel_protocol::ids::Did;
 use angel_protocol::replication::rows::SealedRows;
 use angel_protocol::replication::wire::{
-    AccountOf, Answer, File, InFavour, Keep, Kept, Of, PROTOCOL, Pull, Question, Refusal, Told, encode_shares,
+    AccountOf, Answer, File, InFavour, Keep, Kept, Of, PROTOCOL, Pull, Question, Refusal, RepoOf, Told, encode_shares,
 };
 use angel_protocol::time::Timestamp;
 use angel_storage::repos::Head;
@@ -130,8 +130,8 @@ impl Replication {
             }
             Question::Keep(keep) => self.kept(asker, session, keep),
             Question::Pull(pull) => self.pulled(asker, pull).await?,
-            Question::Repo(of) => {
-                self.send_repository(asker, &of, io).await?;
+            Question::Repo(asked) => {
+                self.send_repository(asker, asked, io).await?;
                 return Ok(None);
             }
             Question::File(file) => {
@@ -307,17 +307,20 @@ impl Replication {
         .await
     }
 
-    async fn send_repository(&self, asker: &Did, of: &Of, io: &mut Stream) -> Result<(), ReplicationError> {
-        let (_, account) = self.primary_for(asker, of)?;
+    async fn send_repository(&self, asker: &Did, asked: RepoOf, io: &mut Stream) -> Result<(), ReplicationError> {
+        let (_, account) = self.primary_for(asker, &asked.of)?;
         // What is durable now is in the export, which waits for what is on its way.
         let _turn = self.0.pace.turn().await;
         let sequence = self.0.parts.reader.durable_sequence();
-        let mut export = self.0.parts.repos.export(account, None).await?;
+        let mut export = self.0.parts.repos.export_for_copy(account, asked.has).await?;
         stream::answer(io, &Answer::Begins { bytes: None, sequence, media_type: None }).await?;
         while let Some((piece, next)) = export.next().await? {
             export = next;
             for piece in piece.chunks(PIECE_BYTES) {
                 self.send_piece(io, Bulk::Repository, piece.to_vec()).await?;
+            }
+            if !export.reached().is_empty() {
+                stream::answer(io, &Answer::Reached(export.reached().to_owned())).await?;
             }
         }
         Ok(stream::answer(io, &Answer::End).await?)

@@ -91,9 +91,15 @@ impl Replication {
         let account = parts.accounts.by_did(did).await?.map(|account| account.id());
         if let Some(id) = account {
             // As long as the account is there, it is known whose these rows are.
-            let (this, did) = (self.clone(), did.clone());
-            blocking::run(move || this.drop_private_blocking(&did, id)).await?;
+            let (this, of) = (self.clone(), did.clone());
+            blocking::run(move || this.drop_private_blocking(&of, id)).await?;
             parts.lifecycle.drop_copy(id).await.map_err(|error| broken(&error))?;
+            let partials = self.0.partials.clone();
+            let removed = blocking::run(move || partials.remove_all_blocking(id)).await;
+            self.0.coming.lies(id, 0);
+            if let Err(error) = removed {
+                tracing::debug!(tenant = %did, %error, "parts of a copy that is dropped go later");
+            }
         }
         let (this, did) = (self.clone(), did.clone());
         blocking::run(move || {

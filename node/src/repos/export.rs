@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use angel_protocol::data::Cid;
 use angel_protocol::ids::Tid;
-use angel_protocol::repo::car;
 use angel_protocol::repo::mst::{MstError, StoredStep, StoredSteps};
+use angel_protocol::repo::{UpTo, car};
 use angel_storage::AccountId;
 use angel_storage::repos::{self, Head, NodeShelf, Order, RecordScan};
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,6 +23,9 @@ use crate::blocking;
 
 /// Bytes of one piece: large enough that its way through threads and sockets costs little.
 const PIECE_BYTES: usize = 512 * 1024;
+
+/// The same of a copy for another node, which keeps what has come piece by piece.
+const COPY_PIECE_BYTES: usize = 128 * 1024;
 
 /// Records read at a time.
 const PAGE_RECORDS: usize = 512;
@@ -45,6 +48,9 @@ pub struct Export {
     steps: StoredSteps,
     blocks: Blocks,
     has_begun: bool,
+    piece_bytes: usize,
+    /// The path of the last record that was gone through.
+    reached: String,
     /// Blocks are kept as long as this lives.
     _turn: Turn,
 }
@@ -54,6 +60,8 @@ struct Blocks {
     repos: Repos,
     head: Head,
     since: Option<Tid>,
+    /// What whoever asks has already.
+    has: Option<UpTo>,
     nodes: Option<Nodes>,
     /// Records in the order of the tree.
     records: Option<RecordScan>,
@@ -88,6 +96,24 @@ impl Repos {
     /// # Errors
     /// [`RepoError::NoRepository`], or the store cannot be read.
     pub async fn export(&self, account: AccountId, since: Option<Tid>) -> Result<Export, RepoError> {
+        self.begin_export(account, since, None, PIECE_BYTES).await
+    }
+
+    /// Begins an export for a copy, of which `has` is there already.
+    ///
+    /// # Errors
+    /// As [`Self::export`].
+    pub(crate) async fn export_for_copy(&self, account: AccountId, has: Option<UpTo>) -> Result<Export, RepoError> {
+        self.begin_export(account, None, has, COPY_PIECE_BYTES).await
+    }
+
+    async fn begin_export(
+        &self,
+        account: AccountId,
+        since: Option<Tid>,
+        has: Option<UpTo>,
+        piece_bytes: usize,
+    ) -> Result<Export, RepoError> {
         let slot = self.shared.cache.slot(account);
         let open = slot.open.lock().await;
         slot.begin_export();
@@ -103,11 +129,11 @@ impl Repos {
             let steps = StoredSteps::new(head.commit.data());
             let expected = usize::try_from(head.totals.records).unwrap_or(usize::MAX).min(SENT_MAX);
             let sent = HashSet::with_capacity(if since.is_none() { expected } else { 0 });
-            let mut blocks = Blocks { repos, head, since, nodes: None, records: None, sent };
+            let mut blocks = Blocks { repos, head, since, has, nodes: None, records: None, sent };
             if since.is_none() {
                 blocks.read_ahead()?;
             }
-            Ok(Export { steps, blocks, has_begun: false, _turn: turn })
+            Ok(Export { steps, blocks, has_begun: false, piece_bytes, reached: String::new(), _turn: turn })
         })
         .await
     }
@@ -140,10 +166,15 @@ impl Export {
         blocking::begin(move || Ok(self.piece()?.map(|piece| (piece, self))))
     }
 
+    /// The path up to which pieces have everything, those before it too. Empty before the first record.
+    pub(crate) fn reached(&self) -> &str {
+        &self.reached
+    }
+
     /// The next piece. Blocks.
     fn piece(&mut self) -> Result<Option<Vec<u8>>, RepoError> {
-        let Self { steps, blocks, .. } = self;
-        let mut out = Vec::with_capacity(PIECE_BYTES + 16 * 1024);
+        let Self { steps, blocks, piece_bytes, reached, .. } = self;
+        let mut out = Vec::with_capacity(*piece_bytes + 16 * 1024);
         if !std::mem::replace(&mut self.has_begun, true) {
             let commit = &blocks.head.commit;
             car::write_header(&mut out, commit.cid());
@@ -152,11 +183,14 @@ impl Export {
             }
             car::write_block(&mut out, commit.block());
         }
-        while out.len() < PIECE_BYTES {
+        while out.len() < *piece_bytes {
             match steps.next() {
                 None => break,
                 Some(StoredStep::Node(cid)) => blocks.node(&mut out, cid, steps)?,
-                Some(StoredStep::Record(path, cid)) => blocks.record(&mut out, path, cid)?,
+                Some(StoredStep::Record(path, cid)) => {
+                    path.clone_into(reached);
+                    blocks.record(&mut out, path, cid)?;
+                }
             }
         }
         Ok(if out.is_empty() { None } else { Some(out) })
@@ -169,6 +203,15 @@ impl Blocks {
     }
 
     fn node(&self, out: &mut Vec<u8>, cid: Cid, steps: &mut StoredSteps) -> Result<(), RepoError> {
+        if let Some(has) = self.has.as_ref().filter(|has| has.passes(steps.end_of_named())) {
+            let node = self.stored_node(cid)?;
+            if node.rev > has.rev {
+                steps.enter(&node.bytes)?;
+                car::write_stored_block(out, cid, &node.bytes);
+            }
+            return Ok(());
+        }
+        // Those on the way to what is missing are sent, whether they are there or not: there is one on each layer.
         if let Some(bytes) = self.nodes.as_ref().and_then(|nodes| nodes.shelf.get(&cid)) {
             steps.enter(bytes)?;
             car::write_stored_block(out, cid, bytes);
@@ -203,13 +246,15 @@ impl Blocks {
         }
         let reader = &self.repos.shared.reader;
         let contents = self.head.contents;
-        if let Some(records) = &mut self.records {
+        // Where something was written lately within what is there, records are looked for one by one.
+        let is_before = self.has.as_ref().is_some_and(|has| has.passes(Some(path)));
+        if let Some(records) = self.records.as_mut().filter(|_| !is_before) {
             if let Some(record) = records.at(path, PAGE_RECORDS)?.filter(|record| record.cid == cid) {
                 car::write_stored_block(out, cid, &record.bytes);
                 return Ok(());
             }
         } else if let Some(record) = repos::record(reader, contents, path)?.filter(|record| record.cid == cid) {
-            if self.wants(record.rev) {
+            if self.wants(record.rev) && !self.has.as_ref().is_some_and(|has| has.holds(path, record.rev)) {
                 car::write_stored_block(out, cid, &record.bytes);
             }
             return Ok(());
@@ -231,7 +276,8 @@ impl Blocks {
     fn read_ahead(&mut self) -> Result<(), RepoError> {
         let reader = &self.repos.shared.reader;
         let contents = self.head.contents;
-        self.records = Some(repos::records(reader, contents, "", None, Order::Ascending));
+        let first = self.has.as_ref().map_or("", |has| has.path.as_str());
+        self.records = Some(repos::records(reader, contents, first, None, Order::Ascending));
         if self.head.totals.nodes > NODES_MAX {
             return Ok(());
         }

@@ -10,6 +10,7 @@
 //! account, so that what follows continues from a signature that others can check.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use angel_protocol::crypto::{BadSignature, VerifyingKey};
@@ -19,7 +20,7 @@ use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::limits::{NSID_BYTES_MAX, RECORD_KEY_BYTES_MAX};
 use angel_protocol::repo::car::{CarError, CarLimits, CarReader};
 use angel_protocol::repo::mst::MstKey;
-use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit, verify_repository};
+use angel_protocol::repo::{Commit, CommitError, Found, ImportError, SignedCommit, UpTo, verify_repository};
 use angel_protocol::rules::{Place, Refused, judge_import};
 use angel_storage::batch::RowRefused;
 use angel_storage::blobs::{Absent, Naming, stage_refs};
@@ -140,6 +141,8 @@ pub struct Import {
     slot: Arc<Slot>,
     reader: CarReader,
     spool: Spool,
+    /// What was there before, of a copy that was cut off, and what has come behind it.
+    has: Option<UpTo>,
     /// The commit, once it has come and was believed.
     commit: Option<SignedCommit>,
     _turn: OwnedMutexGuard<()>,
@@ -162,6 +165,7 @@ impl Repos {
             slot,
             reader: CarReader::new(limits),
             spool: Spool::new(&self.shared.spool_dir),
+            has: None,
             commit: None,
             _turn: turn,
             _room: room,
@@ -170,10 +174,47 @@ impl Repos {
 }
 
 impl Import {
-    /// Keeps the commit as its host signed it.
-    #[must_use]
-    pub(crate) fn into_copy(self) -> Self {
-        Self { is_copy: true, ..self }
+    /// Keeps the commit as its host signed it, and what comes in the file `part`, so that another import goes on with it if
+    /// this one is cut off. What an earlier one left there counts towards the bounds.
+    ///
+    /// # Errors
+    /// [`ImportRefused::Spool`].
+    pub(crate) async fn into_copy(self, part: PathBuf) -> Result<Self, ImportRefused> {
+        blocking::run(move || {
+            let (spool, has) = Spool::kept(part)?;
+            let reader = CarReader::new(CarLimits {
+                bytes_max: FILE_BYTES_MAX.saturating_sub(spool.bytes()),
+                blocks_max: FILE_BLOCKS_MAX.saturating_sub(spool.blocks()),
+            });
+            Ok(Self { is_copy: true, spool, has, reader, ..self })
+        })
+        .await
+    }
+
+    /// What is there already, and needs not come again.
+    pub(crate) const fn has(&self) -> Option<&UpTo> {
+        self.has.as_ref()
+    }
+
+    /// Bytes that are put aside.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.spool.bytes()
+    }
+
+    /// The host says that everything up to the record at `path` has come. It is asked for no more if it does not keep
+    /// its word: then the tree is not whole in the end.
+    pub(crate) fn reached(
+        mut self,
+        path: String,
+    ) -> impl Future<Output = Result<Self, ImportRefused>> + Send + 'static {
+        blocking::begin(move || {
+            let reached = self.commit.as_ref().and_then(|it| UpTo::reached(self.has.as_ref(), it.rev(), &path));
+            if let Some(up_to) = reached {
+                self.spool.mark(&up_to)?;
+                self.has = Some(up_to);
+            }
+            Ok(self)
+        })
     }
 
     /// Takes the next part of the file. Begins at once, whenever the end is waited for.
@@ -243,6 +284,9 @@ impl Import {
             slot.flight.hand_over(Pending::default());
             slot.flight.land(true);
             *open = Some(Open::at(head));
+            if let Err(error) = spool.forget() {
+                tracing::warn!(did = %owner.did, %error, "the parts of a copy that is whole cannot be removed");
+            }
             Ok(made)
         })
         .await

@@ -2,7 +2,9 @@
 //! order, and only the tree tells which are needed.
 //!
 //! A few mebibytes are kept in memory, the rest goes into a file without a name, which the system takes back when the
-//! import ends, however it ends.
+//! import ends, however it ends. Copies of other nodes' tenants have a file with a name instead ([`kept`]).
+
+mod kept;
 
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
@@ -31,6 +33,8 @@ pub(super) struct Spool {
     dir: PathBuf,
     memory: Vec<u8>,
     file: Option<File>,
+    /// Where the file lies, if it outlives the import.
+    name: Option<PathBuf>,
     /// Bytes that are in the file. What is in memory comes behind them.
     filed: u64,
     /// Where blocks begin, by the first bytes of their digest. Sorted once everything is there.
@@ -47,7 +51,7 @@ impl Spool {
     /// An empty one, with its file in `dir` if it needs one.
     pub(super) fn new(dir: &Path) -> Self {
         let (memory, index, windows) = (Vec::new(), Vec::new(), RefCell::default());
-        Self { dir: dir.to_owned(), memory, file: None, filed: 0, index, is_sorted: true, windows }
+        Self { dir: dir.to_owned(), memory, file: None, name: None, filed: 0, index, is_sorted: true, windows }
     }
 
     /// Puts a block aside. Only DAG-CBOR can be part of a repository; anything else is passed over.

@@ -1,6 +1,7 @@
 //! Repositories on a real store: what is written is what a map would hold, across restarts, side by side, and whatever
 //! readers are doing.
 
+mod copies;
 mod exports;
 mod imports;
 mod nodes;

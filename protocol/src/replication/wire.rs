@@ -18,11 +18,12 @@ use crate::data::Cid;
 use crate::ids::{Did, Tid};
 use crate::ledger::action::Observation;
 use crate::limits::{
-    REPLICA_ANSWER_BYTES_MAX, REPLICA_KEPT_MAX, REPLICA_QUESTION_BYTES_MAX, REPLICA_RECIPIENT_BYTES_MAX,
-    REPLICA_REPLAY_WRITES_MAX,
+    MST_KEY_BYTES_MAX, REPLICA_ANSWER_BYTES_MAX, REPLICA_KEPT_MAX, REPLICA_QUESTION_BYTES_MAX,
+    REPLICA_RECIPIENT_BYTES_MAX, REPLICA_REPLAY_WRITES_MAX,
 };
 use crate::permissioned::SpaceUri;
 use crate::placement::{Declined, Offer};
+use crate::repo::UpTo;
 use crate::vault::Challenge;
 use crate::wire::canonical;
 
@@ -41,8 +42,8 @@ pub enum Question {
     Keep(Keep),
     /// What happened since?
     Pull(Pull),
-    /// The whole repository, as a CAR file.
-    Repo(Of),
+    /// The whole repository, or what the asker does not have of it, as a CAR file.
+    Repo(RepoOf),
     /// One file.
     File(File),
     /// What else is kept for the account, sealed.
@@ -87,6 +88,17 @@ pub struct InFavour {
     pub tenant: Did,
     /// The epoch that begins, or has begun.
     pub epoch: u64,
+}
+
+/// The repository of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RepoOf {
+    /// Whose.
+    pub of: Of,
+    /// What the asker has of it already, from a copy that was cut off: neither that nor what lies before it comes again,
+    /// but for what was written since, and nodes on the way there.
+    pub has: Option<UpTo>,
 }
 
 /// A file of a tenant.
@@ -330,6 +342,8 @@ pub enum Answer {
     },
     /// Some bytes.
     Piece(serde_bytes::ByteBuf),
+    /// Of a repository, everything up to the record at this path has come.
+    Reached(String),
     /// There are no more.
     End,
     /// To [`Question::Account`].
@@ -455,6 +469,9 @@ impl Question {
             Self::Replay(replay) if replay.writes.len() > REPLICA_REPLAY_WRITES_MAX => {
                 Err(InvalidFrame::Bound("writes"))
             }
+            Self::Repo(asked) if asked.has.as_ref().is_some_and(|has| !has.is_bounded()) => {
+                Err(InvalidFrame::Bound("the path"))
+            }
             Self::Prove(asked) if asked.challenge.check().is_err() => Err(InvalidFrame::Bound("ranges")),
             Self::Pull(pull) if pull.recipient.len() > REPLICA_RECIPIENT_BYTES_MAX => {
                 Err(InvalidFrame::Bound("the recipient"))
@@ -490,6 +507,7 @@ impl Answer {
         let answer: Self = decode(bytes, Self::BYTES_MAX)?;
         match &answer {
             Self::Kept { tenants, .. } if tenants.len() > REPLICA_KEPT_MAX => Err(InvalidFrame::Bound("tenants")),
+            Self::Reached(path) if path.len() > MST_KEY_BYTES_MAX => Err(InvalidFrame::Bound("the path")),
             Self::Rows { end, .. } => check_place(end.as_ref()).map(|()| answer),
             _ => Ok(answer),
         }

@@ -415,6 +415,39 @@ fn a_stored_tree_is_gone_through_like_any_other() {
         }
     }
     assert_eq!(steps.next(), None);
+    // A subtree ends at the first key behind it, whether it is entered or passed over.
+    let keys: Vec<_> = Walk::new(&host.blocks, root)
+        .filter_map(|item| match item.expect("a sound tree") {
+            WalkItem::Record(key, _) => Some(key.as_str().to_owned()),
+            WalkItem::Node(_) => None,
+        })
+        .collect();
+    for passed in 0..20 {
+        let mut steps = StoredSteps::new(root);
+        let (mut nodes, mut end, mut last) = (0, None, String::new());
+        while let Some(step) = steps.next() {
+            match step {
+                StoredStep::Node(cid) => {
+                    nodes += 1;
+                    if nodes == passed + 2 {
+                        end = steps.end_of_named().map(ToOwned::to_owned);
+                        let after: Vec<_> = std::iter::from_fn(|| {
+                            steps.next().map(|step| match step {
+                                StoredStep::Record(key, _) => Some(key.to_owned()),
+                                StoredStep::Node(_) => None,
+                            })
+                        })
+                        .collect();
+                        assert_eq!(after.into_iter().flatten().next(), end, "behind node {passed}, after {last}");
+                        break;
+                    }
+                    steps.enter(host.blocks.block(&cid).expect("stored").bytes()).expect("a node");
+                }
+                StoredStep::Record(key, _) => key.clone_into(&mut last),
+            }
+        }
+        assert!(end.is_none_or(|end| keys.contains(&end) && end > last));
+    }
     // The root alone: what is not entered is passed over.
     let mut steps = StoredSteps::new(root);
     assert_eq!(steps.next().expect("a root"), StoredStep::Node(root));

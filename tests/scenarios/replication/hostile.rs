@@ -15,7 +15,7 @@ use angel_protocol::ids::{Did, Tid};
 use angel_protocol::ledger::statement;
 use angel_protocol::migration::wire as moving;
 use angel_protocol::replication::wire::{
-    AccountOf, Answer, InFavour, Of, PROTOCOL, Pull, Question, Refusal, Replay, Told, Unseen,
+    AccountOf, Answer, InFavour, Of, PROTOCOL, Pull, Question, Refusal, Replay, RepoOf, Told, Unseen,
 };
 use angel_protocol::repo::{Commit, car};
 
@@ -84,7 +84,8 @@ async fn a_backup_that_lies_changes_nothing_and_is_moved_nothing() -> Result<()>
         rotation_key: own.clone(),
         endpoint: "https://liar.example".to_owned(),
     };
-    for question in [Question::Repo(foreign), Question::Account(account)] {
+    let repository = Question::Repo(RepoOf { of: foreign, has: None });
+    for question in [repository, Question::Account(account)] {
         let answer = ask(question).await?;
         ensure!(matches!(answer, Answer::Refused(_)), "{answer:?}");
     }

@@ -17,9 +17,11 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 use super::*;
 use crate::clock;
 use crate::config::{BlobsConfig, ByteSize};
+use crate::replication::coming::Coming;
 use crate::replication::stream::PIECE_BYTES;
 
 const ADA: AccountId = AccountId(1);
+const BOB: AccountId = AccountId(2);
 
 /// What a stream takes before whoever writes to it waits.
 const WINDOW: usize = 64 * 1024;
@@ -54,6 +56,7 @@ struct World {
     store: Store,
     blobs: Blobs,
     partials: Partials,
+    coming: Coming,
 }
 
 fn bytes(number: usize, size: usize) -> Vec<u8> {
@@ -164,7 +167,7 @@ impl World {
             stage_refs(store.reader(), &mut batch, naming, &[blob], &[]).expect("it may follow");
         }
         store.writer().commit(batch).expect("commits");
-        Self { dir, store, blobs, partials }
+        Self { dir, store, blobs, partials, coming: Coming::default() }
     }
 
     /// As whoever follows the tenant does: where a write of before is still under way, it is tried again.
@@ -196,6 +199,8 @@ impl World {
         let did: Did = "did:web:shop.example".parse().expect("a DID");
         let (of, open) = (Of { tenant: did, epoch: 1 }, || primary.open());
         let came = |_| {};
+        let free = || Ok::<_, ReplicationError>((room, BTreeSet::from([ADA, BOB])));
+        let room = self.coming.room_blocking(ADA, free).expect("there is nothing to read");
         let fetching = Fetching::begin(&self.blobs, &self.partials, ADA, of, open, room, &due, &came).await?;
         fetching.run(due, wanting, taken).await
     }
@@ -314,6 +319,23 @@ async fn no_more_is_taken_than_there_is_room_for() {
         assert!(world.on_disk() <= room, "{} bytes lie here, for {room} there is room", world.on_disk());
     }
     assert!(world.on_disk() > 0, "something was taken");
+}
+
+#[tokio::test]
+async fn what_others_have_in_part_is_no_room() {
+    let primary = Arc::new(Primary::of(&[400_000], |_| Deed::Sends));
+    let world = World::naming(&primary);
+    let (mut wanting, mut taken) = (Wanting::default(), 0);
+    world.coming.lies(BOB, 700_000);
+    let refused = world.fetch(&primary, 1_000_000, &mut wanting, &mut taken).await.expect_err("there is no room");
+    assert!(matches!(refused, ReplicationError::Quota), "{refused}");
+    world.coming.lies(BOB, 500_000);
+    let left = world.fetch(&primary, 1_000_000, &mut wanting, &mut taken).await.expect("there is room");
+    assert_eq!((left, taken), (Left::Nothing, primary.bytes()));
+    assert_eq!(world.coming.except(Some(BOB)), taken, "until a row counts it");
+    // Another has it in the meantime.
+    let bob = world.coming.room_blocking(BOB, || Ok::<_, ReplicationError>((1_000_000, BTreeSet::from([ADA, BOB]))));
+    assert!(matches!(bob.expect("there is nothing to read").take(200_000), Err(ReplicationError::Quota)));
 }
 
 #[tokio::test]

@@ -84,6 +84,15 @@ impl StoredSteps {
         Ok(())
     }
 
+    /// The key behind the subtree that was named last; `None` at the end of the tree.
+    #[must_use]
+    pub fn end_of_named(&self) -> Option<&str> {
+        self.path.iter().rev().find_map(|frame| {
+            let (Next::Gap(at) | Next::Entry(at)) = frame.next;
+            frame.keys.get(frame.entries.get(at)?.key.clone())
+        })
+    }
+
     /// The next step; `None` at the end.
     #[expect(clippy::should_implement_trait, reason = "a step lends the key that it names")]
     pub fn next(&mut self) -> Option<StoredStep<'_>> {
