@@ -107,6 +107,17 @@ impl Agents {
         self.unheard().forget(did, &(None, path.to_owned()));
     }
 
+    /// All public records of an author elsewhere come again: those that do not are gone.
+    pub(super) fn forget_public(&self, did: &Did) {
+        let mut unheard = self.unheard();
+        for (said, sequence) in unheard.take(did) {
+            // What they said in rooms waits on: there was room for it.
+            if said.0.is_some() && !unheard.add(did, said, sequence, clock::now()) {
+                break;
+            }
+        }
+    }
+
     fn unheard(&self) -> MutexGuard<'_, Unheard> {
         self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -167,7 +167,11 @@ impl Step<'_> {
                 debug_assert!(path.starts_with(MESSAGE), "marks are at messages");
                 let Some((position, row)) = self.message_named(id, &author, &path)? else { return Ok(()) };
                 let key = (id, row.channel, did);
-                Ok(self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position, at }))?)
+                // Whoever reads on while this is restored has read further than the fact says.
+                match self.overlay.get(&READ_MARKS, &key)? {
+                    Some(Cbor(mark)) if mark.position >= position => Ok(()),
+                    _ => Ok(self.overlay.put(&READ_MARKS, &key, &Cbor(ReadMark { position, at }))?),
+                }
             }
             // Put together first, gone through with the records, or of no space.
             Fact::Version { .. }

@@ -109,6 +109,7 @@ impl Follower {
         written: Vec<Written>,
         counted: bool,
     ) -> Result<(), SpaceError> {
+        self.forget_unheard(did, &written, counted).await;
         let (spaces, author) = (self.0.spaces.clone(), did.clone());
         let wanted = blocking::run(move || spaces.wanted_of(&author, written)).await?;
         let allowed = |(path, record): &Written| {
@@ -129,6 +130,23 @@ impl Follower {
         }
         let (spaces, did) = (self.0.spaces.clone(), did.clone());
         blocking::run(move || spaces.write_foreign(&did, wanted, &row)).await
+    }
+
+    /// What waits until it is known who says it, and is taken back meanwhile, waits no longer: the index does not have it, so
+    /// that it is gone is no event.
+    async fn forget_unheard(&self, did: &Did, written: &[Written], counted: bool) {
+        let gone = |(path, record): &&Written| record.is_none() && path.starts_with(MESSAGE);
+        if counted && !written.iter().any(|one| gone(&one)) {
+            return;
+        }
+        // What came before has to be waiting by now.
+        self.0.spaces.caught_up().await;
+        let agents = &self.0.spaces.0.agents;
+        if counted {
+            written.iter().filter(gone).for_each(|(path, _)| agents.forget(did, path));
+        } else {
+            agents.forget_public(did);
+        }
     }
 
     async fn author(&self, did: &Did) -> Result<Option<AuthorRow>, SpaceError> {
