@@ -146,6 +146,8 @@ struct Follower<'a> {
     files: u64,
     /// Whether parts of a repository may lie here that nothing goes on with once the copy is whole.
     may_have_parts: bool,
+    /// Bytes that commits may bring before it is looked again whether there is room.
+    granted: u64,
 }
 
 impl<'a> Follower<'a> {
@@ -188,6 +190,7 @@ impl<'a> Follower<'a> {
             wanting,
             files: 0,
             may_have_parts: true,
+            granted: 0,
         })
     }
 
@@ -453,6 +456,7 @@ impl<'a> Follower<'a> {
             };
             bodies.push(body);
         }
+        self.room_for_commits(bodies.iter().map(|body| body.car.len() as u64).sum()).await?;
         let key = self.replication.signing_key(&self.tenant).await?;
         let (verified, refused) = blocking::run(move || {
             let mut verified = Vec::with_capacity(bodies.len());
@@ -472,6 +476,7 @@ impl<'a> Follower<'a> {
         let stands: Vec<_> = verified.iter().map(stands).collect();
         let followed = self.replication.0.parts.repos.follow(self.account.id(), verified).await?;
         self.landing.extend(followed.landing);
+        self.count_commits(followed.grew);
         let applied = sequences.into_iter().zip(stands).zip(followed.name_files);
         let mut inputs: Vec<_> =
             applied.map(|((sequence, have), files)| Input::Applied { sequence, have, files }).collect();

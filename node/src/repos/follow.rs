@@ -45,6 +45,8 @@ pub(crate) struct Followed {
     pub(crate) landing: Vec<Landing>,
     /// Of each, whether its records name files.
     pub(crate) name_files: Vec<bool>,
+    /// By how many bytes the repository grew with all of them.
+    pub(crate) grew: i64,
 }
 
 impl Repos {
@@ -64,11 +66,11 @@ impl Repos {
         let mut place = Arc::clone(&slot.open).lock_owned().await;
         let this = self.clone();
         blocking::run(move || {
-            let mut followed = Followed { landing: Vec::new(), name_files: Vec::with_capacity(commits.len()) };
+            let mut followed = Followed { landing: Vec::new(), name_files: Vec::with_capacity(commits.len()), grew: 0 };
             let (mut batch, mut staged) = (Batch::new(), 0);
             let mut failed = None;
             for verified in commits {
-                let (next, names_files) = match this.stage_followed(&slot, &mut place, account, verified) {
+                let (next, names_files, grew) = match this.stage_followed(&slot, &mut place, account, verified) {
                     Ok(staged) => staged,
                     Err(error) => {
                         failed = Some(error);
@@ -81,6 +83,7 @@ impl Repos {
                 }
                 staged += 1;
                 followed.name_files.push(names_files);
+                followed.grew = followed.grew.saturating_add(grew);
             }
             if staged > 0 {
                 followed.landing.push(this.hand_over(&slot, batch, staged));
@@ -90,7 +93,8 @@ impl Repos {
         .await
     }
 
-    /// Stages one commit, in memory and in a batch; answers whether its records name files. Once it is staged nothing fails,
+    /// Stages one commit, in memory and in a batch; answers whether its records name files, and by how many bytes the
+    /// repository grew. Once it is staged nothing fails,
     /// as in a write of this node's own.
     fn stage_followed(
         &self,
@@ -98,7 +102,7 @@ impl Repos {
         place: &mut Option<Open>,
         account: AccountId,
         verified: VerifiedCommit,
-    ) -> Result<(Batch, bool), NotFollowed> {
+    ) -> Result<(Batch, bool, i64), NotFollowed> {
         if slot.flight.has_failed() {
             return Err(RepoError::from(CommitError::Closed).into());
         }
@@ -122,7 +126,7 @@ impl Repos {
         open.advance(slot, &new, &staged, fetched);
         open.follow(staged.collections);
         slot.flight.hand_over(pending_of(new, staged.settled));
-        Ok((batch, !named.is_empty()))
+        Ok((batch, !named.is_empty(), staged.grew))
     }
 
     /// Hands over what so many commits come to.

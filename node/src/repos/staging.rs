@@ -16,6 +16,9 @@ use super::cache::{Collections, Open, SETTLE_AT};
 use super::write::{Blobs, Blocks, blobs_of, collection_of};
 use super::{RepoError, Repos};
 
+/// What a record takes in the tree beside its path: its CID, and its part of the node.
+const ENTRY_BYTES: usize = 64;
+
 /// What staging a commit came to.
 pub(super) struct Staged {
     pub(super) totals: Totals,
@@ -24,6 +27,8 @@ pub(super) struct Staged {
     pub(super) settled: Vec<Cid>,
     /// See [`Open::settle_at`].
     pub(super) settle_at: u64,
+    /// By how many bytes the repository grew: its records, and what each takes in the tree.
+    pub(super) grew: i64,
 }
 
 /// Puts a commit into a batch.
@@ -50,8 +55,9 @@ impl Staging<'_> {
         let mut totals = open.totals;
         self.stage_nodes(batch, open, new, &mut totals)?;
         let records: BTreeMap<Cid, &Block> = new.records.iter().map(|block| (block.cid(), block)).collect();
+        let mut grew = 0_i64;
         for change in &new.changes {
-            self.stage_record(batch, change, &records, blobs, &mut totals)?;
+            grew = grew.saturating_add(self.stage_record(batch, change, &records, blobs, &mut totals)?);
             totals.records = match (change.before, change.after) {
                 (None, Some(_)) => totals.records + 1,
                 (Some(_), None) => totals.records.saturating_sub(1),
@@ -67,7 +73,7 @@ impl Staging<'_> {
         }
         let commit = new.repository.head().clone();
         repos::put_head(batch, &Head { commit, contents: self.contents, totals })?;
-        Ok(Staged { totals, collections, settled, settle_at })
+        Ok(Staged { totals, collections, settled, settle_at, grew })
     }
 
     /// Moves fresh nodes among the others: those that were stored before this commit and stand after it. What it wrote
@@ -127,6 +133,7 @@ impl Staging<'_> {
         Ok(repos::place(&self.repos.shared.reader, self.contents, cid)?)
     }
 
+    /// Stages what became of a record; answers by how many bytes the repository grew with it.
     fn stage_record(
         &self,
         batch: &mut Batch,
@@ -134,7 +141,7 @@ impl Staging<'_> {
         records: &BTreeMap<Cid, &Block>,
         blobs: &Blobs,
         totals: &mut Totals,
-    ) -> Result<(), RepoError> {
+    ) -> Result<i64, RepoError> {
         let path = change.key.as_str();
         let before = change.before.map(|_| self.repos.record_before(self.blocks, path)).transpose()?;
         if let Some(before) = before.as_ref().filter(|_| self.keeps) {
@@ -142,9 +149,12 @@ impl Staging<'_> {
         }
         let was_packed = before.is_some() && totals.packed_records > 0 && self.take_out(batch, path)?;
         totals.packed_records = totals.packed_records.saturating_sub(u64::from(was_packed));
+        let takes = |bytes: usize| i64::try_from(ENTRY_BYTES + path.len() + bytes).unwrap_or(i64::MAX);
+        let mut grew = before.as_ref().map_or(0, |before| -takes(before.bytes.len()));
         match (change.after, &before) {
             (Some(after), before) => {
                 let record = records.get(&after).ok_or(RepoError::Broken("a commit lacks its record"))?;
+                grew = grew.saturating_add(takes(record.bytes().len()));
                 repos::put_record(batch, self.contents, path, self.rev, record, before.as_ref())?;
             }
             (None, Some(before)) if !was_packed => repos::delete_record(batch, self.contents, path, before)?,
@@ -152,7 +162,8 @@ impl Staging<'_> {
         }
         let named = blobs.get(path).map(Vec::as_slice).unwrap_or_default();
         let named_before = before.map(|before| blobs_of(&before.bytes)).unwrap_or_default();
-        self.stage_blobs(batch, path, named, &named_before)
+        self.stage_blobs(batch, path, named, &named_before)?;
+        Ok(grew)
     }
 
     /// Takes a record of the tree out of the pack in which an import put it; answers whether it lay in one. What batches

@@ -144,3 +144,30 @@ async fn a_successor_brings_the_replacement_to_its_end() -> Result<()> {
     }
     write(&caller, &token, "after").await
 }
+
+/// What a tenant writes once its copy is whole takes room like the files that came with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_come_one_by_one_fill_a_standby_too() -> Result<()> {
+    let mut tenancy = Tenancy::on_loopback_silent(SILENCE, &QUICK).await?;
+    tenancy.validators.set_for(SMALL, "ANGEL_REPLICAS_QUOTA", "300KiB");
+    tenancy.validators.stop(SMALL)?;
+    tenancy.validators.start(SMALL)?;
+    let did = tenancy.did().to_owned();
+    let caller = tenancy.caller(0);
+    let token = caller.log_in().await?;
+    let [small, stays] = [SMALL, STAYS].map(|index| tenancy.node(index));
+    tenancy.angel(0, &["tenant", "place", &did, "--node", &small, "--node", &stays])?;
+    tenancy.until_copied(&did).await?;
+    for number in 0..8 {
+        let record = json!({ "$type": "com.example.note", "text": "x".repeat(64_000), "number": number });
+        let body = json!({ "repo": did, "collection": "com.example.note", "record": record });
+        let (status, answer) = caller.call("com.atproto.repo.createRecord", Some(&token), &body).await?;
+        ensure!(status == 200, "{status} {answer}");
+    }
+    let full = |report: &Value| report["stopped"].as_str().is_some_and(|why| why.contains("replicas.quota"));
+    let report = tenancy.until_reported("the small one has no room", SMALL, full).await?;
+    let bytes = report["bytes"].as_u64().context("how much is here")?;
+    ensure!((64_000..300 * 1024).contains(&bytes), "counted: {report}");
+    tenancy.until_equal(&[0, STAYS]).await?;
+    Ok(())
+}

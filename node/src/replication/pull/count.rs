@@ -10,6 +10,9 @@ use crate::placement::Tenant;
 use crate::replication::coming::Room;
 use crate::replication::{Replication, ReplicationError};
 
+/// Bytes that commits may bring before it is looked again whether there is room.
+const GRANT_BYTES: u64 = 4 << 20;
+
 impl Replication {
     /// Counts what is here of a copy that is about to be followed: files that were stored and not counted, and what lies
     /// here in part. Nothing else of it is on its way.
@@ -47,6 +50,28 @@ impl Follower<'_> {
         let (this, did, account) = (self.replication.clone(), self.tenant.did.clone(), self.account.id());
         let bytes = self.row.bytes;
         blocking::run(move || this.room_blocking(&did, account, bytes)).await
+    }
+
+    /// Whether there is room for commits that carry so many bytes, as it was not long ago: they come one by one, and what
+    /// all copies take is in many rows.
+    ///
+    /// # Errors
+    /// [`ReplicationError::Quota`], or the store fails.
+    pub(super) async fn room_for_commits(&mut self, bytes: u64) -> Result<(), ReplicationError> {
+        if bytes > self.granted {
+            let left = self.room().await?.left();
+            if bytes > left {
+                return Err(ReplicationError::Quota);
+            }
+            self.granted = left.min(bytes.max(GRANT_BYTES));
+        }
+        Ok(())
+    }
+
+    /// Counts by how many bytes the repository grew with commits.
+    pub(super) fn count_commits(&mut self, grew: i64) {
+        self.row.bytes = self.row.bytes.saturating_add_signed(grew);
+        self.granted = self.granted.saturating_sub(u64::try_from(grew).unwrap_or(0));
     }
 
     /// Something was cut short: only what lies here of it takes room.
