@@ -45,7 +45,10 @@ impl Firehose {
         let page = events::after(&self.0.reader, head, FEED_EVENTS)?;
         let Some(last) = page.events.last().map(|event| event.sequence) else { return Ok(false) };
         let gone = self.0.gone.learn(&page.events);
-        let entries = self.0.gone.entries(&page.events);
+        // Nothing is made and held for nobody. A follower takes its place before it is told where it begins, so it begins
+        // behind what was read before that: nobody who is up to date misses anything.
+        let is_followed = self.0.places.taken() > 0;
+        let entries = if is_followed { self.0.gone.entries(&page.events) } else { Vec::new() };
         if self.0.json_followers.load(Ordering::Relaxed) > 0 {
             entries.iter().for_each(|entry| {
                 entry.lines();
@@ -56,6 +59,9 @@ impl Firehose {
                 ring.remove(|entry: &Entry| entry.account.is_some_and(|account| gone.contains(&account)));
             }
             ring.push(entries, last);
+            if !is_followed {
+                ring.clear();
+            }
         });
         Ok(page.more)
     }

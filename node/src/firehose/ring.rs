@@ -15,8 +15,9 @@ pub(crate) trait Numbered {
 /// Most events held. A follower that falls further behind than this and [`BYTES_MAX`] is too slow.
 const ENTRIES_MAX: usize = 16_384;
 
-/// Most bytes of frames held: some seconds of the fastest writing that a small machine does.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most bytes of frames held: about two seconds of the fastest writing that a small machine does, and minutes of what it
+/// usually does.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Most that a follower takes at a time, so that it looks up in between.
 const TAKE_ENTRIES: usize = 64;
@@ -70,6 +71,12 @@ impl<E: Numbered> Ring<E> {
             self.bytes -= oldest.bytes();
             self.from = oldest.sequence();
         }
+    }
+
+    /// Holds nothing any more: whoever comes reads the log up to the head first.
+    pub(crate) fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        (self.bytes, self.from) = (0, self.head);
     }
 
     /// Takes out what is no longer told.
@@ -147,6 +154,19 @@ mod tests {
         assert_eq!(ring.entries.iter().map(|entry| entry.bytes()).sum::<usize>(), ring.bytes);
         assert_eq!(sequences(&ring, total + 7), Err(Behind));
         assert_eq!(sequences(&ring, total + 8).map(|some| some[0]), Ok(total + 9));
+    }
+
+    #[test]
+    fn what_was_cleared_is_in_the_log_alone_and_what_comes_then_is_held() {
+        let mut ring = Ring::new(0);
+        ring.push([entry(1, 10), entry(2, 10)], 3);
+        ring.clear();
+        assert_eq!((ring.bytes, ring.entries.capacity()), (0, 0));
+        assert_eq!(sequences(&ring, 2), Err(Behind));
+        assert_eq!(sequences(&ring, 3), Ok(vec![]));
+        assert!(ring.is_current(3) && !ring.is_current(2));
+        ring.push([entry(5, 10)], 5);
+        assert_eq!(sequences(&ring, 3), Ok(vec![5]));
     }
 
     #[test]
