@@ -309,6 +309,20 @@ impl Host {
         Ok(move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?)
     }
 
+    /// Makes the host's cable one that carries so many megabits a second in either direction, as a line of its own would.
+    ///
+    /// # Errors
+    /// When `tc` fails.
+    pub fn throttle(&self, megabits: u64) -> Result<()> {
+        let rate = format!("{megabits}mbit");
+        for (namespace, interface) in [(self.namespace.as_str(), "eth0"), (&self.cable.0, &self.cable.1)] {
+            // A burst holds what is handed over at once, a queue what a router would hold.
+            let shape = ["root", "tbf", "rate", &rate, "burst", "256kb", "latency", "20ms"];
+            inside(namespace, &[&["tc", "qdisc", "replace", "dev", interface][..], &shape].concat())?;
+        }
+        Ok(())
+    }
+
     /// Pulls the host's cable: nothing goes in or out until [`Host::mend`].
     ///
     /// # Errors

@@ -91,8 +91,18 @@ impl Tenancy {
     /// # Errors
     /// As [`Self::on_loopback`].
     pub async fn under_load() -> Result<Self> {
-        let settings = vec![("ANGEL_REPLICAS_COPY_RATE".to_owned(), "10GiB".to_owned())];
-        Self::begin(Ground { settings, ..Ground::loopback(None) }).await
+        Self::begin(Ground::loopback(None).under_load()).await
+    }
+
+    /// The same on hosts whose lines carry so many megabits a second in either direction. Nothing, and a word why, where
+    /// there can be none.
+    ///
+    /// # Errors
+    /// As [`Self::on_loopback`].
+    pub async fn on_lines(megabits: u64) -> Result<Option<Self>> {
+        let Some(ground) = Ground::hosts()? else { return Ok(None) };
+        ground.hosts.iter().try_for_each(|host| host.throttle(megabits))?;
+        Ok(Some(Self::begin(ground.under_load()).await?))
     }
 
     /// Each node on a host of its own, so that it can be cut off. Nothing, and a word why, where there can be none.
@@ -419,6 +429,12 @@ impl Tenancy {
         words.map(Vec::from).unwrap_or_default()
     }
 
+    /// The host of a node, where it has one of its own.
+    #[must_use]
+    pub fn host(&self, index: usize) -> Option<&Host> {
+        self.hosts.get(index)
+    }
+
     /// Pulls the cable of a node's host, or plugs it in again.
     ///
     /// # Errors
@@ -439,6 +455,12 @@ impl Tenancy {
 }
 
 impl Ground {
+    /// For measurements: patience as anywhere else, and copying as fast as it can be.
+    fn under_load(mut self) -> Self {
+        self.settings.push(("ANGEL_REPLICAS_COPY_RATE".to_owned(), "10GiB".to_owned()));
+        Self { silence: None, ..self }
+    }
+
     fn loopback(silence: Option<Duration>) -> Self {
         let doors = vec![Door::here(); NODES];
         Self { doors, hosts: Vec::new(), lab: None, silence, disks: false, settings: Vec::new() }

@@ -1,14 +1,17 @@
 //! The first copy of a tenant with many records and files: how long it takes, and what of it comes again after a cut.
 
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use angel_harness::hosts::Host;
 use angel_harness::tenancy::{COLLECTION, Session, Tenancy};
 use anyhow::{Context, Result, ensure};
-use reqwest::Client;
-use serde_json::{Value, json};
+use reqwest::{Client, Method};
+use serde_json::json;
 
-use super::{TOLD_EVERY, Wishes, tell};
+use super::{COPIES, TOLD_EVERY, Wishes, tell};
 
 /// How often it is looked how far a copy is that is to be cut in the middle.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -17,10 +20,44 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const CUT: usize = 1;
 
 /// Copies much to two nodes at once, and as many bytes plainly.
-pub(crate) async fn first(tenancy: &Tenancy, client: &Client, wishes: Wishes) -> Result<()> {
-    let account = store(tenancy, client, wishes).await?;
+pub(crate) async fn first(tenancy: &Tenancy, wishes: Wishes) -> Result<()> {
+    let (bytes, took) = copy(tenancy, wishes).await?;
+    // Two standbys copy at once, so as many bytes go twice in the plain copy, too.
+    let plain = tokio::task::spawn_blocking(move || plain_copy(None, None, Ipv4Addr::LOCALHOST, bytes * 2)).await??;
+    report("", bytes, took, plain);
+    Ok(())
+}
+
+/// The same between hosts with lines that carry `--line` megabits a second.
+pub(crate) async fn over_lines(wishes: Wishes) -> Result<()> {
+    let Some(tenancy) = Tenancy::on_lines(wishes.line).await? else { return Ok(()) };
+    let (bytes, took) = copy(&tenancy, wishes).await?;
+    // Both standbys at once, over the line of the primary.
     let began = Instant::now();
-    place(tenancy, &account.did)?;
+    let copies = COPIES.map(|to| {
+        let (from, to) = (tenancy.host(0).cloned(), tenancy.host(to).cloned());
+        let address = to.as_ref().map_or(Ipv4Addr::LOCALHOST, Host::address);
+        tokio::task::spawn_blocking(move || plain_copy(from, to, address, bytes))
+    });
+    for copy in copies {
+        copy.await??;
+    }
+    report(&format!(" over lines of {} Mbit/s", wishes.line), bytes, took, began.elapsed());
+    Ok(())
+}
+
+fn report(over: &str, bytes: u64, took: Duration, plain: Duration) {
+    println!(
+        "the first copies of {bytes} bytes{over}: {took:?}; a plain copy {plain:?}, {} %",
+        took.as_millis() * 100 / plain.as_millis().max(1)
+    );
+}
+
+/// Makes an account with much, and copies it to two nodes at once; answers how many bytes each has, and how long that took.
+async fn copy(tenancy: &Tenancy, wishes: Wishes) -> Result<(u64, Duration)> {
+    let account = store(tenancy, wishes).await?;
+    let began = Instant::now();
+    place(tenancy, &account.did).await?;
     let copied = tenancy.until_copied(&account.did);
     tokio::pin!(copied);
     let mut told = tokio::time::interval(TOLD_EVERY);
@@ -34,21 +71,14 @@ pub(crate) async fn first(tenancy: &Tenancy, client: &Client, wishes: Wishes) ->
         }
     }
     let took = began.elapsed();
-    let bytes = bytes_of(tenancy, CUT, &account.did).await?;
-    // Two standbys copy at once, so as many bytes go twice in the plain copy, too.
-    let plain = tokio::task::spawn_blocking(move || plain_copy(bytes * 2)).await??;
-    println!(
-        "the first copies of {bytes} bytes: {took:?}; a plain copy {plain:?}, {} %",
-        took.as_millis() * 100 / plain.as_millis().max(1)
-    );
-    Ok(())
+    Ok((bytes_of(tenancy, CUT, &account.did).await?, took))
 }
 
 /// Kills a standby in the middle of its first copy, and counts what the primary sends beyond what the copies have.
 pub(crate) async fn cut(client: &Client, wishes: Wishes) -> Result<()> {
     let mut tenancy = Tenancy::under_load().await?;
-    let account = store(&tenancy, client, wishes).await?;
-    place(&tenancy, &account.did)?;
+    let account = store(&tenancy, wishes).await?;
+    place(&tenancy, &account.did).await?;
     let half = wishes.megabytes * 1_000_000 / 2;
     let came = loop {
         let report = tenancy.report_of(CUT, &account.did).await?.unwrap_or_default();
@@ -77,9 +107,12 @@ pub(crate) async fn cut(client: &Client, wishes: Wishes) -> Result<()> {
     Ok(())
 }
 
-fn place(tenancy: &Tenancy, did: &str) -> Result<()> {
-    let (one, two) = (tenancy.node(1), tenancy.node(2));
-    tenancy.angel(0, &["tenant", "place", did, "--node", &one, "--node", &two, "--ack", "local"]).map(drop)
+async fn place(tenancy: &Tenancy, did: &str) -> Result<()> {
+    let nodes = COPIES.map(|index| tenancy.node(index));
+    let body = json!({ "account": did, "wish": { "nodes": nodes, "waitsForStandby": false } });
+    let (status, answer) = tenancy.operate(0, Method::POST, "/admin/replicas/place", Some(&body)).await?;
+    ensure!(status == 200, "not placed: {status} {answer}");
+    Ok(())
 }
 
 async fn bytes_of(tenancy: &Tenancy, index: usize, did: &str) -> Result<u64> {
@@ -97,10 +130,9 @@ async fn sent(tenancy: &Tenancy, client: &Client) -> Result<u64> {
 }
 
 /// Makes an account with many records and files on the first node.
-async fn store(tenancy: &Tenancy, client: &Client, wishes: Wishes) -> Result<Session> {
+async fn store(tenancy: &Tenancy, wishes: Wishes) -> Result<Session> {
     let account = tenancy.sign_up("gallery").await?;
-    let url = |method: &str| format!("{}/xrpc/{method}", tenancy.validators.daemon(0).fact("httpUrl"));
-    let post = |method: &str| client.post(url(method)).bearer_auth(&account.token);
+    let caller = tenancy.caller(0);
     let file = 10_000_000_u64.min(wishes.megabytes.max(1) * 1_000_000);
     let mut embeds = Vec::new();
     let storing = Instant::now();
@@ -108,9 +140,7 @@ async fn store(tenancy: &Tenancy, client: &Client, wishes: Wishes) -> Result<Ses
     for number in 0..(wishes.megabytes * 1_000_000) / file {
         let mut bytes = vec![7_u8; usize::try_from(file)?];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
-        let request = post("com.atproto.repo.uploadBlob").header("content-type", "application/octet-stream");
-        let answer: Value = request.body(bytes).send().await?.error_for_status()?.json().await?;
-        embeds.push(answer["blob"].clone());
+        embeds.push(caller.upload(&account.token, bytes).await?);
         if told.elapsed() >= TOLD_EVERY {
             told = Instant::now();
             tell(&format!("{} MB of files are stored", (number + 1) * file / 1_000_000));
@@ -130,18 +160,37 @@ async fn store(tenancy: &Tenancy, client: &Client, wishes: Wishes) -> Result<Ses
             .collect();
         number += writes.len() as u64;
         let body = json!({ "repo": account.did, "writes": writes });
-        post("com.atproto.repo.applyWrites").json(&body).send().await?.error_for_status()?;
+        let (status, answer) = caller.call("com.atproto.repo.applyWrites", Some(&account.token), &body).await?;
+        ensure!(status == 200, "not written: {status} {answer}");
     }
     println!("storing {} records with them: {:?} in all", wishes.records, storing.elapsed());
     Ok(account)
 }
 
-/// Sends as many bytes over a socket to a file that is flushed in the end.
-fn plain_copy(bytes: u64) -> Result<Duration> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
+/// Sends as many bytes over a socket to a file that is flushed in the end: from one host to another with this address, or
+/// here.
+fn plain_copy(from: Option<Host>, to: Option<Host>, address: Ipv4Addr, bytes: u64) -> Result<Duration> {
+    let (tell, told) = mpsc::channel();
+    // Threads of their own, for one that entered a host stays there.
+    let receiving = std::thread::spawn(move || {
+        to.map_or(Ok(()), |host| host.enter())?;
+        let listener = TcpListener::bind((address, 0))?;
+        tell.send(listener.local_addr()?)?;
+        let (mut from, _) = listener.accept()?;
+        let mut file = tempfile::tempfile()?;
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            match from.read(&mut piece)? {
+                0 => break,
+                read => file.write_all(&piece[..read])?,
+            }
+        }
+        anyhow::Ok(file.sync_data()?)
+    });
     let sending = std::thread::spawn(move || {
-        let mut to = std::net::TcpStream::connect(address)?;
+        from.map_or(Ok(()), |host| host.enter())?;
+        let began = Instant::now();
+        let mut to = TcpStream::connect(told.recv()?)?;
         let piece = vec![7; 256 * 1024];
         let mut left = bytes;
         while left > 0 {
@@ -149,20 +198,9 @@ fn plain_copy(bytes: u64) -> Result<Duration> {
             to.write_all(&piece[..usize::try_from(now).unwrap_or(0)])?;
             left -= now;
         }
-        Ok::<_, std::io::Error>(())
+        anyhow::Ok(began)
     });
-    let began = Instant::now();
-    let (mut from, _) = listener.accept()?;
-    let mut file = tempfile::tempfile()?;
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        match from.read(&mut piece)? {
-            0 => break,
-            read => file.write_all(&piece[..read])?,
-        }
-    }
-    file.sync_data()?;
-    let took = began.elapsed();
-    sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
-    Ok(took)
+    let began = sending.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+    receiving.join().map_err(|_| anyhow::anyhow!("the receiver panicked"))??;
+    Ok(began.elapsed())
 }

@@ -3,11 +3,12 @@
 //! * what a write costs the primary's processor, without copies and with them;
 //! * how far a standby is behind while writes come as fast as told (`--rate`, 1,000 a second);
 //! * the first copy of many records and files (`--records`, 10,000; `--megabytes`, 1,000) beside a plain copy of as many
-//!   bytes over a socket onto the same disk, and how much of it comes again when a standby is killed in the middle;
+//!   bytes over a socket onto the same disk, the same between hosts whose lines carry `--line` megabits a second (1,000;
+//!   root), and how much of it comes again when a standby is killed in the middle;
 //! * writes that wait for a standby beside writes that do not, by 1 and by 16 writers;
 //! * how long nobody takes writes when the primary is killed, and how long writes wait when a tenant moves (`--rounds`).
 //!
-//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`, `cut`, `freeze`, `failover`; all when none is). Each prints its figures
+//! Parts are named on the command line (`serving`, `following`, `waiting`, `copy`, `lines`, `cut`, `freeze`, `failover`; all when none is). Each prints its figures
 //! as soon as it has them, may take `--limit` seconds (600), and one that breaks off says why and lets the next begin: a run
 //! that is cut short still reports what it has measured. What is under way is told on standard error.
 
@@ -43,7 +44,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 const REFUSALS_MAX: u64 = 100;
 
 /// The parts, in their order.
-const PARTS: [&str; 7] = ["serving", "following", "waiting", "copy", "cut", "freeze", "failover"];
+const PARTS: [&str; 8] = ["serving", "following", "waiting", "copy", "lines", "cut", "freeze", "failover"];
 
 /// The nodes that hold copies.
 const COPIES: [usize; 2] = [1, 2];
@@ -54,13 +55,16 @@ struct Wishes {
     seconds: u64,
     records: u64,
     megabytes: u64,
+    /// Megabits a second.
+    line: u64,
     rounds: u64,
     limit: Duration,
 }
 
 fn main() -> Result<()> {
     let limit = Duration::from_mins(10);
-    let mut wishes = Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000, rounds: 5, limit };
+    let mut wishes =
+        Wishes { rate: 1000, seconds: 10, records: 10_000, megabytes: 1_000, line: 1_000, rounds: 5, limit };
     let mut wanted = BTreeSet::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -70,6 +74,7 @@ fn main() -> Result<()> {
             "--seconds" => wishes.seconds = number()?,
             "--records" => wishes.records = number()?,
             "--megabytes" => wishes.megabytes = number()?,
+            "--line" => wishes.line = number()?,
             "--rounds" => wishes.rounds = number()?,
             "--limit" => wishes.limit = Duration::from_secs(number()?),
             // From `cargo bench`.
@@ -129,7 +134,9 @@ impl Bench {
                     "serving" => bare = Some(self.serving(&writer, wishes).await?),
                     "following" => self.following(&writer, wishes, bare).await?,
                     "waiting" => self.waiting(&writer, wishes).await?,
-                    "copy" => copies::first(&self.tenancy, &self.client, wishes).await?,
+                    "copy" => copies::first(&self.tenancy, wishes).await?,
+                    // Its own nodes, each on a host.
+                    "lines" => copies::over_lines(wishes).await?,
                     "cut" => copies::cut(&self.client, wishes).await?,
                     "freeze" => moves::freezes(&self.tenancy, &self.client, wishes.rounds).await?,
                     // Its own nodes, which are killed, and believe sooner that one is gone.
