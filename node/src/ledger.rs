@@ -19,6 +19,7 @@ pub(crate) mod alone;
 pub(crate) mod custody;
 pub mod genesis;
 mod registration;
+mod reopen;
 #[cfg(test)]
 pub(crate) mod samples;
 mod verified;
@@ -41,7 +42,7 @@ use angel_protocol::mempool::Slot;
 use angel_protocol::time::Timestamp;
 use angel_storage::ledger::decided::{self, Place};
 use angel_storage::ledger::undecided::{self, Evidence};
-use angel_storage::ledger::{Decision, LedgerView, Movement, StoredCheckpoint};
+use angel_storage::ledger::{self, DecideError, Decision, LedgerView, Movement, StoredCheckpoint};
 use angel_storage::reader::ReadError;
 use angel_storage::writer::CommitError;
 use angel_storage::{Reader, Writer};
@@ -104,15 +105,23 @@ pub enum LedgerError {
     /// The store, while writing.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// The store, while rows are put together.
+    /// The store, while a height is written.
     #[error(transparent)]
-    Rows(#[from] angel_storage::events::TrimError),
+    Decide(#[from] DecideError),
     /// A row.
     #[error(transparent)]
     View(#[from] ViewError),
     /// A batch does not apply although it was decided.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// A decided height is not in the store as a whole.
+    #[error("height {0} of the ledger was decided, and its batch is not in the store: restore a backup of this node")]
+    NoBatch(u64),
+    /// A decided height leads elsewhere than was decided.
+    #[error(
+        "height {0} of the ledger leads elsewhere than was decided: the store is damaged; restore a backup of this node"
+    )]
+    Elsewhere(u64),
     /// Heights went by faster than a proof was made.
     #[error("the ledger changes too fast to prove a single height; try again")]
     Moving,
@@ -122,6 +131,7 @@ pub enum LedgerError {
 }
 
 impl Shared {
+    /// The ledger that is in a store. Blocks.
     pub(crate) fn new(network: NetworkId, own: Did, reader: Reader, writer: Writer) -> Result<Self, LedgerError> {
         let tip = tip(&reader)?;
         let genesis = genesis::stored_hash(&reader)?;
@@ -129,7 +139,11 @@ impl Shared {
         let (tip, _) = watch::channel(tip);
         let (decided, _) = broadcast::channel(HEIGHTS_KEPT);
         let (verified, kept, recent) = (Verified::default(), Kept::default(), Mutex::default());
-        Ok(Self { network, genesis, own, reader, writer, verified, kept, tip, height, decided, recent })
+        let this = Self { network, genesis, own, reader, writer, verified, kept, tip, height, decided, recent };
+        let tip = reopen::reopen(&this)?;
+        this.tip.send_replace(tip);
+        this.height.send_replace(tip.height);
+        Ok(this)
     }
 
     /// How far the ledger has got.
@@ -150,6 +164,14 @@ impl Shared {
     /// The latest height, to wait for more.
     pub(crate) fn watch_height(&self) -> watch::Receiver<u64> {
         self.height.subscribe()
+    }
+
+    /// Writes what follows from the latest heights, for an orderly stop. Blocks.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) fn settle(&self) -> Result<(), LedgerError> {
+        Ok(ledger::settle(&self.reader, &self.writer)?)
     }
 
     /// A height is durable.

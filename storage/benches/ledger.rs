@@ -151,8 +151,7 @@ fn measure(engine: EngineKind, heights: u64) {
         let proposal = Undecided { round: 0, pol_round: None, proposer, body: body.clone() };
         undecided::keep(&mut kept, height, value.0, &proposal).expect("fits");
         store.writer().commit(kept).expect("kept");
-        let decided = ledger::decide(store.reader(), decision, &applied, &body).expect("fits");
-        store.writer().commit(decided).expect("decided");
+        ledger::decide(store.reader(), store.writer(), decision, &applied, &body).expect("decided");
         took += began.elapsed();
         cost += processor() - before;
         bytes += written() - written_before;

@@ -1,9 +1,10 @@
 //! What survives of the ledger: the rows of its state, decided batches with their certificates, proposals that may still be
 //! decided, and transactions that wait.
 //!
-//! A decided height is one atomic batch: state, receipts, batch, certificate and history change together or not at all,
-//! so that a node which is killed comes back with a height it has wholly or not. What the rows mean is the ledger's
-//! ([`angel_protocol::ledger`]); here they are bytes.
+//! A height is decided durably with its batch and certificate. State, receipts and history follow from those: they are
+//! written for several heights together, as one atomic batch, so that the tables are as some height left them, and all
+//! readers here see the newest (`late`). What the rows mean is the ledger's ([`angel_protocol::ledger`]); here they are
+//! bytes.
 //!
 //! # Map
 //!
@@ -11,6 +12,7 @@
 //! |---|---|
 //! | [`LedgerView`] | the state, read by the ledger's own code |
 //! | [`decide`], [`Decision`] | writing one height |
+//! | `late` | what follows from heights and is not written yet |
 //! | [`genesis`] | writing height 0 |
 //! | [`decided`] | reading heights, certificates, validators |
 //! | `history` | movements of balances, by account |
@@ -19,6 +21,7 @@
 
 pub mod decided;
 mod history;
+pub(crate) mod late;
 pub mod undecided;
 pub mod waiting;
 
@@ -30,19 +33,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, RowRefused};
 use crate::chunked::ChunkedTable;
-use crate::codec::{Cbor, Raw};
+use crate::codec::{self, Cbor, CodecError, Raw, Row};
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 use crate::writer::{CommitError, Writer};
 
 pub use history::Movement;
+pub use late::hold;
 
 /// Rows of the state. A value larger than a row has more than one part; the first begins with their number.
 pub(crate) const ROWS: Table<(Vec<u8>, u8), Raw> = Table::new(TableId::LedgerRows);
 /// Decided batches, as they travelled, where this node did not keep them as proposals.
 pub(crate) const BATCHES: ChunkedTable<u64> = ChunkedTable::new(TableId::LedgerBatches);
 /// Headers with certificates.
-pub(crate) const DECISIONS: Table<u64, Cbor<Decision>> = Table::new(TableId::LedgerDecisions);
+pub(crate) const DECISIONS: Table<u64, Decided> = Table::new(TableId::LedgerDecisions);
 /// Validators, from a height on.
 pub(crate) const VALIDATORS: Table<u64, Cbor<ValidatorSet>> = Table::new(TableId::LedgerValidators);
 /// Roots worth publishing.
@@ -63,6 +67,20 @@ pub struct Decision {
     pub proposer: Did,
     /// Transactions in the batch.
     pub transactions: u32,
+}
+
+/// A decided height as stored. Before version 2 its rows were written with it, and software that takes that for granted
+/// must not go on from older ones.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Decided(pub(crate) Decision);
+
+impl Row for Decided {
+    const VERSION: u8 = 2;
+
+    fn decode_older(version: u8, body: &[u8]) -> Result<Self, CodecError> {
+        if version == 1 { codec::from_cbor(body).map(Self) } else { Err(CodecError::UnknownVersion { version }) }
+    }
 }
 
 /// A checkpoint as stored.
@@ -86,16 +104,30 @@ impl From<&Checkpoint> for StoredCheckpoint {
     }
 }
 
-/// The ledger's state on disk.
+/// The ledger's state after the newest height.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerView<'a>(pub &'a Reader);
 
-impl View for LedgerView<'_> {
+/// The ledger's state as its tables have it, after some earlier height.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TablesView<'a>(pub(crate) &'a Reader);
+
+impl View for TablesView<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
         get_row(self.0, key).map_err(|error| ViewError::Storage(error.to_string()))
     }
 }
 
+impl View for LedgerView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        match self.0.late().get(key) {
+            Some(row) => Ok(row),
+            None => TablesView(self.0).get(key),
+        }
+    }
+}
+
+/// A row as its table has it.
 pub(crate) fn get_row(reader: &Reader, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
     let mut place = (key.to_vec(), 0);
     let Some(Raw(mut value)) = reader.get(&ROWS, &place)? else { return Ok(None) };
@@ -125,36 +157,73 @@ fn put_row(batch: &mut Batch, key: &[u8], value: Option<&[u8]>) -> Result<(), Ro
     Ok(())
 }
 
-/// Everything that one decided height changes. A batch that was kept as a proposal is not written again.
+/// Writes a decided height, and returns when it is durable. A batch that was kept as a proposal is not written again, and
+/// what follows from the height is seen at once and written later, with that of others. Heights come one after another.
 ///
 /// # Errors
-/// The batch would be larger than batches may be.
+/// The store fails, or the height is larger than heights may be.
 pub fn decide(
     reader: &Reader,
+    writer: &Writer,
     decision: Decision,
     applied: &Applied,
     encoded: &[u8],
-) -> Result<Batch, crate::events::TrimError> {
+) -> Result<(), DecideError> {
     let height = applied.header.height;
     let value = decision.certificate.value.0;
+    let late = reader.late();
+    let due = if late.is_due(applied) { Some(late.rows()?) } else { None };
     let mut batch = Batch::new();
-    for (key, value) in &applied.changes {
-        put_row(&mut batch, key, value.as_deref())?;
-    }
     // What was kept before the vote stays where it lies.
     if !undecided::is_kept(reader, height, value)? {
         BATCHES.put(&mut batch, &height, encoded)?;
     }
-    batch.put(&DECISIONS, &height, &Cbor(decision))?;
+    batch.put(&DECISIONS, &height, &Decided(decision))?;
     if decided::validators(reader, height)?.as_ref() != Some(&applied.validators) {
         batch.put(&VALIDATORS, &(height + 1), &Cbor(applied.validators.clone()))?;
     }
-    history::put(&mut batch, height, &applied.postings)?;
     if let Some(checkpoint) = &applied.checkpoint {
         batch.put(&CHECKPOINTS, &height, &Cbor(checkpoint.into()))?;
     }
     undecided::forget_others(reader, &mut batch, height, value)?;
-    Ok(batch)
+    if let Some(due) = due {
+        // As the height before left them: that one is durable.
+        writer.commit(due)?;
+        late.clear();
+    }
+    writer.commit(batch)?;
+    late.add(applied);
+    Ok(())
+}
+
+/// Writes what follows from decided heights and waits, for an orderly stop.
+///
+/// # Errors
+/// The store fails.
+pub fn settle(reader: &Reader, writer: &Writer) -> Result<(), DecideError> {
+    let rows = reader.late().rows()?;
+    if rows.rows() > 0 {
+        writer.commit(rows)?;
+        reader.late().clear();
+    }
+    Ok(())
+}
+
+/// Why a height was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// A row is beyond its bounds.
+    #[error(transparent)]
+    Row(#[from] RowRefused),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What else was proposed for the height cannot be removed.
+    #[error(transparent)]
+    Others(#[from] crate::events::TrimError),
+    /// The store failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }
 
 /// Writes the rows of height 0, the one that says how far the ledger is last: a half-written genesis counts as none.

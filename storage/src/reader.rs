@@ -11,6 +11,7 @@ use crate::belongings::CopyView;
 use crate::codec::{CodecError, StoredValue};
 use crate::engine::{Engine, EngineError, KeyRange, Page, PageLimit};
 use crate::key::{AccountId, Key, PrefixOf};
+use crate::ledger::late::Late;
 use crate::tables::{Table, TableId};
 
 /// A handle for reading the store.
@@ -18,18 +19,24 @@ use crate::tables::{Table, TableId};
 pub struct Reader {
     engine: Arc<dyn Engine>,
     durable_sequence: Arc<AtomicU64>,
+    late: Arc<Late>,
 }
 
 impl Reader {
     pub(crate) fn new(engine: Arc<dyn Engine>, durable_sequence: Arc<AtomicU64>) -> Self {
-        Self { engine, durable_sequence }
+        Self { engine, durable_sequence, late: Arc::default() }
+    }
+
+    /// Rows of the ledger that are not in their tables yet.
+    pub(crate) fn late(&self) -> &Late {
+        &self.late
     }
 
     /// Reads the private rows of the copy under `account`, which another node serves, where this node's own would be.
     #[must_use]
     pub fn of_copy(&self, account: AccountId) -> Self {
         let engine = Arc::new(CopyView::new(Arc::clone(&self.engine), account));
-        Self { engine, durable_sequence: Arc::clone(&self.durable_sequence) }
+        Self { engine, durable_sequence: Arc::clone(&self.durable_sequence), late: Arc::clone(&self.late) }
     }
 
     /// The row, if it is there.

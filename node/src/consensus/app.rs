@@ -196,7 +196,8 @@ pub(super) async fn run(parts: Parts, stop: CancellationToken) -> TaskResult {
         drop(app);
         engine.stop().await;
         if let Pause::Stopping = ended? {
-            return Ok(());
+            let shared = Arc::clone(&shared);
+            return Ok(blocking::run(move || shared.settle()).await.map_err(AppError::from)?);
         }
         if returning.is_pending() {
             let returning = returning.clone();

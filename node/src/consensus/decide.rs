@@ -130,9 +130,8 @@ pub(super) fn write(
         proposer: candidate.proposer.clone(),
         transactions: u32::try_from(candidate.batch.transactions.len()).unwrap_or(u32::MAX),
     };
-    let rows = ledger::decide(&shared.reader, decision, &candidate.applied, &candidate.encoded)?;
     shared.kept.begin();
-    shared.writer.commit(rows)?;
+    ledger::decide(&shared.reader, &shared.writer, decision, &candidate.applied, &candidate.encoded)?;
     shared.kept.end(&candidate.applied.changes);
     shared.verified.forget(&candidate.batch.transactions);
     shared.advance(tip, Arc::clone(&candidate.batch));

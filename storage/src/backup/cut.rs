@@ -21,7 +21,7 @@ use super::account::ranges;
 use crate::belongings::Owned;
 use crate::engine::{Engine, EngineError, Group, KeyRange, PageLimit};
 use crate::key::AccountId;
-use crate::ledger::{DECISIONS, LedgerView};
+use crate::ledger::{TablesView, decided};
 use crate::limits::BULK_ROWS;
 use crate::reader::{ReadError, Reader};
 use crate::writer::Writer;
@@ -155,9 +155,9 @@ impl Cut {
         let cuts = writer.cuts();
         let boundary = cuts.flushing();
         let mut cut = Self::open(reader, writer, Vec::new(), bytes_max)?;
-        let newest = reader.scan(&DECISIONS).reverse().page(1)?;
-        cut.height = newest.rows.first().map_or(0, |(height, _)| *height);
-        let root = tree::root(&LedgerView(reader)).map_err(|error| CutError::Ledger(error.to_string()))?;
+        cut.height = decided::newest(reader)?.unwrap_or(0);
+        // What waits to be written is in no cut: whoever restores it makes it anew from the decided batches.
+        let root = tree::root(&TablesView(reader)).map_err(|error| CutError::Ledger(error.to_string()))?;
         cut.ledger_root = root;
         drop(boundary);
         Ok(cut)

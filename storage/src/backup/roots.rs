@@ -15,7 +15,7 @@ use angel_protocol::repo::mst::{Walk, WalkItem};
 use angel_protocol::repo::{BlockSource, SourceError};
 
 use crate::key::AccountId;
-use crate::ledger::{self, DECISIONS};
+use crate::ledger::{self, decided};
 use crate::limits::BULK_ROWS;
 use crate::permissioned::{self, RepoKey, RepoRow};
 use crate::reader::{ReadError, Reader};
@@ -89,7 +89,7 @@ pub fn check_roots(reader: &Reader, progress: &mut dyn FnMut(u64)) -> Result<Roo
     }
     check_permissioned(reader, &mut roots)?;
     progress(roots.records + roots.private_records);
-    roots.height = reader.scan(&DECISIONS).reverse().page(1)?.rows.first().map_or(0, |(height, _)| *height);
+    roots.height = decided::newest(reader)?.unwrap_or(0);
     roots.ledger_root = ledger_root(reader)?;
     Ok(roots)
 }

@@ -4,7 +4,7 @@ use angel_protocol::ledger::batch::InvalidBatch;
 use angel_protocol::ledger::{Batch, Signed, ValidatorSet};
 
 pub use super::history::{Place, history};
-use super::{BATCHES, CHECKPOINTS, DECISIONS, Decision, StoredCheckpoint, VALIDATORS, undecided};
+use super::{BATCHES, CHECKPOINTS, DECISIONS, Decided, Decision, StoredCheckpoint, VALIDATORS, undecided};
 use crate::codec::{Cbor, CodecError};
 use crate::reader::{ReadError, Reader};
 
@@ -13,7 +13,15 @@ use crate::reader::{ReadError, Reader};
 /// # Errors
 /// The engine fails, or the row cannot be read.
 pub fn decision(reader: &Reader, height: u64) -> Result<Option<Decision>, ReadError> {
-    Ok(reader.get(&DECISIONS, &height)?.map(|Cbor(decision)| decision))
+    Ok(reader.get(&DECISIONS, &height)?.map(|Decided(decision)| decision))
+}
+
+/// The newest height that was decided; nothing before the first.
+///
+/// # Errors
+/// The engine fails, or the row cannot be read.
+pub fn newest(reader: &Reader) -> Result<Option<u64>, ReadError> {
+    Ok(reader.scan(&DECISIONS).reverse().page(1)?.rows.first().map(|(height, _)| *height))
 }
 
 /// The batch of a height, as it travelled.

@@ -12,14 +12,16 @@ use angel_protocol::ledger::{Amount, TransactionId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
-use crate::batch::{Batch, RowRefused};
 use crate::codec::{self, CodecError, Row};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 
 /// Movements of one account at one height, from the number in the key on.
-const HISTORY: Table<(Did, u64, u32), Movements> = Table::new(TableId::LedgerHistory);
+pub(super) const HISTORY: Table<Key, Movements> = Table::new(TableId::LedgerHistory);
+
+/// Whose, at which height, from which movement of the height on.
+pub(super) type Key = (Did, u64, u32);
 
 /// What a movement takes in a row beside its scope, at most: numbers, the id, and their lengths.
 const MOVEMENT_BYTES: usize = 80;
@@ -49,7 +51,15 @@ type Entry = (u32, ByteArray<32>, Option<Did>, i64, Amount);
 /// A row.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Movements(Vec<Entry>);
+pub(super) struct Movements(Vec<Entry>);
+
+impl Movements {
+    /// About how many bytes the row has.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |(_, _, tenant, ..): &Entry| MOVEMENT_BYTES + tenant.as_ref().map_or(0, |did| did.as_str().len());
+        self.0.iter().map(bytes).sum()
+    }
+}
 
 impl Row for Movements {
     const VERSION: u8 = 2;
@@ -63,15 +73,13 @@ impl Row for Movements {
     }
 }
 
-/// Adds what a height moved to `batch`.
-///
-/// # Errors
-/// The batch is full.
-pub(super) fn put(batch: &mut Batch, height: u64, postings: &[Posting]) -> Result<(), RowRefused> {
+/// What a height moved, in rows.
+pub(super) fn rows(height: u64, postings: &[Posting]) -> Vec<(Key, Movements)> {
     let mut by_account: HashMap<&Did, Vec<(u32, &Posting)>> = HashMap::new();
     for (number, posting) in (0_u32..).zip(postings) {
         by_account.entry(&posting.account).or_default().push((number, posting));
     }
+    let mut rows = Vec::with_capacity(by_account.len());
     for (account, postings) in by_account {
         let mut rest = postings.as_slice();
         while let Some((first, _)) = rest.first() {
@@ -86,11 +94,11 @@ pub(super) fn put(batch: &mut Batch, height: u64, postings: &[Posting]) -> Resul
                 let Posting { id: TransactionId(id), tenant, change, balance, .. } = (*posting).clone();
                 (number - first, ByteArray::new(id), tenant, change, balance)
             };
-            batch.put(&HISTORY, &(account.clone(), height, *first), &Movements(row.iter().map(entry).collect()))?;
+            rows.push(((account.clone(), height, *first), Movements(row.iter().map(entry).collect())));
             rest = further;
         }
     }
-    Ok(())
+    rows
 }
 
 /// Movements of an account's balances before `before`, the newest first.
@@ -103,27 +111,39 @@ pub fn history(
     before: Option<Place>,
     limit: usize,
 ) -> Result<Vec<(Place, Movement)>, ReadError> {
+    // What is not in the table yet is newer than everything that is.
+    let (late, late_from) = reader.late().movements(account, before, limit);
     let mut found = Vec::new();
-    let mut until = before;
-    loop {
+    late.into_iter().for_each(|row| take(row, before, &mut found));
+    let mut until = match (before, late_from) {
+        // Rows that were written a moment ago may still be held.
+        (Some(before), Some(from)) => Some(before.min((from, 0))),
+        (before, from) => before.or(from.map(|from| (from, 0))),
+    };
+    while found.len() < limit {
         let mut scan = reader.scan(&HISTORY).prefix(account).reverse();
         if let Some((height, number)) = until {
             scan = scan.until(&(account.clone(), height, number));
         }
         // Most rows are small, and each holds one movement before `before` at least.
-        let page = scan.page(limit.saturating_sub(found.len()))?;
+        let page = scan.page(limit - found.len())?;
         until = page.rows.last().map(|((_, height, first), _)| (*height, *first));
-        for ((_, height, first), Movements(entries)) in page.rows {
-            for (distance, id, tenant, change, balance) in entries.into_iter().rev() {
-                let place = (height, first.saturating_add(distance));
-                if before.is_none_or(|before| place < before) {
-                    found.push((place, Movement { id: id.into_array(), tenant, change, balance }));
-                }
-            }
+        page.rows.into_iter().for_each(|row| take(row, before, &mut found));
+        if !page.more || until.is_none() {
+            break;
         }
-        if found.len() >= limit || !page.more || until.is_none() {
-            found.truncate(limit);
-            return Ok(found);
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Adds the movements of a row that lie before `before`, the newest first.
+fn take(row: (Key, Movements), before: Option<Place>, found: &mut Vec<(Place, Movement)>) {
+    let ((_, height, first), Movements(entries)) = row;
+    for (distance, id, tenant, change, balance) in entries.into_iter().rev() {
+        let place = (height, first.saturating_add(distance));
+        if before.is_none_or(|before| place < before) {
+            found.push((place, Movement { id: id.into_array(), tenant, change, balance }));
         }
     }
 }
@@ -133,6 +153,7 @@ mod tests {
     use angel_protocol::crypto::NodeKey;
 
     use super::*;
+    use crate::batch::Batch;
     use crate::codec::Cbor;
     use crate::store::Store;
 
@@ -164,7 +185,9 @@ mod tests {
             let postings: Vec<_> = (0..1000)
                 .map(|number| posting(1 + u8::from(number % 3 == 0), number, (number % 2 == 0).then(|| did(3))))
                 .collect();
-            put(&mut batch, height, &postings).expect("fits");
+            for (key, row) in rows(height, &postings) {
+                batch.put(&HISTORY, &key, &row).expect("fits");
+            }
             for (number, posting) in (0..).zip(postings).filter(|(_, posting)| posting.account == did(1)) {
                 let Posting { id: TransactionId(id), tenant, change, balance, .. } = posting;
                 expected.push(((height, number), Movement { id, tenant, change, balance }));

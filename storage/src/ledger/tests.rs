@@ -1,18 +1,25 @@
 //! Rows of every size come back, and a height is there wholly.
 
+use std::sync::Arc;
+
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::action::Region;
 use angel_protocol::ledger::certificate::{Certificate, ValueHash};
 use angel_protocol::ledger::genesis::GenesisNode;
-use angel_protocol::ledger::{Batch as LedgerBatch, Genesis, MemoryView, Parameters, Strict, View, apply, rows};
+use angel_protocol::ledger::transfer::Posting;
+use angel_protocol::ledger::{
+    Amount, Applied, Batch as LedgerBatch, Genesis, MemoryView, Parameters, Strict, TransactionId, View, apply, rows,
+};
 use angel_protocol::time::Timestamp;
 
+use super::late::HEIGHTS_MAX;
 use super::undecided::{self, Undecided};
 use super::waiting::{self, Place, Waiting};
-use super::{Decision, LedgerView, decide, decided, genesis, put_row};
+use super::{Decision, LedgerView, Movement, TablesView, decide, decided, genesis, hold, put_row, settle};
 use crate::batch::Batch;
 use crate::chunked::ChunkedTable;
+use crate::engine::MemoryEngine;
 use crate::store::Store;
 use crate::tables::TableId;
 
@@ -103,8 +110,7 @@ fn write_and_read(kept: bool) {
         undecided::keep(&mut rows, 1, value.0, &proposal).expect("fits");
         store.writer().commit(rows).expect("commits");
     }
-    let written = decide(reader, decision.clone(), &applied, &batch.encode()).expect("fits");
-    store.writer().commit(written).expect("commits");
+    decide(reader, store.writer(), decision.clone(), &applied, &batch.encode()).expect("written");
     assert_eq!(rows::head(&LedgerView(reader)).expect("reads").expect("there").height, 1);
     assert_eq!(decided::decision(reader, 1).expect("reads"), Some(decision));
     assert_eq!(decided::batch(reader, 1).expect("reads"), Some(batch));
@@ -138,4 +144,132 @@ fn what_waits_keeps_its_order_whichever_version_kept_it() {
     store.writer().commit(batch).expect("commits");
     let left: Vec<_> = waiting::all(store.reader()).expect("reads").iter().map(|(_, it)| it.arrival).collect();
     assert_eq!(left, [2, 4, 5]);
+}
+
+/// A ledger in memory beside the one on an engine: what either shows is the same, whatever of it is written.
+struct Both {
+    engine: Arc<MemoryEngine>,
+    store: Store,
+    memory: MemoryView,
+    /// The whole history of the account that everything is granted to.
+    history: Vec<(decided::Place, Movement)>,
+}
+
+impl Both {
+    fn found() -> Self {
+        let engine = Arc::new(MemoryEngine::new());
+        let store = Store::on(engine.clone(), Box::new(|_| {})).expect("starts");
+        let (changes, _) = a_genesis().rows().expect("a genesis");
+        let mut memory = MemoryView::new();
+        memory.write(changes.clone());
+        let validators = rows::validators(&memory).expect("reads").expect("there");
+        genesis(store.writer(), &changes, &validators).expect("written");
+        Self { engine, store, memory, history: Vec::new() }
+    }
+
+    /// What follows from an empty batch, and movements besides that mean nothing to the state.
+    fn applied(&self, height: u64) -> (LedgerBatch, Applied) {
+        let time = Timestamp::from_millis(1000 + height);
+        let batch = LedgerBatch { height, time, transactions: vec![] };
+        let mut applied = apply(&LedgerView(self.store.reader()), &batch, &Strict).expect("applies");
+        assert_eq!(applied, apply(&self.memory, &batch, &Strict).expect("applies"), "one state at height {height}");
+        let posting = |number: u32| Posting {
+            id: TransactionId([7; 32]),
+            account: did(),
+            tenant: None,
+            change: i64::from(number),
+            balance: Amount::new(height).expect("small"),
+        };
+        applied.postings = (0..3).map(posting).collect();
+        (batch, applied)
+    }
+
+    fn decide(&mut self, height: u64) {
+        let (batch, applied) = self.applied(height);
+        let value = ValueHash(applied.header.hash());
+        let certificate =
+            Certificate { network: applied.header.network.clone(), height, round: 0, value, signatures: vec![] };
+        let decision = Decision { header: applied.header.clone(), certificate, proposer: did(), transactions: 0 };
+        decide(self.store.reader(), self.store.writer(), decision, &applied, &batch.encode()).expect("written");
+        self.memory.write(applied.changes);
+        for (number, posting) in (0..).zip(applied.postings) {
+            let Posting { id: TransactionId(id), tenant, change, balance, .. } = posting;
+            self.history.insert(0, ((height, number), Movement { id, tenant, change, balance }));
+        }
+    }
+
+    fn check(&self) {
+        let reader = self.store.reader();
+        for (key, value) in self.memory.rows() {
+            assert_eq!(LedgerView(reader).get(key).expect("reads").as_deref(), Some(value));
+        }
+        for limit in [1, 4, 1000] {
+            let mut read: Vec<(decided::Place, Movement)> = Vec::new();
+            loop {
+                let before = read.last().map(|(place, _)| *place);
+                let page = decided::history(reader, &did(), before, limit).expect("reads");
+                assert!(page.len() <= limit);
+                if page.is_empty() {
+                    break;
+                }
+                read.extend(page);
+            }
+            assert_eq!(read, self.history, "pages of {limit}");
+        }
+    }
+
+    /// How far the tables are.
+    fn written(&self) -> u64 {
+        rows::head(&TablesView(self.store.reader())).expect("reads").expect("there").height
+    }
+}
+
+#[test]
+fn rows_of_many_heights_are_written_as_one_and_seen_all_the_while() {
+    let mut both = Both::found();
+    for height in 1..=HEIGHTS_MAX {
+        both.decide(height);
+        assert_eq!(both.written(), 0, "nothing but the decisions is written");
+    }
+    both.check();
+    both.decide(HEIGHTS_MAX + 1);
+    assert_eq!(both.written(), HEIGHTS_MAX, "as the height before left them");
+    both.check();
+    both.decide(HEIGHTS_MAX + 2);
+    both.check();
+    settle(both.store.reader(), both.store.writer()).expect("written");
+    assert_eq!(both.written(), HEIGHTS_MAX + 2);
+    both.check();
+}
+
+#[test]
+fn what_was_not_written_follows_from_what_was_decided() {
+    let mut both = Both::found();
+    let last = HEIGHTS_MAX + 5;
+    for height in 1..=last {
+        both.decide(height);
+    }
+    // As after a kill: what waited is gone.
+    let Both { engine, history, .. } = both;
+    let store = Store::on(engine.clone(), Box::new(|_| {})).expect("starts");
+    let mut both = Both { engine, store, memory: MemoryView::new(), history };
+    let (changes, _) = a_genesis().rows().expect("a genesis");
+    both.memory.write(changes);
+    let reader = both.store.reader().clone();
+    assert_eq!((both.written(), decided::newest(&reader).expect("reads")), (HEIGHTS_MAX, Some(last)));
+    for height in 1..=last {
+        if height > HEIGHTS_MAX {
+            let (batch, applied) = both.applied(height);
+            assert_eq!(decided::batch(&reader, height).expect("reads"), Some(batch));
+            let decision = decided::decision(&reader, height).expect("reads").expect("there");
+            assert_eq!(applied.header, decision.header);
+            both.memory.write(applied.changes.clone());
+            hold(&reader, &applied);
+        } else {
+            let batch = decided::batch(&reader, height).expect("reads").expect("there");
+            let changes = apply(&both.memory, &batch, &Strict).expect("applies").changes;
+            both.memory.write(changes);
+        }
+    }
+    both.check();
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use angel_protocol::consensus::Height;
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::NetworkId;
 use angel_protocol::ledger::action::{Exchange, Holder, Region};
@@ -13,7 +14,9 @@ use angel_protocol::limits::{
     BATCH_ENCODED_BYTES_MAX, BATCH_TIME_AHEAD_MAX, BATCH_TIME_BEHIND_MAX, BATCH_TRANSACTIONS_MAX,
 };
 use angel_storage::Store;
+use angel_storage::engine::MemoryEngine;
 use angel_storage::ledger::LedgerView;
+use malachitebft_core_types::Round;
 
 use super::super::proposer;
 use super::*;
@@ -31,6 +34,11 @@ fn network() -> NetworkId {
 
 /// Two nodes that validate, each with a store of its own, and two wallets with ten tokens.
 fn validators() -> [(Shared, Store); 2] {
+    [1, 2].map(|number| founded(number, Store::in_memory().expect("starts")))
+}
+
+/// The node of that number, in an empty store.
+fn founded(number: u8, store: Store) -> (Shared, Store) {
     let nodes = [1, 2].map(|number| GenesisNode {
         did: key(number).did(),
         name: format!("node-{number}").parse().expect("a name"),
@@ -54,12 +62,13 @@ fn validators() -> [(Shared, Store); 2] {
     let mut memory = MemoryView::new();
     memory.write(changes.clone());
     let set = rows::validators(&memory).expect("memory reads").expect("validators");
-    [1, 2].map(|number| {
-        let store = Store::in_memory().expect("starts");
-        ledger::genesis(store.writer(), &changes, &set).expect("written");
-        let shared = Shared::new(network(), key(number).did(), store.reader().clone(), store.writer().clone());
-        (shared.expect("a ledger"), store)
-    })
+    ledger::genesis(store.writer(), &changes, &set).expect("written");
+    (opened(number, &store), store)
+}
+
+fn opened(number: u8, store: &Store) -> Shared {
+    let (reader, writer) = (store.reader().clone(), store.writer().clone());
+    Shared::new(network(), key(number).did(), reader, writer).expect("a ledger")
 }
 
 fn payment(amount: u64, change: impl FnOnce(&mut Transaction)) -> Signed {
@@ -192,4 +201,37 @@ fn what_cannot_be_paid_is_decided_and_refused_alike_by_everybody() {
         assert_eq!(outcomes, [Outcome::DailyCeiling; 2]);
     }
     assert_eq!(made.applied, judged.applied);
+}
+
+#[test]
+fn what_was_decided_and_not_written_is_made_anew_when_the_ledger_is_opened() {
+    let engine = Arc::new(MemoryEngine::new());
+    let store = || Store::on(engine.clone(), Box::new(|_| {})).expect("starts");
+    let (shared, first) = founded(1, store());
+    for sequence in 0..3_u8 {
+        let now = FOUNDED + u32::from(1 + sequence) * SECOND;
+        let paid = payment(1_000, |it| (it.sequence, it.nonce) = (sequence.into(), [sequence; 16]));
+        let (made, _) = proposer::make(&shared, vec![paid], now).expect("made");
+        let decided = CommitCertificate {
+            height: Height(made.applied.header.height),
+            round: Round::new(0),
+            value_id: made.value,
+            commit_signatures: vec![],
+        };
+        write(&shared, &made, &decided).expect("written");
+    }
+    let balance = |shared: &Shared| rows::balance(&LedgerView(&shared.reader), &key(12).did(), None).expect("reads");
+    let (tip, received) = (shared.tip(), balance(&shared));
+    assert_eq!(tip.height, 3);
+    drop((shared, first));
+
+    let again = store();
+    let written = rows::head(&LedgerView(again.reader())).expect("reads").expect("there").height;
+    assert_eq!(written, 0, "the tables are behind");
+    let shared = opened(1, &again);
+    assert_eq!((shared.tip(), balance(&shared)), (tip, received));
+    shared.settle().expect("written");
+    drop((shared, again));
+    let shared = opened(1, &store());
+    assert_eq!(shared.tip(), tip);
 }
