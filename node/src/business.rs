@@ -1,4 +1,5 @@
-//! The orders and leads of the businesses on this node, and the figures of their other records. They are for certain people, so they lie in the tenant's own
+//! The orders and leads of the businesses on this node, the recognitions of their people, and the figures of their other
+//! records. They are for certain people, so they lie in the tenant's own
 //! permissioned space, its workspace; the tenant's account is their author, and whoever asks for a change is looked at
 //! by the methods that lead here.
 //!
@@ -9,6 +10,7 @@
 mod error;
 mod figures;
 mod follow;
+mod karma;
 mod leads;
 mod orders;
 mod stock;
@@ -33,8 +35,9 @@ use figures::Remembered;
 use terms::Growth;
 
 pub(crate) use figures::Figured;
+pub(crate) use karma::NewRecognition;
 pub(crate) use leads::{LeadFilter, NewActivity};
-pub(crate) use orders::{NewOrder, OrderFilter, Revenue};
+pub(crate) use orders::{NewLine, NewOrder, OrderFilter, Revenue};
 
 /// Locks under which what is counted is changed, one for many tenants.
 const LOCKS: usize = 64;

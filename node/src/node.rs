@@ -338,7 +338,7 @@ impl Node {
             rulebook: rulebook.clone(),
             spaces: spaces.clone(),
         });
-        let roadmap = Roadmap::new(accounts.clone(), repos.clone(), tenants.clone());
+        let roadmap = Roadmap::new(store.reader().clone(), accounts.clone(), repos.clone(), tenants.clone());
         let lexicons = Lexicons::new(resolver.clone());
         let service_account = ServiceAccount {
             reader: store.reader().clone(),

@@ -317,6 +317,19 @@ impl Tenants {
         best
     }
 
+    /// Everybody who belongs to a tenant that is active.
+    #[must_use]
+    pub fn people(&self) -> BTreeSet<Did> {
+        let roster = self.roster();
+        let active = |entry: &&Entry| matches!(entry.tenant.status(), TenantStatus::Active | TenantStatus::Trial);
+        let people = roster.tenants.values().filter(active).flat_map(|entry| {
+            let in_force = |(_, row): &(&Did, &MembershipRow)| row.status == MembershipStatus::Active;
+            let members = entry.members.iter().filter(in_force).map(|(did, _)| did);
+            members.chain([&entry.tenant.row().owner])
+        });
+        people.cloned().collect()
+    }
+
     /// How many memberships are in force.
     #[must_use]
     pub fn active_members(&self, tenant: &Did) -> u64 {

@@ -23,6 +23,7 @@
 //! | [`did_document`] | what a DID document says |
 //! | [`hosted_handle`] | which handles does a host give out? |
 //! | [`service_auth`] | which service speaks for which account, and what about |
+//! | [`people`] | what is a recognition worth, and what does a person earn? |
 //! | [`permissioned`] | private data: spaces, permissioned repositories, who may read them |
 //! | [`plc`] | who may change an identity, and what it is now |
 //! | [`mempool`] | which transactions wait, and which go into the next batch |
@@ -57,6 +58,7 @@ pub mod limits;
 pub mod membership;
 pub mod mempool;
 pub mod migration;
+pub mod people;
 pub mod permissioned;
 pub mod placement;
 pub mod plc;

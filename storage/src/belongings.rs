@@ -96,6 +96,7 @@ pub const fn of(table: TableId) -> Belongs {
         T::LedgerRows | T::LedgerBatches | T::LedgerDecisions | T::LedgerValidators => Belongs::Node,
         T::LedgerHistory | T::LedgerCheckpoints | T::LedgerEvidence | T::LedgerUndecided => Belongs::Node,
         T::Mempool | T::MempoolGroups | T::LedgerNotes | T::SpaceHosts | T::SpaceAuthors => Belongs::Node,
+        T::RoadmapVotes | T::RoadmapVotesOf => Belongs::Node,
 
         T::Accounts | T::AppPasswords | T::Preferences | T::AccountKeys => account(Found::ByAccount, Nature::State),
         T::ReplicaSettings => account(Found::ByDid, Nature::State),

@@ -22,6 +22,7 @@
 //! | [`repos`] | the repositories of accounts: heads, tree nodes, records, collections |
 //! | [`permissioned`] | spaces, and what hosted accounts wrote into them |
 //! | [`spaces`] | the index of spaces: members, channels, messages, words |
+//! | [`roadmap`] | who elsewhere votes for what this node plans? |
 //! | [`plc`] | the embedded did:plc directory |
 //! | [`tenants`] | businesses: who belongs to them, what they used, what was done |
 //! | [`plc`] | identities outside the ledger: not decided yet, or from before it |
@@ -78,6 +79,7 @@ pub mod rebuild;
 mod records;
 pub mod replicas;
 pub mod repos;
+pub mod roadmap;
 pub mod spaces;
 pub mod stats;
 pub mod store;

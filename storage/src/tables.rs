@@ -122,6 +122,8 @@ catalogue! {
     0x77 ReplicaJournaled "replica_journaled": "account" => "that changes of its private rows are told in the event log", by "the primary";
     0x78 Moves "moves": "tenant, id" => "a move of the tenant to another node, and how far it is", by "the node that moves it";
     0x79 ReplicaPlaces "replica_places": "author, path, account" => "what the record is to which space of a copy", by "replication";
+    0x7A RoadmapVotes "roadmap_votes": "key of the feature, person" => "the feature that somebody elsewhere votes for", by "the follower of authors elsewhere";
+    0x7B RoadmapVotesOf "roadmap_votes_of": "person, key of the feature" => "nothing more", by "the batch of the vote";
 }
 
 /// A table as the catalogue describes it.

@@ -106,6 +106,7 @@ impl Check {
         own.extend(crate::spaces::checks());
         own.extend(crate::replicas::checks());
         own.extend(crate::moves::checks());
+        own.extend(crate::roadmap::checks());
         own.extend(crate::belongings::checks());
         own
     }

@@ -1,7 +1,8 @@
-//! Why something is not done with an order or a lead.
+//! Why something is not done with an order, a lead or a recognition.
 
 use angel_protocol::business::order::StepRefused;
 use angel_protocol::lexicon::Violation;
+use angel_protocol::people::karma;
 use angel_protocol::rules::Refused;
 use angel_protocol::tenants::TenantStatus;
 use angel_storage::CommitError;
@@ -14,7 +15,7 @@ use crate::repos::RepoError;
 use crate::spaces::SpaceError;
 use crate::tenants::{FeatureDisabled, LimitReached, RulebookError, TenantError};
 
-/// Why something is not done with an order or a lead. Nothing has changed then.
+/// Why something is not done with an order, a lead or a recognition. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BusinessError {
     /// There is none, or none for whoever asks: the two are answered alike.
@@ -26,6 +27,18 @@ pub(crate) enum BusinessError {
     /// There is none, or none for whoever asks.
     #[error("there is no such record here")]
     RecordNotFound,
+    /// They do not belong to the tenant.
+    #[error("nobody of that name belongs to the tenant")]
+    PersonNotFound,
+    /// Who asks says that they are an agent.
+    #[error("recognitions are given by people, and this account says that it is an agent")]
+    NotAPerson,
+    /// Whose agent it is cannot be found out.
+    #[error("whether this account is an agent of yours cannot be found out: its host does not answer; try again later")]
+    OwnerUnknown,
+    /// The recognition is not given.
+    #[error(transparent)]
+    Recognition(#[from] karma::Refused),
     /// What is ordered is not offered.
     #[error("line {0}: the business offers no such product")]
     ProductNotFound(usize),
@@ -101,6 +114,17 @@ impl From<BusinessError> for XrpcError {
             BusinessError::OrderNotFound => named(bad, "OrderNotFound"),
             BusinessError::LeadNotFound => named(bad, "LeadNotFound"),
             BusinessError::RecordNotFound => named(bad, "RecordNotFound"),
+            BusinessError::PersonNotFound => named(bad, "PersonNotFound"),
+            BusinessError::OwnerUnknown => Self::unavailable(error.to_string()),
+            BusinessError::NotAPerson => named(StatusCode::FORBIDDEN, "AgentNotPerson"),
+            BusinessError::Recognition(refused) => match refused {
+                karma::Refused::Oneself => named(bad, "RecognitionOfOneself"),
+                karma::Refused::OwnAgent => named(bad, "RecognitionOfOwnAgent"),
+                karma::Refused::Unknown => named(bad, "InvalidRequest"),
+                karma::Refused::Repeated => named(bad, "RecognitionRepeated"),
+                karma::Refused::TooMany => named(bad, "TooManyRecognitions"),
+                karma::Refused::NotAnAngel => named(StatusCode::FORBIDDEN, "NotGuardianAngel"),
+            },
             BusinessError::ProductNotFound(_) => named(bad, "ProductNotFound"),
             BusinessError::OutOfStock { .. } => named(bad, "OutOfStock"),
             BusinessError::Closed(status) => TenantError::Closed(status).into(),

@@ -31,12 +31,25 @@ const FORM: &str = "co.kendev.content.form";
 /// Records whose counts are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// What was counted, by the record that it is of, and where the workspace stood then.
+/// What was counted, by the record or the person that it is of, and where the workspace stood then.
 pub(super) struct Remembered(Cache<(Did, String), (Tid, Counts)>);
 
 impl Default for Remembered {
     fn default() -> Self {
         Self(Cache::new(REMEMBERED_MAX))
+    }
+}
+
+impl Remembered {
+    /// What was counted for a record or a person, if the workspace still stands there.
+    pub(super) fn at(&self, tenant: &Did, of: &str, rev: Tid) -> Option<Counts> {
+        let (counted_at, counts) = self.0.get(&(tenant.clone(), of.to_owned()))?;
+        (counted_at == rev).then_some(counts)
+    }
+
+    /// Notes it. What is written while it is counted is counted with the next look.
+    pub(super) fn note(&self, tenant: &Did, of: &str, rev: Tid, counts: Counts) {
+        self.0.insert((tenant.clone(), of.to_owned()), (rev, counts));
     }
 }
 
@@ -107,10 +120,8 @@ impl Business {
         let Some(head) = self.0.permissioned.head(&workspace(tenant), tenant).await? else {
             return Ok(Counts::default());
         };
-        let key = (tenant.clone(), path.to_string());
-        if let Some((rev, counts)) = self.0.counted.0.get(&key)
-            && rev == head.rev
-        {
+        let of = path.to_string();
+        if let Some(counts) = self.0.counted.at(tenant, &of, head.rev) {
             return Ok(counts);
         }
         let uri = format!("at://{tenant}/{path}");
@@ -120,8 +131,7 @@ impl Business {
             FORM_SETTINGS => self.of_form(tenant, &format!("at://{tenant}/{FORM}/{}", path.rkey)).await?,
             _ => Counts { minutes: self.minutes(tenant, &HashSet::from([uri])).await?, ..Counts::default() },
         };
-        // What was written while it was counted is counted with the next look.
-        self.0.counted.0.insert(key, (head.rev, counts));
+        self.0.counted.note(tenant, &of, head.rev, counts);
         Ok(counts)
     }
 
@@ -174,7 +184,7 @@ impl Business {
     }
 
     /// Calls `seen` with each record of a collection; `false` when there are more than are looked at.
-    async fn each(
+    pub(super) async fn each(
         &self,
         tenant: &Did,
         collection: &str,

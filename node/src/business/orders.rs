@@ -6,7 +6,6 @@ use angel_protocol::business::{ORDER, PRODUCT, PRODUCT_SETTINGS};
 use angel_protocol::data::{Map, Value, cbor, from_json, to_json};
 use angel_protocol::ids::{Datetime, Did, RecordKey, RepoPath};
 use angel_protocol::tenants::{Feature, Month, Resource};
-use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::stock::Move;
@@ -21,34 +20,33 @@ use crate::{blocking, clock};
 const SAID: [&str; 3] = ["shippingAddress", "billingAddress", "customerNotes"];
 
 /// An order that is to be placed.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub(crate) struct NewOrder {
     /// What is ordered.
-    pub(super) line_items: Vec<NewLine>,
+    pub(crate) line_items: Vec<NewLine>,
     /// How it reaches the customer.
-    pub(super) method: String,
+    pub(crate) method: String,
     /// How it is paid.
-    pub(super) payment_method: Option<String>,
+    pub(crate) payment_method: Option<String>,
     /// Where the customer came from.
-    pub(super) source: Option<String>,
+    pub(crate) source: Option<String>,
     /// Where it goes.
-    pub(super) shipping_address: Option<Json>,
+    pub(crate) shipping_address: Option<Json>,
     /// Where the bill goes.
-    pub(super) billing_address: Option<Json>,
+    pub(crate) billing_address: Option<Json>,
     /// What the customer says.
-    pub(super) customer_notes: Option<String>,
+    pub(crate) customer_notes: Option<String>,
 }
 
 /// A line of it.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct NewLine {
+#[derive(Clone, Debug)]
+pub(crate) struct NewLine {
     /// The product.
-    pub(super) product: String,
+    pub(crate) product: String,
     /// How many.
-    pub(super) quantity: i64,
+    pub(crate) quantity: i64,
     /// Which variant.
-    pub(super) sku: Option<String>,
+    pub(crate) sku: Option<String>,
 }
 
 /// Which orders are wanted.

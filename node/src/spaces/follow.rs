@@ -1,6 +1,7 @@
-//! Authors who live elsewhere: members of spaces here whose repositories are on another node or on any other AT Protocol
-//! host. Their hosts' event streams are followed, what concerns a space is verified, and enters the event log, from
-//! which the index makes messages of it as of everybody's.
+//! Authors who live elsewhere: members of spaces here, and people who belong to tenants here, whose repositories are on
+//! another node or on any other AT Protocol host. Their hosts' event streams are followed, what concerns a space is
+//! verified, and enters the event log, from which the index makes messages of it as of everybody's. Votes for what this
+//! node plans are noted beside it (ADR 137).
 //!
 //! Nothing is believed before its signature, its account and its tree are: the bytes come from a host that a stranger
 //! named. Hosts, authors, and what one author may write in a minute are bounded; a host that fails is tried again later
@@ -9,6 +10,7 @@
 mod backfill;
 mod host;
 mod take;
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +45,9 @@ const LOOK_AGAIN: Duration = Duration::from_mins(10);
 
 /// A look that follows another too soon waits this long: people join in crowds.
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// A look that follows a change of tenants waits this long: many are made at once.
+const SETTLE_TENANTS: Duration = Duration::from_secs(1);
 
 /// Whole repositories that are read at once.
 const BACKFILLS_AT_ONCE: usize = 2;
@@ -91,12 +96,15 @@ impl Follower {
     /// Follows until told to stop; `placed` tells when it has changed who lives here.
     pub(crate) async fn run(self, mut placed: watch::Receiver<u64>, stop: CancellationToken) -> TaskResult {
         let mut changes = self.0.spaces.0.strangers.subscribe();
+        let mut tenants = self.0.spaces.0.tenants.changes();
         let mut hosts: HashMap<String, watch::Sender<Authors>> = HashMap::new();
         let mut following = FuturesUnordered::new();
         loop {
             changes.borrow_and_update();
             placed.borrow_and_update();
-            let wanted = self.wanted().await?;
+            tenants.borrow_and_update();
+            let people = self.people_elsewhere().await?;
+            let wanted = self.wanted(people.clone()).await?;
             hosts.retain(|host, authors| {
                 // Without authors nobody is left to be followed there.
                 let now = wanted.get(host).cloned().unwrap_or_default();
@@ -116,7 +124,9 @@ impl Follower {
             }
             let look_again = tokio::time::sleep(LOOK_AGAIN);
             tokio::pin!(look_again);
+            let mut settled_at: Option<tokio::time::Instant> = None;
             loop {
+                let settled = settled_at.unwrap_or_else(tokio::time::Instant::now);
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     changed = changes.changed() => {
@@ -128,6 +138,19 @@ impl Follower {
                         changed.map_err(|_| "the placements ended")?;
                         tokio::time::sleep(SETTLE).await;
                         break;
+                    }
+                    changed = tenants.changed() => {
+                        changed.map_err(|_| "the tenants ended")?;
+                        // Those who are followed are not kept waiting for it.
+                        let soon = || tokio::time::Instant::now() + SETTLE_TENANTS;
+                        settled_at = Some(settled_at.unwrap_or_else(soon));
+                    }
+                    () = tokio::time::sleep_until(settled), if settled_at.is_some() => {
+                        settled_at = None;
+                        // Most changes are of people who live here.
+                        if self.people_elsewhere().await? != people {
+                            break;
+                        }
                     }
                     () = &mut look_again => break,
                     // A host that is followed no longer.
@@ -162,10 +185,16 @@ impl Follower {
         }
     }
 
-    /// Where the members live who do not live here.
-    async fn wanted(&self) -> Result<BTreeMap<String, Authors>, SpaceError> {
+    /// People of tenants here whose accounts are not.
+    async fn people_elsewhere(&self) -> Result<Authors, SpaceError> {
         let spaces = self.0.spaces.clone();
-        let strangers = blocking::run(move || spaces.members_elsewhere()).await?;
+        blocking::run(move || spaces.people_elsewhere()).await
+    }
+
+    /// Where `people` live, and the members who do not live here.
+    async fn wanted(&self, people: Authors) -> Result<BTreeMap<String, Authors>, SpaceError> {
+        let spaces = self.0.spaces.clone();
+        let strangers = blocking::run(move || spaces.members_elsewhere(people)).await?;
         let found = futures::stream::iter(strangers).map(|did| async move {
             let resolved = self.0.resolver.did(&did).await.ok()?;
             Some((resolved.document.pds()?.trim_end_matches('/').to_owned(), did))
@@ -206,9 +235,24 @@ impl Follower {
 }
 
 impl Spaces {
-    /// Members of spaces here whose accounts are not. Blocks.
-    fn members_elsewhere(&self) -> Result<BTreeSet<Did>, SpaceError> {
-        let mut found = BTreeSet::new();
+    /// People of tenants here whose accounts are not. Blocks.
+    fn people_elsewhere(&self) -> Result<Authors, SpaceError> {
+        let mut found = Authors::new();
+        for did in self.0.tenants.people() {
+            if found.len() == SPACE_AUTHORS_ELSEWHERE_MAX {
+                break;
+            }
+            if self.0.accounts.resident_blocking(&did)?.is_none() {
+                found.insert(did);
+            }
+        }
+        Ok(found)
+    }
+
+    /// These people, and members of spaces here whose accounts are not, as far as there is room: whoever joins an open
+    /// space takes no place of somebody who was let into a tenant. Blocks.
+    fn members_elsewhere(&self, people: Authors) -> Result<Authors, SpaceError> {
+        let mut found = people;
         let mut last = None;
         loop {
             let mut scan = self.0.reader.scan(&MEMBERS);

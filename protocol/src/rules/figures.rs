@@ -11,6 +11,7 @@
 
 use super::table;
 use crate::data::{Map, Value};
+use crate::people::karma::is_angel;
 
 /// Computes the figures of one collection's records, as an object that lies beside the record in its view.
 pub type Figures = fn(&Value, &Counts) -> Map;
@@ -28,6 +29,8 @@ pub struct Counts {
     pub submissions: Option<u64>,
     /// How long the last hundred who filled it in took on average, in seconds, as far as that is known of any.
     pub completion_seconds: Option<u64>,
+    /// The karma of a person, in the business in which it is asked for.
+    pub karma: Option<u64>,
     /// Minutes that were entered for a task, or for all tasks of a project.
     pub minutes: Option<u64>,
 }
@@ -98,6 +101,15 @@ pub(super) fn form_settings(_: &Value, counts: &Counts) -> Map {
         "analytics",
         [("submissions", whole(counts.submissions)), ("averageCompletionTime", whole(counts.completion_seconds))],
     )
+}
+
+/// KAR-01 and KAR-03. Who is told of it is for whoever answers (KAR-04).
+pub(super) fn profile(_: &Value, counts: &Counts) -> Map {
+    let mut figures = object("karma", [("score", whole(counts.karma))]);
+    if let (Some(Value::Map(karma)), Some(score)) = (figures.get_mut("karma"), counts.karma) {
+        karma.insert("guardianAngelStatus".to_owned(), Value::Bool(is_angel(score)));
+    }
+    figures
 }
 
 /// Of `part` in `whole` as many hundredths as are done, 0 where there is nothing to do (PRJ-01, RMP-04).

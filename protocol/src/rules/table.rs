@@ -90,7 +90,10 @@ pub const TABLE: &[Rule] = &[
     Rule { looks_at: Some(content::feature_of), ..fills("co.kendev.content.roadmapVote", content::roadmap_vote) },
     fills("co.kendev.people.connection", people::connection),
     fills("co.kendev.people.pointsEntry", people::points_entry),
-    decided("co.kendev.people.profile", Elsewhere::Record { default: true }),
+    Rule {
+        figures: Some(figures::profile),
+        ..decided("co.kendev.people.profile", Elsewhere::Record { default: true })
+    },
     fills("co.kendev.people.recognition", people::recognition),
     stays_with("co.kendev.spaces.memberPreferences", "space"),
     stays_with("co.kendev.spaces.message", "space"),

@@ -4,6 +4,7 @@
 use crate::business::CAMPAIGN;
 use crate::business::campaign::is_overspent;
 use crate::data::Value;
+use crate::people::RECOGNITION;
 
 /// The names of events that are told as messages of type system (MSG-03), and, as the last, what CMP-05 has to be told by.
 pub const EVENTS: [&str; 29] = [
@@ -90,6 +91,7 @@ pub const HAPPENINGS: &[Happening] = &[
     happening(OPPORTUNITY, When::Is("stage", &["closed-lost"]), "opportunity.lost", "sales"),
     happening(CAMPAIGN, When::Overspent, "campaign.overspent", "marketing"),
     happening("co.kendev.agents.insight", When::Made, "agent.decision", "operations"),
+    happening(RECOGNITION, When::Made, "recognition.awarded", "people"),
     happening(JOB, When::Is("status", &["COMPLETED"]), "job.completed", "operations"),
     happening(JOB, When::Is("status", &["FAILED"]), "job.failed", "operations"),
 ];

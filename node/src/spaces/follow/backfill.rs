@@ -8,13 +8,16 @@ use angel_protocol::ids::Did;
 use angel_protocol::repo::car::{self, CarError, CarLimits};
 use angel_protocol::repo::{CommitError, Found, ImportError, MemoryBlocks, SignedCommit, verify_repository};
 use angel_protocol::spaces::{MESSAGE, REACTION};
+use angel_storage::roadmap;
 use angel_storage::spaces::{AuthorRow, RECORDS};
 use url::Url;
 
 use super::Follower;
 use super::take::{Written, profile_in};
+use super::votes::vote_key;
 use crate::blocking;
 use crate::clock;
+use crate::roadmap::VOTE;
 use crate::spaces::agents::PROFILE;
 use crate::spaces::{SpaceError, Spaces};
 
@@ -24,6 +27,9 @@ const BLOCKS_MAX: u64 = 400_000;
 
 /// Most messages and reactions that are taken from one repository.
 const TAKEN_MAX: usize = 20_000;
+
+/// Most votes that are looked at in one repository.
+const VOTES_MAX: usize = 2000;
 
 impl Follower {
     /// Goes through the repository of an author. A failure is told and left: the stream goes on.
@@ -79,19 +85,22 @@ enum NotBelieved {
     Import(#[from] ImportError),
 }
 
-/// The messages and reactions of a repository, and what it says of whether it is an agent's; the oldest first as far as their keys say so.
+/// The messages, reactions and votes of a repository, and what it says of whether it is an agent's; the oldest first as far as their keys say so.
 fn records_of(file: &[u8], did: &Did, key: VerifyingKey) -> Result<(SignedCommit, Vec<Written>), NotBelieved> {
     let limits = CarLimits { bytes_max: REPO_BYTES_MAX as u64, blocks_max: BLOCKS_MAX };
     let (roots, blocks) = car::decode(file, limits)?;
     let blocks: MemoryBlocks = blocks.iter().collect();
     let root = roots.first().and_then(|root| blocks.block(root)).ok_or(NotBelieved::NoRoot)?;
     let head = SignedCommit::decode(root)?;
-    let mut written: Vec<Written> = vec![];
+    let (mut written, mut said, mut votes): (Vec<Written>, _, _) = (vec![], 0, 0);
     verify_repository::<NotBelieved>(&blocks, &head, did, key, BLOCKS_MAX, |found| {
         if let Found::Record(path, block) = found {
             let path = path.as_str();
-            let counts = path.starts_with(MESSAGE) || path.starts_with(REACTION);
-            if path == PROFILE || (counts && written.len() < TAKEN_MAX) {
+            let is_said = path.starts_with(MESSAGE) || path.starts_with(REACTION);
+            let is_vote = vote_key(path).is_some();
+            said += usize::from(is_said);
+            votes += usize::from(is_vote);
+            if path == PROFILE || (is_said && said <= TAKEN_MAX) || (is_vote && votes <= VOTES_MAX) {
                 written.push((path.to_owned(), Some((block.cid(), block.bytes().to_vec()))));
             }
         }
@@ -101,9 +110,10 @@ fn records_of(file: &[u8], did: &Did, key: VerifyingKey) -> Result<(SignedCommit
 }
 
 impl Spaces {
-    /// The paths of an author's records that the index has. Blocks.
+    /// The paths of an author's records that the index has, and of the votes that were noted. Blocks.
     fn known_of(&self, did: &Did) -> Result<Vec<String>, SpaceError> {
-        let mut known = vec![];
+        let votes = roadmap::of_voter(&self.0.reader, did)?;
+        let mut known: Vec<_> = votes.into_iter().map(|rkey| format!("{VOTE}/{rkey}")).collect();
         let mut last = None;
         loop {
             let mut scan = self.0.reader.scan(&RECORDS).prefix(did);

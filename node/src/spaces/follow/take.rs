@@ -12,6 +12,7 @@ use angel_storage::codec::Cbor;
 use angel_storage::spaces::{AUTHORS, AuthorRow, Foreign, RECORDS, SpaceEvent, event};
 
 use super::Follower;
+use super::votes::Vote;
 use crate::blocking;
 use crate::clock;
 use crate::spaces::agents::{Agent, PROFILE};
@@ -111,7 +112,11 @@ impl Follower {
     ) -> Result<(), SpaceError> {
         self.forget_unheard(did, &written, counted).await;
         let (spaces, author) = (self.0.spaces.clone(), did.clone());
-        let wanted = blocking::run(move || spaces.wanted_of(&author, written)).await?;
+        let looking = blocking::run(move || {
+            let votes = spaces.votes_in(&author, &written)?;
+            Ok::<_, SpaceError>((spaces.wanted_of(&author, written)?, votes))
+        });
+        let (wanted, votes) = looking.await?;
         let allowed = |(path, record): &Written| {
             let counts = counted && record.is_some() && path.starts_with(MESSAGE);
             let allowed = !counts || self.may_write(did);
@@ -129,7 +134,7 @@ impl Follower {
             row.says_agent = row.says_agent.or(found.map(|agent| agent != Agent::None));
         }
         let (spaces, did) = (self.0.spaces.clone(), did.clone());
-        blocking::run(move || spaces.write_foreign(&did, wanted, &row)).await
+        blocking::run(move || spaces.write_foreign(&did, wanted, &votes, &row)).await
     }
 
     /// What waits until it is known who says it, and is taken back meanwhile, waits no longer: the index does not have it, so
@@ -205,7 +210,13 @@ impl Spaces {
     }
 
     /// Blocks.
-    fn write_foreign(&self, did: &Did, mut written: Vec<Written>, row: &AuthorRow) -> Result<(), SpaceError> {
+    fn write_foreign(
+        &self,
+        did: &Did,
+        mut written: Vec<Written>,
+        votes: &[Vote],
+        row: &AuthorRow,
+    ) -> Result<(), SpaceError> {
         let (now, rev) = (clock::now(), row.rev.unwrap_or(Tid::MIN));
         loop {
             let mut batch = Batch::new();
@@ -220,6 +231,9 @@ impl Spaces {
             if written.is_empty() {
                 // With the last of it, so that what was not written is looked for again.
                 batch.put(&AUTHORS, did, &Cbor(row.clone()))?;
+                for vote in votes {
+                    vote.stage(&mut batch, did)?;
+                }
                 self.0.writer.commit(batch)?;
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 
 use super::{Draft, text};
 use crate::data::Value;
+use crate::people::karma;
 use crate::rules::Refused;
 
 /// CON-01: whoever makes it is its beginning; a connection that is completed was accepted.
@@ -15,15 +16,10 @@ pub(in crate::rules) fn connection(draft: &mut Draft<'_>) -> Result<(), Refused>
     Ok(())
 }
 
-/// KAR-02.
+/// KAR-02. One that says what is odd about it counts nothing.
 pub(in crate::rules) fn recognition(draft: &mut Draft<'_>) -> Result<(), Refused> {
-    let points = match draft.text("type") {
-        Some("helpful_response") => 20,
-        Some("quality_content") => 10,
-        Some("community_leadership" | "technical_excellence") => 25,
-        Some("guardian_angel_action") => 50,
-        _ => 0,
-    };
+    let worth = draft.text("type").and_then(karma::points).filter(|_| draft.text("anomaly").is_none());
+    let points = worth.and_then(|points| i64::try_from(points).ok()).unwrap_or(0);
     draft.set(&["points"], Value::Integer(points));
     draft.first_author("awardedBy");
     draft.since(&["awardedAt"], true, false);

@@ -90,10 +90,7 @@ const UNCOUNTED: &[(&str, &[Fields])] = &[
     (
         "views of people, and of single votes, for which there are no methods",
         &[
-            (
-                "co.kendev.people.profile",
-                &["karma.guardianAngelStatus", "karma.score", "followers", "following", "helpedCount"],
-            ),
+            ("co.kendev.people.profile", &["followers", "following", "helpedCount"]),
             ("co.kendev.people.account", &["tenantMemberships"]),
             ("co.kendev.content.roadmapVote", &["voteWeight"]),
             ("co.kendev.content.tool", &["offersUsing", "asksNeeding", "experts"]),
@@ -264,6 +261,18 @@ fn a_form_says_how_often_it_was_filled_in() {
 }
 
 #[test]
+fn a_person_has_karma_and_from_a_thousand_on_is_an_angel() {
+    let of = |karma| {
+        let counts = Counts { karma, ..Counts::default() };
+        figured("co.kendev.people.profile", &json!({}), &counts)
+    };
+    assert_eq!(of(Some(0)), json!({ "karma": { "score": 0, "guardianAngelStatus": false } }));
+    assert_eq!(of(Some(999)), json!({ "karma": { "score": 999, "guardianAngelStatus": false } }));
+    assert_eq!(of(Some(1000)), json!({ "karma": { "score": 1000, "guardianAngelStatus": true } }));
+    assert_eq!(of(None), json!({}), "what was not added up is not nothing");
+}
+
+#[test]
 fn every_figure_is_somebodys() {
     let all: BTreeSet<(String, String)> = Flags::builtin()
         .collections
@@ -278,6 +287,7 @@ fn every_figure_is_somebodys() {
         votes: Some(3),
         submissions: Some(4),
         completion_seconds: Some(5),
+        karma: Some(6),
     };
     let record = json!({
         "metrics": { "impressions": 9, "clicks": 3, "conversions": 1, "leads": 1, "revenue": 1 },

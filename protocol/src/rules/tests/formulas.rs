@@ -241,10 +241,18 @@ fn between_people_the_node_says_who_when_and_how_much() {
         ("technical_excellence", 25),
         ("guardian_angel_action", 50),
     ] {
-        let record = json!({ "toUser": did("bea"), "tenant": did("shop"), "type": kind });
-        let given = by_person(&record, "co.kendev.people.recognition", None);
+        let record = json!({ "toUser": did("bea"), "tenant": did("own"), "type": kind });
+        let by_business = |record: &Json, before: Option<&Json>| {
+            let case = private(tenant()).by(By::Procedure);
+            case.judge("co.kendev.people.recognition", record, before).expect("fits")
+        };
+        let mut given = by_business(&record, None);
         assert_eq!((&given["points"], &given["awardedBy"]), (&json!(points), &json!(did("author"))), "{kind}");
         assert_eq!(given["awardedAt"], NOW.to_string());
+        given["awardedAt"] = json!("2026-01-01T00:00:00.000Z");
+        given["anomaly"] = json!("reciprocal_recognition");
+        let odd = by_business(&given, Some(&given));
+        assert_eq!((&odd["points"], &odd["awardedAt"]), (&json!(0), &given["awardedAt"]), "{kind}");
     }
     let entry = |record: Json| private(person()).by(By::Node).judge("co.kendev.people.pointsEntry", &record, None);
     for (action, points, category) in [

@@ -43,6 +43,8 @@ const PROCEDURES: &[(&str, &[&str], &str)] = &[
         ],
         "co.kendev.business.enterMetrics",
     ),
+    ("co.kendev.people.recognition", &["anomaly"], "co.kendev.people.recognise"),
+    ("co.kendev.people.recognition", &["revokedAt", "revokedBy"], "co.kendev.people.revokeRecognition"),
 ];
 
 /// The node's own record, which [`NodeRecord`] makes.
