@@ -1,33 +1,25 @@
 //! The federation API (`network.md` 6): heartbeats in, the registry and the map of the network out. Each is served
 //! under `/api/federation` and as an XRPC method with the same body.
 
-use std::str::FromStr;
-
 use angel_protocol::data;
 use angel_protocol::ids::{Did, NetworkId};
 use angel_protocol::membership::{OpenedHeartbeat, Refusal};
-use atrium_api::types::LimitedNonZeroU16;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::error::XrpcError;
 use crate::events::{Events, HeartbeatWay};
 use crate::membership::{Handle, HeartbeatAnswer, ListedNode, Stopped};
 use crate::xrpc::params::Params;
+use crate::xrpc::types::network::ListNodesParameters;
 
 /// Largest body of a heartbeat: its 64 KiB of CBOR, written as JSON.
 pub(super) const HEARTBEAT_BYTES_MAX: usize = 256 * 1024;
-
-/// Nodes on one page when the caller does not say.
-const LIST_DEFAULT: usize = 100;
-
-/// Nodes on a page: 1 to 1000, as the lexicon says. Anything else is refused while the query is read.
-type PageLimit = LimitedNonZeroU16<1000>;
 
 /// What the federation routes need. Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +31,8 @@ pub(crate) struct Federation {
 
 /// Takes a heartbeat, as DAG-CBOR or as AT Protocol JSON. Its own signature says whose it is, and its sequence number
 /// that it is new: no other authentication adds to that. Its own reader is stricter than the document, and what it
-/// refuses has names of its own (`network.md` 6.1), so it does not come by way of [`crate::xrpc::input::Input`].
+/// refuses has names of its own (`network.md` 6.1), so it does not come by way of [`crate::xrpc::input::Input`] and has no
+/// type written from its document: the same bytes come as DAG-CBOR, here and by gossip, and `OpenedHeartbeat` reads both.
 pub(super) async fn heartbeat(
     State(federation): State<Federation>,
     headers: HeaderMap,
@@ -76,13 +69,6 @@ fn refused(refusal: &Refusal) -> Response {
     response
 }
 
-/// Which page of the nodes.
-#[derive(Deserialize)]
-pub(super) struct Page {
-    limit: Option<PageLimit>,
-    cursor: Option<String>,
-}
-
 /// A page of the nodes.
 #[derive(Serialize)]
 pub(super) struct NodesPage {
@@ -100,11 +86,9 @@ pub(super) struct NodesPage {
 /// All nodes this one knows, page by page.
 pub(super) async fn nodes(
     State(federation): State<Federation>,
-    Params(page): Params<Page>,
+    Params(page): Params<ListNodesParameters>,
 ) -> Result<Json<Value>, XrpcError> {
-    let limit = page.limit.map_or(LIST_DEFAULT, |limit| usize::from(u16::from(limit)));
-    let after = page.cursor.as_deref().map(Did::from_str).transpose();
-    let after = after.map_err(|_| XrpcError::invalid_request("cursor is what the page before gave"))?;
+    let (limit, after) = (usize::from(page.limit), page.cursor);
     let mut list = federation.membership.nodes().await?;
     list.nodes.retain(|node| after.as_ref().is_none_or(|after| node.view.did > *after));
     let more = list.nodes.len() > limit;

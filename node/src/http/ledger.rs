@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::data;
-use angel_protocol::ids::Did;
 use angel_protocol::ledger::action::Quote;
 use angel_protocol::ledger::checkpoint::CHECKPOINT;
 use angel_protocol::ledger::parameters::Currency;
@@ -16,14 +15,12 @@ use angel_protocol::ledger::{Balance, Outcome, Signed, TokenType, Transaction, T
 use angel_protocol::limits::TRANSACTION_BYTES_MAX;
 use angel_protocol::mempool::Refusal;
 use angel_storage::ledger::Decision;
-use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use serde::Deserialize;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::error::XrpcError;
@@ -34,12 +31,13 @@ use crate::ledger::{DecidedTransaction, Known, Ledger, LedgerError};
 use crate::mempool::SubmitError;
 use crate::xrpc::input::Input;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::network::{
+    ExchangeTokensInput, GetBalanceParameters, GetProofParameters, GetRateParameters, GetTransactionParameters,
+    ListTransactionsParameters, ListValidatorsParameters,
+};
 
 /// Largest body that hands in a transaction: base64 adds a third, JSON a few bytes.
 pub(super) const TRANSACTION_BODY_MAX: usize = TRANSACTION_BYTES_MAX * 3 / 2;
-
-/// Movements on one page when the caller does not say.
-const LIST_DEFAULT: usize = 50;
 
 /// What the routes need.
 pub(crate) struct LedgerRoutes {
@@ -53,38 +51,23 @@ pub(crate) struct LedgerRoutes {
 
 type Routes = State<Arc<LedgerRoutes>>;
 
-/// A transaction handed in.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Handed {
-    transaction: Bytes,
-}
-
-/// Bytes as AT Protocol's JSON has them.
-#[derive(Deserialize)]
-struct Bytes {
-    #[serde(rename = "$bytes")]
-    base64: String,
-}
-
-impl Bytes {
-    fn decode(&self) -> Result<Vec<u8>, XrpcError> {
-        let text = self.base64.trim_end_matches('=');
-        STANDARD_NO_PAD.decode(text).map_err(|_| XrpcError::invalid_request("transaction is no base64"))
-    }
-}
-
 /// Takes a transaction; the federation API answers 202.
-pub(super) async fn hand_in(routes: Routes, body: Input<Handed>) -> Result<(StatusCode, Json<Value>), Response> {
+pub(super) async fn hand_in(
+    routes: Routes,
+    body: Input<ExchangeTokensInput>,
+) -> Result<(StatusCode, Json<Value>), Response> {
     Ok((StatusCode::ACCEPTED, exchange_tokens(routes, body).await?))
 }
 
 /// Takes a transaction.
 pub(super) async fn exchange_tokens(
     State(routes): Routes,
-    Input(handed): Input<Handed>,
+    Input(handed): Input<ExchangeTokensInput>,
 ) -> Result<Json<Value>, Response> {
-    let bytes = handed.transaction.decode().map_err(IntoResponse::into_response)?;
+    let bytes = handed
+        .transaction
+        .decode()
+        .ok_or_else(|| XrpcError::invalid_request("transaction is no base64").into_response())?;
     let signed = Signed::decode(&bytes).map_err(|error| {
         XrpcError::new(StatusCode::BAD_REQUEST, "InvalidTransaction", error.to_string()).into_response()
     })?;
@@ -146,14 +129,11 @@ pub(super) async fn token_exchange(State(routes): Routes, Path(id): Path<String>
     transaction_view(&routes.ledger, parse_id(&id)?).await
 }
 
-/// Which transaction.
-#[derive(Deserialize)]
-pub(super) struct ById {
-    id: String,
-}
-
 /// What is known of a transaction.
-pub(super) async fn get_transaction(State(routes): Routes, Params(by): Params<ById>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_transaction(
+    State(routes): Routes,
+    Params(by): Params<GetTransactionParameters>,
+) -> Result<Json<Value>, XrpcError> {
     transaction_view(&routes.ledger, parse_id(&by.id)?).await
 }
 
@@ -235,19 +215,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Whose balance, and in which scope.
-#[derive(Deserialize)]
-pub(super) struct OfAccount {
-    account: Did,
-    tenant: Option<Did>,
-}
-
 /// An account's balance with its parts.
 pub(super) async fn get_balance(
     State(routes): Routes,
-    Params(of): Params<OfAccount>,
+    Params(of): Params<GetBalanceParameters>,
 ) -> Result<Json<Value>, XrpcError> {
-    let OfAccount { account, tenant } = of;
+    let GetBalanceParameters { account, tenant } = of;
     let ledger = &routes.ledger;
     let wallet = ledger.wallet(account.clone()).await?;
     let wallet = wallet.ok_or_else(|| {
@@ -287,20 +260,12 @@ fn balance_view(balance: &Balance) -> Value {
     })
 }
 
-/// Whose movements, and which page.
-#[derive(Deserialize)]
-pub(super) struct Listing {
-    account: Did,
-    limit: Option<LimitedNonZeroU8<100>>,
-    cursor: Option<String>,
-}
-
 /// Movements of an account's balances, the newest first.
 pub(super) async fn list_transactions(
     State(routes): Routes,
-    Params(listing): Params<Listing>,
+    Params(listing): Params<ListTransactionsParameters>,
 ) -> Result<Json<Value>, XrpcError> {
-    let limit = listing.limit.map_or(LIST_DEFAULT, |limit| usize::from(u8::from(limit)));
+    let limit = usize::from(listing.limit);
     let before = listing.cursor.as_deref().map(parse_cursor).transpose()?;
     let movements = routes.ledger.history(listing.account, before, limit).await?;
     let cursor =
@@ -332,24 +297,18 @@ fn parse_cursor(text: &str) -> Result<(u64, u32), XrpcError> {
     place.ok_or_else(|| XrpcError::invalid_request("cursor is what the page before gave"))
 }
 
-/// What to prove.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Wanted {
-    account: Option<Did>,
-    tenant: Option<Did>,
-    transaction: Option<String>,
-}
-
 /// A proof for somebody who knows the validators and nothing else.
-pub(super) async fn get_proof(State(routes): Routes, Params(wanted): Params<Wanted>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_proof(
+    State(routes): Routes,
+    Params(wanted): Params<GetProofParameters>,
+) -> Result<Json<Value>, XrpcError> {
     let subject = match wanted {
-        Wanted { transaction: Some(id), account: None, tenant: None } => Subject::Receipt(parse_id(&id)?),
-        Wanted { account: Some(account), tenant: Some(tenant), transaction: None } => {
+        GetProofParameters { transaction: Some(id), account: None, tenant: None } => Subject::Receipt(parse_id(&id)?),
+        GetProofParameters { account: Some(account), tenant: Some(tenant), transaction: None } => {
             Subject::ScopedBalance(account, tenant)
         }
-        Wanted { account: Some(account), .. } => Subject::Wallet(account),
-        Wanted { tenant: Some(tenant), .. } => Subject::Placement(tenant),
+        GetProofParameters { account: Some(account), .. } => Subject::Wallet(account),
+        GetProofParameters { tenant: Some(tenant), .. } => Subject::Placement(tenant),
         _ => return Err(XrpcError::invalid_request("name an account, a tenant, both, or a transaction")),
     };
     let proof = routes.ledger.proof(subject).await?;
@@ -388,16 +347,10 @@ pub(super) async fn get_latest_checkpoint(State(routes): Routes) -> Result<Json<
     })))
 }
 
-/// Which height.
-#[derive(Deserialize)]
-pub(super) struct AtHeight {
-    height: Option<u64>,
-}
-
 /// The validators of the height to be decided next, or of another.
 pub(super) async fn list_validators(
     State(routes): Routes,
-    Params(at): Params<AtHeight>,
+    Params(at): Params<ListValidatorsParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let height = at.height.unwrap_or(routes.ledger.shared.tip().height + 1);
     let validators = routes.ledger.validators(height).await?;
@@ -412,15 +365,11 @@ pub(super) async fn list_validators(
     })))
 }
 
-/// From what to what.
-#[derive(Deserialize)]
-pub(super) struct Rate {
-    source: Currency,
-    target: Option<Currency>,
-}
-
 /// A rate that holds for a while, signed by this node.
-pub(super) async fn get_rate(State(routes): Routes, Params(rate): Params<Rate>) -> Result<Json<Value>, XrpcError> {
+pub(super) async fn get_rate(
+    State(routes): Routes,
+    Params(rate): Params<GetRateParameters>,
+) -> Result<Json<Value>, XrpcError> {
     if rate.target.is_some_and(|target| target != Currency::AngelTokens) {
         return Err(XrpcError::new(
             StatusCode::UNPROCESSABLE_ENTITY,

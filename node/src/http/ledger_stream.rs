@@ -10,7 +10,6 @@ use angel_storage::reader::ReadError;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::error::XrpcError;
@@ -22,6 +21,7 @@ use crate::firehose::{
 use crate::ledger::Ledger;
 use crate::rate_limits::ClientAddress;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::network::SubscribeLedgerParameters;
 
 /// Heights read at a time for one follower, and about how many bytes of batches.
 const PAGE_HEIGHTS: u64 = 64;
@@ -30,16 +30,11 @@ const PAGE_BYTES: usize = 2 << 20;
 /// Longest message taken from a follower, in bytes; what it says means nothing.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 
-#[derive(Deserialize)]
-pub(super) struct Parameters {
-    cursor: Option<u64>,
-}
-
 /// Makes the connection a follower's. Followers of the ledger and of the event stream share their places.
 pub(super) async fn subscribe(
     State(routes): State<Arc<LedgerRoutes>>,
     address: ClientAddress,
-    Params(Parameters { cursor }): Params<Parameters>,
+    Params(SubscribeLedgerParameters { cursor }): Params<SubscribeLedgerParameters>,
     upgrade: Upgrade,
 ) -> Result<Response, XrpcError> {
     let place = routes.firehose.place(address.ip()).map_err(|refused| {

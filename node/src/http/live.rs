@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream as Events;
-use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
 
 use super::XrpcError;
@@ -23,22 +22,17 @@ use crate::spaces::live::{Entry, SpaceStream};
 use crate::xrpc::co::kendev::spaces::subscribe_space::place;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::spaces::SubscribeSpaceParameters;
 
 /// How often a client hears something when nothing happens, so that nobody in between takes the connection for dead.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    space: String,
-    cursor: Option<u64>,
-}
 
 pub(crate) async fn events(
     State(host): State<Arc<Host>>,
     address: ClientAddress,
     asker: Asker,
     headers: HeaderMap,
-    Params(query): Params<Query>,
+    Params(query): Params<SubscribeSpaceParameters>,
 ) -> Result<Sse<impl Events<Item = Result<Event, Infallible>>>, XrpcError> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let place = place(&host, address)?;

@@ -6,11 +6,9 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::XrpcError;
@@ -19,25 +17,18 @@ use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 use crate::xrpc::owning::Owning;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::network::{
+    CancelMigrationInput, GetMigrationParameters, ListMigrationsParameters, MigrateTenantInput, RollBackMigrationInput,
+};
 
 /// Why tenants move, as the record has it. The others are the nodes' own reasons.
 const REASONS: [&str; 3] = ["manual", "load_balancing", "geographic_optimization"];
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Wish {
-    tenant: String,
-    to_node: Did,
-    migration_type: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
-}
 
 /// Begins a move.
 pub(super) async fn begin(
     mover: Owning,
     State(host): State<Arc<Host>>,
-    Input(wish): Input<Wish>,
+    Input(wish): Input<MigrateTenantInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let reason = wish.migration_type.as_deref().unwrap_or(REASONS[0]);
     let reason = REASONS
@@ -45,19 +36,14 @@ pub(super) async fn begin(
         .find(|known| **known == reason)
         .ok_or_else(|| XrpcError::invalid_request(format!("migrationType is one of {}", REASONS.join(", "))))?;
     let account = mover.tenant(&host, &wish.tenant).await?;
-    Ok(Json(host.migrations.begin(&account, &wish.to_node, reason, wish.dry_run).await?))
-}
-
-#[derive(Deserialize)]
-pub(super) struct ById {
-    id: String,
+    Ok(Json(host.migrations.begin(&account, &wish.to_node, reason, wish.dry_run.unwrap_or_default()).await?))
 }
 
 /// How far a move is.
 pub(super) async fn get(
     mover: Owning,
     State(host): State<Arc<Host>>,
-    Params(ById { id }): Params<ById>,
+    Params(GetMigrationParameters { id }): Params<GetMigrationParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (did, row) = host.migrations.find(&id).await?;
     mover.owns(&host, &did)?;
@@ -70,14 +56,14 @@ pub(super) async fn get_by_path(
     host: State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, XrpcError> {
-    get(mover, host, Params(ById { id })).await
+    get(mover, host, Params(GetMigrationParameters { id })).await
 }
 
 /// Calls a move off.
 pub(super) async fn cancel(
     mover: Owning,
     State(host): State<Arc<Host>>,
-    Input(ById { id }): Input<ById>,
+    Input(CancelMigrationInput { id }): Input<CancelMigrationInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let (did, _) = host.migrations.find(&id).await?;
     mover.owns(&host, &did)?;
@@ -90,19 +76,14 @@ pub(super) async fn cancel_by_path(
     host: State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, XrpcError> {
-    cancel(mover, host, Input(ById { id })).await
-}
-
-#[derive(Deserialize)]
-pub(super) struct OfTenant {
-    tenant: String,
+    cancel(mover, host, Input(CancelMigrationInput { id })).await
 }
 
 /// Moves a tenant back.
 pub(super) async fn roll_back(
     mover: Owning,
     State(host): State<Arc<Host>>,
-    Input(wish): Input<OfTenant>,
+    Input(wish): Input<RollBackMigrationInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let account = mover.tenant(&host, &wish.tenant).await?;
     Ok(Json(host.migrations.roll_back(&account).await?))
@@ -123,7 +104,7 @@ pub(super) async fn roll_back_by_path(
 pub(super) async fn list(
     mover: Owning,
     State(host): State<Arc<Host>>,
-    Params(wish): Params<OfTenant>,
+    Params(wish): Params<ListMigrationsParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let account = mover.tenant(&host, &wish.tenant).await?;
     Ok(Json(json!({ "migrations": host.migrations.list(account.did()).await? })))

@@ -26,6 +26,7 @@ use crate::ledger::custody::{SubmitFailed, Submitter};
 use crate::ledger::wallet::WalletError;
 use crate::mempool::SubmitError;
 use crate::xrpc::co::kendev::network::{open_wallet, send_tokens};
+use crate::xrpc::types::network::SendTokensInput;
 
 /// What the routes need.
 pub(crate) struct Operations {
@@ -276,7 +277,7 @@ struct Payment {
     /// This node's own wallet when absent.
     from: Option<Did>,
     #[serde(flatten)]
-    what: send_tokens::Request,
+    what: SendTokensInput,
 }
 
 /// Pays from the node's wallet, or from that of an account whose wallet the node keeps.

@@ -31,10 +31,13 @@ pub(crate) const VERSIONS_SHOWN: usize = 200;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VersionOf {
-    path: String,
+    /// Where the record is in its repository.
+    pub(crate) path: String,
+    /// The space that it is in, unless it is public.
     #[serde(default)]
-    space: Option<SpaceUri>,
-    rev: Tid,
+    pub(crate) space: Option<SpaceUri>,
+    /// The revision that the version had where it was written.
+    pub(crate) rev: Tid,
 }
 
 /// Bytes of second versions in one page for their owner, reached by the last of them.

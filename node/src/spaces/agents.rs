@@ -224,6 +224,29 @@ impl Spaces {
         })
     }
 
+    /// Whether an account is known to say that it is an agent, without others being asked.
+    pub(crate) async fn is_agent(&self, did: &Did) -> Result<bool, SpaceError> {
+        let (this, asked) = (self.clone(), did.clone());
+        blocking::run(move || this.says_agent(&asked)).await
+    }
+
+    /// Whether an account is an agent of `owner`, as far as one of the two says so: who wants to hide it withholds a
+    /// word, not both. `None` when what they say cannot be had now.
+    pub(crate) async fn is_agent_of(&self, did: &Did, owner: &Did) -> Result<Option<bool>, SpaceError> {
+        let (profile, word) = (format!("at://{did}/{PROFILE}"), format!("at://{owner}/{}", ownership(did)));
+        let rulebook = &self.0.rulebook;
+        let both = futures::future::try_join(rulebook.public_record(&profile), rulebook.public_record(&word));
+        let (profile, word) = both.await?;
+        let says = |record: &Option<Option<Value>>, field: &str, who: &Did| {
+            let found = record.as_ref().and_then(Option::as_ref);
+            found.and_then(|found| found.get(field)).and_then(Value::as_str) == Some(who.as_str())
+        };
+        if says(&profile, "owner", owner) || says(&word, "agent", did) {
+            return Ok(Some(true));
+        }
+        Ok((profile.is_some() && word.is_some()).then_some(false))
+    }
+
     /// Whether an account is known to say that it is an agent: by its records here, or as far as it was followed at its host.
     /// Nobody waits for others to be asked: whoever wants to hide it need not say it. Blocks.
     pub(super) fn says_agent(&self, did: &Did) -> Result<bool, SpaceError> {

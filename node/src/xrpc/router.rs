@@ -8,7 +8,7 @@ use axum::routing::{any, get, post};
 use axum::{Router, middleware};
 
 use super::app::bsky::actor;
-use super::co::kendev::{business, content, network, spaces, tenants};
+use super::co::kendev::{business, content, network, people, spaces, tenants};
 use super::com::atproto::{admin, identity, lexicon, moderation, repo, server, simplespace, space, sync, temp};
 use super::host::Host;
 use super::jetstream;
@@ -138,6 +138,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .merge(space_routes())
         .merge(business_routes())
         .merge(content_routes())
+        .merge(people_routes())
         .merge(tenant_routes())
         .route("/subscribe", get(jetstream::handler))
         .route("/xrpc/{method}", any(proxied::handler))
@@ -228,6 +229,15 @@ fn content_routes() -> Router<Arc<Host>> {
     Router::new()
         .route("/xrpc/co.kendev.content.getFormSettings", get(content::get_form_settings::handler))
         .route("/xrpc/co.kendev.content.getRoadmapFeature", get(content::get_roadmap_feature::handler))
+}
+
+/// The methods of people.
+fn people_routes() -> Router<Arc<Host>> {
+    Router::new()
+        .route("/xrpc/co.kendev.people.getKarma", get(people::get_karma::handler))
+        .route("/xrpc/co.kendev.people.listRecognitions", get(people::list_recognitions::handler))
+        .route("/xrpc/co.kendev.people.recognise", post(people::recognise::handler))
+        .route("/xrpc/co.kendev.people.revokeRecognition", post(people::revoke_recognition::handler))
 }
 
 /// The methods of tenants.

@@ -3,5 +3,6 @@
 pub(crate) mod business;
 pub(crate) mod content;
 pub(crate) mod network;
+pub(crate) mod people;
 pub(crate) mod spaces;
 pub(crate) mod tenants;

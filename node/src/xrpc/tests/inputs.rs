@@ -199,7 +199,7 @@ async fn whatever_a_document_forbids_is_refused_at_the_door() {
         }
         tried.methods += usize::from(tried.requests > before);
         // Nobody acts without a name, and so is told what is wrong with the name, not with what they sent.
-        let takes_names = ["co.kendev.business.", "co.kendev.spaces.", "co.kendev.tenants."];
+        let takes_names = ["co.kendev.business.", "co.kendev.people.", "co.kendev.spaces.", "co.kendev.tenants."];
         if posted && takes_names.iter().any(|group| nsid.starts_with(group)) {
             assert_ne!(known, Some(Who::Nobody), "{nsid} reads what a stranger sends");
         }

@@ -1,5 +1,7 @@
 //! A whole node and the people who ask it over HTTP, as tests of methods need them.
 
+use std::time::Duration;
+
 use angel_storage::{Options, Store};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -8,6 +10,9 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::node::{Node, NodeHandle};
+
+/// How long something may take to be told.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node.
 pub(in crate::xrpc) struct Visited {
@@ -100,6 +105,42 @@ impl Visited {
         }
         let response = request.send().await.expect("answered");
         (response.status().as_u16(), response.json().await.expect("JSON"))
+    }
+
+    /// The names of the events that a business was told, as `who` reads them, when `wanted` are among them.
+    pub(in crate::xrpc) async fn told(&self, who: &Person, tenant: &str, wanted: &[&str]) -> Vec<String> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let events = self.events(who, tenant).await;
+            if wanted.iter().all(|wanted| events.iter().any(|event| event == wanted)) {
+                return events;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "of {wanted:?} only these were told: {events:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn events(&self, who: &Person, tenant: &str) -> Vec<String> {
+        let spaces = format!("co.kendev.spaces.listSpaces?tenant={}", tenant.replace(':', "%3A"));
+        let (_, spaces) = self.send(Some(who), &spaces, None).await;
+        let listed = spaces["spaces"].as_array().unwrap_or_else(|| panic!("{spaces}")).clone();
+        let Some(system) = listed.iter().find(|space| space["value"]["slug"] == "system") else { return vec![] };
+        let uri = system["uri"].as_str().expect("a URI").replace(':', "%3A").replace('/', "%2F");
+        let query = format!("co.kendev.spaces.listMessages?space={uri}&limit=100");
+        let (_, said) = self.send(Some(who), &query, None).await;
+        let messages = said["messages"].as_array().unwrap_or_else(|| panic!("{said}")).clone();
+        let event = |message: &Value| message["value"]["content"]["systemData"]["event"].as_str().map(str::to_owned);
+        messages.iter().filter_map(event).collect()
+    }
+
+    /// A token by which somebody who lives here speaks to another node, for one method.
+    pub(in crate::xrpc) async fn speaks_to(&self, who: &Person, other: &Self, method: &str) -> Person {
+        let (_, described) = other.send(None, "com.atproto.server.describeServer", None).await;
+        let audience = described["did"].as_str().expect("a DID").replace('%', "%25").replace(':', "%3A");
+        let query = format!("com.atproto.server.getServiceAuth?aud={audience}&lxm={method}");
+        let (status, answer) = self.send(Some(who), &query, None).await;
+        assert_eq!(status, 200, "{answer}");
+        Person { did: who.did.clone(), token: answer["token"].as_str().expect("a token").to_owned() }
     }
 
     /// Posts to a path as the operator does.

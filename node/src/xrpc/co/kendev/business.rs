@@ -33,7 +33,6 @@ use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::rules;
 use angel_protocol::tenants::Permission;
 use axum::Json;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tenants::Asker;
@@ -42,11 +41,8 @@ use crate::http::XrpcError;
 use crate::tenants::{Actor, Tenant};
 use crate::xrpc::host::Host;
 
-/// Records in a page when the client does not say.
-const LIMIT: u8 = 50;
-
 /// A record as it is answered.
-fn view(tenant: &Did, entry: Entry) -> Value {
+pub(super) fn view(tenant: &Did, entry: Entry) -> Value {
     json!({
         "uri": format!("at://{tenant}/{}", entry.path),
         "cid": entry.cid.to_string(),
@@ -55,7 +51,7 @@ fn view(tenant: &Did, entry: Entry) -> Value {
 }
 
 /// A page of them, under the name that the lexicon gives it.
-fn page(name: &str, tenant: &Did, found: Entries) -> Value {
+pub(super) fn page(name: &str, tenant: &Did, found: Entries) -> Value {
     let views: Vec<_> = found.entries.into_iter().map(|entry| view(tenant, entry)).collect();
     let mut answer = json!({ name: views });
     if let Some(cursor) = found.cursor {
@@ -64,13 +60,13 @@ fn page(name: &str, tenant: &Did, found: Entries) -> Value {
     answer
 }
 
-fn cursor(text: Option<&str>) -> Result<Option<RecordKey>, XrpcError> {
+pub(super) fn cursor(text: Option<&str>) -> Result<Option<RecordKey>, XrpcError> {
     let parsed = text.map(str::parse).transpose();
     parsed.map_err(|_| XrpcError::invalid_request("cursor: send what the page before gave"))
 }
 
 /// Who acts: by name, for what is done is noted with it.
-fn person(actor: Actor) -> Result<Did, XrpcError> {
+pub(super) fn person(actor: Actor) -> Result<Did, XrpcError> {
     match actor {
         Actor::Person(did, _) => Ok(did),
         _ => Err(XrpcError::invalid_request("this is done by the tenant's own people, not by the operator")),
@@ -132,20 +128,14 @@ pub(super) async fn record_of(
     Ok((tenant, path, actor))
 }
 
-/// What is asked of a method that answers with one record.
-#[derive(Deserialize)]
-pub(crate) struct RecordUri {
-    uri: String,
-}
-
 /// Answers with a record of a collection and its figures, for staff.
 pub(in crate::xrpc::co::kendev) async fn figured(
     host: &Host,
     asker: &Asker,
-    asked: &RecordUri,
+    uri: &str,
     collection: &str,
 ) -> Result<Json<Value>, XrpcError> {
-    let (tenant, path, _) = record_of(host, asker, &asked.uri, collection).await?;
+    let (tenant, path, _) = record_of(host, asker, uri, collection).await?;
     Ok(Json(figured_view(tenant.did(), host.business.figured(&tenant, &path).await?)))
 }
 

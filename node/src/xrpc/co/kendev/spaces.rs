@@ -50,9 +50,7 @@ use std::sync::Arc;
 
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::Membership;
-use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::blocking;
@@ -60,28 +58,16 @@ use crate::http::XrpcError;
 use crate::spaces::{Asker, Change, Page, Reading, SpaceError, Written};
 use crate::xrpc::host::Host;
 
-/// Things on a page when the client does not say.
-const LIMIT: usize = 50;
-
-/// Longest reason for hiding or reporting a message, in bytes.
-const REASON_BYTES_MAX: usize = 4000;
-
 type Shared = Arc<Host>;
 
 /// A sanction against a member, or the end of one.
-#[derive(Deserialize)]
-pub(crate) struct Sanction {
-    space: String,
-    user: Did,
-    #[serde(default)]
-    lift: bool,
-}
-
-impl Sanction {
-    async fn change(&self, host: &Host, asker: &Asker, change: Change) -> Result<Json<Value>, XrpcError> {
-        let did = asker.somebody()?;
-        Ok(membership(&host.spaces.change_member(&self.space, did, &self.user, change).await?))
-    }
+async fn sanction(
+    host: &Host,
+    asker: &Asker,
+    (space, user): (&str, &Did),
+    change: Change,
+) -> Result<Json<Value>, XrpcError> {
+    Ok(membership(&host.spaces.change_member(space, asker.somebody()?, user, change).await?))
 }
 
 /// Where a membership stands.
@@ -92,10 +78,6 @@ fn membership(membership: &Membership) -> Json<Value> {
 /// Work that reads, and its answer.
 async fn reading(work: impl FnOnce() -> Result<Value, SpaceError> + Send + 'static) -> Result<Json<Value>, XrpcError> {
     Ok(Json(blocking::run(work).await?))
-}
-
-fn limit(asked: Option<LimitedNonZeroU8<100>>) -> usize {
-    asked.map_or(LIMIT, |limit| usize::from(u8::from(limit)))
 }
 
 /// A cursor that is a number.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use angel_protocol::business::order::{Step, is_paid};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::tenants::Asker;
@@ -14,16 +13,12 @@ use crate::business::BusinessError;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    order: String,
-}
+use crate::xrpc::types::business::CancelOrderInput;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<CancelOrderInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, path, stranger) = order_of(&host, &asker, &request.order).await?;
     let Some(customer) = stranger else {

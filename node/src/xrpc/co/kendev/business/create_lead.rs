@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::tenants::Asker;
@@ -12,17 +11,12 @@ use super::{LEADS, person, view};
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    record: Value,
-}
+use crate::xrpc::types::business::CreateLeadInput;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<CreateLeadInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, actor) = asker.acts(&host, &request.tenant, LEADS).await?;
     let by = person(actor)?;

@@ -2,33 +2,24 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
 use angel_protocol::tenants::{Permission, TenantStatus};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::tenants::{Asker, find};
 use super::view;
-use crate::business::{BusinessError, NewOrder};
+use crate::business::{BusinessError, NewLine, NewOrder};
 use crate::http::XrpcError;
 use crate::tenants::TenantError;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    customer: Option<Did>,
-    #[serde(flatten)]
-    order: NewOrder,
-}
+use crate::xrpc::types::business::{CreateOrderInput, CreateOrderNewLine};
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<CreateOrderInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let by = asker.person()?.clone();
     host.limits.writes(&by, 1)?;
@@ -42,7 +33,18 @@ pub(crate) async fn handler(
     if customer != by && !is_staff {
         return Err(BusinessError::Forbidden("only the staff of a business orders for others").into());
     }
-    let placed = host.business.place_order(&tenant, &customer, &by, request.order).await?;
+    let line =
+        |line: CreateOrderNewLine| NewLine { product: line.product, quantity: i64::from(line.quantity), sku: line.sku };
+    let order = NewOrder {
+        line_items: request.line_items.into_iter().map(line).collect(),
+        method: request.method,
+        payment_method: request.payment_method,
+        source: request.source,
+        shipping_address: request.shipping_address,
+        billing_address: request.billing_address,
+        customer_notes: request.customer_notes,
+    };
+    let placed = host.business.place_order(&tenant, &customer, &by, order).await?;
     let placed = if is_staff { placed } else { host.business.order(&tenant, &placed.path, Some(&customer)).await? };
     Ok(Json(view(tenant.did(), placed)))
 }

@@ -7,15 +7,16 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::super::tenants::Asker;
-use super::{RecordUri, lead_of, view};
+use super::{lead_of, view};
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::business::GetLeadParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<RecordUri>,
+    Params(query): Params<GetLeadParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, path, _) = lead_of(&host, &asker, &query.uri).await?;
     let found = host.business.lead(&tenant, &path).await?;

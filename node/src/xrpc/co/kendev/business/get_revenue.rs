@@ -5,7 +5,6 @@ use std::sync::Arc;
 use angel_protocol::tenants::{Month, Permission};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::tenants::Asker;
@@ -13,17 +12,12 @@ use crate::business::Revenue;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-    month: Option<String>,
-}
+use crate::xrpc::types::business::GetRevenueParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<GetRevenueParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, _) = asker.acts(&host, &query.tenant, Permission::ViewAnalytics).await?;
     let month = query.month.as_deref().map(month).transpose()?;

@@ -8,15 +8,16 @@ use axum::extract::State;
 use serde_json::Value;
 
 use super::super::tenants::Asker;
-use super::{RecordUri, figured};
+use super::figured;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::business::GetTaskParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<RecordUri>,
+    Params(query): Params<GetTaskParameters>,
 ) -> Result<Json<Value>, XrpcError> {
-    figured(&host, &asker, &query, TASK).await
+    figured(&host, &asker, &query.uri, TASK).await
 }

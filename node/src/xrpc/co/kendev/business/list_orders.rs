@@ -3,34 +3,23 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
 use angel_protocol::tenants::Permission;
-use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::tenants::{Asker, find};
-use super::{LIMIT, cursor, page};
+use super::{cursor, page};
 use crate::business::OrderFilter;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-    status: Option<String>,
-    customer: Option<Did>,
-    limit: Option<LimitedNonZeroU8<100>>,
-    cursor: Option<String>,
-}
+use crate::xrpc::types::business::ListOrdersParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<ListOrdersParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let asking = asker.person()?.clone();
     let tenant = find(&host, &query.tenant).await?;
@@ -39,7 +28,7 @@ pub(crate) async fn handler(
         if is_staff { asker.acts(&host, tenant.did().as_str(), Permission::ManageOrders).await?.0 } else { tenant };
     let customer = if is_staff { query.customer } else { Some(asking) };
     let filter = OrderFilter { customer, status: query.status };
-    let limit = usize::from(query.limit.map_or(LIMIT, u8::from));
+    let limit = usize::from(query.limit);
     let after = cursor(query.cursor.as_deref())?;
     let found = host.business.orders(&tenant, &filter, is_staff, after, limit).await?;
     Ok(Json(page("orders", tenant.did(), found)))

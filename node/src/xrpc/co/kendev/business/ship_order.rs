@@ -5,26 +5,18 @@ use std::sync::Arc;
 use angel_protocol::business::order::Step;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::tenants::Asker;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    order: String,
-    tracking_number: Option<String>,
-    carrier: Option<String>,
-}
+use crate::xrpc::types::business::ShipOrderInput;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<ShipOrderInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let said =
         [("fulfillment", "trackingNumber", request.tracking_number), ("fulfillment", "carrier", request.carrier)];

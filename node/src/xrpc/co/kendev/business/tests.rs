@@ -7,14 +7,11 @@ mod terms;
 mod validity;
 
 use std::ops::Deref;
-use std::time::Duration;
 
 use angel_protocol::lexicon::Schemas;
 use serde_json::{Value, json};
 
 use crate::xrpc::tests::visited::{Person, Visited};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node with a business on it.
 struct World {
@@ -93,27 +90,7 @@ impl World {
 
     /// The names of the events that the business was told, when `wanted` are among them.
     async fn told(&self, wanted: &[&str]) -> Vec<String> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            let events = self.events().await;
-            if wanted.iter().all(|wanted| events.iter().any(|event| event == wanted)) {
-                return events;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "of {wanted:?} only these were told: {events:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn events(&self) -> Vec<String> {
-        let spaces = format!("co.kendev.spaces.listSpaces?tenant={}", self.tenant.replace(':', "%3A"));
-        let (_, spaces) = self.send(Some(&self.owner), &spaces, None).await;
-        let listed = spaces["spaces"].as_array().unwrap_or_else(|| panic!("{spaces}")).clone();
-        let Some(system) = listed.iter().find(|space| space["value"]["slug"] == "system") else { return vec![] };
-        let uri = system["uri"].as_str().expect("a URI").replace(':', "%3A").replace('/', "%2F");
-        let (_, said) = self.send(Some(&self.owner), &format!("co.kendev.spaces.listMessages?space={uri}"), None).await;
-        let messages = said["messages"].as_array().unwrap_or_else(|| panic!("{said}")).clone();
-        let event = |message: &Value| message["value"]["content"]["systemData"]["event"].as_str().map(str::to_owned);
-        messages.iter().filter_map(event).collect()
+        self.at.told(&self.owner, &self.tenant, wanted).await
     }
 }
 

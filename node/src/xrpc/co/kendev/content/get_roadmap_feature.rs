@@ -8,7 +8,6 @@ use angel_protocol::limits::ROADMAP_VOTERS_MAX;
 use angel_protocol::rules::figures::{Counts, figures};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::tenants::Asker;
@@ -19,16 +18,12 @@ use crate::http::XrpcError;
 use crate::roadmap::FEATURE;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    uri: String,
-}
+use crate::xrpc::types::content::GetRoadmapFeatureParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<GetRoadmapFeatureParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (holder, path) = address(&query.uri, FEATURE).ok_or(BusinessError::RecordNotFound)?;
     let account = host.accounts.resident(&holder).await?.filter(Account::is_active);

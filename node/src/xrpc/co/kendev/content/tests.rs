@@ -7,6 +7,7 @@ use std::time::Duration;
 use angel_protocol::lexicon::Schemas;
 use serde_json::{Value, json};
 
+use crate::config::PlcDirectory;
 use crate::xrpc::tests::visited::{Person, Visited};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,10 +50,35 @@ impl World {
         Self { at, ..self }
     }
 
-    async fn tenant(&self, slug: &str, owner: &Person, plan: &str) {
+    async fn tenant(&self, slug: &str, owner: &Person, plan: &str) -> String {
         let wish =
             json!({ "slug": slug, "template": "basic-business", "name": slug, "owner": owner.did, "plan": plan });
-        self.operator("xrpc/co.kendev.tenants.provision", &wish).await;
+        text(&self.operator("xrpc/co.kendev.tenants.provision", &wish).await["tenant"]["did"])
+    }
+
+    /// Somebody who lives on another node comes into a tenant here.
+    async fn lets_in(&self, owner: &Person, tenant: &str, abroad: &Visited, who: &Person) {
+        let invite = json!({ "tenant": tenant, "role": "tenant_member", "user": who.did });
+        let (status, invited) = self.send(Some(owner), "co.kendev.tenants.invite", Some(&invite)).await;
+        assert_eq!(status, 200, "{invited}");
+        let speaking = abroad.speaks_to(who, self, "co.kendev.tenants.acceptInvite").await;
+        let accept = json!({ "tenant": tenant, "token": invited["token"] });
+        let (status, answer) = self.send(Some(&speaking), "co.kendev.tenants.acceptInvite", Some(&accept)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// What is said in a public space, once it is as many messages.
+    async fn said(&self, space: &str, count: usize) {
+        let query = format!("co.kendev.spaces.listMessages?space={}", space.replace(':', "%3A").replace('/', "%2F"));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let (status, said) = self.send(None, &query, None).await;
+            if status == 200 && said["messages"].as_array().is_some_and(|messages| messages.len() == count) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{count} messages were waited for: {said:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn put(&self, who: &Person, repo: &str, collection: &str, record: &Value) -> (u16, Value) {
@@ -147,4 +173,68 @@ async fn a_roadmap_is_a_super_admins_and_everybody_has_one_vote() {
     }
     world.votes(None, 4).await;
     world.at.stop().await;
+}
+
+/// Writes a record of one's own on another node.
+async fn write(abroad: &Visited, who: &Person, collection: &str, rkey: &str, record: &Value) {
+    let body = json!({ "repo": who.did, "collection": collection, "rkey": rkey, "record": record });
+    let (status, answer) = abroad.send(Some(who), "com.atproto.repo.putRecord", Some(&body)).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn who_lives_elsewhere_votes_as_one_of_a_tenant_and_not_as_a_guest_of_an_open_space() {
+    let home = World::new().await;
+    let directory = home.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
+    let abroad = Visited::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
+    let ada = home.sign_up("ada").await;
+    let home = home.with_super_admin(&ada).await;
+    let (bob, eve) = (abroad.sign_up("bob").await, abroad.sign_up("eve").await);
+    let garden = home.tenant("garden", &ada, "business").await;
+    assert_eq!(home.put(&ada, &home.did, FEATURE, &feature("planned", true)).await.0, 200);
+    let vote = json!({ "$type": VOTE, "feature": home.uri(), "createdAt": AT });
+
+    // Eve joins what is open to everybody, votes, and says something that is seen: she is followed, and has no vote.
+    let spaces = format!("co.kendev.spaces.listSpaces?tenant={}", garden.replace(':', "%3A"));
+    let (_, spaces) = home.send(None, &spaces, None).await;
+    let open = text(&spaces["spaces"][0]["uri"]);
+    let joining = abroad.speaks_to(&eve, &home, "co.kendev.spaces.joinSpace").await;
+    let (status, joined) =
+        home.send(Some(&joining), "co.kendev.spaces.joinSpace", Some(&json!({ "space": open }))).await;
+    assert_eq!(status, 200, "{joined}");
+    write(&abroad, &eve, VOTE, RKEY, &vote).await;
+    let message = json!({ "$type": "co.kendev.spaces.message", "space": open, "messageType": "user",
+        "content": { "type": "text", "text": "I voted" }, "createdAt": AT });
+    write(&abroad, &eve, "co.kendev.spaces.message", "3kznmn7xqxl2a", &message).await;
+    home.said(&open, 1).await;
+    assert_eq!(home.votes(Some(&ada), 0).await, json!([]));
+
+    // Bob is let into the tenant, and into no space; what he voted before counts by the tenant's plan.
+    write(&abroad, &bob, VOTE, RKEY, &vote).await;
+    home.lets_in(&ada, &garden, &abroad, &bob).await;
+    assert_eq!(home.votes(Some(&ada), 3).await, json!([bob.did]));
+    let second = json!({ "repo": home.did, "collection": FEATURE, "rkey": "3kznmn7xqxl2b",
+        "record": feature("planned", true) });
+    let (status, made) = home.send(Some(&ada), "com.atproto.repo.putRecord", Some(&second)).await;
+    assert_eq!(status, 200, "{made}");
+    // A vote for something else under the same key is none, and one that is taken back is gone.
+    let other = json!({ "$type": VOTE, "feature": home.uri().replace(RKEY, "3kznmn7xqxl2b"), "createdAt": AT });
+    write(&abroad, &bob, VOTE, RKEY, &other).await;
+    home.votes(Some(&ada), 0).await;
+    write(&abroad, &bob, VOTE, RKEY, &vote).await;
+    home.votes(Some(&ada), 3).await;
+    let back = json!({ "repo": bob.did, "collection": VOTE, "rkey": RKEY });
+    assert_eq!(abroad.send(Some(&bob), "com.atproto.repo.deleteRecord", Some(&back)).await.0, 200);
+    home.votes(Some(&ada), 0).await;
+
+    // Once Eve is let in, the vote that she has counts; the same people and votes are known after a restart.
+    home.lets_in(&ada, &garden, &abroad, &eve).await;
+    assert_eq!(home.votes(Some(&ada), 3).await, json!([eve.did]));
+    let home = World { at: home.at.restarted(|_| (), |_| ()).await, did: home.did };
+    home.votes(None, 3).await;
+    // Who belongs to a tenant that is closed belongs to none.
+    home.operator("xrpc/co.kendev.tenants.suspend", &json!({ "tenant": "garden", "reason": "a test" })).await;
+    home.votes(None, 0).await;
+    home.at.stop().await;
+    abroad.stop().await;
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::blocking;
@@ -14,25 +13,16 @@ use crate::replication::VersionOf;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
 use crate::xrpc::owning::Owning;
-
-/// Versions that are dismissed at once.
-const VERSIONS_MAX: usize = 100;
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    versions: Vec<VersionOf>,
-}
+use crate::xrpc::types::network::{DismissRecordVersionsInput, DismissRecordVersionsVersionRef};
 
 pub(crate) async fn handler(
     asker: Owning,
     State(host): State<Arc<Host>>,
-    Input(request): Input<Request>,
+    Input(request): Input<DismissRecordVersionsInput>,
 ) -> Result<Json<Value>, XrpcError> {
-    let Request { tenant, versions } = request;
-    if versions.len() > VERSIONS_MAX {
-        return Err(XrpcError::invalid_request(format!("at most {VERSIONS_MAX} versions are dismissed at once")));
-    }
+    let DismissRecordVersionsInput { tenant, versions } = request;
+    let named = |it: DismissRecordVersionsVersionRef| VersionOf { path: it.path, space: it.space, rev: it.rev };
+    let versions: Vec<_> = versions.into_iter().map(named).collect();
     let account = asker.tenant(&host, &tenant).await?;
     let leave = host.replication.placement().may_write(account.id()).await?;
     let replication = host.replication.clone();

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::blocking;
@@ -14,21 +12,12 @@ use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::owning::Owning;
 use crate::xrpc::params::Params;
-
-/// Versions in a page when the client does not say.
-const LIMIT: u8 = 50;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-    limit: Option<LimitedNonZeroU8<100>>,
-    cursor: Option<String>,
-}
+use crate::xrpc::types::network::ListRecordVersionsParameters;
 
 pub(crate) async fn handler(
     asker: Owning,
     State(host): State<Arc<Host>>,
-    Params(query): Params<Query>,
+    Params(query): Params<ListRecordVersionsParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let account = asker.tenant(&host, &query.tenant).await?;
     host.replication.placement().serves(account.id())?;
@@ -36,7 +25,7 @@ pub(crate) async fn handler(
         text.parse().map_err(|()| XrpcError::invalid_request("the cursor is none that this method has given"))
     });
     let cursor = cursor.transpose()?;
-    let limit = usize::from(query.limit.map_or(LIMIT, u8::from));
+    let limit = usize::from(query.limit);
     let with_contents = matches!(asker, Owning::Person(_));
     let replication = host.replication.clone();
     let page =

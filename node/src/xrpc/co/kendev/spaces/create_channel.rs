@@ -2,35 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::{Asker, NewSettings};
 use crate::xrpc::input::Input;
-use std::collections::BTreeSet;
-
-use angel_protocol::spaces::{ChannelVisibility, Role};
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    space: String,
-    name: String,
-    description: Option<String>,
-    channel_type: String,
-    visibility: Option<ChannelVisibility>,
-    /// The department that its messages are of when they do not say.
-    department: Option<String>,
-    allowed_roles: Option<BTreeSet<Role>>,
-    guest_access: Option<bool>,
-}
+use crate::xrpc::types::spaces::CreateChannelInput;
+use angel_protocol::spaces::ChannelVisibility;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<CreateChannelInput>,
 ) -> Result<Json<Value>, XrpcError> {
     host.limits.writes(asker.somebody()?, 3)?;
     let mut record = json!({
@@ -43,7 +27,7 @@ pub(crate) async fn handler(
     }
     let settings = NewSettings {
         department: request.department,
-        allowed_roles: request.allowed_roles,
+        allowed_roles: request.allowed_roles.map(|roles| roles.into_iter().collect()),
         guest_access: request.guest_access,
     };
     let written = host.spaces.create_channel(&asker, &request.space, record, settings).await?;

@@ -2,29 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-use angel_protocol::ids::Did;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    /// Whose it is; the caller's own without one.
-    tenant: Option<Did>,
-    record: Value,
-    /// By which others may join.
-    invite_code: Option<String>,
-}
+use crate::xrpc::types::spaces::CreateSpaceInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<CreateSpaceInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?.clone();
     host.limits.writes(&did, 3)?;

@@ -2,24 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    space: String,
-}
+use crate::xrpc::types::spaces::DeleteSpaceInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<DeleteSpaceInput>,
 ) -> Result<Json<Value>, XrpcError> {
     host.limits.writes(asker.somebody()?, 1)?;
     host.spaces.delete(&asker, &request.space).await?;

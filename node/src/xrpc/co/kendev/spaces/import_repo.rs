@@ -3,13 +3,11 @@
 
 use std::sync::Arc;
 
-use angel_protocol::permissioned::SpaceUri;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use futures::StreamExt as _;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::XrpcError;
@@ -19,16 +17,12 @@ use crate::xrpc::auth::FullAccess;
 use crate::xrpc::com::atproto::repo::import_repo::{check_media_type, keys};
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    space: SpaceUri,
-}
+use crate::xrpc::types::spaces::ImportRepoParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     FullAccess(account): FullAccess,
-    Params(Query { space }): Params<Query>,
+    Params(ImportRepoParameters { space }): Params<ImportRepoParameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, XrpcError> {

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -10,19 +9,12 @@ use crate::http::XrpcError;
 use crate::rate_limits::Limit;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    space: String,
-    token: Option<String>,
-    code: Option<String>,
-}
+use crate::xrpc::types::spaces::JoinSpaceInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<JoinSpaceInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?;
     if request.token.is_some() || request.code.is_some() {

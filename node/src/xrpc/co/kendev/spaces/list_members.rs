@@ -2,30 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Shared, reading};
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::params::Params;
-use angel_protocol::ids::Did;
-use angel_protocol::spaces::Status;
-use atrium_api::types::LimitedNonZeroU8;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Query {
-    space: String,
-    status: Option<Status>,
-    limit: Option<LimitedNonZeroU8<100>>,
-    cursor: Option<Did>,
-}
+use crate::xrpc::types::spaces::ListMembersParameters;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<ListMembersParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {
@@ -34,7 +22,7 @@ pub(crate) async fn handler(
         if found.access().is_member() {
             reading.look_at_engagement(&found)?;
         }
-        let page = reading.members(&found, query.status, query.cursor, super::limit(query.limit))?;
+        let page = reading.members(&found, query.status, query.cursor, usize::from(query.limit))?;
         Ok(super::aged(super::page("members", page), &reading))
     })
     .await

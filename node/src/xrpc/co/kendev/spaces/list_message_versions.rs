@@ -2,24 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Shared, reading};
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Query {
-    uri: String,
-}
+use crate::xrpc::types::spaces::ListMessageVersionsParameters;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<ListMessageVersionsParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
     reading(move || {

@@ -9,12 +9,13 @@ use super::{Shared, reading};
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::spaces::ListMessagesParameters;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Params(query): Params<Messages>,
+    Params(query): Params<ListMessagesParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let spaces = host.spaces.clone();
-    reading(move || query.without_words().page(&spaces, &asker)).await
+    reading(move || Messages::from(query).page(&spaces, &asker)).await
 }

@@ -2,24 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    message: String,
-}
+use crate::xrpc::types::spaces::MarkReadInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<MarkReadInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?;
     host.limits.writes(did, 1)?;

@@ -1,27 +1,49 @@
 //! Which messages of a space are asked for, as both methods that list messages are asked.
 
-use angel_protocol::ids::Did;
-use atrium_api::types::LimitedNonZeroU8;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::spaces::{Asker, Filter, SpaceError, Spaces};
+use crate::xrpc::types::spaces::{ListMessagesParameters, SearchMessagesParameters};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Messages {
+/// What is asked for.
+pub(super) struct Messages {
     space: String,
     channel: Option<String>,
     /// For a search: the words.
-    q: Option<String>,
-    department: Option<String>,
-    workflow: Option<String>,
-    customer_journey: Option<String>,
-    priority: Option<String>,
-    message_type: Option<String>,
-    author: Option<Did>,
-    limit: Option<LimitedNonZeroU8<100>>,
+    words: Option<String>,
+    filter: Filter,
+    limit: u8,
     cursor: Option<String>,
+}
+
+impl From<ListMessagesParameters> for Messages {
+    fn from(asked: ListMessagesParameters) -> Self {
+        let filter = Filter {
+            department: asked.department,
+            workflow: asked.workflow,
+            journey: asked.customer_journey,
+            priority: asked.priority,
+            kind: asked.message_type,
+            author: asked.author,
+        };
+        let ListMessagesParameters { space, channel, limit, cursor, .. } = asked;
+        Self { space, channel, words: None, filter, limit, cursor }
+    }
+}
+
+impl From<SearchMessagesParameters> for Messages {
+    fn from(asked: SearchMessagesParameters) -> Self {
+        let filter = Filter {
+            department: asked.department,
+            workflow: asked.workflow,
+            journey: asked.customer_journey,
+            priority: asked.priority,
+            kind: asked.message_type,
+            author: asked.author,
+        };
+        let SearchMessagesParameters { space, channel, q, limit, cursor, .. } = asked;
+        Self { space, channel, words: Some(q), filter, limit, cursor }
+    }
 }
 
 impl Messages {
@@ -33,29 +55,11 @@ impl Messages {
             Some(uri) => Some(reading.channel(&found, Some(uri))?.0),
             None => None,
         };
-        let filter = Filter {
-            department: self.department,
-            workflow: self.workflow,
-            journey: self.customer_journey,
-            priority: self.priority,
-            kind: self.message_type,
-            author: self.author,
-        };
-        let (before, limit) = (super::number(self.cursor.as_deref())?, super::limit(self.limit));
-        let page = match &self.q {
-            Some(query) => reading.search(&found, query, channel, &filter, before, limit)?,
-            None => reading.messages(&found, channel, &filter, before, limit)?,
+        let (before, limit) = (super::number(self.cursor.as_deref())?, usize::from(self.limit));
+        let page = match &self.words {
+            Some(query) => reading.search(&found, query, channel, &self.filter, before, limit)?,
+            None => reading.messages(&found, channel, &self.filter, before, limit)?,
         };
         Ok(super::aged(super::page("messages", page), &reading))
-    }
-
-    /// Without the words of a search.
-    pub(super) fn without_words(self) -> Self {
-        Self { q: None, ..self }
-    }
-
-    /// Whether there are words to search for.
-    pub(super) const fn has_words(&self) -> bool {
-        self.q.is_some()
     }
 }

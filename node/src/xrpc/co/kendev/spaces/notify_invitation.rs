@@ -1,27 +1,20 @@
 //! `co.kendev.spaces.notifyInvitation`: the node of a space says that somebody here was asked into it.
 
-use angel_protocol::ids::Did;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::xrpc::com::atproto::space::Spoken;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    space: String,
-    user: Did,
-}
+use crate::xrpc::types::spaces::NotifyInvitationInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     Spoken { account, issuer }: Spoken,
-    Input(request): Input<Request>,
+    Input(request): Input<NotifyInvitationInput>,
 ) -> Result<Json<Value>, XrpcError> {
     if *account.did() != request.user {
         let text = "the token is for somebody else than the invitation";

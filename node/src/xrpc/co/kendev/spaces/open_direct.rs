@@ -1,9 +1,7 @@
 //! `co.kendev.spaces.openDirect`: a conversation with one other person.
 
-use angel_protocol::ids::Did;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -11,16 +9,12 @@ use crate::http::XrpcError;
 use crate::rate_limits::Limit;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    user: Did,
-}
+use crate::xrpc::types::spaces::OpenDirectInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(Request { user }): Input<Request>,
+    Input(OpenDirectInput { user }): Input<OpenDirectInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?;
     host.limits.spend(Limit::SpaceMessages, did.as_str(), 1)?;

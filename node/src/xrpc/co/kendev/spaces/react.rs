@@ -2,34 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::{Asker, Subject};
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    uri: String,
-    emoji: String,
-    #[serde(default)]
-    remove: bool,
-    cid: Option<String>,
-    space: Option<String>,
-    channel: Option<String>,
-}
+use crate::xrpc::types::spaces::ReactInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<ReactInput>,
 ) -> Result<Json<Value>, XrpcError> {
     host.limits.writes(asker.somebody()?, 1)?;
-    let Request { uri, emoji, remove, cid, space, channel } = request;
-    match host.spaces.react(&asker, Subject { uri, cid, space, channel }, &emoji, !remove).await? {
+    let ReactInput { uri, emoji, remove, cid, space, channel } = request;
+    let subject = Subject { uri, cid: cid.map(String::from), space, channel };
+    match host.spaces.react(&asker, subject, &emoji, !remove.unwrap_or_default()).await? {
         Some(written) => Ok(super::written(&written)),
         None => Ok(Json(json!({}))),
     }

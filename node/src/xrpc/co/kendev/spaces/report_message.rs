@@ -2,33 +2,26 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::{Asker, NewComplaint, SpaceError};
 use crate::xrpc::input::Input;
+use crate::xrpc::types::spaces::ReportMessageInput;
 use angel_storage::accounts::ReportRow;
 
 use crate::blocking;
 use crate::clock;
 use crate::rate_limits::Limit;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    uri: String,
-    reason: String,
-}
-
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<ReportMessageInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?.clone();
-    if request.reason.is_empty() || request.reason.len() > super::REASON_BYTES_MAX {
+    if request.reason.is_empty() {
         return Err(XrpcError::invalid_request("the reason is missing or too long"));
     }
     host.limits.spend(Limit::Reports, did.as_str(), 1)?;

@@ -9,15 +9,13 @@ use super::{Shared, reading};
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::spaces::SearchMessagesParameters;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Params(query): Params<Messages>,
+    Params(query): Params<SearchMessagesParameters>,
 ) -> Result<Json<Value>, XrpcError> {
-    if !query.has_words() {
-        return Err(XrpcError::invalid_request("q says what to search for"));
-    }
     let spaces = host.spaces.clone();
-    reading(move || query.page(&spaces, &asker)).await
+    reading(move || Messages::from(query).page(&spaces, &asker)).await
 }

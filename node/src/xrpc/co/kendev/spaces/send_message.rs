@@ -11,6 +11,8 @@ use crate::rate_limits::Limit;
 use crate::spaces::{Asker, NewMessage};
 use crate::xrpc::input::Input;
 
+/// Read by hand, and by no type of the document's: all but the space becomes the record as it came, with the fields that
+/// the document leaves to the record's own.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Request {

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -11,18 +10,12 @@ use crate::http::XrpcError;
 use crate::rate_limits::Limit;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    space: String,
-    channel: Option<String>,
-}
+use crate::xrpc::types::spaces::SetTypingInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<SetTypingInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?.clone();
     host.limits.spend(Limit::SpaceSignals, did.as_str(), 1)?;

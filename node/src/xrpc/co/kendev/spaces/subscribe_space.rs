@@ -4,7 +4,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::Shared;
 use crate::blocking;
@@ -15,23 +14,16 @@ use crate::spaces::Asker;
 use crate::spaces::live::{Form, SpaceFormat};
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::spaces::SubscribeSpaceParameters;
 
 /// Longest message taken from a follower, in bytes: that they are writing.
 const MESSAGE_BYTES_MAX: usize = 2 * 1024;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    pub(crate) space: String,
-    pub(crate) cursor: Option<u64>,
-    /// `json` for objects in place of frames.
-    pub(crate) format: Option<String>,
-}
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     address: ClientAddress,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<SubscribeSpaceParameters>,
     upgrade: Upgrade,
 ) -> Result<Response, XrpcError> {
     let form = match query.format.as_deref() {

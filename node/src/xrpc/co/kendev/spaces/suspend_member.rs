@@ -4,16 +4,17 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::Value;
 
-use super::{Sanction, Shared};
+use super::{Shared, sanction};
 use crate::http::XrpcError;
 use crate::spaces::{Asker, Change};
 use crate::xrpc::input::Input;
+use crate::xrpc::types::spaces::SuspendMemberInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Sanction>,
+    Input(request): Input<SuspendMemberInput>,
 ) -> Result<Json<Value>, XrpcError> {
-    let change = Change::Suspend(!request.lift);
-    request.change(&host, &asker, change).await
+    let change = Change::Suspend(!request.lift.unwrap_or_default());
+    sanction(&host, &asker, (&request.space, &request.user), change).await
 }

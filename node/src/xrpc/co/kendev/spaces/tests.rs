@@ -100,16 +100,6 @@ impl World {
         self.post(who, "deleteSpace", &json!({ "space": space })).await.expect("one's own");
     }
 
-    /// A token by which somebody who lives here speaks to another node.
-    async fn speaks_to(&self, who: &Person, other: &Self, method: &str) -> Person {
-        let (_, described) = other.send(None, "com.atproto.server.describeServer", None).await;
-        let audience = enc(described["did"].as_str().expect("a DID"));
-        let query = format!("com.atproto.server.getServiceAuth?aud={audience}&lxm=co.kendev.spaces.{method}");
-        let (status, answer) = self.send(Some(who), &query, None).await;
-        assert_eq!(status, 200, "{answer}");
-        Person { did: who.did.clone(), token: answer["token"].as_str().expect("a token").to_owned() }
-    }
-
     /// Writes a message as any AT Protocol client does.
     async fn write(&self, who: &Person, space: &str, text: &str) -> String {
         let record = json!({

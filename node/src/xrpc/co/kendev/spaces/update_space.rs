@@ -2,27 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Shared;
 use crate::http::XrpcError;
 use crate::spaces::Asker;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    space: String,
-    record: Value,
-    /// In place of the code before.
-    invite_code: Option<String>,
-}
+use crate::xrpc::types::spaces::UpdateSpaceInput;
 
 pub(crate) async fn handler(
     State(host): State<Shared>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<UpdateSpaceInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.somebody()?.clone();
     host.limits.writes(&did, 2)?;

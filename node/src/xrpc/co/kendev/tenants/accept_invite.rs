@@ -5,7 +5,6 @@ use std::sync::Arc;
 use angel_protocol::tenants::invitation::Guest;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::asker::{self, Asker};
@@ -15,19 +14,14 @@ use crate::rate_limits::{ClientAddress, Limit};
 use crate::tenants::TenantError;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::types::tenants::AcceptInviteInput;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    token: String,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
     address: ClientAddress,
-    Input(request): Input<Request>,
+    Input(request): Input<AcceptInviteInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let did = asker.person()?.clone();
     host.limits.spend(Limit::Invitations, &address.to_string(), 1)?;

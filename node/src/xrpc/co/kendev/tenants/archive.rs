@@ -7,7 +7,6 @@ use angel_protocol::tenants::{Role, TenantStatus};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Asker, view};
@@ -15,19 +14,13 @@ use crate::http::XrpcError;
 use crate::tenants::Actor;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::types::tenants::ArchiveInput;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    /// The short name, typed again.
-    slug: String,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<ArchiveInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, actor) = asker.reads(&host, &request.tenant).await?;
     if !matches!(actor, Actor::Operator | Actor::Person(_, Role::Owner)) {

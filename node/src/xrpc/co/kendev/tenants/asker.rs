@@ -95,7 +95,7 @@ impl Asker {
     }
 
     /// The tenant, for somebody who may see what members see. A call counts.
-    pub(super) async fn reads(&self, host: &Host, named: &str) -> Result<(Tenant, Actor), XrpcError> {
+    pub(crate) async fn reads(&self, host: &Host, named: &str) -> Result<(Tenant, Actor), XrpcError> {
         let (tenant, actor) = self.belongs(host, named).await?;
         if self.is_inside(host, &tenant) {
             count_call(host, &tenant, &actor)?;

@@ -5,24 +5,19 @@ use std::sync::Arc;
 use angel_protocol::tenants::Permission;
 use axum::extract::State;
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::Asker;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::lines;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::tenants::ExportTenantParameters;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<ExportTenantParameters>,
 ) -> Result<Response, XrpcError> {
     let (tenant, actor) = asker.acts(&host, &query.tenant, Permission::ExportData).await?;
     // Whoever takes private data out, the operator too, is seen by the tenant to have done so.

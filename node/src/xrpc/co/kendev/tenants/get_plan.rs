@@ -5,23 +5,18 @@ use std::sync::Arc;
 use angel_protocol::tenants::{Feature, Resource};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Asker;
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-}
+use crate::xrpc::types::tenants::GetPlanParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<GetPlanParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, _) = asker.reads(&host, &query.tenant).await?;
     let allowance = &tenant.row().allowance;

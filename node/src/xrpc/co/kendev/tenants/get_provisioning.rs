@@ -7,7 +7,6 @@ use angel_storage::tenants::StepStatus;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Asker;
@@ -15,16 +14,12 @@ use crate::http::XrpcError;
 use crate::tenants::{Actor, Tenant};
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-}
+use crate::xrpc::types::tenants::GetProvisioningParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<GetProvisioningParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, actor) = asker.reads(&host, &query.tenant).await?;
     if !matches!(actor, Actor::Operator | Actor::Person(_, Role::Owner | Role::Admin)) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::asker::{self, Asker};
@@ -13,16 +12,12 @@ use crate::http::XrpcError;
 use crate::tenants::TenantError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-}
+use crate::xrpc::types::tenants::GetTenantParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<GetTenantParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let tenant = asker::find(&host, &query.tenant).await?;
     // A notice that it is suspended is for everybody; what is being set up or put away is not.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use angel_protocol::tenants::{Permission, Resource};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Asker;
@@ -14,16 +13,12 @@ use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
 use crate::xrpc::plans;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-}
+use crate::xrpc::types::tenants::GetUsageParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<GetUsageParameters>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, _) = asker.acts(&host, &query.tenant, Permission::ViewAnalytics).await?;
     let mut used = BTreeMap::new();

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::{Datetime, Did};
-use angel_protocol::tenants::{Permission, Permissions, Role};
+use angel_protocol::tenants::Permission;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Asker;
@@ -16,25 +14,13 @@ use crate::tenants::{Actor, Invited, Tenant, Wish};
 use crate::xrpc::com::atproto::server::create_account::checked_email;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::types::tenants::InviteInput;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    tenant: String,
-    role: Role,
-    #[serde(default)]
-    permissions: Permissions,
-    user: Option<Did>,
-    email: Option<String>,
-    message: Option<String>,
-    expires_at: Option<Datetime>,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<InviteInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let (tenant, actor) = asker.acts(&host, &request.tenant, Permission::ManageUsers).await?;
     if actor == Actor::Operator {
@@ -46,7 +32,7 @@ pub(crate) async fn handler(
     });
     let wish = Wish {
         role: request.role,
-        permissions: request.permissions,
+        permissions: request.permissions.into_iter().flatten().collect(),
         user: request.user,
         email: request.email.map(|email| checked_email(&email)).transpose()?,
         message: request.message,

@@ -4,38 +4,26 @@ use std::sync::Arc;
 
 use angel_protocol::tenants::MembershipStatus;
 use angel_storage::AccountId;
-use atrium_api::types::LimitedNonZeroU8;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Asker, view};
 use crate::http::XrpcError;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
-
-/// Tenants in a page when the client does not say.
-const LIMIT: u8 = 50;
-
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    /// Only those the asker belongs to.
-    #[serde(default)]
-    mine: bool,
-    limit: Option<LimitedNonZeroU8<100>>,
-    cursor: Option<String>,
-}
+use crate::xrpc::types::tenants::ListTenantsParameters;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<ListTenantsParameters>,
 ) -> Result<Json<Value>, XrpcError> {
-    let limit = usize::from(query.limit.map_or(LIMIT, u8::from));
+    let limit = usize::from(query.limit);
+    let mine = query.mine.unwrap_or_default();
     let not_ours = || XrpcError::invalid_request("the cursor is none of ours");
     let after = query.cursor.map(|cursor| cursor.parse().map(AccountId).map_err(|_| not_ours())).transpose()?;
-    let person = if query.mine { Some(asker.person()?) } else { asker.did() };
+    let person = if mine { Some(asker.person()?) } else { asker.did() };
     let all = matches!(asker, Asker::Operator);
     let belongs = |row: Option<&angel_storage::tenants::MembershipRow>| {
         row.is_some_and(|row| row.status == MembershipStatus::Active)
@@ -45,7 +33,7 @@ pub(crate) async fn handler(
         limit,
         |tenant, row| {
             let inside = belongs(row) && asker.is_listed_for(tenant);
-            if query.mine { inside } else { all || tenant.status().is_listed() || inside }
+            if mine { inside } else { all || tenant.status().is_listed() || inside }
         },
         person,
     );

@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
-use angel_protocol::tenants::{Plan, Slug, Template};
+use angel_protocol::tenants::Slug;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Asker, get_provisioning, view};
@@ -16,40 +14,19 @@ use crate::http::XrpcError;
 use crate::tenants::{Actor, Blueprint, NewTenant};
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    template: String,
-    slug: String,
-    owner: Did,
-    name: Option<String>,
-    business_type: Option<String>,
-    plan: Option<String>,
-    recovery_key: Option<Did>,
-    blueprint: Option<Value>,
-}
+use crate::xrpc::types::tenants::ProvisionInput;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<ProvisionInput>,
 ) -> Result<Json<Value>, XrpcError> {
     asker.operator()?;
-    let template = Template::from_name(&request.template).ok_or_else(|| {
-        let known = Template::ALL.map(Template::name).join(", ");
-        XrpcError::invalid_request(format!("there is no template {}; there are {known}", request.template))
-    })?;
+    let template = request.template;
     let slug: Slug = request
         .slug
         .parse()
         .map_err(|error: angel_protocol::tenants::slug::InvalidSlug| XrpcError::invalid_request(error.to_string()))?;
-    let plan = match &request.plan {
-        None => template.plan(),
-        Some(name) => {
-            Plan::from_name(name).ok_or_else(|| XrpcError::invalid_request(format!("there is no plan {name}")))?
-        }
-    };
     if host.tenants.find(&request.owner).is_some() {
         return Err(XrpcError::invalid_request("a tenant is owned by a person, not by a tenant"));
     }
@@ -59,7 +36,7 @@ pub(crate) async fn handler(
         slug,
         owner: request.owner,
         business_type: request.business_type,
-        plan,
+        plan: request.plan.unwrap_or_else(|| template.plan()),
         recovery_key: request.recovery_key,
         blueprint: request.blueprint.map(|json| Blueprint::read(&json, template)).transpose()?,
     };

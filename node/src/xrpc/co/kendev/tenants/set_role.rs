@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use angel_protocol::ids::Did;
-use angel_protocol::tenants::{MembershipStatus, Permission, Permissions, Role};
+use angel_protocol::tenants::{MembershipStatus, Permission};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Asker, view};
@@ -14,21 +12,13 @@ use crate::http::XrpcError;
 use crate::tenants::TenantError;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::types::tenants::SetRoleInput;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    user: Did,
-    role: Option<Role>,
-    permissions: Option<Permissions>,
-    status: Option<MembershipStatus>,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<SetRoleInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let leaves = asker.did() == Some(&request.user) && request.status == Some(MembershipStatus::Revoked);
     let (tenant, actor) = if leaves {
@@ -45,7 +35,8 @@ pub(crate) async fn handler(
     let to = if leaves {
         (old.role, old.permissions, status)
     } else {
-        (request.role.unwrap_or(old.role), request.permissions.unwrap_or(old.permissions), status)
+        let permissions = request.permissions.map(|listed| listed.into_iter().collect());
+        (request.role.unwrap_or(old.role), permissions.unwrap_or(old.permissions), status)
     };
     let (tenants, did, user) = (host.tenants.clone(), tenant.did().clone(), request.user.clone());
     let change = move || tenants.set_role_blocking(&did, &actor, &user, to, clock::now());

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use angel_protocol::tenants::TenantStatus;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Asker, asker, view};
@@ -13,19 +12,13 @@ use crate::http::XrpcError;
 use crate::tenants::Actor;
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::types::tenants::SuspendInput;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-pub(crate) struct Request {
-    tenant: String,
-    /// `false` opens it again.
-    suspended: Option<bool>,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<SuspendInput>,
 ) -> Result<Json<Value>, XrpcError> {
     asker.operator()?;
     let tenant = asker::find(&host, &request.tenant).await?;

@@ -1,15 +1,14 @@
 //! `co.kendev.tenants.updateTenant`: what a tenant is called, and, for the operator, what it may use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use angel_protocol::data::{Value as Data, cbor};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::rules::{By, Place};
-use angel_protocol::tenants::{Allowance, Feature, Permission, Plan, Resource};
+use angel_protocol::tenants::{Allowance, Permission, Plan};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Asker, view};
@@ -18,29 +17,13 @@ use crate::repos::{Action, NewRecord, RepoWrite, Swap};
 use crate::tenants::{Actor, Tenant, TenantError};
 use crate::xrpc::host::Host;
 use crate::xrpc::input::Input;
+use crate::xrpc::types::tenants::UpdateTenantInput;
 use crate::{blocking, clock};
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request {
-    tenant: String,
-    name: Option<String>,
-    business_type: Option<String>,
-    plan: Option<String>,
-    limits: Option<Vec<LimitWish>>,
-    features: Option<BTreeSet<Feature>>,
-}
-
-#[derive(Deserialize)]
-struct LimitWish {
-    resource: Resource,
-    limit: u64,
-}
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Input(request): Input<Request>,
+    Input(request): Input<UpdateTenantInput>,
 ) -> Result<Json<Value>, XrpcError> {
     let (mut tenant, actor) = asker.acts(&host, &request.tenant, Permission::ManageSettings).await?;
     if request.plan.is_some() || request.limits.is_some() || request.features.is_some() {
@@ -56,7 +39,7 @@ pub(crate) async fn handler(
     Ok(Json(view::tenant(&host, &tenant, &asker).await?))
 }
 
-fn allowance(tenant: &Tenant, request: &Request) -> Result<Allowance, XrpcError> {
+fn allowance(tenant: &Tenant, request: &UpdateTenantInput) -> Result<Allowance, XrpcError> {
     let mut allowance = tenant.row().allowance.clone();
     if let Some(name) = &request.plan {
         let unknown = || XrpcError::invalid_request(format!("there is no plan {name}"));
@@ -66,7 +49,7 @@ fn allowance(tenant: &Tenant, request: &Request) -> Result<Allowance, XrpcError>
         allowance.limits = limits.iter().map(|wish| (wish.resource, wish.limit)).collect::<BTreeMap<_, _>>();
     }
     if let Some(features) = &request.features {
-        allowance.features.clone_from(features);
+        allowance.features = features.iter().copied().collect();
     }
     Ok(allowance)
 }

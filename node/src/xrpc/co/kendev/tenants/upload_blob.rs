@@ -7,7 +7,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::Asker;
@@ -16,6 +15,7 @@ use crate::tenants::{Actor, TenantError};
 use crate::xrpc::com::atproto::repo::upload_blob::upload;
 use crate::xrpc::host::Host;
 use crate::xrpc::params::Params;
+use crate::xrpc::types::tenants::UploadBlobParameters;
 
 /// What opens records that may name files.
 const OPENS: [Permission; 5] = [
@@ -26,15 +26,10 @@ const OPENS: [Permission; 5] = [
     Permission::ManageSettings,
 ];
 
-#[derive(Deserialize)]
-pub(crate) struct Query {
-    tenant: String,
-}
-
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
     asker: Asker,
-    Params(query): Params<Query>,
+    Params(query): Params<UploadBlobParameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, XrpcError> {

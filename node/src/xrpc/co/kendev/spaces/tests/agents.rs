@@ -116,7 +116,7 @@ async fn an_agent_of_another_node_is_judged_by_the_same_two_records() {
     let (leo, eva, nia) = (abroad.sign_up("leo").await, abroad.sign_up("eva").await, abroad.sign_up("nia").await);
     let space = home.space(&ada, "bridge", "automatic").await;
     for stranger in [&leo, &eva, &nia] {
-        let joining = abroad.speaks_to(stranger, &home, "joinSpace").await;
+        let joining = abroad.speaks_to(stranger, &home, "co.kendev.spaces.joinSpace").await;
         home.join(&joining, &space).await.expect("open to all");
     }
     let query = format!("listMessages?space={}", enc(&space));
@@ -174,7 +174,7 @@ async fn what_an_agent_elsewhere_said_is_heard_when_its_owners_host_is_back() {
     let (leo, eva, bob) = (abroad.sign_up("leo").await, abroad.sign_up("eva").await, abroad.sign_up("bob").await);
     let space = home.space(&ada, "bridge", "automatic").await;
     for stranger in [&leo, &eva, &bob] {
-        let joining = abroad.speaks_to(stranger, &home, "joinSpace").await;
+        let joining = abroad.speaks_to(stranger, &home, "co.kendev.spaces.joinSpace").await;
         home.join(&joining, &space).await.expect("open to all");
     }
     let query = format!("listMessages?space={}", enc(&space));

@@ -19,11 +19,11 @@ async fn an_author_on_another_node_takes_part() {
     home.post(&ada, "inviteMember", &invite).await.expect("the owner");
     abroad.write(&bob, &space, "before joining").await;
 
-    let speaking = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    let speaking = abroad.speaks_to(&bob, &home, "co.kendev.spaces.joinSpace").await;
     assert_eq!(home.join(&speaking, &space).await.expect("invited")["status"], "active");
     let (status, answer) = home.send(Some(&speaking), "co.kendev.spaces.leaveSpace", Some(&json!({}))).await;
     assert_eq!((status, &answer["error"]), (401, &json!("BadJwtLexiconMethod")), "a token is for one method");
-    let sending = abroad.speaks_to(&bob, &home, "sendMessage").await;
+    let sending = abroad.speaks_to(&bob, &home, "co.kendev.spaces.sendMessage").await;
     assert_eq!(home.say(&sending, &space, "here").await, Err("AuthorElsewhere".to_owned()));
     let query = format!("listMessages?space={}", enc(&space));
     assert_eq!(home.said(None, &query, 1).await, ["before joining"], "what was written before is seen");
@@ -136,7 +136,7 @@ async fn a_node_hears_that_somebody_there_was_asked_into_a_conversation() {
     let before = heard_at(&asked[0]);
 
     // He comes, and each of her messages is told of: that there is one, and nothing of what it says.
-    let joining = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    let joining = abroad.speaks_to(&bob, &home, "co.kendev.spaces.joinSpace").await;
     assert_eq!(home.join(&joining, direct).await.expect("asked")["status"], "active");
     home.say(&ada, direct, "between us").await.expect("whoever began");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -194,7 +194,7 @@ pub(super) async fn private_space_of_a_node_and(
     let space = made["uri"].as_str().expect("a URI").to_owned();
     let invite = json!({ "space": space, "user": bob.did });
     let token = home.post(&ada, "inviteMember", &invite).await.expect("the owner")["token"].clone();
-    let joining = abroad.speaks_to(&bob, &home, "joinSpace").await;
+    let joining = abroad.speaks_to(&bob, &home, "co.kendev.spaces.joinSpace").await;
     let join = json!({ "space": space, "token": token });
     assert_eq!(home.post(&joining, "joinSpace", &join).await.expect("invited")["status"], "active");
     (home, abroad, ada, bob, space)
@@ -225,9 +225,9 @@ async fn a_member_elsewhere_talks_in_a_private_space() {
 
     // Bob reads and follows at the space's node; of what he wrote nothing is public where he lives.
     home.say(&ada, &space, "welcome").await.expect("the owner");
-    let reads = abroad.speaks_to(&bob, &home, "listMessages").await;
+    let reads = abroad.speaks_to(&bob, &home, "co.kendev.spaces.listMessages").await;
     assert_eq!(home.said(Some(&reads), &format!("listMessages?space={at}"), 6).await[0], "welcome");
-    let follows = abroad.speaks_to(&bob, &home, "subscribeSpace").await;
+    let follows = abroad.speaks_to(&bob, &home, "co.kendev.spaces.subscribeSpace").await;
     let mut bobs = home.follow(Some(&follows), &format!("space={at}&format=json")).await;
     let note = json!({ "repo": bob.did, "collection": "com.example.note", "record": { "text": "publicend" } });
     abroad.send(Some(&bob), "com.atproto.repo.createRecord", Some(&note)).await;
