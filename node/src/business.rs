@@ -7,6 +7,7 @@
 //! looked up, taken from the stock, written in one piece, and nothing is told: whoever follows the event log tells of it
 //! ([`crate::spaces::announcer`]), but for what no record says by itself.
 
+pub(crate) mod due;
 mod error;
 mod figures;
 mod follow;
@@ -30,6 +31,7 @@ use crate::repos::{Action, NewRecord, Repos, Swap};
 use crate::spaces::Spaces;
 use crate::tenants::{Rulebook, Tenant, Tenants, workspace};
 
+use due::Hints;
 pub(crate) use error::BusinessError;
 use figures::Remembered;
 use terms::Growth;
@@ -57,6 +59,8 @@ struct Shared {
     growth: Growth,
     /// What was counted for figures.
     counted: Remembered,
+    /// What was written that may fall due.
+    hints: Hints,
     /// A number, a stock, an address that nobody else has: looked at first and then written, under one of these.
     locks: Vec<Mutex<()>>,
 }
@@ -101,8 +105,19 @@ impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { accounts, repos, permissioned, tenants, rulebook, spaces } = parts;
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        let (growth, counted) = (Growth::default(), Remembered::default());
-        Self(Arc::new(Shared { accounts, repos, permissioned, tenants, rulebook, spaces, growth, counted, locks }))
+        let (growth, counted, hints) = (Growth::default(), Remembered::default(), Hints::new());
+        Self(Arc::new(Shared {
+            accounts,
+            repos,
+            permissioned,
+            tenants,
+            rulebook,
+            spaces,
+            growth,
+            counted,
+            hints,
+            locks,
+        }))
     }
 
     async fn turn(&self, tenant: &Tenant) -> MutexGuard<'_, ()> {
@@ -201,6 +216,7 @@ impl Business {
             writes.push(PermissionedWrite { path, action: Action::Put(new), swap: Some(swap) });
         }
         self.0.permissioned.write(account, &workspace(account.did()), writes).await?;
+        self.0.hints.tell(account.did(), entries.iter().map(|entry| &entry.path));
         Ok(entries)
     }
 

@@ -338,6 +338,7 @@ impl Node {
             rulebook: rulebook.clone(),
             spaces: spaces.clone(),
         });
+        let waiting = business.clone();
         let roadmap = Roadmap::new(store.reader().clone(), accounts.clone(), repos.clone(), tenants.clone());
         let lexicons = Lexicons::new(resolver.clone());
         let service_account = ServiceAccount {
@@ -397,6 +398,7 @@ impl Node {
         spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
+        spawner.spawn("due-records", |stop| business::due::run(waiting, stop));
         let submitter = Submitter { wallet: wallet.clone(), accounts: accounts.clone(), tenants: tenants.clone() };
         let archives = parts::backup_source(&config, &identity, &layout, &store, &blobs);
         let replication = Replication::new(replication::Parts {

@@ -6,6 +6,7 @@
 //! rules ([`crate::rules`]), which calls what is here.
 
 pub mod campaign;
+pub mod due;
 pub mod lead;
 pub mod order;
 pub mod revenue;
@@ -39,6 +40,9 @@ pub const PRODUCT_SETTINGS: &str = "co.kendev.business.productSettings";
 
 /// The collection of the private halves of forms.
 pub const FORM_SETTINGS: &str = "co.kendev.content.formSettings";
+
+/// The collection of posts.
+pub const POST: &str = "co.kendev.content.post";
 
 /// The collection of what people filled in.
 pub const FORM_SUBMISSION: &str = "co.kendev.content.formSubmission";

@@ -17,6 +17,7 @@ impl Business {
     /// whatever comes of this, so what fails is told in the log, and done with the next write of either.
     pub(crate) async fn follow(&self, account: &Account, author: &Did, written: &[RepoPath]) {
         let Some(tenant) = self.0.tenants.find(account.did()) else { return };
+        self.0.hints.tell(account.did(), written.iter());
         for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT) {
             let settings = RepoPath::new(nsid(PRODUCT_SETTINGS), path.rkey.clone());
             if let Err(error) = self.refresh(&tenant, author, &settings).await {
