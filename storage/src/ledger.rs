@@ -25,6 +25,8 @@ pub(crate) mod late;
 pub mod undecided;
 pub mod waiting;
 
+use std::collections::BTreeSet;
+
 use angel_protocol::ids::Did;
 use angel_protocol::ledger::certificate::Certificate;
 use angel_protocol::ledger::view::ViewError;
@@ -144,6 +146,34 @@ pub(crate) fn get_row(reader: &Reader, key: &[u8]) -> Result<Option<Vec<u8>>, Re
 }
 
 /// Sets or removes a row of the state. A shorter value leaves later parts of the longer one behind, which nothing reads.
+/// Keys of the state's rows that begin with `first`, behind `after`, in their order: at most `limit`, and whether there
+/// may be more. A row may be gone by the time it is read.
+pub(crate) fn keys(
+    reader: &Reader,
+    first: u8,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<(Vec<Vec<u8>>, bool), ReadError> {
+    let (prefix, until) = ([first], vec![first + 1]);
+    let after = after.unwrap_or(&prefix);
+    // What waits is looked at first: what is written meanwhile is in the table then.
+    let late = reader.late().keys(after, &until, limit);
+    let late_ends = late.len() < limit;
+    // The last part of a row is its greatest key.
+    let page = reader.scan(&ROWS).after(&(after.to_vec(), u8::MAX)).until(&(until, 0)).page(limit)?;
+    let written_until = page.rows.last().filter(|_| page.more).map(|((key, _), _)| key.clone());
+    let late_until = late.last().filter(|_| !late_ends).cloned();
+    let mut keys: BTreeSet<_> = page.rows.into_iter().map(|((key, _), _)| key).collect();
+    keys.extend(late);
+    // Behind where either was left off, not all of them are known.
+    let known = [written_until, late_until].into_iter().flatten().min();
+    if let Some(known) = &known {
+        keys.retain(|key| key <= known);
+    }
+    let more = known.is_some() || keys.len() > limit;
+    Ok((keys.into_iter().take(limit).collect(), more))
+}
+
 fn put_row(batch: &mut Batch, key: &[u8], value: Option<&[u8]>) -> Result<(), RowRefused> {
     let Some(value) = value else { return batch.delete(&ROWS, &(key.to_vec(), 0)) };
     let mut pieces = value.chunks(PART_BYTES);

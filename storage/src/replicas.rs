@@ -19,7 +19,7 @@ use crate::chunked::ChunkedTable;
 use crate::codec::{Cbor, Row};
 use crate::events::TrimError;
 use crate::key::AccountId;
-use crate::ledger::{LedgerView, ROWS};
+use crate::ledger::{LedgerView, keys};
 use crate::reader::{ReadError, Reader};
 use crate::tables::{Table, TableId};
 use crate::verify::Check;
@@ -290,22 +290,19 @@ pub type PlacementPage = (Vec<(Did, Placement)>, Option<Did>);
 /// # Errors
 /// The engine fails, or a row cannot be read.
 pub fn placements(reader: &Reader, after: Option<&Did>, limit: usize) -> Result<PlacementPage, ReadError> {
-    let first = after.map_or_else(|| vec![PLACEMENT], |did| [&[PLACEMENT], did.as_str().as_bytes()].concat());
-    let scan = reader.scan(&ROWS).until(&(vec![PLACEMENT + 1], 0));
-    // The last part of a row is its greatest key.
-    let scan = if after.is_some() { scan.after(&(first, u8::MAX)) } else { scan.from(&(first, 0)) };
-    let page = scan.page(limit)?;
+    let after = after.map(|did| [&[PLACEMENT], did.as_str().as_bytes()].concat());
+    let (keys, more) = keys(reader, PLACEMENT, after.as_deref(), limit)?;
     let mut found = Vec::new();
     let mut last = None;
-    for ((key, part), _) in page.rows {
+    for key in keys {
         let did = std::str::from_utf8(&key[1..]).ok().and_then(|text| text.parse::<Did>().ok());
-        let Some(did) = did.filter(|_| part == 0) else { continue };
+        let Some(did) = did else { continue };
         last = Some(did.clone());
         if let Ok(Some(placement)) = rows::placement(&LedgerView(reader), &did) {
             found.push((did, placement));
         }
     }
-    Ok((found, last.filter(|_| page.more)))
+    Ok((found, last.filter(|_| more)))
 }
 
 /// The byte of the ledger's table of placements.

@@ -7,6 +7,7 @@
 //! the decided batches in between again and [`hold`]s what follows from them.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use angel_protocol::ids::Did;
@@ -51,6 +52,13 @@ impl Late {
     /// A row of the state, if it waits.
     pub(super) fn get(&self, key: &[u8]) -> Option<Row> {
         self.read().rows.get(key).cloned()
+    }
+
+    /// Keys of rows that wait, behind `after` and before `until`, at most so many.
+    pub(super) fn keys(&self, after: &[u8], until: &[u8], limit: usize) -> Vec<Vec<u8>> {
+        let held = self.read();
+        let range = (Bound::Excluded(after), Bound::Excluded(until));
+        held.rows.range::<[u8], _>(range).take(limit).map(|(key, _)| key.clone()).collect()
     }
 
     /// Up to `limit` rows that wait of an account's history before `before`, the newest first, and the first height that

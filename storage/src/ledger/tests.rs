@@ -16,7 +16,7 @@ use angel_protocol::time::Timestamp;
 use super::late::HEIGHTS_MAX;
 use super::undecided::{self, Undecided};
 use super::waiting::{self, Place, Waiting};
-use super::{Decision, LedgerView, Movement, TablesView, decide, decided, genesis, hold, put_row, settle};
+use super::{Decision, LedgerView, Movement, TablesView, decide, decided, genesis, hold, keys, put_row, settle};
 use crate::batch::Batch;
 use crate::chunked::ChunkedTable;
 use crate::engine::MemoryEngine;
@@ -272,4 +272,44 @@ fn what_was_not_written_follows_from_what_was_decided() {
         }
     }
     both.check();
+}
+
+#[test]
+fn keys_of_rows_are_found_whether_they_are_written_or_wait() {
+    const FIRST: u8 = 0x42;
+    let mut both = Both::found();
+    let key = |number: u8| vec![FIRST, number];
+    // Every third one is written, every third one waits, every third one is both; one has several parts.
+    for height in [1, 2] {
+        let (batch, mut applied) = both.applied(height);
+        for number in (0..30_u8).filter(|number| height == 1 && number % 3 != 1 || height == 2 && number % 3 != 0) {
+            let value = if number == 9 { vec![7; 3 * crate::limits::VALUE_BYTES_MAX] } else { vec![number] };
+            applied.changes.insert(key(number), Some(value));
+        }
+        applied.changes.insert(vec![FIRST - 1, 1], Some(vec![1]));
+        applied.changes.insert(vec![FIRST + 1, 1], Some(vec![1]));
+        let value = ValueHash(applied.header.hash());
+        let certificate =
+            Certificate { network: applied.header.network.clone(), height, round: 0, value, signatures: vec![] };
+        let decision = Decision { header: applied.header.clone(), certificate, proposer: did(), transactions: 0 };
+        decide(both.store.reader(), both.store.writer(), decision, &applied, &batch.encode()).expect("written");
+        both.memory.write(applied.changes);
+        if height == 1 {
+            settle(both.store.reader(), both.store.writer()).expect("written");
+        }
+    }
+    assert_eq!(both.written(), 1);
+    for limit in [1, 2, 7, 30, 1000] {
+        let (mut found, mut after) = (Vec::new(), None::<Vec<u8>>);
+        loop {
+            let (page, more) = keys(both.store.reader(), FIRST, after.as_deref(), limit).expect("reads");
+            assert!(page.len() <= limit);
+            found.extend(page);
+            if !more {
+                break;
+            }
+            after = found.last().cloned();
+        }
+        assert_eq!(found, (0..30).map(key).collect::<Vec<_>>(), "pages of {limit}");
+    }
 }
