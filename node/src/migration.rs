@@ -270,6 +270,7 @@ impl Migrations {
     async fn start(&self, account: &Account, wanted: Wanted<'_>, dry_run: bool) -> Result<Value, NotMoved> {
         let Wanted { to, reason, kind, unasked } = wanted;
         let did = account.did().clone();
+        self.until_gone(&did).await;
         self.check_free(&did)?;
         let now = clock::now();
         let mut row = MoveRow {
@@ -303,6 +304,17 @@ impl Migrations {
         let view = view(&did, &id, &row);
         self.drive(did, id, row, None, false);
         Ok(view)
+    }
+
+    /// Waits for a move that is over, as everybody may read, to be put away: it does not stand in the way of the next.
+    async fn until_gone(&self, did: &Did) {
+        loop {
+            let over = self.running().get(did).map(|it| it.row.clone()).filter(|row| row.borrow().state.is_over());
+            let Some(mut over) = over else { return };
+            while over.changed().await.is_ok() {}
+            // Who told of it has gone, and takes it away next.
+            tokio::task::yield_now().await;
+        }
     }
 
     fn check_free(&self, did: &Did) -> Result<(), NotMoved> {
