@@ -33,7 +33,7 @@ use angel_protocol::time::Timestamp;
 use angel_storage::events::Event;
 use angel_storage::reader::ReadError;
 use angel_storage::{AccountId, Reader, Writer, events, firehose};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking;
@@ -74,6 +74,10 @@ struct Shared {
     trimmed: AtomicU64,
     gone: Gone,
     places: Places,
+    /// Everything up to here has been looked at by the feed, so that it is known who is gone.
+    fed: watch::Sender<u64>,
+    /// Somebody waits for that.
+    wanted: Notify,
     /// Followers that read JSON: without any, none is made ahead.
     json_followers: AtomicUsize,
     closing: CancellationToken,
@@ -157,6 +161,8 @@ impl Firehose {
             trimmed: AtomicU64::new(trimmed),
             gone,
             places: Places::new(config.subscribers_max),
+            fed: watch::Sender::new(newest),
+            wanted: Notify::new(),
             json_followers: AtomicUsize::new(0),
             closing: CancellationToken::new(),
             counts: Counts::default(),
@@ -177,6 +183,7 @@ impl Firehose {
     /// The store cannot be read.
     pub(crate) async fn begin(&self, cursor: Option<u64>, now: Timestamp) -> Result<Begin, ReadError> {
         let Some(cursor) = cursor else { return Ok(Begin::At(self.0.reader.durable_sequence())) };
+        self.until_fed().await;
         let (this, since) = (self.clone(), now - self.0.backfill);
         blocking::run(move || {
             let trimmed = this.0.trimmed.load(Ordering::Acquire);
@@ -190,8 +197,20 @@ impl Firehose {
     /// # Errors
     /// The store cannot be read.
     pub(crate) async fn begin_at(&self, since: Timestamp, now: Timestamp) -> Result<u64, ReadError> {
+        self.until_fed().await;
         let (this, since) = (self.clone(), since.max(now - self.0.backfill));
         blocking::run(move || cursor::last_before(&this.0.reader, since)).await
+    }
+
+    /// Waits until the feed has looked at everything that is durable: who reads from the log is not to be told of accounts
+    /// that are gone.
+    async fn until_fed(&self) {
+        let upto = self.0.reader.durable_sequence();
+        self.0.wanted.notify_one();
+        // The sender is in what `self` holds. At the end of the node nobody is fed any more.
+        let mut fed = self.0.fed.subscribe();
+        let waiting = fed.wait_for(|fed| *fed >= upto);
+        self.0.closing.run_until_cancelled(waiting).await.map(drop).unwrap_or_default();
     }
 
     /// A page of the log for one follower.

@@ -189,6 +189,17 @@ impl Tails {
         Ok(Some(found))
     }
 
+    /// Passes over what is durable while there are no tails to which it could go; answers whether it did.
+    fn pass_over(&self) -> bool {
+        let durable = self.reader.durable_sequence();
+        let mut position = self.position.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.by_account.read().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return false;
+        }
+        *position = durable.max(*position);
+        true
+    }
+
     /// Moves what is durable from the log to the tails; answers whether there may be more. Blocks.
     fn feed_blocking(&self) -> Result<bool, ReadError> {
         let at = *self.position.read().unwrap_or_else(PoisonError::into_inner);
@@ -231,7 +242,7 @@ impl Replication {
         let mut durable = self.0.parts.firehose.happenings();
         loop {
             let this = self.clone();
-            let more = blocking::run(move || this.0.tails.feed_blocking()).await?;
+            let more = !this.0.tails.pass_over() && blocking::run(move || this.0.tails.feed_blocking()).await?;
             if more && !stop.is_cancelled() {
                 continue;
             }
@@ -286,6 +297,21 @@ mod tests {
         assert!(tails.head(other).is_none(), "nobody asked for it");
         // A cursor of another log, as after a failover, is no reason to wait for ever.
         assert_eq!(numbers(tails.since_blocking(mine, 1_000_000).expect("reads")).0, Vec::<u64>::new());
+    }
+
+    #[test]
+    fn what_happens_before_anybody_asks_is_passed_over_and_lies_in_the_log() {
+        let store = Store::in_memory().expect("starts");
+        let tails = Tails::new(store.reader().clone());
+        let before: Vec<_> = (0..3).map(|_| append(&store, 1)).collect();
+        assert!(tails.pass_over() && tails.is_fed_to(before[2]));
+        tails.watch(AccountId(1));
+        let after = append(&store, 1);
+        assert!(!tails.pass_over() && !tails.is_fed_to(after), "there is a tail that is to have it");
+        assert!(!tails.feed_blocking().expect("reads"));
+        let all: Vec<_> = before.iter().copied().chain([after]).collect();
+        assert_eq!(numbers(tails.since_blocking(AccountId(1), 0).expect("reads")), (all, after));
+        assert_eq!(numbers(tails.since_blocking(AccountId(1), before[2]).expect("reads")), (vec![after], after));
     }
 
     #[test]
