@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use angel_protocol::data::cbor;
 use angel_protocol::ids::Did;
@@ -29,6 +29,10 @@ const STEP_BYTES: usize = 2 * 1024 * 1024;
 const STEP_ROWS: usize = 20_000;
 const STEP_ROW_BYTES: usize = 3 * 1024 * 1024;
 
+/// How long events are gathered before they are read when those before were of other apps alone. A message waits for as long
+/// at most, and only one that comes after some silence.
+const GATHER: Duration = Duration::from_millis(3);
+
 /// Keeps the index until told to stop.
 pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
     let mut durable = spaces.0.durable.clone();
@@ -39,7 +43,7 @@ pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
     loop {
         durable.borrow_and_update();
         let this = spaces.clone();
-        let Done { more, reconcile } = blocking::run(move || this.step()).await?;
+        let Done { more, idle, reconcile } = blocking::run(move || this.step()).await?;
         for did in reconcile {
             let this = spaces.clone();
             blocking::run(move || this.reconcile(&did)).await?;
@@ -53,7 +57,11 @@ pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
             (did, said) = lookups.next(&spaces) => {
                 let this = spaces.clone();
                 blocking::run(move || this.take_in_unheard(&did, &said)).await?;
+                continue;
             }
+        }
+        if idle && stop.run_until_cancelled(tokio::time::sleep(GATHER)).await.is_none() {
+            break;
         }
     }
     spaces.0.live.close().await;
@@ -64,6 +72,8 @@ pub(crate) async fn run(spaces: Spaces, stop: CancellationToken) -> TaskResult {
 struct Done {
     /// Whether there may be more events.
     more: bool,
+    /// Whether nothing of what was read is in the index.
+    idle: bool,
     /// Accounts whose records have to be gone through.
     reconcile: BTreeSet<Did>,
 }
@@ -98,7 +108,7 @@ impl Spaces {
         let cursor = cursor.max(cursors::get(&self.0.reader, CURSOR.0, CURSOR.1)?);
         let page = events::page(&self.0.reader, cursor, STEP_EVENTS, STEP_BYTES)?;
         let Some(last) = page.events.last().map(|event| event.sequence) else {
-            return Ok(Done { more: false, reconcile: BTreeSet::new() });
+            return Ok(Done { more: false, idle: false, reconcile: BTreeSet::new() });
         };
         let live = self.0.live.steps().lock().unwrap_or_else(PoisonError::into_inner);
         let mut step = Step::new(self);
@@ -125,7 +135,7 @@ impl Spaces {
         }
         drop(live);
         self.0.indexed.send_replace(done);
-        Ok(Done { more, reconcile })
+        Ok(Done { more, idle, reconcile })
     }
 
     /// Forgets what no record says of a space that was deleted: nobody asks for it again. Blocks.
