@@ -33,8 +33,9 @@ pub(super) struct Packs {
     places: Vec<usize>,
     /// The next of them.
     next: usize,
-    /// Its path.
+    /// Its path. All of the pack begin with so many bytes of it.
     path: String,
+    shared: usize,
     is_path_known: bool,
     has_begun: bool,
     more: bool,
@@ -60,6 +61,7 @@ impl Packs {
             places: Vec::with_capacity(PACK_RECORDS_MAX),
             next: 0,
             path: String::new(),
+            shared: 0,
             is_path_known: false,
             has_begun: false,
             more: true,
@@ -149,10 +151,8 @@ impl Packs {
         let Some(at) = self.places.get(self.next).copied() else { return Ok(None) };
         self.pass();
         let (key, stored) = self.pack();
-        let entry = PackView::of(stored).and_then(|pack| pack.entry(at));
-        let (entry, _) = entry.map_err(|source| self.broken(key, source))?;
-        let (cid, rev, bytes) = (entry.cid, entry.rev, entry.bytes.into());
-        Ok(Some(RecordRef { path: self.path.as_str().into(), cid, rev, bytes }))
+        let (rev, cid, bytes) = PackView::record_at(stored, at).map_err(|source| self.broken(key, source))?;
+        Ok(Some(RecordRef { path: self.path.as_str().into(), cid, rev, bytes: bytes.into() }))
     }
 
     /// Key and value of the pack that is gone through.
@@ -162,9 +162,12 @@ impl Packs {
 
     fn enter(&mut self) -> Result<(), ReadError> {
         let mut places = std::mem::take(&mut self.places);
+        let mut path = std::mem::take(&mut self.path);
         places.clear();
+        path.clear();
         let (key, stored) = self.pack();
         let within = PackView::of(stored).and_then(|pack| {
+            path.push_str(pack.prefix);
             pack.places(&mut places)?;
             let (first, end) = (&self.bounds.0, &self.bounds.1);
             // Only the outermost packs reach beyond the bounds.
@@ -185,7 +188,9 @@ impl Packs {
             }
             Ok(())
         });
-        within.map_err(|source| self.broken(key, source))?;
+        let within = within.map_err(|source| self.broken(key, source));
+        (self.shared, self.path) = (path.len(), path);
+        within?;
         if self.order == Order::Descending {
             places.reverse();
         }
@@ -195,17 +200,13 @@ impl Packs {
 
     fn know_path(&mut self) -> Result<(), ReadError> {
         let mut path = std::mem::take(&mut self.path);
-        path.clear();
+        path.truncate(self.shared);
         let (key, stored) = self.pack();
         let at = self.places.get(self.next).copied().unwrap_or_default();
-        let read = PackView::of(stored).and_then(|pack| {
-            path.push_str(pack.prefix);
-            path.push_str(pack.entry(at)?.0.path);
-            Ok(())
-        });
-        read.map_err(|source| self.broken(key, source))?;
-        (self.path, self.is_path_known) = (path, true);
-        Ok(())
+        let read = PackView::path_at(stored, at).map(|rest| path.push_str(rest));
+        let read = read.map_err(|source| self.broken(key, source));
+        (self.path, self.is_path_known) = (path, read.is_ok());
+        read
     }
 
     fn broken(&self, key: &[u8], source: CodecError) -> ReadError {

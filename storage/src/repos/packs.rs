@@ -105,10 +105,7 @@ impl<'a> PackView<'a> {
     /// The record that lies at `at`, and where the next one does.
     pub(crate) fn entry(&self, at: usize) -> Result<(Packed<'a>, usize), CodecError> {
         let (path, rest) = text(self.body.get(at..).ok_or_else(too_short)?)?;
-        let (rev, rest) = decode_rev(rest)?;
-        let (digest, rest) = rest.split_first_chunk().ok_or_else(too_short)?;
-        let (bytes, rest) = piece(rest)?;
-        let cid = Cid::from_digest(Codec::DagCbor, *digest);
+        let ((rev, cid, bytes), rest) = behind_path(rest)?;
         Ok((Packed { path, rev, cid, bytes }, self.body.len() - rest.len()))
     }
 
@@ -117,9 +114,23 @@ impl<'a> PackView<'a> {
         let mut at = self.first;
         while at < self.body.len() {
             into.push(at);
-            at = self.entry(at)?.1;
+            let (_path, rest) = piece(self.body.get(at..).ok_or_else(too_short)?)?;
+            at = self.body.len() - behind_path(rest)?.1.len();
         }
         Ok(())
+    }
+
+    /// Of the record that lies at `at` in a stored pack, its path without what all paths of the pack begin with.
+    pub(crate) fn path_at(stored: &'a [u8], at: usize) -> Result<&'a str, CodecError> {
+        let body = body_of::<PackRow>(stored)?;
+        Ok(text(body.get(at..).ok_or_else(too_short)?)?.0)
+    }
+
+    /// The record itself: its revision, its CID and its bytes.
+    pub(crate) fn record_at(stored: &'a [u8], at: usize) -> Result<(Tid, Cid, &'a [u8]), CodecError> {
+        let body = body_of::<PackRow>(stored)?;
+        let (_path, rest) = piece(body.get(at..).ok_or_else(too_short)?)?;
+        Ok(behind_path(rest)?.0)
     }
 
     fn entries(&self) -> Result<Vec<Packed<'a>>, CodecError> {
@@ -127,6 +138,15 @@ impl<'a> PackView<'a> {
         self.places(&mut places)?;
         places.into_iter().map(|at| Ok(self.entry(at)?.0)).collect()
     }
+}
+
+/// What follows the path of a record: revision, CID, bytes, and what comes behind them.
+#[expect(clippy::type_complexity, reason = "what is read, and the rest, as with every piece")]
+fn behind_path(bytes: &[u8]) -> Result<((Tid, Cid, &[u8]), &[u8]), CodecError> {
+    let (rev, rest) = decode_rev(bytes)?;
+    let (digest, rest) = rest.split_first_chunk().ok_or_else(too_short)?;
+    let (bytes, rest) = piece(rest)?;
+    Ok(((rev, Cid::from_digest(Codec::DagCbor, *digest), bytes), rest))
 }
 
 /// A text behind its length.

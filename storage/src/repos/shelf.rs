@@ -16,8 +16,14 @@ pub struct NodeShelf {
     chunks: Vec<Vec<u8>>,
     /// In the order of digests.
     places: Vec<Place>,
+    /// Where in `places` the digests with each of the possible first bits begin, and at the end how many there are. Digests
+    /// are spread evenly, so about one begins with each; where somebody made many that begin alike, they are searched.
+    starts: Vec<u32>,
     bytes: usize,
 }
+
+/// Most first bits of digests that are told apart by themselves.
+const FIRST_BITS_MAX: u32 = 20;
 
 /// Where a node is: its digest, then its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +64,7 @@ impl NodeShelf {
         }
         // Two runs that are in order.
         shelf.places.sort_by_key(|place| place.digest);
+        shelf.index();
         Ok(shelf)
     }
 
@@ -65,9 +72,30 @@ impl NodeShelf {
     #[must_use]
     pub fn get(&self, cid: &Cid) -> Option<&[u8]> {
         let wanted = short(cid.digest());
-        let first = self.places.partition_point(|place| place.digest < wanted);
-        let candidates = self.places[first..].iter().take_while(|place| place.digest == wanted);
+        let alike = self.alike(wanted)?;
+        let first = alike.partition_point(|place| place.digest < wanted);
+        let candidates = alike[first..].iter().take_while(|place| place.digest == wanted);
         candidates.filter_map(|place| self.at(place)).find(|(digest, _)| *digest == cid.digest()).map(|(_, node)| node)
+    }
+
+    fn index(&mut self) {
+        let bits = self.places.len().next_power_of_two().ilog2().min(FIRST_BITS_MAX);
+        self.starts = vec![0; (1 << bits) + 1];
+        for place in &self.places {
+            self.starts[bucket(place.digest, bits) + 1] += 1;
+        }
+        let mut before = 0;
+        for start in &mut self.starts {
+            before += *start;
+            *start = before;
+        }
+    }
+
+    /// The places of digests that begin as this one does.
+    fn alike(&self, digest: u64) -> Option<&[Place]> {
+        let bits = self.starts.len().checked_sub(1)?.ilog2();
+        let at = bucket(digest, bits);
+        self.places.get(self.starts[at] as usize..self.starts[at + 1] as usize)
     }
 
     fn at(&self, place: &Place) -> Option<(&Digest, &[u8])> {
@@ -85,13 +113,74 @@ impl NodeShelf {
         let start = chunk.len();
         chunk.extend_from_slice(cid.digest());
         chunk.extend_from_slice(node);
-        self.bytes += length + size_of::<Place>();
+        self.bytes += length + size_of::<Place>() + 2 * size_of::<u32>();
         let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let (chunk, start, end) = (number(self.chunks.len() - 1), number(start), number(start + length));
         self.places.push(Place { digest: short(cid.digest()), chunk, start, end });
     }
 }
 
+/// The first `bits` bits of a digest, as a number.
+fn bucket(digest: u64, bits: u32) -> usize {
+    // Without any there is one bucket, and no number may be shifted away as a whole.
+    usize::try_from(digest.checked_shr(u64::BITS - bits).unwrap_or(0)).unwrap_or(usize::MAX)
+}
+
 fn short(digest: &Digest) -> u64 {
     digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use angel_protocol::data::{Block, Cid};
+
+    use super::*;
+
+    fn shelf(nodes: &[(Cid, Vec<u8>)]) -> NodeShelf {
+        let mut shelf = NodeShelf::default();
+        nodes.iter().for_each(|(cid, node)| shelf.put(*cid, node));
+        shelf.places.sort_by_key(|place| place.digest);
+        shelf.index();
+        shelf
+    }
+
+    fn node(number: u64) -> (Cid, Vec<u8>) {
+        let bytes = number.to_be_bytes().to_vec();
+        (Block::new(Codec::DagCbor, bytes.clone()).cid(), bytes)
+    }
+
+    /// A CID with a digest of the test's own.
+    fn made(first: u64, last: u8) -> (Cid, Vec<u8>) {
+        let mut bytes = Cid::of(Codec::DagCbor, b"a node").to_bytes();
+        let digest = bytes.len() - 32;
+        bytes[digest..digest + 8].copy_from_slice(&first.to_be_bytes());
+        bytes[digest + 31] = last;
+        (Cid::from_bytes(&bytes).expect("a CID"), vec![last])
+    }
+
+    #[test]
+    fn every_node_is_found_and_no_other() {
+        for count in [0, 1, 2, 3, 1000] {
+            let nodes: Vec<_> = (0..count).map(node).collect();
+            let shelf = shelf(&nodes);
+            for (cid, bytes) in &nodes {
+                assert_eq!(shelf.get(cid), Some(bytes.as_slice()), "of {count}");
+            }
+            assert!((count..count + 100).all(|number| shelf.get(&node(number).0).is_none()), "of {count}");
+        }
+        assert_eq!(NodeShelf::default().get(&node(0).0), None);
+    }
+
+    #[test]
+    fn digests_that_begin_alike_are_told_apart() {
+        let ends = [0, 1, u64::MAX - 1, u64::MAX, 1 << 63, (1 << 63) - 1];
+        let mut nodes: Vec<_> = ends.iter().flat_map(|first| (0..3).map(|last| made(*first, last))).collect();
+        nodes.extend((0..200).map(|number| made(7 << 40 | number, 9)));
+        let shelf = shelf(&nodes);
+        for (cid, bytes) in &nodes {
+            assert_eq!(shelf.get(cid), Some(bytes.as_slice()));
+        }
+        assert_eq!(shelf.get(&made(1 << 63, 3).0), None);
+        assert_eq!(shelf.get(&made(7 << 40 | 200, 9).0), None);
+    }
 }
