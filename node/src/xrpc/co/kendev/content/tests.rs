@@ -1,6 +1,8 @@
 //! The roadmap as the operator's super admins, voters and strangers meet it over HTTP; every answer is held against its
 //! lexicon.
 
+mod forms;
+
 use std::ops::Deref;
 use std::time::Duration;
 
