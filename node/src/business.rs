@@ -1,4 +1,4 @@
-//! The orders and leads of the businesses on this node, the recognitions of their people, and the figures of their other
+//! The orders and leads of the businesses on this node, the answers to their forms, the recognitions of their people, and the figures of their other
 //! records. They are for certain people, so they lie in the tenant's own
 //! permissioned space, its workspace; the tenant's account is their author, and whoever asks for a change is looked at
 //! by the methods that lead here.
@@ -11,6 +11,7 @@ pub(crate) mod due;
 mod error;
 mod figures;
 mod follow;
+mod forms;
 mod karma;
 mod leads;
 mod orders;
@@ -23,9 +24,11 @@ use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath, Tid};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::rules::{By, Place};
+use angel_storage::{Reader, Writer};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::accounts::{Account, Accounts};
+use crate::mail::Mail;
 use crate::permissioned::{Permissioned, PermissionedWrite};
 use crate::repos::{Action, NewRecord, Repos, Swap};
 use crate::spaces::Spaces;
@@ -37,6 +40,7 @@ use figures::Remembered;
 use terms::Growth;
 
 pub(crate) use figures::Figured;
+pub(crate) use forms::NewSubmission;
 pub(crate) use karma::NewRecognition;
 pub(crate) use leads::{LeadFilter, NewActivity};
 pub(crate) use orders::{NewLine, NewOrder, OrderFilter, Revenue};
@@ -55,6 +59,11 @@ struct Shared {
     tenants: Tenants,
     rulebook: Rulebook,
     spaces: Spaces,
+    mail: Mail,
+    /// How often forms were seen.
+    views: forms::Views,
+    /// To whom letters about answers went.
+    mailed: forms::Mailed,
     /// How the revenue of tenants grew.
     growth: Growth,
     /// What was counted for figures.
@@ -73,6 +82,8 @@ pub(crate) struct Parts {
     pub(crate) tenants: Tenants,
     pub(crate) rulebook: Rulebook,
     pub(crate) spaces: Spaces,
+    pub(crate) mail: Mail,
+    pub(crate) store: (Reader, Writer),
 }
 
 /// A record of a business.
@@ -85,6 +96,9 @@ pub(crate) struct Entry {
     /// What it says.
     pub(crate) record: Map,
 }
+
+/// A record that is to be written, and what it takes the place of.
+type Change = (RepoPath, Map, Option<Cid>);
 
 /// A page of such records, the newest first.
 #[derive(Clone, Debug, Default)]
@@ -103,9 +117,10 @@ const PAGE: usize = 100;
 
 impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces } = parts;
+        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, store } = parts;
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
         let (growth, counted, hints) = (Growth::default(), Remembered::default(), Hints::new());
+        let (views, mailed) = (forms::Views::new(store.0, store.1), forms::Mailed::default());
         Self(Arc::new(Shared {
             accounts,
             repos,
@@ -113,6 +128,9 @@ impl Business {
             tenants,
             rulebook,
             spaces,
+            mail,
+            views,
+            mailed,
             growth,
             counted,
             hints,
@@ -202,11 +220,7 @@ impl Business {
     }
 
     /// Writes records of the workspace in one piece, each only if it is still as it was read. Answers with them.
-    async fn write(
-        &self,
-        account: &Account,
-        changes: Vec<(RepoPath, Map, Option<Cid>)>,
-    ) -> Result<Vec<Entry>, BusinessError> {
+    async fn write(&self, account: &Account, changes: Vec<Change>) -> Result<Vec<Entry>, BusinessError> {
         let mut writes = vec![];
         let mut entries = vec![];
         for (path, record, before) in changes {

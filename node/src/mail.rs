@@ -24,11 +24,14 @@ use crate::accounts::{Account, AccountError};
 use crate::secrets::SecretError;
 
 pub use self::codes::{CODE_LIFE, CodeRefused, Codes};
-pub(crate) use self::letters::Invitation;
+pub(crate) use self::letters::{Answered, Invitation};
 pub use self::outbox::{Smtp, SmtpError};
 
 /// Most mails that wait to be sent: more means that the mail server is gone, and that people ask again and again.
 const OUTBOX_MAX: usize = 1000;
+
+/// Mails that wait when no letter about answers to a form is added: strangers cause those, and others are needed more.
+const OUTBOX_FOR_FORMS_MAX: usize = 500;
 
 /// How long a mail without a code is worth sending.
 const LETTER_LIFE: Duration = Duration::from_hours(48);
@@ -159,6 +162,36 @@ impl Mail {
         let mut batch = Batch::new();
         let letter = letters::invitation(invitation, &self.0.host);
         self.stage(&mut batch, to, letter, now, invitation.until)?;
+        self.0.writer.commit(batch).map_err(AccountError::from)?;
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    /// Sends answers to a form to the address that the business has named. Blocks until they are in the outbox.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub(crate) fn send_answers_blocking(&self, to: &str, answered: &Answered, now: Timestamp) -> Result<(), MailError> {
+        self.send_about_form(to, letters::answers(answered, &self.0.host), now)
+    }
+
+    /// Tells whoever answered a form that the answers have come. Blocks until it is in the outbox.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub(crate) fn send_thanks_blocking(&self, to: &str, answered: &Answered, now: Timestamp) -> Result<(), MailError> {
+        self.send_about_form(to, letters::thanks(answered, &self.0.host), now)
+    }
+
+    fn send_about_form(&self, to: &str, letter: letters::Letter, now: Timestamp) -> Result<(), MailError> {
+        if !self.sends() {
+            return Err(MailError::NoServer);
+        }
+        if self.0.reader.scan(&MAIL_OUTBOX).page(OUTBOX_FOR_FORMS_MAX)?.rows.len() >= OUTBOX_FOR_FORMS_MAX {
+            return Err(MailError::OutboxFull);
+        }
+        let mut batch = Batch::new();
+        self.stage(&mut batch, to, letter, now, now + LETTER_LIFE)?;
         self.0.writer.commit(batch).map_err(AccountError::from)?;
         self.0.wake.notify_one();
         Ok(())

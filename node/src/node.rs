@@ -337,8 +337,11 @@ impl Node {
             tenants: tenants.clone(),
             rulebook: rulebook.clone(),
             spaces: spaces.clone(),
+            mail: mail.clone(),
+            store: (store.reader().clone(), store.writer().clone()),
         });
         let waiting = business.clone();
+        spawner.spawn("form-views", |stop| business.clone().run_views(stop));
         let roadmap = Roadmap::new(store.reader().clone(), accounts.clone(), repos.clone(), tenants.clone());
         let lexicons = Lexicons::new(resolver.clone());
         let service_account = ServiceAccount {

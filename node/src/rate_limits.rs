@@ -66,11 +66,15 @@ pub enum Limit {
     SpaceSignals,
     /// Invitations into tenants that one address tries to accept.
     Invitations,
+    /// Answers to forms from one address.
+    FormAnswers,
+    /// Answers to one form, from wherever.
+    AnswersOfForm,
 }
 
 /// Each limit with its count and its window. Most are those of the reference implementation, so that what works
 /// elsewhere works here.
-const RULES: [(Limit, u32, Duration); 20] = [
+const RULES: [(Limit, u32, Duration); 22] = [
     (Limit::Requests, 3000, Duration::from_mins(5)),
     (Limit::LoginsByAddress, 300, Duration::from_mins(5)),
     (Limit::Logins, 30, Duration::from_mins(5)),
@@ -92,6 +96,9 @@ const RULES: [(Limit, u32, Duration); 20] = [
     (Limit::SpaceCodes, 10, Duration::from_hours(1)),
     (Limit::SpaceSignals, 120, Duration::from_mins(1)),
     (Limit::Invitations, 100, Duration::from_hours(1)),
+    // Several people behind one router, and no machine.
+    (Limit::FormAnswers, 30, Duration::from_hours(1)),
+    (Limit::AnswersOfForm, 1000, Duration::from_hours(1)),
 ];
 
 impl Limit {

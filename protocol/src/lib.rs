@@ -23,6 +23,7 @@
 //! | [`did_document`] | what a DID document says |
 //! | [`hosted_handle`] | which handles does a host give out? |
 //! | [`service_auth`] | which service speaks for which account, and what about |
+//! | [`forms`] | which questions does a visitor see, and what do answers have to be? |
 //! | [`people`] | what is a recognition worth, and what does a person earn? |
 //! | [`permissioned`] | private data: spaces, permissioned repositories, who may read them |
 //! | [`plc`] | who may change an identity, and what it is now |
@@ -46,6 +47,7 @@ pub mod data;
 pub mod did_document;
 pub mod failover;
 pub mod firehose;
+pub mod forms;
 #[cfg(test)]
 mod fuzz;
 pub mod hosted_handle;

@@ -468,3 +468,25 @@ pub const SPACE_COMPLAINTS_MAX: usize = 1_000;
 
 /// Voters of a roadmap feature that one answer names (`records.md` 8.7).
 pub const ROADMAP_VOTERS_MAX: usize = 1_000;
+
+/// Longest pattern of a form that is evaluated, in bytes (`records.md` 8.5).
+pub const FORM_PATTERN_BYTES_MAX: usize = 500;
+
+/// Bytes that a pattern may become when it is made ready: a few hundred times its length, as bounded repetitions of letters
+/// of all scripts do.
+pub const FORM_PATTERN_PROGRAM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most levels of groups within groups in a pattern.
+pub const FORM_PATTERN_NESTING_MAX: u32 = 32;
+
+/// Questions with a pattern in one form: each is made ready and evaluated for whoever sends answers.
+pub const FORM_PATTERNS_MAX: usize = 32;
+
+/// Longest answer that is held against a pattern, in bytes. Time goes with its length and with the size of the pattern.
+pub const FORM_PATTERN_INPUT_BYTES_MAX: usize = 4096;
+
+/// Longest answer, in characters (`records.md` 8.6).
+pub const FORM_ANSWER_CHARS_MAX: usize = 10_000;
+
+/// Largest body that brings answers to a form, in bytes: a record of them, and what JSON adds.
+pub const FORM_BODY_BYTES_MAX: usize = 512 * 1024;

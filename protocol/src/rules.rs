@@ -10,6 +10,7 @@
 //! | computed fields are the node's ([`computed`], [`figures`]) | [`Refused::Computed`] |
 //! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
 //! | a vote is for what takes votes | [`Refused::Vote`] |
+//! | the questions of a form can be meant | [`Refused::Question`] |
 //! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
 //! | a record is not larger than one of this network may be | [`Refused::TooLarge`] |
 //!
@@ -204,6 +205,14 @@ pub enum Refused {
         /// Where the feature is named.
         path: String,
         /// Why it takes none.
+        why: &'static str,
+    },
+    /// What a question of a form cannot mean (FRM-01).
+    #[error("{path}: {why}")]
+    Question {
+        /// Where.
+        path: String,
+        /// Why not.
         why: &'static str,
     },
     /// What was sent is not changed.

@@ -36,6 +36,9 @@ pub const TENANT_INVITATIONS: Table<(AccountId, TokenHash), Cbor<Invitation>> = 
 /// What a tenant used in a month ([`Month::number`]).
 pub const TENANT_USAGE: Table<(AccountId, u32), Cbor<Usage>> = Table::new(TableId::TenantUsage);
 
+/// How often a form of a tenant was seen, by the key of the form.
+pub const FORM_VIEWS: Table<(AccountId, String), Cbor<FormViews>> = Table::new(TableId::FormViews);
+
 /// What was done to a tenant, in order.
 pub const TENANT_AUDIT: Table<(AccountId, u64), AuditRow> = Table::new(TableId::TenantAudit);
 
@@ -106,6 +109,15 @@ pub enum StepStatus {
     Failed,
     /// Waits for something.
     Pending,
+}
+
+/// How often a form was seen, and answered since that is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormViews {
+    /// How often it was asked for by others than the tenant's own people.
+    pub views: u64,
+    /// How often it was answered.
+    pub answers: u64,
 }
 
 /// A membership.
@@ -194,6 +206,7 @@ pub fn stage_remove(reader: &Reader, batch: &mut Batch, id: AccountId) -> Result
     stage_remove_all(reader, batch, &TENANT_MEMBERS, id)?;
     stage_remove_all(reader, batch, &TENANT_INVITATIONS, id)?;
     stage_remove_all(reader, batch, &TENANT_USAGE, id)?;
+    stage_remove_all(reader, batch, &FORM_VIEWS, id)?;
     stage_remove_all(reader, batch, &TENANT_AUDIT, id)
 }
 
@@ -268,6 +281,15 @@ pub fn usage(reader: &Reader, id: AccountId, month: Month) -> Result<Usage, Read
     Ok(row.map_or_else(|| Usage::new(month), |Cbor(usage)| usage))
 }
 
+/// How often a form was seen.
+///
+/// # Errors
+/// The engine fails, or the row cannot be read.
+pub fn form_views(reader: &Reader, id: AccountId, rkey: &str) -> Result<FormViews, ReadError> {
+    let row = reader.get(&FORM_VIEWS, &(id, rkey.to_owned()))?;
+    Ok(row.map_or_else(FormViews::default, |Cbor(views)| views))
+}
+
 /// How the tables of this module are checked by [`crate::verify`].
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -276,6 +298,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::of(&TENANT_MEMBERS),
         Check::of(&TENANT_INVITATIONS),
         Check::of(&TENANT_USAGE),
+        Check::of(&FORM_VIEWS),
         Check::of(&TENANT_AUDIT),
     ]
 }
@@ -329,8 +352,12 @@ mod tests {
             let month = Month::of(Timestamp::EPOCH);
             let usage = Usage { counts: [(Resource::Tasks, 3)].into(), ..Usage::new(month) };
             batch.put(&TENANT_USAGE, &(id, month.number()), &Cbor(usage.clone())).expect("fits");
+            let seen = FormViews { views: 8, answers: id.0 };
+            batch.put(&FORM_VIEWS, &(id, "3kform".to_owned()), &Cbor(seen)).expect("fits");
             writer.commit(batch).expect("commits");
             assert_eq!(super::usage(reader, id, month).expect("reads"), usage);
+            assert_eq!(form_views(reader, id, "3kform").expect("reads"), seen);
+            assert_eq!(form_views(reader, id, "3kother").expect("reads"), FormViews::default());
         }
         let mut batch = Batch::new();
         stage_new(&mut batch, AccountId(3), &tenant("two")).expect("fits");
@@ -343,6 +370,8 @@ mod tests {
         let two = StoredTenant { id: AccountId(2), row: tenant("two"), members: vec![(person, member())] };
         assert_eq!(left, [two]);
         assert_eq!(reader.scan(&TENANT_USAGE).page(10).expect("reads").rows.len(), 1);
+        assert_eq!(form_views(reader, AccountId(1), "3kform").expect("reads"), FormViews::default());
+        assert_eq!(form_views(reader, AccountId(2), "3kform").expect("reads").answers, 2);
         assert_eq!(reader.scan(&TENANTS_BY_SLUG).page(10).expect("reads").rows.len(), 1);
     }
 

@@ -8,7 +8,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use angel_protocol::business::due::{self, Agenda, Step};
-use angel_protocol::data::{Cid, Value, cbor};
+use angel_protocol::data::{Value, cbor};
 use angel_protocol::ids::{Did, RepoPath};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::rules::{By, Place};
@@ -106,9 +106,7 @@ impl Business {
     }
 
     async fn note_all(&self, agenda: &mut Agenda<Hint>, tenant: &Tenant) -> Result<(), BusinessError> {
-        if !self.0.tenants.takes_writes(tenant.did()) {
-            return Ok(());
-        }
+        // A business that is suspended publishes nothing, and forgets as others do.
         let space = workspace(tenant.did());
         for collection in due::COLLECTIONS {
             let (collection, mut at) = (nsid(collection), None);
@@ -154,13 +152,11 @@ impl Business {
     }
 
     async fn do_due(&self, tenant: &Tenant, path: &RepoPath) -> Result<(), BusinessError> {
-        let account = self.account(tenant).await?;
-        let _turn = self.turn(tenant).await;
         let Some(found) = self.entry(tenant.did(), path).await? else { return Ok(()) };
         match due::due(path.collection.as_str(), &found.record) {
             Some((at, step)) if at <= clock::now() => match step {
-                Step::Publish => self.publish(&account, found).await,
-                Step::Forget => self.take_away(&account, path, found.cid).await,
+                Step::Publish => self.publish(&self.account(tenant).await?, found).await,
+                Step::Forget => self.forget_submission(tenant, path).await,
             },
             _ => Ok(()),
         }
@@ -184,15 +180,9 @@ impl Business {
         let owner = Owner { id: account.id(), did: account.did().clone(), key };
         let write = RepoWrite { path: path.clone(), action: Action::Put(NewRecord::new(&record)), swap: None };
         self.0.repos.write(&owner, vec![write], None).await?;
-        self.take_away(account, &path, cid).await?;
+        let gone = PermissionedWrite { path: path.clone(), action: Action::Delete, swap: Some(Swap::Record(cid)) };
+        self.0.permissioned.write(account, &workspace(account.did()), vec![gone]).await?;
         tracing::info!(tenant = %account.did(), %path, "a post was published at its time");
-        Ok(())
-    }
-
-    /// Takes a record out of the workspace, if it is still the one that was looked at.
-    async fn take_away(&self, account: &Account, path: &RepoPath, cid: Cid) -> Result<(), BusinessError> {
-        let write = PermissionedWrite { path: path.clone(), action: Action::Delete, swap: Some(Swap::Record(cid)) };
-        self.0.permissioned.write(account, &workspace(account.did()), vec![write]).await?;
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! Why something is not done with an order, a lead or a recognition.
 
 use angel_protocol::business::order::StepRefused;
+use angel_protocol::forms::Fault;
 use angel_protocol::lexicon::Violation;
 use angel_protocol::people::karma;
 use angel_protocol::rules::Refused;
 use angel_protocol::tenants::TenantStatus;
 use angel_storage::CommitError;
 use axum::http::StatusCode;
+use serde_json::json;
 
 use crate::accounts::AccountError;
 use crate::http::XrpcError;
@@ -27,6 +29,18 @@ pub(crate) enum BusinessError {
     /// There is none, or none for whoever asks.
     #[error("there is no such record here")]
     RecordNotFound,
+    /// There is none, or its business is closed: the two are answered alike.
+    #[error("there is no such form here")]
+    FormNotFound,
+    /// It takes no answers at the moment; why not is for the business.
+    #[error("the form takes no answers at the moment")]
+    FormClosed,
+    /// The form takes no answers without (FRM-04).
+    #[error("the form takes no answers without consent")]
+    ConsentRequired,
+    /// Answers are not what the form asks for (FRM-01): each that is wrong, and there is one.
+    #[error("{}", first_fault(.0))]
+    InvalidAnswers(Vec<Fault>),
     /// They do not belong to the tenant.
     #[error("nobody of that name belongs to the tenant")]
     PersonNotFound,
@@ -97,6 +111,11 @@ pub(crate) enum BusinessError {
     Space(#[from] SpaceError),
 }
 
+/// The first of several, with its place: the words are the form's own, and nothing of the answer.
+fn first_fault(faults: &[Fault]) -> String {
+    faults.first().map(|fault| format!("{}: {}: {}", fault.path, fault.name, fault.why)).unwrap_or_default()
+}
+
 impl From<PermissionedError> for BusinessError {
     fn from(error: PermissionedError) -> Self {
         match error {
@@ -114,6 +133,14 @@ impl From<BusinessError> for XrpcError {
             BusinessError::OrderNotFound => named(bad, "OrderNotFound"),
             BusinessError::LeadNotFound => named(bad, "LeadNotFound"),
             BusinessError::RecordNotFound => named(bad, "RecordNotFound"),
+            BusinessError::FormNotFound => named(bad, "FormNotFound"),
+            BusinessError::FormClosed => named(bad, "FormClosed"),
+            BusinessError::ConsentRequired => named(bad, "ConsentRequired"),
+            BusinessError::InvalidAnswers(ref faults) => {
+                let told = |fault: &Fault| json!({ "path": fault.path, "field": fault.name, "message": fault.why });
+                let faults: Vec<_> = faults.iter().map(told).collect();
+                named(bad, "InvalidAnswer").with_details([("faults".to_owned(), faults.into())].into_iter().collect())
+            }
             BusinessError::PersonNotFound => named(bad, "PersonNotFound"),
             BusinessError::OwnerUnknown => Self::unavailable(error.to_string()),
             BusinessError::NotAPerson => named(StatusCode::FORBIDDEN, "AgentNotPerson"),

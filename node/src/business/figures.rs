@@ -1,5 +1,5 @@
 //! Records of the workspace with the figures that are computed when somebody asks (`records.md` 1.2): rates of campaigns
-//! (CMP-01 to CMP-04), how far projects are (PRJ-01), what was worked on tasks (TSK-01), how often forms were filled in (FRM-03). What they are computed from is
+//! (CMP-01 to CMP-04), how far projects are (PRJ-01), what was worked on tasks (TSK-01), how often forms were seen and filled in (FRM-03). What they are computed from is
 //! counted here; the formulas are in `angel_protocol::rules::figures`.
 //!
 //! Nothing of it is stored. What was counted is remembered for as long as the workspace stands where it stood, so that a
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use angel_protocol::business::campaign::METRICS;
 use angel_protocol::business::{CAMPAIGN, FORM_SETTINGS, FORM_SUBMISSION, PROJECT, TASK, TIME_ENTRY};
 use angel_protocol::data::{Map, Value, cbor};
+use angel_protocol::forms::FORM;
 use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::rules::figures::{Counts, figures};
 use angel_protocol::time::Timestamp;
@@ -24,9 +25,6 @@ const COUNTED_MAX: usize = 50_000;
 
 /// Submissions whose time goes into the average (FRM-03).
 const TIMED_MAX: u64 = 100;
-
-/// The collection of the public halves of forms.
-const FORM: &str = "co.kendev.content.form";
 
 /// Records whose counts are remembered.
 const REMEMBERED_MAX: usize = 10_000;
@@ -74,7 +72,11 @@ impl Business {
         let found = self.0.permissioned.read(&space, tenant.did(), path).await?;
         let found = found.ok_or(BusinessError::RecordNotFound)?;
         let entry = entry(path.clone(), found.cid, &found.bytes).ok_or(BusinessError::RecordNotFound)?;
-        let counts = self.counts(tenant.did(), path).await?;
+        let mut counts = self.counts(tenant.did(), path).await?;
+        if path.collection.as_str() == FORM_SETTINGS {
+            let seen = self.form_views(tenant, path.rkey.as_str()).await?;
+            (counts.views, counts.views_answered) = (Some(seen.views), Some(seen.answers));
+        }
         let figures = figures(path.collection.as_str(), &Value::Map(entry.record.clone()), &counts);
         Ok(Figured { entry, at: found.rev.timestamp(), figures })
     }

@@ -8,7 +8,7 @@ use angel_protocol::tenants::Feature;
 use angel_protocol::time::Timestamp;
 use serde_json::Value as Json;
 
-use super::{Business, BusinessError, Entries, Entry, nsid, text};
+use super::{Business, BusinessError, Change, Entries, Entry, nsid, text};
 use crate::accounts::Account;
 use crate::clock;
 use crate::spaces::announce::Announcement;
@@ -144,7 +144,7 @@ impl Business {
     }
 
     /// The lead with an e-mail address.
-    async fn lead_of(&self, tenant: &Did, email: &str) -> Result<Option<Entry>, BusinessError> {
+    pub(super) async fn lead_of(&self, tenant: &Did, email: &str) -> Result<Option<Entry>, BusinessError> {
         let is_it = |record: &Map| {
             let found = record.get("email").and_then(Value::as_str);
             found.is_some_and(|found| lead::is_same_email(found, email))
@@ -170,10 +170,26 @@ impl Business {
         tenant: &Tenant,
         by: &Did,
         before: Entry,
-        mut record: Map,
+        record: Map,
         activity: NewActivity,
     ) -> Result<Entry, BusinessError> {
-        let (now, subject) = (clock::now(), format!("at://{}/{}", tenant.did(), before.path));
+        let at = (before.path.clone(), Some(before));
+        let writes = self.staged_activity(account, tenant, by, at, record, activity).await?;
+        Ok(self.write(account, writes).await?.swap_remove(0))
+    }
+
+    /// A lead as it is with an activity, and the activity, as they are to be written; the lead comes first. `before` is
+    /// where it is, and what is there now.
+    pub(super) async fn staged_activity(
+        &self,
+        account: &Account,
+        tenant: &Tenant,
+        by: &Did,
+        (at, before): (RepoPath, Option<Entry>),
+        mut record: Map,
+        activity: NewActivity,
+    ) -> Result<Vec<Change>, BusinessError> {
+        let (now, subject) = (clock::now(), format!("at://{}/{at}", tenant.did()));
         let newest = self.entries(tenant.did(), ACTIVITY, None, 1, |_| true).await?.entries.pop();
         let key = self.next_key(newest.as_ref())?;
         let mut noted = Map::from([
@@ -189,18 +205,17 @@ impl Business {
         }
         let noted = self.judged(account, by, ACTIVITY, noted, None).await?;
         let of_lead = |record: &Map| record.get("subjectRecord").and_then(Value::as_str) == Some(subject.as_str());
-        let mut done = self.entries(tenant.did(), ACTIVITY, None, ACTIVITIES_MAX, of_lead).await?.entries;
-        let path = RepoPath::new(nsid(ACTIVITY), key);
-        done.push(Entry { path: path.clone(), cid: before.cid, record: noted.clone() });
-        let points = lead::behavior(done.iter().map(|entry| activity_of(&entry.record, now)));
+        let done = self.entries(tenant.did(), ACTIVITY, None, ACTIVITIES_MAX, of_lead).await?.entries;
+        let done = done.iter().map(|entry| &entry.record).chain([&noted]);
+        let points = lead::behavior(done.map(|record| activity_of(record, now)));
         record.insert("lastActivityAt".to_owned(), text(now.to_string()));
         let scoring = record.entry("scoring".to_owned()).or_insert_with(|| Value::Map(Map::new()));
         if let Value::Map(scoring) = scoring {
             scoring.insert("behaviorScore".to_owned(), Value::Integer(points));
         }
-        let record = self.judged(account, by, LEAD, record, Some(&before.record)).await?;
-        let writes = vec![(before.path, record, Some(before.cid)), (path, noted, None)];
-        Ok(self.write(account, writes).await?.swap_remove(0))
+        let record = self.judged(account, by, LEAD, record, before.as_ref().map(|before| &before.record)).await?;
+        let path = RepoPath::new(nsid(ACTIVITY), key);
+        Ok(vec![(at, record, before.map(|before| before.cid)), (path, noted, None)])
     }
 }
 
@@ -213,7 +228,7 @@ fn claimed(record: &Map) -> Option<String> {
     computed.map(str::to_owned).or_else(|| scored.map(|field| format!("scoring/{field}")))
 }
 
-fn score(record: &Map) -> Option<i64> {
+pub(super) fn score(record: &Map) -> Option<i64> {
     record.get("scoring")?.get("score")?.as_integer()
 }
 

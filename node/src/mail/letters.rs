@@ -82,6 +82,83 @@ pub(super) fn invitation(invitation: &Invitation<'_>, host: &str) -> Letter {
     }
 }
 
+/// Answers to a form.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    /// What the form is called.
+    pub(crate) form: String,
+    /// What the business is called.
+    pub(crate) tenant: String,
+    /// The answers: the name of the question, its words, what was answered.
+    pub(crate) lines: Vec<(String, String, String)>,
+    /// The text that the business has written for such letters, with `{{name}}` where an answer stands.
+    pub(crate) template: Option<String>,
+}
+
+/// Longest text of a letter about answers, in bytes: it is one row of the outbox. What is longer is cut, and is whole where
+/// the answers are kept.
+const ANSWERS_BYTES_MAX: usize = 12 * 1024;
+
+/// Longest name in the subject of such a letter, in characters.
+const NAME_CHARS_MAX: usize = 100;
+
+/// A letter with answers. It begins with words of ours, so that no template makes a page of it into which answers would go
+/// as they are.
+pub(super) fn answers(answered: &Answered, host: &str) -> Letter {
+    let Answered { form, tenant, lines, template } = answered;
+    let mut text = format!("New answers to the form {} of {}.\n\n", line(form), line(tenant));
+    match template {
+        Some(template) => fill(&mut text, template, lines),
+        None => {
+            for (_, label, value) in lines {
+                push(&mut text, &format!("{}:\n\n    {}\n\n", line(label), value.replace('\n', "\n    ")));
+            }
+        }
+    }
+    push(&mut text, "\n\n");
+    text.push_str(host);
+    text.push('\n');
+    Letter { subject: format!("{} ({host})", line(form)), text }
+}
+
+/// A letter to whoever sent answers: nothing of it is theirs, for the address may be somebody else's.
+pub(super) fn thanks(answered: &Answered, host: &str) -> Letter {
+    let (form, tenant) = (line(&answered.form), line(&answered.tenant));
+    Letter {
+        subject: format!("{tenant} ({host})"),
+        text: format!(
+            "Hello,\n\n{tenant} has received your answers to the form {form}.\n\nIf you sent none, somebody gave this \
+             address in your place; do nothing.\n\n{host}\n"
+        ),
+    }
+}
+
+/// A name that fits a line.
+fn line(name: &str) -> String {
+    name.replace(char::is_control, " ").chars().take(NAME_CHARS_MAX).collect()
+}
+
+/// Adds a text as far as there is room.
+fn push(text: &mut String, more: &str) {
+    let room = ANSWERS_BYTES_MAX.saturating_sub(text.len());
+    text.push_str(&more[..more.floor_char_boundary(room)]);
+}
+
+/// Adds a template with the answers in it. A name that there is not stands for nothing.
+fn fill(text: &mut String, template: &str, lines: &[(String, String, String)]) {
+    let mut rest = template;
+    while text.len() < ANSWERS_BYTES_MAX {
+        let Some((before, (name, after))) = rest.split_once("{{").and_then(|(b, a)| Some((b, a.split_once("}}")?)))
+        else {
+            return push(text, rest);
+        };
+        push(text, before);
+        let answer = lines.iter().find(|(known, ..)| known == name.trim()).map_or("", |(.., value)| value);
+        push(text, answer);
+        rest = after;
+    }
+}
+
 /// A letter of the operator's.
 pub(super) fn from_operator(subject: Option<&str>, text: &str, host: &str) -> Letter {
     let subject = subject.map_or_else(|| format!("A message from {host}"), str::to_owned);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use angel_protocol::limits::TENANT_IMPORT_BYTES_MAX;
+use angel_protocol::limits::{FORM_BODY_BYTES_MAX, TENANT_IMPORT_BYTES_MAX};
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 use axum::{Router, middleware};
@@ -226,9 +226,13 @@ fn business_routes() -> Router<Arc<Host>> {
 
 /// The methods of what is published.
 fn content_routes() -> Router<Arc<Host>> {
+    let answers = DefaultBodyLimit::max(FORM_BODY_BYTES_MAX);
     Router::new()
+        .route("/xrpc/co.kendev.content.deleteSubmission", post(content::delete_submission::handler))
+        .route("/xrpc/co.kendev.content.getForm", get(content::get_form::handler))
         .route("/xrpc/co.kendev.content.getFormSettings", get(content::get_form_settings::handler))
         .route("/xrpc/co.kendev.content.getRoadmapFeature", get(content::get_roadmap_feature::handler))
+        .route("/xrpc/co.kendev.content.submitForm", post(content::submit_form::handler).layer(answers))
 }
 
 /// The methods of people.

@@ -5,7 +5,7 @@
 //! table says ([`super::Rule::figures`]). What cannot be computed is absent, as is what divides by nothing or by what was
 //! not counted: no figure pretends to be a measurement.
 //!
-//! Nothing counts how often pages, posts, products and forms are seen, for a node serves no pages to visitors; nor who
+//! Nothing counts how often pages, posts and products are seen, for a node serves no pages to visitors; nor who
 //! comes to events, nor what was posted elsewhere. Which figures nothing computes stands by name in the list `UNCOUNTED`
 //! of this room's tests.
 
@@ -29,6 +29,10 @@ pub struct Counts {
     pub submissions: Option<u64>,
     /// How long the last hundred who filled it in took on average, in seconds, as far as that is known of any.
     pub completion_seconds: Option<u64>,
+    /// How often a form was asked for by people who are not the business's own, since that is counted.
+    pub views: Option<u64>,
+    /// How often it was filled in since then.
+    pub views_answered: Option<u64>,
     /// The karma of a person, in the business in which it is asked for.
     pub karma: Option<u64>,
     /// Minutes that were entered for a task, or for all tasks of a project.
@@ -95,11 +99,19 @@ pub(super) fn roadmap_feature(record: &Value, counts: &Counts) -> Map {
     figures
 }
 
-/// FRM-03, as far as submissions say it. How often a form was seen, and by how many begun, nobody counts.
+/// FRM-03. By how many a form was begun nobody counts. The rate is of what was counted together: submissions are deleted
+/// in time, and some were there before views were counted. Where more answer a form than ask for it, a page has kept the
+/// questions, and what was counted says nothing about them all.
 pub(super) fn form_settings(_: &Value, counts: &Counts) -> Map {
+    let (views, answered) = (whole(counts.views), whole(counts.views_answered));
     object(
         "analytics",
-        [("submissions", whole(counts.submissions)), ("averageCompletionTime", whole(counts.completion_seconds))],
+        [
+            ("views", views),
+            ("submissions", whole(counts.submissions)),
+            ("conversionRate", share(answered, views, WHOLE).filter(|rate| *rate <= WHOLE)),
+            ("averageCompletionTime", whole(counts.completion_seconds)),
+        ],
     )
 }
 

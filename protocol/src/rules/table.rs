@@ -80,6 +80,7 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.business.timeEntry", business::time_entry),
     fills("co.kendev.business.venue", business::venue),
     fills("co.kendev.content.course", content::course),
+    fills("co.kendev.content.form", content::form),
     figured("co.kendev.content.formSettings", figures::form_settings),
     Rule { reads: Some(content::form_of), ..fills("co.kendev.content.formSubmission", content::form_submission) },
     Rule { fill: Some(content::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },

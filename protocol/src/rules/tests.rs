@@ -77,6 +77,7 @@ fn path(refused: &Refused) -> &str {
         | Refused::LowRate { path, .. }
         | Refused::NoContract { path }
         | Refused::Vote { path, .. }
+        | Refused::Question { path, .. }
         | Refused::Sent { path }
         | Refused::Secret { path, .. } => path,
         Refused::OtherTenant { .. } => "/tenant",

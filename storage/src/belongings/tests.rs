@@ -174,7 +174,7 @@ mod copying {
     use crate::reader::Reader;
     use crate::replicas::VERSIONS;
     use crate::spaces::{BLOCKS, MEMBERS, MESSAGES, MemberRow, MessageRow, Place, RECORDS, SPACES_OF, SpaceRow};
-    use crate::tenants::{TENANT_USAGE, usage};
+    use crate::tenants::{FORM_VIEWS, FormViews, TENANT_USAGE, usage};
     use angel_protocol::tenants::{Month, Resource, Usage};
 
     const THERE: AccountId = AccountId(7);
@@ -351,6 +351,8 @@ mod copying {
             let usage = Usage { counts: [(Resource::Tasks, 3)].into(), ..Usage::new(month) };
             batch.put(&TENANT_USAGE, &(THERE, month.number()), &Cbor(usage)).expect("fits");
             batch.put(&TENANT_USAGE, &(AccountId(8), month.number()), &Cbor(Usage::new(month))).expect("fits");
+            let seen = Cbor(FormViews { views: 3, answers: 1 });
+            batch.put(&FORM_VIEWS, &(THERE, "3kform".to_owned()), &seen).expect("fits");
             for holder in ["a", "somebody-else"] {
                 batch.put(&BLOCKS, &(did(holder), did("m")), &Present).expect("fits");
                 // One that is kept in one piece, and one that is not.

@@ -66,6 +66,7 @@ pub(super) const OURS: Choices = Choices {
         "co.kendev.business.createOrder/billingAddress",
         "co.kendev.business.createOrder/shippingAddress",
         "co.kendev.business.enterMetrics/metrics",
+        "co.kendev.content.submitForm/utm",
         "co.kendev.spaces.editMessage/content",
     ],
     by_hand: &["co.kendev.network.sendHeartbeat", "co.kendev.spaces.sendMessage"],

@@ -68,7 +68,9 @@ const FULL_NAME_MAX: usize = 200;
 
 /// LEA-01, LEA-03, LEA-04, LEA-07.
 pub(in crate::rules) fn lead(draft: &mut Draft<'_>) -> Result<(), Refused> {
-    let names: Vec<_> = ["firstName", "lastName"].into_iter().filter_map(|name| draft.text(name)).collect();
+    // A lead that a form made may have one name, or none.
+    let said = ["firstName", "lastName"].into_iter().filter_map(|name| draft.text(name));
+    let names: Vec<_> = said.filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
         draft.unset(&["fullName"]);
     } else {

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::{Draft, referred, text};
 use crate::data::Value;
+use crate::forms::{self, FORM};
 use crate::ids::{AtUri, Datetime, RepoPath};
+use crate::lexicon::Schemas;
 use crate::rules::Refused;
 use crate::time::Timestamp;
-
-/// The collection of forms.
-const FORM: &str = "co.kendev.content.form";
 
 /// The collection of features of the roadmap.
 const FEATURE: &str = "co.kendev.content.roadmapFeature";
@@ -58,6 +57,15 @@ pub(in crate::rules) fn media(draft: &mut Draft<'_>) -> Result<(), Refused> {
 pub(in crate::rules) fn course(draft: &mut Draft<'_>) -> Result<(), Refused> {
     draft.set(&["creator"], Value::String(draft.write.repo.to_string()));
     Ok(())
+}
+
+/// FRM-01: what a form asks can be meant. One that does not fit its lexicon is refused by that.
+pub(in crate::rules) fn form(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    let fits = || Schemas::builtin().record(FORM).is_some_and(|schema| schema.validate(&*draft.record).is_ok());
+    if !draft.is_told() || !fits() {
+        return Ok(());
+    }
+    forms::flaw(draft.record).map_or(Ok(()), |(path, why)| Err(Refused::Question { path, why }))
 }
 
 /// The form that was filled in.

@@ -47,10 +47,6 @@ const UNCOUNTED: &[(&str, &[Fields])] = &[
                 &["analytics.views", "analytics.purchases", "analytics.revenue", "analytics.conversionRate"],
             ),
             (
-                "co.kendev.content.formSettings",
-                &["analytics.views", "analytics.conversionRate", "analytics.abandonmentRate"],
-            ),
-            (
                 "co.kendev.content.page",
                 &["analytics.views", "analytics.conversions", "analytics.bounceRate", "analytics.averageTime"],
             ),
@@ -59,6 +55,10 @@ const UNCOUNTED: &[(&str, &[Fields])] = &[
                 &["analytics.views", "analytics.engagement", "analytics.conversions", "analytics.shares"],
             ),
         ],
+    ),
+    (
+        "forms that were begun and not sent: no page tells of it",
+        &[("co.kendev.content.formSettings", &["analytics.abandonmentRate"])],
     ),
     (
         "views of what is sold and of events, for which there are no methods",
@@ -257,6 +257,14 @@ fn a_form_says_how_often_it_was_filled_in() {
     assert_eq!(of(known), json!({ "analytics": { "submissions": 7, "averageCompletionTime": 90 } }));
     let untimed = Counts { completion_seconds: None, ..known };
     assert_eq!(of(untimed), json!({ "analytics": { "submissions": 7 } }));
+    let seen = |views: u64, answered: u64| {
+        let seen = Counts { views: Some(views), views_answered: Some(answered), ..Counts::default() };
+        of(seen)["analytics"].clone()
+    };
+    assert_eq!(seen(8, 3), json!({ "views": 8, "conversionRate": 3750 }));
+    assert_eq!(seen(8, 0), json!({ "views": 8, "conversionRate": 0 }));
+    assert_eq!(seen(0, 0), json!({ "views": 0 }), "what divides by nothing is absent");
+    assert_eq!(seen(2, 3), json!({ "views": 2 }), "a share beyond the whole is none");
     assert_eq!(of(Counts::default()), json!({}));
 }
 
@@ -287,6 +295,8 @@ fn every_figure_is_somebodys() {
         votes: Some(3),
         submissions: Some(4),
         completion_seconds: Some(5),
+        views: Some(8),
+        views_answered: Some(2),
         karma: Some(6),
     };
     let record = json!({

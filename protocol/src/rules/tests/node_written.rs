@@ -43,6 +43,7 @@ const PROCEDURES: &[(&str, &[&str], &str)] = &[
         ],
         "co.kendev.business.enterMetrics",
     ),
+    ("co.kendev.content.formSubmission", &["completionSeconds", "lead", "copied"], "co.kendev.content.submitForm"),
     ("co.kendev.people.recognition", &["anomaly"], "co.kendev.people.recognise"),
     ("co.kendev.people.recognition", &["revokedAt", "revokedBy"], "co.kendev.people.revokeRecognition"),
 ];
@@ -140,7 +141,6 @@ const NOBODY: &[(&str, &[Fields])] = &[
         "a method that makes one record of another",
         &[
             ("co.kendev.business.opportunity", &["lead", "dates.lastContactDate", "order"]),
-            ("co.kendev.content.formSubmission", &["completionSeconds", "lead"]),
             ("co.kendev.people.connection", &["thread"]),
             ("co.kendev.people.pointsEntry", &["action", "cause"]),
             (

@@ -87,6 +87,27 @@ pub(super) fn example(collection: &str, rules: &Collection, mut record: Json, fo
     if let Some(contract) = record.pointer_mut("/revenueSharing/contractId") {
         *contract = "c-1".into();
     }
+    if collection == "co.kendev.content.form" {
+        let fields = record.get_mut("fields").and_then(Json::as_array_mut).into_iter().flatten();
+        for (index, field) in fields.enumerate() {
+            field["id"] = format!("id{index}").into();
+            field["name"] = format!("name{index}").into();
+            for (object, part, means) in [
+                ("validation", "pattern", json!("[a-z]+")),
+                ("validation", "min", json!(1)),
+                ("validation", "max", json!(9)),
+                ("conditionalLogic", "showIf", json!("name0 = a")),
+                ("conditionalLogic", "hideIf", json!("name0 != b and name0 = c")),
+            ] {
+                if let Some(place) = field.get_mut(object).and_then(|object| object.get_mut(part)) {
+                    *place = means;
+                }
+            }
+            if field["type"] == "select" {
+                field["options"] = json!(["a", "b"]);
+            }
+        }
+    }
     if for_client {
         rules.node_written.iter().for_each(|field| take_away(&mut record, field));
     }

@@ -140,7 +140,7 @@ pub(in crate::xrpc::co::kendev) async fn figured(
 }
 
 /// A record as it is answered, with its figures.
-fn figured_view(tenant: &Did, figured: Figured) -> Value {
+pub(in crate::xrpc::co::kendev) fn figured_view(tenant: &Did, figured: Figured) -> Value {
     let mut answer = view(tenant, figured.entry);
     answer["indexedAt"] = figured.at.to_string().into();
     for (name, figures) in &figured.figures {

@@ -1,6 +1,7 @@
 //! The roadmap as the operator's super admins, voters and strangers meet it over HTTP; every answer is held against its
 //! lexicon.
 
+mod forms;
 mod posts;
 
 use std::ops::Deref;

@@ -148,7 +148,7 @@ async fn a_form_says_how_often_it_was_filled_in_and_nothing_that_nobody_counts()
     world.written(SETTINGS, RKEY, settings).await;
     let method = format!("co.kendev.content.{}", world.get("getFormSettings", SETTINGS, RKEY));
     let (status, view) = world.send(Some(&world.owner), &method, None).await;
-    assert_eq!((status, &view["analytics"]), (200, &json!({ "submissions": 0 })), "{view}");
+    assert_eq!((status, &view["analytics"]), (200, &json!({ "submissions": 0, "views": 0 })), "{view}");
     let schema = Schemas::builtin().method("co.kendev.content.getFormSettings").expect("documented");
     schema.validate_output(&view).expect("as its document says");
     let (status, refused) = world.send(Some(&eve), &method, None).await;
