@@ -195,6 +195,11 @@ impl Repos {
         Ok(clock.next(clock::now())?)
     }
 
+    /// Has every later revision here be greater than one that a repository had elsewhere.
+    pub(crate) fn observe(&self, rev: Tid) {
+        self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(rev);
+    }
+
     /// The clock of one repository: never behind its head, however the wall clock moves.
     fn clock_after(&self, head: Option<Tid>) -> TidClock {
         let mut clock = self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();

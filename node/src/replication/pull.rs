@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use angel_protocol::backoff::{Backoff, Policy};
+use angel_protocol::crypto::VerifyingKey;
 use angel_protocol::firehose::{Frame, Message};
 use angel_protocol::ids::Did;
 use angel_protocol::replication::rows::SealedRows;
@@ -117,7 +118,12 @@ impl Replication {
             };
             let Err(error) = follower.run(&mut backoff).await else {
                 // It has stopped for good in this epoch; the operator was told.
-                return std::future::pending().await;
+                let Some(tried) = follower.tried_in_vain() else { return std::future::pending().await };
+                // Unless this node was behind: a new primary signs with a new key, and the identity that names it is decided
+                // after the placement.
+                self.until_another_key(&tenant, tried).await;
+                tracing::info!(tenant = %tenant.did, "the identity names another key: following goes on");
+                continue;
             };
             // What was applied is on its way to the disk, and whoever begins anew reads there how far this copy is.
             if let Err(error) = follower.land().await {
@@ -129,9 +135,21 @@ impl Replication {
     }
 }
 
+impl Replication {
+    /// Waits until a tenant's identity, as far as this node knows it, names another signing key than this one.
+    async fn until_another_key(&self, tenant: &SharedTenant, tried: VerifyingKey) {
+        let mut backoff = Backoff::new(PAUSE);
+        while self.signing_key(tenant).await.map_or(true, |key| key == tried) {
+            tokio::time::sleep(backoff.failed(clock::now(), rand::random())).await;
+        }
+    }
+}
+
 struct Follower<'a> {
     replication: &'a Replication,
     tenant: SharedTenant,
+    /// The key with which commits were verified last.
+    tried: Option<VerifyingKey>,
     account: Account,
     machine: Standby,
     page: BTreeMap<u64, Message>,
@@ -180,6 +198,7 @@ impl<'a> Follower<'a> {
         Ok(Self {
             replication,
             tenant,
+            tried: None,
             account,
             machine,
             page,
@@ -192,6 +211,11 @@ impl<'a> Follower<'a> {
             may_have_parts: true,
             granted: 0,
         })
+    }
+
+    /// The key under which something did not verify, if that is why the machine has stopped.
+    fn tried_in_vain(&self) -> Option<VerifyingKey> {
+        self.tried.filter(|_| matches!(self.machine.phase(), Phase::Stopped(Stopped::Refused)))
     }
 
     /// Ends well when the machine has stopped.
@@ -431,6 +455,7 @@ impl<'a> Follower<'a> {
 
     async fn copy(&mut self) -> Result<Input, ReplicationError> {
         self.land().await?;
+        self.tried = Some(self.replication.signing_key(&self.tenant).await?);
         self.may_have_parts = true;
         // The files that are here stay.
         self.row.bytes = self.replication.0.parts.blobs.bytes_of(self.account.id()).await?;
@@ -458,6 +483,7 @@ impl<'a> Follower<'a> {
         }
         self.room_for_commits(bodies.iter().map(|body| body.car.len() as u64).sum()).await?;
         let key = self.replication.signing_key(&self.tenant).await?;
+        self.tried = Some(key);
         let (verified, refused) = blocking::run(move || {
             let mut verified = Vec::with_capacity(bodies.len());
             for body in &bodies {
@@ -492,6 +518,7 @@ impl<'a> Follower<'a> {
             return Err(ReplicationError::Unexpected);
         };
         let key = self.replication.signing_key(&self.tenant).await?;
+        self.tried = Some(key);
         let commit = blocking::run(move || verify_sync(&did, rev, &car, key)).await;
         let commit = commit.map_err(|error| ReplicationError::NotBelieved(error.to_string()))?;
         self.land().await?;

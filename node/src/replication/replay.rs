@@ -9,7 +9,7 @@ use angel_protocol::data::{Cid, cbor};
 use angel_protocol::firehose::{Frame, Message};
 use angel_protocol::ids::{Did, RepoPath, Tid};
 use angel_protocol::ledger::{Action, TransactionId, rows as ledger_rows};
-use angel_protocol::limits::REPLICA_REPLAY_WRITES_MAX;
+use angel_protocol::limits::{REPLICA_REPLAY_WRITES_MAX, REV_AHEAD_MAX};
 use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::replication::wire::{Answer, Of, Question, Refusal, Replay, Unseen};
 use angel_protocol::repo::car::{self, CarLimits};
@@ -223,6 +223,10 @@ impl Replication {
         let owner = Owner { id, did: tenant.did.clone(), key };
         let (reader, did) = (self.0.parts.reader.clone(), tenant.did.clone());
         let mut room = blocking::run(move || replicas::kept(&reader, &did)).await?;
+        // Whoever followed the former primary has seen these revisions: none here is smaller, however the clocks differ.
+        let latest = clock::now() + REV_AHEAD_MAX;
+        let public = replay.writes.iter().filter(|unseen| unseen.space.is_none() && unseen.rev.timestamp() <= latest);
+        public.for_each(|unseen| self.0.parts.repos.observe(unseen.rev));
         let (mut applied, mut kept, mut stopped) = (0, 0, None);
         for unseen in replay.writes {
             match self.replay_one(&owner, from, tenant, unseen, &mut room).await {

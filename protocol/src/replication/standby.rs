@@ -151,6 +151,8 @@ pub struct Standby {
     waiting: Vec<u64>,
     /// What the primary had that differed, when it had nothing else to tell.
     differed: Option<Have>,
+    /// What the primary had when it answered last.
+    there: Option<Have>,
 }
 
 impl Standby {
@@ -159,9 +161,9 @@ impl Standby {
     #[must_use]
     pub fn new(have: Option<Have>, cursor: u64, account: Option<[u8; 32]>) -> Self {
         let phase = if have.is_some() { Phase::Following } else { Phase::Copying };
-        let (complete, head, missing, waiting, differed) = (cursor, cursor, true, Vec::new(), None);
-        let rows = have.is_some().then_some(cursor);
-        Self { phase, have, cursor, complete, head, account, missing, rows, waiting, differed }
+        let (complete, head, missing, waiting) = (cursor, cursor, true, Vec::new());
+        let (rows, differed, there) = (have.is_some().then_some(cursor), None, None);
+        Self { phase, have, cursor, complete, head, account, missing, rows, waiting, differed, there }
     }
 
     /// A standby whose repository comes from another epoch, or from a first copy that was broken off: what it has is
@@ -245,6 +247,7 @@ impl Standby {
         }
         let Some(here) = self.have else { return self.copy(effects) };
         self.head = self.head.max(page.head);
+        self.there = Some(page.repo);
         // Private rows may name files, without which they are not all that they say.
         self.missing |= page.rows;
         let mut rev = here.rev;
@@ -320,7 +323,8 @@ impl Standby {
 
     fn copied(&mut self, have: Have, sequence: u64, effects: &mut Vec<Effect>) {
         self.waiting.clear();
-        self.have = Some(have);
+        // What was told before says nothing of what came since.
+        (self.have, self.there) = (Some(have), None);
         self.phase = Phase::Following;
         self.cursor = self.cursor.max(sequence);
         self.missing = true;
@@ -339,6 +343,11 @@ impl Standby {
 
     fn settle(&mut self, effects: &mut Vec<Effect>) {
         let following = self.phase == Phase::Following && self.rows.is_some_and(|from| from <= self.cursor);
+        // What comes from an earlier epoch may have gone further than its successor. It is no copy before it has given way;
+        // that it differs shows when the primary has nothing else to tell.
+        let gone_further =
+            |(here, there): (Have, Have)| here.rev > there.rev || (here.rev == there.rev && here != there);
+        let following = following && !(self.complete == 0 && self.have.zip(self.there).is_some_and(gone_further));
         if following && !self.missing && self.waiting.is_empty() && self.complete < self.cursor {
             self.complete = self.cursor;
             effects.push(Effect::Complete(self.complete));

@@ -73,6 +73,24 @@ fn a_copy_is_complete_when_its_files_are_there_too() {
 }
 
 #[test]
+fn what_went_further_than_its_successor_gives_way_before_it_is_a_copy() {
+    // By clocks that differ, the revision that nobody saw may be greater than the successor's newest.
+    let same_tree = Have { rev: rev(6), ..have(5) };
+    for here in [have(6), same_tree, Have { rev: rev(5), ..have(6) }] {
+        let mut standby = Standby::resuming(here, 3);
+        step(&mut standby, page(&[(4, commit(3, 5))], 4, 5));
+        step(&mut standby, Input::Missing(false));
+        assert_eq!(step(&mut standby, Input::RowsCopied(4)), [], "{here:?} is no copy of the primary's");
+        step(&mut standby, page(&[], 4, 5));
+        let effects = step(&mut standby, page(&[], 4, 5));
+        assert!(effects.contains(&Effect::Copy), "it differs twice: {effects:?}");
+        step(&mut standby, Input::Copied { have: have(5), sequence: 4 });
+        step(&mut standby, Input::Missing(false));
+        assert_eq!(step(&mut standby, Input::RowsCopied(4)), [Effect::Complete(4)]);
+    }
+}
+
+#[test]
 fn a_gap_is_copied_and_a_fork_is_reported() {
     let mut standby = following(3);
     assert_eq!(step(&mut standby, page(&[(4, commit(5, 6))], 4, 6)), [Effect::Copy]);
