@@ -1,5 +1,5 @@
-//! The orders and leads of the businesses on this node, the recognitions of their people, and the figures of their other
-//! records. They are for certain people, so they lie in the tenant's own
+//! The orders and leads of the businesses on this node, what is known about their customers, the recognitions of their people,
+//! and the figures of their other records. They are for certain people, so they lie in the tenant's own
 //! permissioned space, its workspace; the tenant's account is their author, and whoever asks for a change is looked at
 //! by the methods that lead here.
 //!
@@ -7,6 +7,7 @@
 //! looked up, taken from the stock, written in one piece, and nothing is told: whoever follows the event log tells of it
 //! ([`crate::spaces::announcer`]), but for what no record says by itself.
 
+pub(crate) mod customers;
 mod error;
 mod figures;
 mod follow;
@@ -22,7 +23,8 @@ use angel_protocol::data::{Cid, Map, Value, cbor};
 use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath, Tid};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::rules::{By, Place};
-use tokio::sync::{Mutex, MutexGuard};
+use angel_storage::{Reader, Writer};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::accounts::{Account, Accounts};
 use crate::permissioned::{Permissioned, PermissionedWrite};
@@ -57,6 +59,12 @@ struct Shared {
     growth: Growth,
     /// What was counted for figures.
     counted: Remembered,
+    reader: Reader,
+    writer: Writer,
+    /// The newest event that is durable.
+    durable: watch::Receiver<u64>,
+    /// The newest event whose customers are up to date.
+    followed: watch::Sender<u64>,
     /// A number, a stock, an address that nobody else has: looked at first and then written, under one of these.
     locks: Vec<Mutex<()>>,
 }
@@ -69,6 +77,9 @@ pub(crate) struct Parts {
     pub(crate) tenants: Tenants,
     pub(crate) rulebook: Rulebook,
     pub(crate) spaces: Spaces,
+    pub(crate) store: (Reader, Writer),
+    /// The newest event that is durable.
+    pub(crate) durable: watch::Receiver<u64>,
 }
 
 /// A record of a business.
@@ -99,10 +110,23 @@ const PAGE: usize = 100;
 
 impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces } = parts;
-        let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        let (growth, counted) = (Growth::default(), Remembered::default());
-        Self(Arc::new(Shared { accounts, repos, permissioned, tenants, rulebook, spaces, growth, counted, locks }))
+        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, store: (reader, writer), durable } =
+            parts;
+        Self(Arc::new(Shared {
+            accounts,
+            repos,
+            permissioned,
+            tenants,
+            rulebook,
+            spaces,
+            growth: Growth::default(),
+            counted: Remembered::default(),
+            reader,
+            writer,
+            durable,
+            followed: watch::Sender::new(0),
+            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
+        }))
     }
 
     async fn turn(&self, tenant: &Tenant) -> MutexGuard<'_, ()> {

@@ -337,6 +337,8 @@ impl Node {
             tenants: tenants.clone(),
             rulebook: rulebook.clone(),
             spaces: spaces.clone(),
+            store: (store.reader().clone(), store.writer().clone()),
+            durable: firehose.happenings(),
         });
         let roadmap = Roadmap::new(store.reader().clone(), accounts.clone(), repos.clone(), tenants.clone());
         let lexicons = Lexicons::new(resolver.clone());
@@ -397,6 +399,8 @@ impl Node {
         spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
+        let noting = business.clone();
+        spawner.spawn("customers", |stop| business::customers::run(noting, stop));
         let submitter = Submitter { wallet: wallet.clone(), accounts: accounts.clone(), tenants: tenants.clone() };
         let archives = parts::backup_source(&config, &identity, &layout, &store, &blobs);
         let replication = Replication::new(replication::Parts {
