@@ -1,5 +1,5 @@
-//! The orders and leads of the businesses on this node, the answers to their forms, the recognitions of their people, and the figures of their other
-//! records. They are for certain people, so they lie in the tenant's own
+//! The orders and leads of the businesses on this node, the answers to their forms, what is known about their customers, the
+//! recognitions of their people, and the figures of their other records. They are for certain people, so they lie in the tenant's own
 //! permissioned space, its workspace; the tenant's account is their author, and whoever asks for a change is looked at
 //! by the methods that lead here.
 //!
@@ -7,6 +7,7 @@
 //! looked up, taken from the stock, written in one piece, and nothing is told: whoever follows the event log tells of it
 //! ([`crate::spaces::announcer`]), but for what no record says by itself.
 
+pub(crate) mod customers;
 pub(crate) mod due;
 mod error;
 mod figures;
@@ -25,7 +26,7 @@ use angel_protocol::ids::{AtIdentifier, AtUri, Did, Nsid, RecordKey, RepoPath, T
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::rules::{By, Place};
 use angel_storage::{Reader, Writer};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::accounts::{Account, Accounts};
 use crate::mail::Mail;
@@ -70,6 +71,12 @@ struct Shared {
     counted: Remembered,
     /// What was written that may fall due.
     hints: Hints,
+    reader: Reader,
+    writer: Writer,
+    /// The newest event that is durable.
+    durable: watch::Receiver<u64>,
+    /// The newest event whose customers are up to date.
+    followed: watch::Sender<u64>,
     /// A number, a stock, an address that nobody else has: looked at first and then written, under one of these.
     locks: Vec<Mutex<()>>,
 }
@@ -84,6 +91,8 @@ pub(crate) struct Parts {
     pub(crate) spaces: Spaces,
     pub(crate) mail: Mail,
     pub(crate) store: (Reader, Writer),
+    /// The newest event that is durable.
+    pub(crate) durable: watch::Receiver<u64>,
 }
 
 /// A record of a business.
@@ -117,10 +126,9 @@ const PAGE: usize = 100;
 
 impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, store } = parts;
-        let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        let (growth, counted, hints) = (Growth::default(), Remembered::default(), Hints::new());
-        let (views, mailed) = (forms::Views::new(store.0, store.1), forms::Mailed::default());
+        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, store, durable } = parts;
+        let (reader, writer) = store;
+        let views = forms::Views::new(reader.clone(), writer.clone());
         Self(Arc::new(Shared {
             accounts,
             repos,
@@ -130,11 +138,15 @@ impl Business {
             spaces,
             mail,
             views,
-            mailed,
-            growth,
-            counted,
-            hints,
-            locks,
+            mailed: forms::Mailed::default(),
+            growth: Growth::default(),
+            counted: Remembered::default(),
+            hints: Hints::new(),
+            reader,
+            writer,
+            durable,
+            followed: watch::Sender::new(0),
+            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
         }))
     }
 

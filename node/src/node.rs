@@ -339,6 +339,7 @@ impl Node {
             spaces: spaces.clone(),
             mail: mail.clone(),
             store: (store.reader().clone(), store.writer().clone()),
+            durable: firehose.happenings(),
         });
         let waiting = business.clone();
         spawner.spawn("form-views", |stop| business.clone().run_views(stop));
@@ -402,6 +403,8 @@ impl Node {
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
         spawner.spawn("due-records", |stop| business::due::run(waiting, stop));
+        let noting = business.clone();
+        spawner.spawn("customers", |stop| business::customers::run(noting, stop));
         let submitter = Submitter { wallet: wallet.clone(), accounts: accounts.clone(), tenants: tenants.clone() };
         let archives = parts::backup_source(&config, &identity, &layout, &store, &blobs);
         let replication = Replication::new(replication::Parts {

@@ -1,11 +1,13 @@
 //! What a business does with its orders and leads: which step follows which, what a sale is shared out into, how
-//! promising a lead is, whether a campaign may go on (network specification, `rules.md` 1, 2 and 5).
+//! promising a lead is, how close a customer somebody is, whether a campaign may go on (network specification, `rules.md`
+//! 1, 2 and 5).
 //!
 //! Functions of records alone, in integers that round as the rules say. Where records lie, what is in stock and who may
 //! do what belongs to the node. The fields that follow from an order or a lead by itself are computed by the table of
 //! rules ([`crate::rules`]), which calls what is here.
 
 pub mod campaign;
+pub mod customer;
 pub mod due;
 pub mod lead;
 pub mod order;
@@ -19,6 +21,12 @@ pub const LEAD: &str = "co.kendev.business.lead";
 
 /// The collection of what was done about leads and opportunities.
 pub const ACTIVITY: &str = "co.kendev.business.activity";
+
+/// The collection of what is known about members as customers.
+pub const MEMBER_CRM: &str = "co.kendev.spaces.memberCrm";
+
+/// The collection of booked times.
+pub const APPOINTMENT: &str = "co.kendev.business.appointment";
 
 /// The collection of campaigns.
 pub const CAMPAIGN: &str = "co.kendev.business.campaign";

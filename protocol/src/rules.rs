@@ -301,6 +301,13 @@ pub fn permission(collection: &str) -> Option<Permission> {
     of_tenant.then(|| table::permission(collection))
 }
 
+/// What a member of a tenant must be allowed to do to read records of `collection` in its workspace; `None` for
+/// collections that no role opens to plain reads.
+#[must_use]
+pub fn permission_to_read(collection: &str) -> Option<Permission> {
+    permission(collection).map(|_| table::permission_to_read(collection))
+}
+
 /// Judges a record of any collection and completes it: fields that the node computes are filled in. `before` is what is
 /// there now.
 ///

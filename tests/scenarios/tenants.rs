@@ -402,6 +402,12 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
     let lead = made("com.atproto.space.createRecord", lead).await?;
     let rkey = text(&lead["uri"])?.rsplit('/').next().context("a key")?.to_owned();
     records.push((format!("at://{one}/co.kendev.business.lead/{rkey}"), text(&lead["cid"])?));
+    let customer = json!({ "$type": "co.kendev.spaces.memberCrm", "crmData": { "notes": format!("pays late, {mark}") },
+        "membership": format!("at://{one}/co.kendev.spaces.membership/{}", owner.did),
+        "createdAt": "2026-11-21T12:00:00.000Z" });
+    let customer = json!({ "space": workspace, "repo": one, "collection": "co.kendev.spaces.memberCrm",
+        "rkey": owner.did, "record": customer });
+    let customer = made("com.atproto.space.putRecord", customer).await?;
     let collection = "co.kendev.business.product";
     let cake = json!({ "$type": collection, "title": "Cake", "slug": "cake", "tenant": one, "productType": "physical",
         "pricing": { "currency": "EUR", "basePrice": 1250 }, "status": "active", "createdAt": "2026-11-21T12:00:00.000Z" });
@@ -413,6 +419,8 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
     records.push((text(&order["uri"])?, text(&order["cid"])?));
     records.push((office.clone(), text(&lead["cid"])?));
     records.push((channel, text(&lead["cid"])?));
+    let known = format!("at://{one}/co.kendev.spaces.memberCrm/{}", owner.did);
+    records.push((known, text(&customer["cid"])?));
 
     let records = records.into_iter().map(|(uri, cid)| -> Result<Record> {
         let parts: Vec<_> = uri.trim_start_matches("at://").split('/').map(str::to_owned).collect();
@@ -441,7 +449,7 @@ async fn no_question_leads_from_one_business_into_another() -> Result<()> {
     for method in ["getMessage", "listMessages", "searchMessages", "getThread", "getSpace", "listChannels"] {
         ensure!(own.contains(&format!("/xrpc/co.kendev.spaces.{method}")), "the search bites: {own:?}");
     }
-    for method in ["getOrder", "listOrders", "getLead", "listLeads"] {
+    for method in ["getOrder", "listOrders", "getLead", "listLeads", "getCustomer", "listCustomers"] {
         ensure!(own.contains(&format!("/xrpc/co.kendev.business.{method}")), "the search bites: {own:?}");
     }
     for (who, person) in [("another business", Some(&rival)), ("a stranger", None)] {

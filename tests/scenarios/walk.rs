@@ -89,6 +89,10 @@ fn query(record: &Record, space: &str, word: &str) -> String {
     ] {
         query.append_pair(name, value);
     }
+    // What is known about a person lies under their DID.
+    if rkey.starts_with("did:") {
+        query.append_pair("person", rkey);
+    }
     drop(query);
     url.query().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Why something is not done with an order, a lead or a recognition.
+//! Why something is not done with an order, a lead, a customer or a recognition.
 
 use angel_protocol::business::order::StepRefused;
 use angel_protocol::forms::Fault;
@@ -26,6 +26,9 @@ pub(crate) enum BusinessError {
     /// There is none, or none for whoever asks.
     #[error("there is no such lead here")]
     LeadNotFound,
+    /// Nothing is known about them.
+    #[error("nothing is known about that person as a customer")]
+    CustomerNotFound,
     /// There is none, or none for whoever asks.
     #[error("there is no such record here")]
     RecordNotFound,
@@ -106,6 +109,9 @@ pub(crate) enum BusinessError {
     /// It is done, and the audit log does not say so.
     #[error("it is done, but the audit log of the tenant does not say so: {0}")]
     Unnoted(#[source] Box<TenantError>),
+    /// The audit log takes nothing, and so it is not done.
+    #[error("the audit log of the tenant cannot be written: {0}")]
+    NotLogged(#[source] Box<TenantError>),
     /// It cannot be told.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -132,6 +138,7 @@ impl From<BusinessError> for XrpcError {
         match error {
             BusinessError::OrderNotFound => named(bad, "OrderNotFound"),
             BusinessError::LeadNotFound => named(bad, "LeadNotFound"),
+            BusinessError::CustomerNotFound => named(bad, "CustomerNotFound"),
             BusinessError::RecordNotFound => named(bad, "RecordNotFound"),
             BusinessError::FormNotFound => named(bad, "FormNotFound"),
             BusinessError::FormClosed => named(bad, "FormClosed"),
@@ -173,7 +180,9 @@ impl From<BusinessError> for XrpcError {
             BusinessError::Repo(error) => error.into(),
             BusinessError::Account(error) => error.into(),
             BusinessError::Space(error) => error.into(),
-            BusinessError::Rulebook(_) | BusinessError::Unnoted(_) => Self::unexpected(&error),
+            BusinessError::Rulebook(_) | BusinessError::Unnoted(_) | BusinessError::NotLogged(_) => {
+                Self::unexpected(&error)
+            }
         }
     }
 }

@@ -68,6 +68,24 @@ impl Tenants {
         Ok(tenant)
     }
 
+    /// Writes into the audit log what had to make room in what is known about customers (CRM-01). Blocks.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub(crate) fn note_customer_events_blocking(
+        &self,
+        tenant: &Did,
+        gone: Vec<String>,
+        now: Timestamp,
+    ) -> Result<(), TenantError> {
+        let (_, ()) = self.change_blocking(tenant, now, |change| {
+            gone.into_iter()
+                .for_each(|event| change.note(&Actor::Operator, "make room for events of a customer", event));
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// Changes what a tenant is called and its kind of business, as its profile says already. Blocks.
     ///
     /// # Errors

@@ -6,8 +6,7 @@
 //! Some fields are the node's and nothing computes them yet, because what they tell of is not there: payments and
 //! subscriptions, taxes, calendars and reminders, AI providers and the engine that would use them, links to services
 //! outside, work on pictures and films, web chats, onboarding, and what follows from records of other kinds (a lead that
-//! became an opportunity, an opportunity that was won, what a member of a space bought: the facts about a
-//! member as a customer lie beside a record of the membership, and memberships are rows); and what the node keeps in its ledger
+//! became an opportunity, an opportunity that was won); and what the node keeps in its ledger
 //! and its rows and writes into no record (tokens, places, moves, memberships, usage). Clients cannot write those either.
 //! Each of them by name is in the list `NOBODY` of this room's tests.
 

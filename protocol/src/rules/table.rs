@@ -96,6 +96,7 @@ pub const TABLE: &[Rule] = &[
         ..decided("co.kendev.people.profile", Elsewhere::Record { default: true })
     },
     fills("co.kendev.people.recognition", people::recognition),
+    fills("co.kendev.spaces.memberCrm", business::member_crm),
     stays_with("co.kendev.spaces.memberPreferences", "space"),
     stays_with("co.kendev.spaces.message", "space"),
     stays_with("co.kendev.spaces.readMark", "space"),
@@ -123,4 +124,10 @@ pub(super) fn permission(collection: &str) -> Permission {
         }
         _ => Permission::ManageContent,
     }
+}
+
+/// What a member must be allowed to do to read records of a collection that tenants hold: what it takes to write them,
+/// but of customers (`records.md` 4.4), whom others write about than look at figures.
+pub(super) fn permission_to_read(collection: &str) -> Permission {
+    if collection == crate::business::MEMBER_CRM { Permission::ViewAnalytics } else { permission(collection) }
 }

@@ -98,6 +98,15 @@ pub(crate) struct GetCampaignParameters {
     pub(crate) uri: String,
 }
 
+/// The parameters of `co.kendev.business.getCustomer`.
+#[derive(Deserialize)]
+pub(crate) struct GetCustomerParameters {
+    /// The member.
+    pub(crate) person: Did,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+}
+
 /// The parameters of `co.kendev.business.getLead`.
 #[derive(Deserialize)]
 pub(crate) struct GetLeadParameters {
@@ -133,6 +142,19 @@ pub(crate) struct GetRevenueParameters {
 pub(crate) struct GetTaskParameters {
     /// The task. An AT URI.
     pub(crate) uri: String,
+}
+
+/// The parameters of `co.kendev.business.listCustomers`.
+#[derive(Deserialize)]
+pub(crate) struct ListCustomersParameters {
+    /// What the page before gave. At most 2048 bytes.
+    pub(crate) cursor: Option<String>,
+    /// Most things on the page. From 1 to 100. When absent, `50`.
+    pub(crate) limit: u8,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+    /// Only those of this tier. At most 64 bytes. For example `prospect`, `lead`, `customer`, `vip`.
+    pub(crate) tier: Option<String>,
 }
 
 /// The parameters of `co.kendev.business.listLeads`.

@@ -106,6 +106,13 @@ pub(crate) struct GetMessageParameters {
     pub(crate) uri: String,
 }
 
+/// The parameters of `co.kendev.spaces.getMessageInsight`.
+#[derive(Deserialize)]
+pub(crate) struct GetMessageInsightParameters {
+    /// The message. An AT URI.
+    pub(crate) uri: String,
+}
+
 /// The parameters of `co.kendev.spaces.getSpace`.
 #[derive(Deserialize)]
 pub(crate) struct GetSpaceParameters {

@@ -4,6 +4,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{Draft, text};
 use crate::business::campaign::is_overspent;
+use crate::business::customer::{self, Tier};
 use crate::business::lead::scoring;
 use crate::data::Value;
 use crate::rules::Refused;
@@ -84,6 +85,30 @@ pub(in crate::rules) fn lead(draft: &mut Draft<'_>) -> Result<(), Refused> {
     for (name, value) in scoring {
         draft.set(&["scoring", &name], value);
     }
+    Ok(())
+}
+
+/// CRM-02: a tier that somebody writes stays and says who wrote it, until they take it away; every other follows from what
+/// happened.
+pub(in crate::rules) fn member_crm(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    const TIER: [&str; 2] = ["crmData", "customerTier"];
+    const SET_BY: [&str; 2] = ["crmData", "tierSetBy"];
+    let had = draft.had(&TIER);
+    if draft.is_told() {
+        match draft.at(&TIER) {
+            None => draft.unset(&SET_BY),
+            said if said == had.as_ref() => {}
+            Some(_) => draft.set(&SET_BY, Value::String(draft.write.author.to_string())),
+        }
+    }
+    if draft.at(&SET_BY).is_some() {
+        return Ok(());
+    }
+    let followed = had.filter(|_| draft.had(&SET_BY).is_none());
+    let before = followed.as_ref().into_iter().chain(draft.at(&TIER));
+    let before = before.filter_map(|tier| Tier::from_name(tier.as_str()?)).max();
+    let tier = customer::tier(draft.at(&["crmData"]), before);
+    draft.set(&TIER, text(tier.name()));
     Ok(())
 }
 

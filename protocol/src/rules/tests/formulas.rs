@@ -329,3 +329,39 @@ fn jobs_insights_documents_and_the_rest_say_when() {
     let active = file.judge("co.kendev.tenants.management", &json!({ "status": "active" }), None).expect("fits");
     assert_eq!(active["provisioning"]["provisionedAt"], now);
 }
+
+#[test]
+fn a_tier_set_by_hand_stays_until_it_is_taken_away() {
+    const CUSTOMER: &str = "co.kendev.spaces.memberCrm";
+    let by_staff = |record: &Json, before: &Json| {
+        private(tenant()).judge(CUSTOMER, record, Some(before)).expect("fits")["crmData"].clone()
+    };
+    let event = json!({ "event": "order.captured", "timestamp": "2026-11-21T09:00:00.000Z" });
+    let first = written(CUSTOMER, &json!({ "crmData": { "leadScore": 7 } }), None);
+    assert_eq!(first["crmData"], json!({ "leadScore": 7, "customerTier": "lead" }));
+    assert_eq!(written(CUSTOMER, &json!({}), None)["crmData"]["customerTier"], "prospect", "by default");
+
+    // What staff write beside it leaves it to follow from what happens.
+    let mut tagged = json!({ "crmData": { "tags": ["tall"], "customerTier": "lead" } });
+    let expected = json!({ "leadScore": 7, "customerTier": "lead", "tags": ["tall"] });
+    assert_eq!(by_staff(&tagged, &first), expected);
+    let mut paid = json!({ "crmData": expected });
+    paid["crmData"]["conversionEvents"] = json!([event]);
+    let paid = written(CUSTOMER, &paid, Some(&first));
+    assert_eq!(paid["crmData"]["customerTier"], "customer");
+
+    // What they set stays, whatever happens, and says who did; without it, what happened counts again.
+    tagged["crmData"]["customerTier"] = "friend".into();
+    let set = json!({ "crmData": by_staff(&tagged, &paid) });
+    assert_eq!(
+        (&set["crmData"]["customerTier"], &set["crmData"]["tierSetBy"]),
+        (&json!("friend"), &json!(did("author")))
+    );
+    let mut more = set.clone();
+    more["crmData"]["conversionEvents"] = vec![event; 10].into();
+    let more = written(CUSTOMER, &more, Some(&set));
+    assert_eq!(more["crmData"]["customerTier"], "friend");
+    assert_eq!(by_staff(&more, &more)["customerTier"], "friend", "sent back as it was read");
+    let again = by_staff(&json!({ "crmData": { "tags": [] } }), &more);
+    assert_eq!((&again["customerTier"], again.get("tierSetBy")), (&json!("vip"), None));
+}

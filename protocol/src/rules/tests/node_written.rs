@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::business::customer;
 use crate::data::{cbor, record_from_json};
 use crate::lexicon::generate::Generator;
 use crate::membership::NodeRecord;
@@ -62,6 +63,13 @@ const NODE: (&str, &[&str]) = (
     ],
 );
 
+/// What is known about members as customers: written by the node when it sees orders, answers to forms, appointments and leads
+/// in the event log, and who set a tier, by the rule that sees a client write one.
+const CUSTOMER: (&str, &[&str]) = (
+    crate::business::MEMBER_CRM,
+    &["crmData.leadScore", "crmData.tierSetBy", "crmData.lastInteraction", "crmData.conversionEvents"],
+);
+
 /// Fields of a collection.
 type Fields = (&'static str, &'static [&'static str]);
 
@@ -86,14 +94,16 @@ const NOBODY: &[(&str, &[Fields])] = &[
                     "businessIntelligence.entities",
                     "businessIntelligence.confidence",
                     "businessIntelligence.suggestedActions",
-                    "businessIntelligence.leadScore",
                     "businessIntelligence.customerJourney",
-                    "businessIntelligence.department",
                     "businessIntelligence.workflow",
                 ],
             ),
             ("co.kendev.spaces.spaceSettings", &["monetization.aiOptVersion", "monetization.aiOptFactors"]),
         ],
+    ),
+    (
+        "nothing: they are computed when somebody asks (`co.kendev.spaces.getMessageInsight`)",
+        &[("co.kendev.spaces.messageInsight", &["businessIntelligence.leadScore", "businessIntelligence.department"])],
     ),
     (
         "links to services outside",
@@ -143,10 +153,6 @@ const NOBODY: &[(&str, &[Fields])] = &[
             ("co.kendev.business.opportunity", &["lead", "dates.lastContactDate", "order"]),
             ("co.kendev.people.connection", &["thread"]),
             ("co.kendev.people.pointsEntry", &["action", "cause"]),
-            (
-                "co.kendev.spaces.memberCrm",
-                &["crmData.leadScore", "crmData.lastInteraction", "crmData.conversionEvents"],
-            ),
             (
                 "co.kendev.spaces.spaceSettings",
                 &["migrationStatus.jsonMigrated", "migrationStatus.migratedAt", "migrationStatus.migrationVersion"],
@@ -289,7 +295,7 @@ fn every_field_of_the_nodes_is_somebodys() {
             all.insert(name);
         }
     }
-    let mut listed: Vec<Field> = fields(NODE.0, NODE.1).collect();
+    let mut listed: Vec<Field> = fields(NODE.0, NODE.1).chain(fields(CUSTOMER.0, CUSTOMER.1)).collect();
     for (collection, names, method) in PROCEDURES {
         assert!(Schemas::builtin().method(method).is_some(), "{method} is no method");
         listed.extend(fields(collection, names));
@@ -338,4 +344,26 @@ fn the_nodes_own_record_has_what_is_said_of_it() {
         let field: FieldPath = name.parse().expect("a path");
         assert!(!field.find(&written).is_empty(), "{name} in {written:?}");
     }
+}
+
+#[test]
+fn what_is_known_of_a_customer_has_what_is_said_of_it() {
+    let (collection, names) = CUSTOMER;
+    let uri = "at://did:web:own.example/co.kendev.content.formSubmission/3kznmn7xqxl22";
+    let filled_in = json!({ "submitter": "did:web:bea.example", "submittedAt": "2026-11-21T09:00:00.000Z" });
+    let said = customer::said(crate::business::FORM_SUBMISSION, uri, &value(&filled_in), NOW);
+    let key = customer::key(&said[0].person).expect("short enough");
+    let mut record = customer::new_record(&did("own"), &key, NOW);
+    assert!(customer::add(&mut record, said.into_iter().filter_map(|said| said.event).collect()).is_empty());
+    customer::set_score(&mut record, Some(40));
+    record.insert("$type".to_owned(), value(&json!(collection)));
+    let node = private(tenant()).by(By::Node).judge(collection, &to_json(&Value::Map(record)), None).expect("fits");
+    let mut by_hand = node.clone();
+    by_hand["crmData"]["customerTier"] = "vip".into();
+    let staff = private(tenant()).judge(collection, &by_hand, Some(&node)).expect("fits");
+    for name in names {
+        let field: FieldPath = name.parse().expect("a path");
+        assert!(!field.find(&staff).is_empty(), "{name} in {staff:#}");
+    }
+    Schemas::builtin().record(collection).expect("shipped").validate(&staff).expect("valid");
 }

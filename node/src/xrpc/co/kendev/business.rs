@@ -1,5 +1,5 @@
-//! `co.kendev.business.*`: the orders and leads of a business, its campaigns, projects and tasks with the figures that are
-//! computed of them, for its staff; and for a customer, the orders that are theirs.
+//! `co.kendev.business.*`: the orders, leads and customers of a business, its campaigns, projects and tasks with the figures
+//! that are computed of them, for its staff; and for a customer, the orders that are theirs.
 //!
 //! A request names one tenant, or a record of one, and can reach no other. What somebody may not see is answered as if
 //! it did not exist.
@@ -12,11 +12,13 @@ pub(crate) mod create_order;
 pub(crate) mod deliver_order;
 pub(crate) mod enter_metrics;
 pub(crate) mod get_campaign;
+pub(crate) mod get_customer;
 pub(crate) mod get_lead;
 pub(crate) mod get_order;
 pub(crate) mod get_project;
 pub(crate) mod get_revenue;
 pub(crate) mod get_task;
+pub(crate) mod list_customers;
 pub(crate) mod list_leads;
 pub(crate) mod list_orders;
 pub(crate) mod log_activity;
@@ -27,7 +29,7 @@ pub(crate) mod ship_order;
 mod tests;
 
 use angel_protocol::business::order::Step;
-use angel_protocol::business::{LEAD, ORDER};
+use angel_protocol::business::{LEAD, ORDER, customer};
 use angel_protocol::data::{Value as Record, to_json};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::rules;
@@ -48,6 +50,14 @@ pub(super) fn view(tenant: &Did, entry: Entry) -> Value {
         "cid": entry.cid.to_string(),
         "value": to_json(&Record::Map(entry.record)),
     })
+}
+
+/// What is known about a customer, as it is answered; `None` of a record under a key that names nobody.
+fn customer_view(tenant: &Did, entry: Entry) -> Option<Value> {
+    let person = customer::person(&entry.path.rkey)?;
+    let mut answer = view(tenant, entry);
+    answer["person"] = person.as_str().into();
+    Some(answer)
 }
 
 /// A page of them, under the name that the lexicon gives it.

@@ -12,6 +12,7 @@ pub(crate) mod delete_space;
 pub(crate) mod edit_message;
 pub(crate) mod export_spaces;
 pub(crate) mod get_message;
+pub(crate) mod get_message_insight;
 pub(crate) mod get_space;
 pub(crate) mod get_thread;
 pub(crate) mod hide_message;

@@ -1,6 +1,7 @@
 //! Orders and leads of a business, as its staff, its customers and strangers meet them over HTTP; every answer is held
 //! against its lexicon.
 
+mod customers;
 mod figures;
 mod plans;
 mod terms;

@@ -67,7 +67,8 @@ impl Reading {
     }
 
     /// The same for whoever reads its records, of one collection or of all. In the workspace of a tenant these are the
-    /// tenant's people, too: each reads what their role lets them write, and its admins read everything.
+    /// tenant's people, too: each reads what their role lets them write, customers those who may see figures, and its admins
+    /// read everything.
     ///
     /// # Errors
     /// As [`Self::repo`].
@@ -106,7 +107,7 @@ fn is_staff(host: &Host, access: &Access, space: &SpaceUri, repo: &Did, collecti
     }
     match collection {
         Some(collection) => {
-            rules::permission(collection.as_str()).is_some_and(|needed| host.tenants.allows(repo, did, needed))
+            rules::permission_to_read(collection.as_str()).is_some_and(|needed| host.tenants.allows(repo, did, needed))
         }
         None => matches!(host.tenants.role(repo, did), Some(Role::Owner | Role::Admin)),
     }

@@ -20,7 +20,7 @@ impl World {
     }
 
     /// A record of the workspace, out of an export.
-    async fn kept(&self, collection: &str, rkey: &str) -> Value {
+    pub(super) async fn kept(&self, collection: &str, rkey: &str) -> Value {
         let asked = format!("{}/xrpc/co.kendev.tenants.exportTenant?tenant={}", self.url, self.tenant);
         let answer = self.client.get(asked).bearer_auth(&self.owner.token).send().await.expect("answered");
         let lines = answer.text().await.expect("lines");
