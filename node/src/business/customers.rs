@@ -165,7 +165,7 @@ impl Business {
         let Step { news, upto, more } = blocking::run(move || this.news_of_customers(from)).await?;
         for (tenant, news) in &news {
             let Some(tenant) = self.0.tenants.find(tenant) else { continue };
-            // What lies here stays here for whoever takes over, and is looked up there when a customer is new.
+            // The cursor stays, and what was read is read again at the next start.
             if stop.is_cancelled() {
                 return Ok(false);
             }

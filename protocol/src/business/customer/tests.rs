@@ -138,7 +138,7 @@ fn a_tier_follows_from_what_happened() {
     set_score(&mut record, None);
     assert_eq!((score(&record), tier_of(&record)), (None, Tier::Prospect), "the lead has another account now");
     let form = Event { name: FORM_SUBMITTED, ..order(1, day(1), None) };
-    assert_eq!(after([form.clone()]), Tier::Prospect);
+    assert_eq!(after([form]), Tier::Prospect);
     assert_eq!(after([order(1, day(1), None)]), Tier::Customer);
     let met = |value| Event { name: APPOINTMENT_COMPLETED, ..order(1, day(1), value) };
     assert_eq!((after([met(None)]), after([met(Some((1, "EUR")))])), (Tier::Prospect, Tier::Customer));

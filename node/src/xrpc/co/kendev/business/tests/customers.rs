@@ -247,7 +247,8 @@ async fn a_score_is_that_of_the_lead_and_what_staff_write_stays() {
     let second = world.ask(&world.owner, &then, None).await.expect("staff");
     let mut both = [&first, &second].map(|page| page["customers"][0]["person"].as_str().expect("a DID").to_owned());
     let mut expected = [bea.did.clone(), cyd.did.clone()];
-    (both.sort(), expected.sort());
+    both.sort();
+    expected.sort();
     assert_eq!(both, expected);
     world.at.stop().await;
 }
