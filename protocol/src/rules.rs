@@ -29,6 +29,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::business::FORM_SUBMISSION;
 use crate::data::{Value, cbor};
 use crate::ids::{AtIdentifier, AtUri, Did, Handle, Nsid, RepoPath};
 use crate::lexicon::Schemas;
@@ -299,6 +300,15 @@ pub fn permission(collection: &str) -> Option<Permission> {
     let rules = Flags::builtin().collection(collection)?;
     let of_tenant = rules.held_in.contains(&Holder::Tenant) && rules.writer == Writer::Holder;
     of_tenant.then(|| table::permission(collection))
+}
+
+/// What a member of a tenant must be allowed to do to read records of `collection` where they lie. Whoever may write them
+/// reads them; answers to forms are written by a method alone, and read by those who look after forms. Admins read
+/// everything.
+#[must_use]
+pub fn reading(collection: &str) -> Option<Permission> {
+    let of_forms = || (collection == FORM_SUBMISSION).then(|| table::permission(collection));
+    permission(collection).or_else(of_forms)
 }
 
 /// Judges a record of any collection and completes it: fields that the node computes are filled in. `before` is what is

@@ -106,6 +106,9 @@ fn a_pattern_matches_the_whole_and_the_form_says_what_is_wrong() {
     for wrong in ["1234", "123456", "x12345", "12345\n6", "nonesuch"] {
         assert_eq!(one("text", zip.clone(), wrong), Err("/answers/0/value: Five digits, please".to_owned()), "{wrong}");
     }
+    // Digits are those that a page takes, and what is escaped otherwise stays.
+    let with = |pattern: &str| json!({ "validation": { "pattern": pattern } });
+    assert!(one("text", with(r"[\dx]\D\\d"), r"7-\d").is_ok() && one("text", with(r"\d"), "٣").is_err());
     // What backtracking would take years for.
     let slow = json!({ "validation": { "pattern": "(a*)*(a|aa)+$" } });
     assert!(one("text", slow, &format!("{}!", "a".repeat(4000))).is_err());
@@ -125,7 +128,9 @@ fn a_pattern_matches_the_whole_and_the_form_says_what_is_wrong() {
             assert!(one("text", rule, "whatever").is_ok(), "{unreadable}");
         }
     }
-    for readable in [r"\w{3,50}", r"[\p{L} '-]{2,100}", r"^\+?[0-9 ]+$", "(?i)yes|no"] {
+    for readable in
+        [r"\w{3,50}", r"[\p{L} '-]+", r"[\w.-]{1,64}", r"[^\d\s]+", ".{2,200}", r"^\+?[0-9 ]+$", "(?i)yes|no"]
+    {
         let rule = json!({ "validation": { "pattern": readable } });
         assert_eq!(flaw(&form(&json!([field("it", "text", true, rule)]))), None, "{readable}");
     }
