@@ -276,18 +276,41 @@ fn questions(form: &Value) -> Vec<Question<'_>> {
 /// attribute `pattern` of HTML). It takes time in the length of the answer, whatever it is; one that would take much memory
 /// is none.
 fn read_pattern(pattern: &str) -> Option<Regex> {
-    if pattern.len() > FORM_PATTERN_BYTES_MAX {
-        return None;
-    }
-    let mut builder = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"));
-    builder.size_limit(FORM_PATTERN_PROGRAM_BYTES_MAX).dfa_size_limit(FORM_PATTERN_PROGRAM_BYTES_MAX);
-    builder.nest_limit(FORM_PATTERN_NESTING_MAX).build().ok()
+    compiled(pattern, |pattern| format!(r"\A(?:{pattern})\z"))
 }
 
 /// Whether a pattern is one by itself, too: a bracket that closes nothing would close the one that is put around it.
 fn is_pattern(pattern: &str) -> bool {
-    let alone = || RegexBuilder::new(pattern).size_limit(FORM_PATTERN_PROGRAM_BYTES_MAX).build().is_ok();
-    read_pattern(pattern).is_some() && alone()
+    read_pattern(pattern).is_some() && compiled(pattern, str::to_owned).is_some()
+}
+
+fn compiled(pattern: &str, around: impl FnOnce(&str) -> String) -> Option<Regex> {
+    if pattern.len() > FORM_PATTERN_BYTES_MAX {
+        return None;
+    }
+    let mut builder = RegexBuilder::new(&around(&of_pages(pattern)));
+    builder.size_limit(FORM_PATTERN_PROGRAM_BYTES_MAX).dfa_size_limit(FORM_PATTERN_PROGRAM_BYTES_MAX);
+    builder.nest_limit(FORM_PATTERN_NESTING_MAX).build().ok()
+}
+
+/// A pattern as pages understand it: digits and letters of words are those of ASCII there, of all scripts here. Each is a
+/// class in brackets, which may stand within brackets.
+fn of_pages(pattern: &str) -> String {
+    let (mut written, mut chars) = (String::with_capacity(pattern.len()), pattern.chars());
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            written.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('d') => written.push_str("[0-9]"),
+            Some('D') => written.push_str("[^0-9]"),
+            Some('w') => written.push_str("[0-9A-Za-z_]"),
+            Some('W') => written.push_str("[^0-9A-Za-z_]"),
+            escaped => written.extend(['\\'].into_iter().chain(escaped)),
+        }
+    }
+    written
 }
 
 /// Nothing but space is no answer.

@@ -29,6 +29,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::business::FORM_SUBMISSION;
 use crate::data::{Value, cbor};
 use crate::ids::{AtIdentifier, AtUri, Did, Handle, Nsid, RepoPath};
 use crate::lexicon::Schemas;
@@ -301,11 +302,13 @@ pub fn permission(collection: &str) -> Option<Permission> {
     of_tenant.then(|| table::permission(collection))
 }
 
-/// What a member of a tenant must be allowed to do to read records of `collection` in its workspace; `None` for
-/// collections that no role opens to plain reads.
+/// What a member of a tenant must be allowed to do to read records of `collection` where they lie. Whoever may write them
+/// reads them, but customers, who are for those who may see figures; answers to forms are written by a method alone, and read
+/// by those who look after forms. Admins read what no role opens.
 #[must_use]
-pub fn permission_to_read(collection: &str) -> Option<Permission> {
-    permission(collection).map(|_| table::permission_to_read(collection))
+pub fn reading(collection: &str) -> Option<Permission> {
+    let of_forms = || (collection == FORM_SUBMISSION).then(|| table::permission(collection));
+    permission(collection).map(|_| table::permission_to_read(collection)).or_else(of_forms)
 }
 
 /// Judges a record of any collection and completes it: fields that the node computes are filled in. `before` is what is

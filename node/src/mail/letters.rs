@@ -164,3 +164,42 @@ pub(super) fn from_operator(subject: Option<&str>, text: &str, host: &str) -> Le
     let subject = subject.map_or_else(|| format!("A message from {host}"), str::to_owned);
     Letter { subject, text: text.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use angel_storage::limits::VALUE_BYTES_MAX;
+
+    use super::super::html;
+    use super::*;
+
+    fn answered(template: Option<&str>, value: &str) -> Answered {
+        Answered {
+            form: "Contact\r\nBcc: all@mail.example".to_owned(),
+            tenant: "Shop".to_owned(),
+            lines: vec![("a".to_owned(), "Your question".to_owned(), value.to_owned())],
+            template: template.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_letter_about_answers_has_room_in_a_row_and_is_no_page() {
+        let plain = answers(&answered(None, "why?\nand how?"), "host.test");
+        assert!(plain.text.contains("Your question:\n\n    why?\n    and how?\n"), "{}", plain.text);
+        assert!(!plain.subject.contains(char::is_control), "{:?}", plain.subject);
+        let filled = |template: &str, value: &str| answers(&answered(Some(template), value), "host.test").text;
+        assert!(filled("<!DOCTYPE html><p>{{a}}</p>", "<b>").contains("<!DOCTYPE html><p><b></p>"));
+        assert!(!html::is_page(&filled("<!DOCTYPE html><p>{{a}}</p>", "<b>")));
+        assert!(filled("{{ a }} {{b}}. {{c", "yes").contains("yes . {{c"), "what there is not stands for nothing");
+        for (template, value) in [("{{a}}".repeat(20_000), "ö".repeat(90_000)), ("{{}}".repeat(25_000), String::new())]
+        {
+            let text = filled(&template, &value);
+            assert!(text.len() < VALUE_BYTES_MAX - 2048 && text.ends_with("host.test\n"), "{} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn whoever_answered_is_told_nothing_that_was_written() {
+        let letter = thanks(&answered(Some("{{a}}"), "buy this"), "host.test");
+        assert!(!letter.text.contains("buy this") && letter.text.contains("Shop has received"), "{}", letter.text);
+    }
+}

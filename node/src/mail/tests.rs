@@ -228,3 +228,32 @@ async fn a_mail_that_is_refused_waits_and_is_kept() {
     stop.cancel();
     task.await.expect("no panic").expect("stopped well");
 }
+
+#[test]
+fn letters_about_answers_leave_room_for_others() {
+    let world = World::new();
+    let mail = world.mail(Some("smtp://127.0.0.1:9".to_owned()));
+    let alice = world.account(1);
+    let answered = Answered { form: "Contact".to_owned(), tenant: "Shop".to_owned(), lines: vec![], template: None };
+    let row = MailRow {
+        to: "n1@mail.test".to_owned(),
+        subject: String::new(),
+        text: String::new(),
+        created_at: NOW,
+        attempts: 0,
+        not_before: NOW,
+        give_up_at: NOW,
+    };
+    let waiting = |from: usize, upto: usize| {
+        let mut batch = Batch::new();
+        for number in from..upto {
+            batch.put(&MAIL_OUTBOX, &(1_000_000 + number as u64), &row).expect("fits");
+        }
+        world.store.writer().commit(batch).expect("commits");
+    };
+    waiting(0, OUTBOX_FOR_FORMS_MAX - 1);
+    mail.send_answers_blocking("desk@shop.example", &answered, NOW).expect("there is room");
+    assert!(matches!(mail.send_thanks_blocking("ada@mail.test", &answered, NOW), Err(MailError::OutboxFull)));
+    mail.send_text_blocking(&alice, None, "x", NOW).expect("there is room for others");
+    assert!(matches!(world.mail(None).send_thanks_blocking("ada@mail.test", &answered, NOW), Err(MailError::NoServer)));
+}

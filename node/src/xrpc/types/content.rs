@@ -55,7 +55,7 @@ pub(crate) struct SubmitFormNewAnswer {
     pub(crate) file: Option<String>,
     /// The name of the question. At most 64 bytes.
     pub(crate) name: String,
-    /// The answer: a text; one of the answers to choose from; a day as YYYY-MM-DD; true or false for a box to tick. At most 100000 bytes.
-    /// At most 10000 graphemes.
+    /// The answer: a text; one of the answers to choose from; a day as YYYY-MM-DD; true or false for a box to tick. At
+    /// most 100000 bytes. At most 10000 graphemes.
     pub(crate) value: Option<String>,
 }

@@ -365,3 +365,34 @@ fn a_tier_set_by_hand_stays_until_it_is_taken_away() {
     let again = by_staff(&json!({ "crmData": { "tags": [] } }), &more);
     assert_eq!((&again["customerTier"], again.get("tierSetBy")), (&json!("vip"), None));
 }
+
+#[test]
+fn a_form_that_means_nothing_is_refused_where_it_is_written() {
+    const FORM: &str = "co.kendev.content.form";
+    let form = |when: &str| {
+        json!({ "$type": FORM, "name": "Quote", "tenant": did("own"), "createdAt": NOW.to_string(), "fields": [
+            { "id": "a", "name": "a", "label": "A", "type": "text", "required": true,
+                "conditionalLogic": { "showIf": when } },
+        ] })
+    };
+    let judge = |record: &Json, by: By| tenant().by(by).judge(FORM, record, None);
+    for by in [By::Client, By::Procedure] {
+        assert!(judge(&form("a = b"), by).is_ok());
+        let refused = judge(&form("b = b"), by).expect_err("there is no such question");
+        assert!(matches!(&refused, Refused::Question { path, .. } if path == "/fields/0/conditionalLogic/showIf"));
+        assert!(refused.to_string().starts_with("/fields/0/conditionalLogic/showIf: "), "{refused}");
+    }
+    assert!(judge(&form("b = b"), By::Node).is_ok(), "what comes as it is stays as it is");
+}
+
+#[test]
+fn a_lead_has_the_names_that_it_has() {
+    let full = |first: &str, last: &str| {
+        let lead = json!({ "firstName": first, "lastName": last });
+        let judged = private(tenant()).judge("co.kendev.business.lead", &lead, None).expect("fits");
+        judged.get("fullName").cloned()
+    };
+    assert_eq!(full("Ada", "Love"), Some(json!("Ada Love")));
+    assert_eq!(full("", "Love"), Some(json!("Love")));
+    assert_eq!(full("", ""), None);
+}

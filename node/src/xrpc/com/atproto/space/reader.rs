@@ -67,8 +67,7 @@ impl Reading {
     }
 
     /// The same for whoever reads its records, of one collection or of all. In the workspace of a tenant these are the
-    /// tenant's people, too: each reads what their role lets them write, customers those who may see figures, and its admins
-    /// read everything.
+    /// tenant's people, too: each reads what their role lets them ([`rules::reading`]), and its admins read everything.
     ///
     /// # Errors
     /// As [`Self::repo`].
@@ -105,11 +104,11 @@ fn is_staff(host: &Host, access: &Access, space: &SpaceUri, repo: &Did, collecti
     if did == repo || *space != workspace(repo) || !host.tenants.may_read(repo, did) {
         return false;
     }
-    match collection {
-        Some(collection) => {
-            rules::permission_to_read(collection.as_str()).is_some_and(|needed| host.tenants.allows(repo, did, needed))
-        }
-        None => matches!(host.tenants.role(repo, did), Some(Role::Owner | Role::Admin)),
+    let needed = collection.and_then(|collection| rules::reading(collection.as_str()));
+    match (collection, needed) {
+        (Some(_), Some(needed)) => host.tenants.allows(repo, did, needed),
+        // Everything, and what nobody writes by a plain write.
+        _ => matches!(host.tenants.role(repo, did), Some(Role::Owner | Role::Admin)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Forms, as visitors, the people of the business and those of another one meet them over HTTP.
 
+use angel_protocol::ids::Datetime;
 use angel_storage::accounts::MAIL_OUTBOX;
 
 use super::*;
@@ -155,8 +156,8 @@ async fn a_stranger_fills_in_a_form_and_the_business_has_what_follows() {
 
     let sent = [("name", "Ada King Lovelace"), ("email", "ada@mail.example"), ("message", "a marked word: quince")];
     let taken = shop.submit(None, &contact, &sent, true).await.expect("taken in");
-    let year = |at: &Value| text(at).chars().take(4).collect::<String>().parse::<i32>().expect("a year");
-    assert_eq!(year(&taken["deleteAfter"]), year(&taken["submittedAt"]) + 1, "kept for 365 days");
+    let at = |field: &str| text(&taken[field]).parse::<Datetime>().expect("a time").unix_micros();
+    assert_eq!(at("deleteAfter") - at("submittedAt"), 365 * 24 * 3600 * 1_000_000, "as the form says");
 
     // The owner reads what came, and what follows from it.
     let submissions = shop.all(SUBMISSION).await;
@@ -275,7 +276,7 @@ async fn what_a_form_does_not_ask_for_is_refused_and_nothing_is_kept() {
     assert_eq!(shop.refused(&nothing, &[], false).await, "FormNotFound");
     let nobodys = format!("at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/{FORM}/{RKEY}");
     let absent = shop.submit(None, &nobodys, &[], false).await.expect_err("no such business");
-    shop.operator("xrpc/co.kendev.tenants.suspend", &json!({ "tenant": shop.tenant, "reason": "a test" })).await;
+    shop.operator("xrpc/co.kendev.tenants.suspend", &json!({ "tenant": shop.tenant })).await;
     let closed = shop.submit(None, &quote, &[("kind", "private")], false).await.expect_err("closed");
     let without_id = |answer: &Value| (answer["error"].clone(), answer["message"].clone());
     assert_eq!(without_id(&closed), without_id(&absent));
@@ -445,5 +446,26 @@ async fn strangers_are_held_to_limits_and_learn_nothing_of_the_plan() {
         (&json!("RateLimitExceeded"), 28),
         "thirty from one address, two of them above"
     );
+    shop.at.stop().await;
+}
+
+#[tokio::test]
+async fn who_lives_elsewhere_answers_by_a_word_of_their_own_host() {
+    let shop = Shop::new("basic-business").await;
+    let directory = shop.url.replace("127.0.0.1", "localhost").parse().expect("a URL");
+    let abroad = Visited::with(|config| config.identity.plc = PlcDirectory::Outside(directory)).await;
+    let contact = shop.form("Contact").await;
+    let bob = abroad.sign_up("bob").await;
+    let sent = [("name", "Bob"), ("email", "bob@mail.example"), ("message", "from afar")];
+    let speaking = abroad.speaks_to(&bob, &shop, "co.kendev.content.submitForm").await;
+    shop.submit(Some(&speaking), &contact, &sent, true).await.expect("taken in");
+    assert_eq!(shop.all(SUBMISSION).await[0]["value"]["submitter"], bob.did);
+    // A word for something else is no word for this; and it is not as if nobody had said who they are.
+    let other = abroad.speaks_to(&bob, &shop, "co.kendev.spaces.joinSpace").await;
+    let body = json!({ "form": contact, "answers": answers(&sent), "consent": true });
+    let (status, refused) = shop.send(Some(&other), "co.kendev.content.submitForm", Some(&body)).await;
+    assert_eq!((status, &refused["error"]), (400, &json!("InvalidToken")), "{refused}");
+    assert_eq!(shop.all(SUBMISSION).await.len(), 1);
+    abroad.stop().await;
     shop.at.stop().await;
 }
