@@ -5,7 +5,6 @@
 pub(crate) mod ledger;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use angel_protocol::data::cbor;
 use angel_protocol::ids::Did;
@@ -65,11 +64,7 @@ impl Due {
 const DEGRADED: &str = "node.degraded";
 const RECOVERED: &str = "node.recovered";
 
-/// How long events are gathered before they are read: nobody waits for what is told here, and reading many at once costs
-/// little more than reading one.
-const GATHER: Duration = Duration::from_millis(25);
-
-/// Tells until told to stop.
+/// Tells until told to stop. Read at once: a record tells what happened as it is now, and goes on from there.
 pub(crate) async fn run(spaces: Spaces, placement: Placement, stop: CancellationToken) -> TaskResult {
     let mut durable = spaces.0.durable.clone();
     let this = spaces.clone();
@@ -83,9 +78,6 @@ pub(crate) async fn run(spaces: Spaces, placement: Placement, stop: Cancellation
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = durable.changed() => changed.map_err(|_| "the store's writer ended")?,
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(GATHER)).await.is_none() {
-            return Ok(());
         }
     }
 }
