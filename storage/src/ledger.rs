@@ -145,7 +145,6 @@ pub(crate) fn get_row(reader: &Reader, key: &[u8]) -> Result<Option<Vec<u8>>, Re
     Ok(Some(value))
 }
 
-/// Sets or removes a row of the state. A shorter value leaves later parts of the longer one behind, which nothing reads.
 /// Keys of the state's rows that begin with `first`, behind `after`, in their order: at most `limit`, and whether there
 /// may be more. A row may be gone by the time it is read.
 pub(crate) fn keys(
@@ -174,6 +173,7 @@ pub(crate) fn keys(
     Ok((keys.into_iter().take(limit).collect(), more))
 }
 
+/// Sets or removes a row of the state. A shorter value leaves later parts of the longer one behind, which nothing reads.
 fn put_row(batch: &mut Batch, key: &[u8], value: Option<&[u8]>) -> Result<(), RowRefused> {
     let Some(value) = value else { return batch.delete(&ROWS, &(key.to_vec(), 0)) };
     let mut pieces = value.chunks(PART_BYTES);
