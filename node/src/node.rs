@@ -402,6 +402,8 @@ impl Node {
         spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
+        let telling = spaces.clone();
+        spawner.spawn("announcements-that-wait", |stop| spaces::untold::run(telling, stop));
         spawner.spawn("due-records", |stop| business::due::run(waiting, stop));
         let noting = business.clone();
         spawner.spawn("customers", |stop| business::customers::run(noting, stop));

@@ -359,6 +359,23 @@ impl Placement {
         }
     }
 
+    /// Whether an account takes writes at this moment: who would only try again later need not wait for it.
+    ///
+    /// # Errors
+    /// What [`Self::may_write`] would wait for, or refuse with.
+    pub(crate) fn may_write_now(&self, account: AccountId) -> Result<(), NotWritable> {
+        if self.is_returning() {
+            return Err(NotWritable::CatchingUp);
+        }
+        self.serves(account)?;
+        let Some(tenant) = self.of_account(account) else { return Ok(()) };
+        if tenant.freeze.try_read().is_err() {
+            return Err(NotWritable::HandingOver);
+        }
+        let is_confirmed = tenant.lease().holds(self.0.uptime.now());
+        if is_confirmed { Ok(()) } else { Err(NotWritable::Unconfirmed) }
+    }
+
     /// Leave to write into an account. Waits while the tenant is handed over.
     pub(crate) async fn may_write(&self, account: AccountId) -> Result<WriteGuard, NotWritable> {
         let (limit, uptime) = (self.0.ack_limit, self.0.uptime);

@@ -186,6 +186,14 @@ impl Repos {
         }
     }
 
+    /// Whether an account takes writes at this moment.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(crate) fn may_write_now(&self, account: AccountId) -> Result<(), NotWritable> {
+        self.shared.placement.get().map_or(Ok(()), |placement| placement.may_write_now(account))
+    }
+
     /// A record key that this node has not given before.
     ///
     /// # Errors

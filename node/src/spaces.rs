@@ -39,6 +39,7 @@ pub(crate) mod staff;
 mod streams;
 mod told;
 mod transfer;
+pub(crate) mod untold;
 pub(crate) mod view;
 mod write;
 
@@ -84,6 +85,8 @@ struct Shared {
     rulebook: Rulebook,
     numbers: Numbers,
     live: Live,
+    /// What businesses are still to be told.
+    untold: untold::Untold,
     /// Who speaks as an agent.
     agents: agents::Agents,
     /// How active members are.
@@ -134,6 +137,7 @@ impl Spaces {
             rulebook,
             numbers,
             live: Live::new(followers_max),
+            untold: untold::Untold::default(),
             agents: agents::Agents::default(),
             engagements: engagement::Engagements::default(),
             durable,

@@ -397,6 +397,45 @@ impl Tenancy {
         Ok(waited.await.with_context(logs)?.0)
     }
 
+    /// Waits until a business is told of an event as `fits` wants it, in its system space on a node; answers what is said of
+    /// it. So often at most it may be told.
+    ///
+    /// # Errors
+    /// It is not told, or too often; with the log of the node.
+    pub async fn until_told(
+        &self,
+        index: usize,
+        owner: &Session,
+        tenant: &str,
+        event: &str,
+        most: usize,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let caller = self.caller(index);
+        let waited = until(&format!("{event} is told"), LONG, async || {
+            let of_tenant = format!("co.kendev.spaces.listSpaces?tenant={tenant}");
+            let (status, spaces) = caller.query(&of_tenant, &owner.token).await?;
+            ensure!(status == 200, "{status} {spaces}");
+            let spaces = spaces["spaces"].as_array().context("spaces")?;
+            let Some(system) = spaces.iter().find(|space| space["value"]["slug"] == "system") else { return Ok(None) };
+            let uri = system["uri"].as_str().context("a URI")?;
+            let in_it = format!("co.kendev.spaces.listMessages?space={uri}&limit=100");
+            let (status, said) = caller.query(&in_it, &owner.token).await?;
+            ensure!(status == 200, "{status} {said}");
+            let said = said["messages"].as_array().context("messages")?;
+            let told = said.iter().map(|message| &message["value"]["content"]["systemData"]);
+            let told = told.filter(|told| told["event"] == event).map(|told| {
+                let data: Value = serde_json::from_str(told["data"].as_str().context("data")?)?;
+                Ok(data)
+            });
+            let mut told = told.collect::<Result<Vec<_>>>()?;
+            told.retain(&fits);
+            ensure!(told.len() <= most, "told more than {most} times: {told:?}");
+            Ok(told.pop())
+        });
+        Ok(waited.await.with_context(|| self.validators.daemon(index).log().join("\n"))?.0)
+    }
+
     /// Where the identity leads, as a node tells.
     ///
     /// # Errors

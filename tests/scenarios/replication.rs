@@ -4,6 +4,7 @@
 
 mod claim;
 mod cut;
+mod events;
 mod hostile;
 mod neighbours;
 mod overfull;

@@ -184,6 +184,7 @@ impl Business {
 
     /// What some events of the log say; how far they went, and whether there are more. Blocks.
     fn news_of_customers(&self, cursor: u64) -> Result<Step, ReadError> {
+        let durable = self.0.reader.durable_sequence();
         let page = events::page(&self.0.reader, cursor, STEP_EVENTS, STEP_BYTES)?;
         let mut news: BTreeMap<Did, News> = BTreeMap::new();
         for event in page.events.iter().filter(|event| event.kind == WRITTEN) {
@@ -210,7 +211,9 @@ impl Business {
             }
         }
         news.retain(|_, news| !news.is_empty());
-        let upto = page.events.last().map_or(cursor, |event| event.sequence);
+        let last = page.events.last().map_or(cursor, |event| event.sequence);
+        // Numbers that a stop left out stand behind the last event, and whoever waits for the newest waits for them too.
+        let upto = if page.more { last } else { last.max(durable) };
         Ok(Step { news, upto, more: page.more })
     }
 

@@ -38,6 +38,16 @@ pub enum NotWritable {
     ReplicationUnavailable,
 }
 
+impl NotWritable {
+    /// Whether nothing was written, and the same write may be taken in a moment.
+    pub(crate) const fn passes(&self) -> bool {
+        match self {
+            Self::Unconfirmed | Self::CatchingUp | Self::TakingOver | Self::HandingOver => true,
+            Self::NotPrimary { .. } | Self::ReplicationUnavailable => false,
+        }
+    }
+}
+
 /// Why placements cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PlacementError {

@@ -5,6 +5,7 @@
 use angel_protocol::data::{Map, Value};
 use angel_protocol::ids::Did;
 use angel_protocol::spaces::{Context, EVENTS, SPACE, Visibility};
+use angel_storage::CommitError;
 use angel_storage::spaces::{SPACES, SPACES_OF, SpaceId, SpaceRow};
 use serde_json::{Value as Json, json};
 
@@ -12,8 +13,11 @@ use super::keep::finished;
 use super::rooms::room_of;
 use super::told::space_uri;
 use super::{SpaceError, Spaces};
-use crate::accounts::Account;
+use crate::accounts::{Account, AccountError};
 use crate::blocking;
+use crate::permissioned::PermissionedError;
+use crate::placement::NotWritable;
+use crate::repos::RepoError;
 
 /// What the URL of a system space says.
 const SLUG: &str = "system";
@@ -45,14 +49,36 @@ impl Announcement {
     }
 }
 
+/// What became of something that was to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// It is told, or never will be.
+    Done,
+    /// Nothing can be written just now.
+    Later,
+}
+
 impl Spaces {
-    /// Tells of something in the system space of a tenant; of an account that is no tenant nothing is told. That it
-    /// could not be told is logged and keeps nothing else from happening.
+    /// Tells of something in the system space of a tenant; of an account that is no tenant nothing is told. While nothing
+    /// can be written there, as after a failover until a standby has confirmed the new primary, it waits, and is told in
+    /// its turn ([`super::untold`]). That it could not be told is logged and keeps nothing else from happening.
     pub(crate) async fn announce(&self, tenant: &Did, announcement: Announcement) {
         debug_assert!(EVENTS.contains(&announcement.event), "an event has one of the names that there are");
-        let event = announcement.event;
-        if let Err(error) = self.try_announce(tenant, announcement).await {
-            tracing::warn!(%tenant, event, %error, "an event of a tenant was not told");
+        // What happened before is told before.
+        if self.0.untold.is_waiting(tenant) || self.tell(tenant, &announcement).await == Telling::Later {
+            self.0.untold.push(tenant, announcement);
+        }
+    }
+
+    /// Tells of something if it can be told now.
+    pub(super) async fn tell(&self, tenant: &Did, announcement: &Announcement) -> Telling {
+        match self.try_announce(tenant, announcement.clone()).await {
+            Ok(()) => Telling::Done,
+            Err(error) if passes(&error) => Telling::Later,
+            Err(error) => {
+                tracing::warn!(%tenant, event = announcement.event, %error, "an event of a tenant was not told");
+                Telling::Done
+            }
         }
     }
 
@@ -61,12 +87,18 @@ impl Spaces {
             return Ok(());
         }
         let Some(account) = self.0.accounts.by_did(tenant).await?.filter(Account::is_active) else { return Ok(()) };
+        self.0.repos.may_write_now(account.id()).map_err(AccountError::from)?;
         let space = self.system_space(&account).await?;
         let Some(room) = room_of(&space) else { return Ok(()) };
         let record = finished(angel_protocol::spaces::MESSAGE, message(&space, announcement))?;
         let record = self.judged(Some(&room), &account, angel_protocol::spaces::MESSAGE, record, None).await?;
-        self.store(Some(&room), &account, angel_protocol::spaces::MESSAGE, None, &record).await?;
-        Ok(())
+        match self.store(Some(&room), &account, angel_protocol::spaces::MESSAGE, None, &record).await {
+            // It is told here, and copies have it when they follow again.
+            Err(SpaceError::Permissioned(PermissionedError::Account(AccountError::NotWritable(
+                NotWritable::ReplicationUnavailable,
+            )))) => Ok(()),
+            stored => stored.map(drop),
+        }
     }
 
     /// The system space of an account, made when there is none.
@@ -103,6 +135,19 @@ impl Spaces {
             }
         }
         Ok(None)
+    }
+}
+
+/// Whether it may go well when it is tried again in a moment.
+const fn passes(error: &SpaceError) -> bool {
+    match error {
+        SpaceError::Account(AccountError::NotWritable(error))
+        | SpaceError::Repo(RepoError::NotWritable(error))
+        | SpaceError::Permissioned(PermissionedError::Account(AccountError::NotWritable(error))) => error.passes(),
+        SpaceError::Commit(CommitError::Busy)
+        | SpaceError::Repo(RepoError::Store(CommitError::Busy))
+        | SpaceError::Permissioned(PermissionedError::Store(CommitError::Busy)) => true,
+        _ => false,
     }
 }
 
