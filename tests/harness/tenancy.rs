@@ -412,7 +412,8 @@ impl Tenancy {
         fits: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
         let caller = self.caller(index);
-        let waited = until(&format!("{event} is told"), LONG, async || {
+        let what = format!("{event} is told");
+        let waited = until(&what, LONG, async || {
             let of_tenant = format!("co.kendev.spaces.listSpaces?tenant={tenant}");
             let (status, spaces) = caller.query(&of_tenant, &owner.token).await?;
             ensure!(status == 200, "{status} {spaces}");
