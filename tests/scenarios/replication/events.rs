@@ -13,7 +13,7 @@ async fn what_happens_while_nothing_can_be_written_is_told_afterwards() -> Resul
     let text = |path: &str| made.pointer(path).and_then(Value::as_str).map(ToOwned::to_owned).context("as it says");
     let (tenant, handle, password) = (text("/tenant/did")?, text("/owner/handle")?, text("/owner/password")?);
     let standby = tenancy.node(1);
-    tenancy.angel(0, &["tenant", "place", &tenant, "--node", &standby])?;
+    tenancy.angel(0, &["tenant", "place", &tenant, "--strategy", "load-balanced", "--node", &standby])?;
     let is_whole = |report: &Value| report["complete"].is_u64() && report["copying"].is_null();
     tenancy.until_reported_of(&tenant, "the copy is whole", 1, is_whole).await?;
     tenancy.until_reported_of(&tenant, "the primary is confirmed", 0, |report| report["writable"] == true).await?;
