@@ -1,9 +1,11 @@
 //! A backup's eye on the primary of one tenant.
 //!
 //! Suspicion costs nobody anything: a backup that finds the primary silent first asks the others whether they do
-//! ([`Effect::Poll`]). Only when so many say so that the ledger would believe them does it promise to follow the
-//! primary no more, and asks them for their signed word, by which they promise the same ([`Effect::Observe`]). So a
-//! backup that is cut off from the primary alone hinders nobody.
+//! ([`Effect::Poll`]). Only when so many say so that the ledger would believe them does it ask for their signed word, by
+//! which they promise to follow the primary no more ([`Effect::Observe`]). It promises the same itself once it has as
+//! many words as it needs: a promise binds for minutes, and one for a failover that cannot come about would only keep a
+//! copy from being made. Until then, a moment, it follows nobody. So a backup that is cut off from the primary alone
+//! hinders nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -151,8 +153,14 @@ pub struct Suspicion {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Round {
-    Polling { silent: BTreeMap<Did, Option<u64>> },
-    Collecting { given: BTreeMap<Did, Given> },
+    Polling {
+        silent: BTreeMap<Did, Option<u64>>,
+    },
+    /// `signs` once it has promised and its own word is on its way.
+    Collecting {
+        given: BTreeMap<Did, Given>,
+        signs: bool,
+    },
     Submitted,
 }
 
@@ -199,7 +207,7 @@ impl Watch {
     /// Whether this node may confirm and follow the primary of `epoch`.
     #[must_use]
     pub fn may_follow(&self, epoch: u64, now: Timestamp) -> bool {
-        epoch == self.hosts.epoch && !self.is_promised(now)
+        epoch == self.hosts.epoch && !self.is_promised(now) && !self.is_collecting()
     }
 
     /// How far the copy is complete in this epoch.
@@ -259,6 +267,12 @@ impl Watch {
         self.promise.is_some_and(|promise| promise.epoch > self.hosts.epoch && now < promise.until)
     }
 
+    /// Whether the others' words are on their way, with which it would promise at once: what it confirmed meanwhile would
+    /// let the primary write beyond the end of its epoch.
+    const fn is_collecting(&self) -> bool {
+        matches!(self.round, Some(Round::Collecting { .. }))
+    }
+
     fn suspects(&self, now: Timestamp) -> bool {
         let observes = self.hosts.is_backup(&self.own) || self.hosts.witness.as_ref() == Some(&self.own);
         !self.isolated && observes && self.silent_for(now) >= self.config.silence
@@ -270,7 +284,8 @@ impl Watch {
     }
 
     fn heard(&mut self, now: Timestamp) {
-        if self.is_promised(now) {
+        // Words that were asked for are waited for until the deadline: whoever gave one is bound by it.
+        if self.is_promised(now) || self.is_collecting() {
             return;
         }
         self.heard = self.heard.max(now);
@@ -331,20 +346,29 @@ impl Watch {
             // That one takes over. Should it not, silence goes on and this one promises when it is asked.
             return;
         }
-        self.round = Some(Round::Collecting { given: BTreeMap::new() });
-        let suspicion = self.promise(now, effects);
-        effects.push(Effect::Sign(suspicion));
+        self.round = Some(Round::Collecting { given: BTreeMap::new(), signs: false });
         effects.extend(named.into_iter().map(Effect::Observe));
     }
 
     fn observed(&mut self, now: Timestamp, observation: Observation, effects: &mut Vec<Effect>) {
-        let Some(Round::Collecting { given }) = &mut self.round else { return };
+        let Some(Round::Collecting { given, .. }) = &mut self.round else { return };
         let Observation { observer, heard, at, cursor, signature } = observation;
         given.insert(observer, Given { heard, at, cursor, signature });
-        let Some(Round::Collecting { given }) = &self.round else { return };
-        let Some(own) = given.get(&self.own).map(|own| own.cursor) else { return };
+        let Some(Round::Collecting { given, signs }) = &self.round else { return };
+        let signed = given.get(&self.own).map(|own| own.cursor);
+        let Some(own) = signed.or_else(|| self.said()) else { return };
         let ahead = given.iter().any(|(who, it)| self.hosts.standbys.contains(who) && it.cursor > own);
         if ahead || !self.enough(given.keys().filter(|who| **who != self.own)) {
+            return;
+        }
+        if signed.is_none() {
+            if !signs && self.suspects(now) {
+                let suspicion = self.promise(now, effects);
+                if let Some(Round::Collecting { signs, .. }) = &mut self.round {
+                    *signs = true;
+                }
+                effects.push(Effect::Sign(suspicion));
+            }
             return;
         }
         let observation = |(observer, it): (&Did, &Given)| Observation {

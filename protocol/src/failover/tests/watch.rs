@@ -46,10 +46,10 @@ fn the_most_advanced_promises_collects_and_submits() {
     step(&mut one, 1, Input::Advanced { epoch: 1, cursor: 9 });
     step(&mut one, 2, Input::Tick);
     let effects = step(&mut one, 2, Input::Polled(did(2), Poll::Silent { cursor: Some(5) }));
-    let [Effect::Promise(promise), Effect::Sign(own), Effect::Observe(other)] = effects.as_slice() else {
-        panic!("{effects:?}")
-    };
-    assert_eq!((promise.epoch, promise.cursor, own.cursor, other), (2, 9, 9, &did(2)));
+    assert_eq!(effects, [Effect::Observe(did(2))]);
+    let effects = step(&mut one, 2, word(2, 5));
+    let [Effect::Promise(promise), Effect::Sign(own)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((promise.epoch, promise.cursor, own.cursor), (2, 9, 9));
     assert_eq!(own.silent_for, Duration::from_secs(2));
     assert!(!one.may_follow(1, at(3)), "it has promised");
     assert_eq!(step(&mut one, 2, word(2, 5)), [], "its own word is still missing");
@@ -59,6 +59,31 @@ fn the_most_advanced_promises_collects_and_submits() {
     (after.epoch, after.primary, after.standbys) = (2, did(1), vec![did(2), did(0)]);
     step(&mut one, 3, Input::Placed(after));
     assert!(one.may_follow(2, at(3)) && !one.may_follow(1, at(3)), "the promise is fulfilled");
+}
+
+#[test]
+fn whoever_gets_no_words_is_bound_to_nothing() {
+    let mut one = watch(1);
+    step(&mut one, 1, Input::Advanced { epoch: 1, cursor: 9 });
+    step(&mut one, 2, Input::Tick);
+    step(&mut one, 2, Input::Polled(did(2), Poll::Silent { cursor: Some(5) }));
+    assert!(!one.may_follow(1, at(2)), "a word may be on its way");
+    step(&mut one, 2, Input::Heard);
+    assert!(!one.may_follow(1, at(2)), "and whoever gave it is bound");
+    assert_eq!(step(&mut one, 3, Input::Tick), [Effect::Poll(did(2))], "none has come: it asks again");
+    assert!(one.may_follow(1, at(3)));
+    step(&mut one, 3, Input::Heard);
+    assert_eq!(step(&mut one, 4, Input::Tick), [], "the primary is back");
+    assert_eq!(step(&mut one, 4, word(2, 5)), [], "and a late word changes nothing");
+}
+
+#[test]
+fn whoever_learns_that_another_is_ahead_promises_nothing() {
+    let mut one = watch(1);
+    step(&mut one, 1, Input::Advanced { epoch: 1, cursor: 9 });
+    step(&mut one, 2, Input::Tick);
+    step(&mut one, 2, Input::Polled(did(2), Poll::Silent { cursor: Some(5) }));
+    assert_eq!(step(&mut one, 2, word(2, 10)), []);
 }
 
 #[test]
