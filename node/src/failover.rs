@@ -132,6 +132,12 @@ impl Failover {
         self.watches().get(tenant).is_some_and(|watch| watch.may_follow(epoch, now))
     }
 
+    /// For how long this node follows no primary of a tenant, if no failover comes about.
+    pub(crate) fn promised_for(&self, tenant: &Did) -> Option<Duration> {
+        let now = self.0.placement.uptime().now();
+        self.watches().get(tenant)?.promised_for(now)
+    }
+
     /// How long the primary of a tenant has been silent, where this node backs the tenant up.
     pub(crate) fn silent_for(&self, tenant: &Did) -> Option<Duration> {
         let now = self.0.placement.uptime().now();

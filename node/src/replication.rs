@@ -283,6 +283,9 @@ pub(crate) struct TenantReport {
     pub(crate) complete: Option<u64>,
     /// At a copy: how long the primary has been silent, in milliseconds.
     pub(crate) silent_ms: Option<u64>,
+    /// At a copy: for how long it follows nobody, in milliseconds, because this node gave its word for a failover that has not
+    /// come about.
+    pub(crate) promised_ms: Option<u64>,
     /// At a copy: why it has stopped.
     pub(crate) stopped: Option<String>,
     /// Records of which a second version is kept.
@@ -456,6 +459,7 @@ impl Replication {
             mended: row.as_ref().map_or(0, |row| row.mended),
             bytes: row.as_ref().filter(|_| !is_primary).map(|row| row.bytes),
             silent_ms: self.0.failover.silent_for(&tenant.did).map(|silence| silence.as_millis() as u64),
+            promised_ms: self.0.failover.promised_for(&tenant.did).map(|bound| bound.as_millis() as u64),
             stopped: row.and_then(|row| row.stopped),
             vaults,
             archive,

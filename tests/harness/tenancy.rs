@@ -353,13 +353,14 @@ impl Tenancy {
     /// As [`Self::until_equal`].
     pub async fn until_equal_of(&self, did: &str, nodes: &[usize]) -> Result<String> {
         let (root, _) = until("all copies are equal", LONG, async || {
-            let mut found = BTreeSet::new();
+            let (mut found, mut reports) = (BTreeSet::new(), Vec::new());
             for index in nodes {
                 let report = self.report_of(*index, did).await?.unwrap_or_default();
                 found.insert((report["rev"].to_string(), report["root"].to_string(), report["stopped"].to_string()));
+                reports.push(format!("node {index} reports {report}"));
             }
             let first = found.first().cloned().unwrap_or_default();
-            ensure!(found.len() == 1 && first.1 != "null" && first.2 == "null", "{found:?}");
+            ensure!(found.len() == 1 && first.1 != "null" && first.2 == "null", "{reports:?}");
             Ok(Some(first.1))
         })
         .await?;

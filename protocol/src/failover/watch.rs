@@ -210,6 +210,12 @@ impl Watch {
         epoch == self.hosts.epoch && !self.is_promised(now) && !self.is_collecting()
     }
 
+    /// For how long from `now` on this node follows nobody, if no failover comes about: it gave its word for one.
+    #[must_use]
+    pub fn promised_for(&self, now: Timestamp) -> Option<Duration> {
+        self.promise.filter(|_| self.is_promised(now)).map(|promise| promise.until.since(now))
+    }
+
     /// How far the copy is complete in this epoch.
     #[must_use]
     pub const fn complete(&self) -> Option<u64> {

@@ -91,6 +91,13 @@ pub(in super::super) fn lines(report: &Value) -> Vec<String> {
     if let Some(silent) = report["silentMs"].as_u64() {
         lines.push(row("heard", format!("{} s ago", silent / 1000)));
     }
+    if let Some(bound) = report["promisedMs"].as_u64() {
+        let bound = bound.div_ceil(1000);
+        lines.push(row(
+            "waits",
+            format!("for a failover that it gave its word for, and follows nobody for {bound} s more"),
+        ));
+    }
     if let Some(stopped) = report["stopped"].as_str() {
         lines.push(row("stopped", stopped));
     }

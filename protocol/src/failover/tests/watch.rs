@@ -121,7 +121,9 @@ fn a_promise_outlives_a_restart_and_ends_with_its_time() {
     let [Effect::Promise(promise)] = effects[..] else { panic!("{effects:?}") };
     let again = Watch::new(did(1), CONFIG, hosts(), Some(promise), at(3));
     assert!(!again.may_follow(1, at(6)));
+    assert_eq!(again.promised_for(at(6)), Some(Duration::from_secs(1)));
     assert!(again.may_follow(1, at(7)), "the word has lost its force");
+    assert_eq!(again.promised_for(at(7)), None);
 }
 
 #[test]
