@@ -2,6 +2,7 @@
 //! everything that was acknowledged, and the old primary that comes back and gives way. Real daemons, real keys, one
 //! ledger that four validators decide; only the silence after which a primary counts as gone is shorter than usual.
 
+mod behind;
 mod claim;
 mod cut;
 mod events;
