@@ -90,7 +90,8 @@ impl Spaces {
         if cursor > 0 {
             return Ok(cursor);
         }
-        let newest = reader.durable_sequence();
+        // In a store that is new there is nothing yet, and 0 is said of who never read.
+        let newest = reader.durable_sequence().max(1);
         self.keep_announced(newest)?;
         Ok(newest)
     }

@@ -127,7 +127,8 @@ pub struct Parameters {
     pub candidate_age: u64,
     /// Silence after which a primary counts as gone (NET-03).
     pub silence: u64,
-    /// Oldest observation that still counts.
+    /// Oldest observation that still counts: as much as two clocks may be apart, and time for the network to decide. Whoever
+    /// gave its word follows no primary for as long, and as much again as the clocks.
     pub observation_age: u64,
     /// Time in which a migration can be undone (`network.md` 5.2).
     pub grace: u64,
@@ -172,7 +173,7 @@ impl Parameters {
             voting_power_min: 1,
             candidate_age: 7 * DAY,
             silence: 300 * SECOND,
-            observation_age: 600 * SECOND,
+            observation_age: 240 * SECOND,
             grace: 72 * HOUR,
             checkpoint_transactions: 100,
             checkpoint_interval: 600 * SECOND,

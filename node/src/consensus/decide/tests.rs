@@ -13,9 +13,10 @@ use angel_protocol::ledger::{Action, Amount, Genesis, MemoryView, Outcome, Param
 use angel_protocol::limits::{
     BATCH_ENCODED_BYTES_MAX, BATCH_TIME_AHEAD_MAX, BATCH_TIME_BEHIND_MAX, BATCH_TRANSACTIONS_MAX,
 };
-use angel_storage::Store;
+use angel_storage::chunked::ChunkedTable;
 use angel_storage::engine::MemoryEngine;
 use angel_storage::ledger::LedgerView;
+use angel_storage::{Batch as Rows, Store, TableId};
 use malachitebft_core_types::Round;
 
 use super::super::proposer;
@@ -203,23 +204,28 @@ fn what_cannot_be_paid_is_decided_and_refused_alike_by_everybody() {
     assert_eq!(made.applied, judged.applied);
 }
 
-#[test]
-fn what_was_decided_and_not_written_is_made_anew_when_the_ledger_is_opened() {
-    let engine = Arc::new(MemoryEngine::new());
-    let store = || Store::on(engine.clone(), Box::new(|_| {})).expect("starts");
-    let (shared, first) = founded(1, store());
+/// Three heights, each with a payment.
+fn decide_three(shared: &Shared) {
     for sequence in 0..3_u8 {
         let now = FOUNDED + u32::from(1 + sequence) * SECOND;
         let paid = payment(1_000, |it| (it.sequence, it.nonce) = (sequence.into(), [sequence; 16]));
-        let (made, _) = proposer::make(&shared, vec![paid], now).expect("made");
+        let (made, _) = proposer::make(shared, vec![paid], now).expect("made");
         let decided = CommitCertificate {
             height: Height(made.applied.header.height),
             round: Round::new(0),
             value_id: made.value,
             commit_signatures: vec![],
         };
-        write(&shared, &made, &decided).expect("written");
+        write(shared, &made, &decided).expect("written");
     }
+}
+
+#[test]
+fn what_was_decided_and_not_written_is_made_anew_when_the_ledger_is_opened() {
+    let engine = Arc::new(MemoryEngine::new());
+    let store = || Store::on(engine.clone(), Box::new(|_| {})).expect("starts");
+    let (shared, first) = founded(1, store());
+    decide_three(&shared);
     let balance = |shared: &Shared| rows::balance(&LedgerView(&shared.reader), &key(12).did(), None).expect("reads");
     let (tip, received) = (shared.tip(), balance(&shared));
     assert_eq!(tip.height, 3);
@@ -234,4 +240,29 @@ fn what_was_decided_and_not_written_is_made_anew_when_the_ledger_is_opened() {
     drop((shared, again));
     let shared = opened(1, &store());
     assert_eq!(shared.tip(), tip);
+}
+
+#[test]
+fn a_damaged_height_is_named_and_nothing_is_built_on_it() {
+    const BATCHES: ChunkedTable<u64> = ChunkedTable::new(TableId::LedgerBatches);
+    let opens = |instead: Option<Batch>| {
+        let engine = Arc::new(MemoryEngine::new());
+        let store = || Store::on(engine.clone(), Box::new(|_| {})).expect("starts");
+        let (shared, first) = founded(1, store());
+        decide_three(&shared);
+        let mut rows = Rows::new();
+        BATCHES.delete(&shared.reader, &mut rows, &2).expect("deleted");
+        if let Some(batch) = instead {
+            BATCHES.put(&mut rows, &2, &batch.encode()).expect("small");
+        }
+        first.writer().commit(rows).expect("written");
+        drop((shared, first));
+        let again = store();
+        let (reader, writer) = (again.reader().clone(), again.writer().clone());
+        Shared::new(network(), key(1).did(), reader, writer).map(|shared| shared.tip().height)
+    };
+    assert!(matches!(opens(None), Err(LedgerError::NoBatch(2))));
+    let paid = payment(2_000, |it| (it.sequence, it.nonce) = (1, [1; 16]));
+    let other = Batch { height: 2, time: FOUNDED + 2 * SECOND, transactions: vec![paid] };
+    assert!(matches!(opens(Some(other)), Err(LedgerError::Elsewhere(2))));
 }
