@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use angel_protocol::crypto::Signature;
 use angel_protocol::firehose::HostingStatus;
@@ -30,6 +30,9 @@ use crate::{blocking, clock};
 /// How long to wait before trying again what did not succeed.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How often the same trouble is told.
+const TELL_AGAIN: Duration = Duration::from_mins(5);
+
 /// How long it waits before it tells the rest of what it alone wrote, where the primary takes no more for now.
 const FULL_AGAIN: Duration = Duration::from_secs(15);
 
@@ -39,11 +42,35 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
 /// How long handing over may take in all, for whoever asks.
 pub(crate) const HAND_OVER_LIMIT: Duration = Duration::from_secs(40);
 
+/// What keeps roles from being changed, as it was told. It is tried again twice a second, and may last for an hour: an
+/// identity changes only so often.
+#[derive(Default)]
+struct Troubles(BTreeMap<Did, (String, Instant)>);
+
+impl Troubles {
+    /// What is to be told of one more try, which met `trouble` or went well.
+    fn news(&mut self, tenant: &Did, trouble: Option<String>, now: Instant) -> Option<String> {
+        let Some(trouble) = trouble else {
+            self.0.remove(tenant);
+            return None;
+        };
+        if let Some((before, at)) = self.0.get(tenant)
+            && *before == trouble
+            && now.duration_since(*at) < TELL_AGAIN
+        {
+            return None;
+        }
+        self.0.insert(tenant.clone(), (trouble.clone(), now));
+        Some(trouble)
+    }
+}
+
 impl Replication {
     /// Brings every tenant into the role that the ledger gives it, until told to stop.
     pub(crate) async fn change_roles(self, stop: CancellationToken) -> TaskResult {
         let changes = TaskTracker::new();
         let under_way: Arc<Mutex<BTreeSet<Did>>> = Arc::default();
+        let troubles: Arc<Mutex<Troubles>> = Arc::default();
         let mut changed = self.placement().watch();
         let mut again = tokio::time::interval(AGAIN);
         loop {
@@ -53,6 +80,7 @@ impl Replication {
                     continue;
                 }
                 let (this, stop, under_way) = (self.clone(), stop.clone(), Arc::clone(&under_way));
+                let troubles = Arc::clone(&troubles);
                 changes.spawn(async move {
                     let changing = async {
                         match change {
@@ -60,9 +88,15 @@ impl Replication {
                             Change::GiveWay => this.give_way(&tenant).await,
                         }
                     };
-                    if let Some(Err(error)) = stop.run_until_cancelled(changing).await {
-                        tracing::warn!(tenant = %tenant.did, %error, "the role is not changed yet; trying again");
+                    let trouble = match stop.run_until_cancelled(changing).await {
+                        Some(Err(error)) => Some(error.to_string()),
+                        Some(Ok(())) | None => None,
+                    };
+                    let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(error) = troubles.news(&tenant.did, trouble, Instant::now()) {
+                        tracing::warn!(tenant = %tenant.did, error, "the role is not changed yet; trying again");
                     }
+                    drop(troubles);
                     under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant.did);
                 });
             }

@@ -23,6 +23,10 @@ use followers::Followers;
 /// Records that are written again and again.
 const REGISTERS: u64 = 4;
 
+/// Failovers after which a campaign begins anew, with a new tenant: an identity changes ten times an hour at most, and one
+/// schedule may bring three.
+const EPOCHS_MAX: u64 = 7;
+
 /// How long the writer waits for a session before it turns to the next node.
 const LOG_IN: Duration = Duration::from_secs(2);
 
@@ -311,6 +315,12 @@ impl Campaign {
         Ok(())
     }
 
+    async fn epoch(&self) -> Result<u64> {
+        let primary = self.tenancy.until_primary(&HOSTS).await?;
+        let report = self.tenancy.report(primary).await?.context("a report")?;
+        report["epoch"].as_u64().context("an epoch")
+    }
+
     fn logs(&self) -> String {
         let log = |index: usize| format!("node {index}:\n{}", self.tenancy.validators.daemon(index).log().join("\n"));
         self.tenancy.validators.running().map(log).collect::<Vec<_>>().join("\n\n")
@@ -346,6 +356,10 @@ async fn random_schedules_lose_nothing() -> Result<()> {
     let mut told = Told::default();
     for seed in first..first + rounds {
         told = campaign.run(seed, told).await.with_context(|| format!("seed {seed}, campaign from {first}"))?;
+        if seed + 1 < first + rounds && campaign.epoch().await? >= EPOCHS_MAX {
+            campaign.verify().await.with_context(|| format!("seed {seed}, campaign from {first}"))?;
+            (campaign, told) = (Campaign::start().await?, Told::default());
+        }
     }
     campaign.verify().await.with_context(|| format!("campaign from {first}"))
 }

@@ -36,3 +36,20 @@ fn a_copy_that_was_dropped_leaves_no_role_to_the_one_that_follows() {
     let standby = in_role(Some(again), AccountId(1), true, Role::Standby, 3, 99).expect("the same");
     assert_eq!((standby.role, standby.cursor), (Role::Standby, 70));
 }
+
+#[test]
+fn a_trouble_that_lasts_is_told_once_and_again_after_a_while() {
+    let (mut troubles, began) = (Troubles::default(), Instant::now());
+    let [one, two]: [Did; 2] = ["did:web:one.example", "did:web:two.example"].map(|did| did.parse().expect("a DID"));
+    let mut news = |tenant: &Did, trouble: Option<&str>, second: u64| {
+        troubles.news(tenant, trouble.map(str::to_owned), began + Duration::from_secs(second))
+    };
+    assert_eq!(news(&one, Some("no shares"), 0).as_deref(), Some("no shares"));
+    assert_eq!(news(&one, Some("no shares"), 1), None);
+    assert_eq!(news(&two, Some("no shares"), 1).as_deref(), Some("no shares"), "another tenant's");
+    assert_eq!(news(&one, Some("too often"), 2).as_deref(), Some("too often"), "another trouble");
+    assert_eq!(news(&one, Some("too often"), 301), None);
+    assert_eq!(news(&one, Some("too often"), 302).as_deref(), Some("too often"));
+    assert_eq!(news(&one, None, 303), None);
+    assert_eq!(news(&one, Some("too often"), 304).as_deref(), Some("too often"), "it had gone well in between");
+}
