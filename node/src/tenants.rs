@@ -62,6 +62,8 @@ struct Shared {
     adding: Vec<Arc<tokio::sync::Mutex<()>>>,
     /// Held by whoever changes a tenant: a change is a look, a decision and a write, and nothing may come in between.
     changing: Mutex<()>,
+    /// The tenants that were taken over and of which nobody has taken note yet.
+    arrived: Mutex<BTreeSet<Did>>,
     /// Tenants of which it has changed who may do what, for whoever acts on that: all of them at first.
     changed: Mutex<BTreeSet<Did>>,
     changes: watch::Sender<u64>,
@@ -149,6 +151,7 @@ impl Tenants {
             counters,
             adding: (0..metering::LOCKS).map(|_| Arc::default()).collect(),
             changing: Mutex::new(()),
+            arrived: Mutex::default(),
             changed,
             changes: watch::Sender::new(0),
             fence: Fence::default(),
@@ -173,8 +176,15 @@ impl Tenants {
         let members = angel_storage::accounts::all_of(&self.0.reader, &tenants::TENANT_MEMBERS, id)?;
         let usage = tenants::usage(&self.0.reader, id, Month::of(clock::now()))?;
         self.0.roster.write().unwrap_or_else(PoisonError::into_inner).remove(&row.did);
+        self.0.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(row.did.clone());
         self.made_with(id, row, members.into_iter().collect(), Some(usage));
         Ok(())
+    }
+
+    /// The tenants that were taken over since they were last asked for: of what happened to them elsewhere, only their
+    /// records tell.
+    pub(crate) fn take_arrived(&self) -> BTreeSet<Did> {
+        std::mem::take(&mut *self.0.arrived.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Serves a tenant no more: another node does. Its rows stay as they are.

@@ -64,6 +64,16 @@ fn order(number: u32, drawing: &Value) -> Value {
         "createdAt": "2026-11-21T12:00:00.000Z" })
 }
 
+/// A product that is offered; its URI.
+async fn offered(tenancy: &Tenancy, owner: &Session, tenant: &str) -> Result<String> {
+    let record = json!({ "$type": "co.kendev.business.product", "title": "Honey", "slug": "honey", "tenant": tenant,
+        "productType": "digital", "pricing": { "currency": "EUR", "basePrice": 900 }, "status": "active",
+        "createdAt": "2026-11-21T12:00:00.000Z" });
+    let body = json!({ "repo": tenant, "collection": "co.kendev.business.product", "record": record });
+    let made = post(tenancy, PRIMARY, "com.atproto.repo.createRecord", owner, &body).await?;
+    Ok(made["uri"].as_str().context("a URI")?.to_owned())
+}
+
 fn preferences(word: &str) -> Value {
     json!({ "preferences": [
         { "$type": "app.bsky.actor.defs#interestsPref", "tags": [MARK, word] },
@@ -131,6 +141,8 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
     };
     post(&world, PRIMARY, "com.atproto.space.createRecord", &owner, &take(1)).await?;
 
+    let product = offered(&world, &owner, &tenant).await?;
+
     for did in [&tenant, &owner.did] {
         let [one, two] = STANDBYS.map(|index| world.node(index));
         world.angel(PRIMARY, &["tenant", "place", did, "--node", &one, "--node", &two, "--ack", "replicated"])?;
@@ -153,6 +165,10 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
         let wish = json!({ "user": rival.did });
         post(&world, PRIMARY, "co.kendev.spaces.blockPerson", &owner, &wish).await?;
     }
+    let wish = json!({ "tenant": tenant, "method": "digital", "lineItems": [{ "product": product, "quantity": 1 }] });
+    let bought = post(&world, PRIMARY, "co.kendev.business.createOrder", &manager, &wish).await?;
+    let step = json!({ "order": bought["uri"] });
+    post(&world, PRIMARY, "co.kendev.business.capturePayment", &owner, &step).await?;
     world.validators.kill(PRIMARY)?;
 
     // Two accounts, each with a primary of its own: the business, and the person who owns it. Usually one node takes both
@@ -195,6 +211,16 @@ async fn what_is_private_outlives_its_machine() -> Result<()> {
         let found = get(&world, new, &path, &owner).await?;
         ensure!(found["value"] == order(number, &blob), "order {number}: {}", found["value"]["number"]);
     }
+
+    // What follows from an order is known of its customer, also where the node that took the payment did not come to note it.
+    let person = format!("co.kendev.business.getCustomer?tenant={tenant}&person={}", manager.did);
+    until("the customer is known by the order", LONG, async || {
+        let known = get(&world, new, &person, &owner).await?;
+        let events = known["value"]["crmData"]["conversionEvents"].as_array().cloned().unwrap_or_default();
+        ensure!(events.iter().any(|event| event["subject"] == bought["uri"]), "{known}");
+        Ok(Some(()))
+    })
+    .await?;
 
     let cid = blob["ref"]["$link"].as_str().context("a CID")?;
     let path = format!("com.atproto.space.getBlob?space={orders}&repo={}&cid={cid}", owner.did);

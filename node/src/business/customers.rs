@@ -2,7 +2,9 @@
 //! of its workspace (ADR 037). What happened and how close a customer somebody is, `angel_protocol::business::customer` says.
 //!
 //! The node reads the event log behind a cursor of its own: orders, appointments, answers to forms and leads, in whichever
-//! way they are written. Nobody who writes those waits for it. What is read again after a crash changes nothing.
+//! way they are written. Nobody who writes those waits for it. What is read again after a crash changes nothing. So of a
+//! business that was taken over from another node, or that took no writes when something was to be noted, all records are
+//! read again as soon as it takes some.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -23,6 +25,7 @@ use angel_storage::{Batch, CommitError, events};
 use tokio_util::sync::CancellationToken;
 
 use super::{Business, BusinessError, Entries, Entry, nsid};
+use crate::accounts::AccountError;
 use crate::permissioned::PermissionedError;
 use crate::tasks::TaskResult;
 use crate::tenants::{Tenant, workspace};
@@ -44,6 +47,9 @@ const RETRY: Duration = Duration::from_millis(50);
 /// How long events are gathered before they are read: reading many at once costs little more than reading one.
 const GATHER: Duration = Duration::from_millis(25);
 
+/// How often is looked whether a business takes writes again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long whoever reads waits for what was written just before.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -61,6 +67,15 @@ struct News {
     moved: bool,
 }
 
+/// What became of news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// They are noted, or never will be.
+    Done,
+    /// Nothing can be written just now.
+    Later,
+}
+
 /// What a step read, by the tenant.
 struct Step {
     news: BTreeMap<Did, News>,
@@ -70,18 +85,25 @@ struct Step {
 
 /// Brings what is known about customers up to date until told to stop.
 pub(crate) async fn run(business: Business, stop: CancellationToken) -> TaskResult {
-    let mut durable = business.0.durable.clone();
+    let (mut durable, mut changes) = (business.0.durable.clone(), business.0.tenants.changes());
     let this = business.clone();
     let mut cursor = blocking::run(move || this.begin_with_customers()).await?;
+    // Those of whom all records are to be read again.
+    let mut behind = BTreeSet::new();
     loop {
         durable.borrow_and_update();
-        let more = business.follow_customers(&mut cursor, &stop).await?;
+        changes.borrow_and_update();
+        behind.append(&mut business.0.tenants.take_arrived());
+        let more = business.follow_customers(&mut cursor, &mut behind, &stop).await?;
+        business.catch_up_with_customers(&mut behind, &stop).await;
         if more && !stop.is_cancelled() {
             continue;
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = durable.changed() => changed.map_err(|_| "the store's writer ended")?,
+            changed = changes.changed() => changed.map_err(|_| "the tenants ended")?,
+            () = tokio::time::sleep(AGAIN), if !behind.is_empty() => {}
         }
         if stop.run_until_cancelled(tokio::time::sleep(GATHER)).await.is_none() {
             return Ok(());
@@ -159,6 +181,7 @@ impl Business {
     async fn follow_customers(
         &self,
         cursor: &mut u64,
+        behind: &mut BTreeSet<Did>,
         stop: &CancellationToken,
     ) -> Result<bool, Box<dyn Error + Send + Sync>> {
         let (this, from) = (self.clone(), *cursor);
@@ -169,8 +192,9 @@ impl Business {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            if let Err(error) = self.take_in(&tenant, news).await {
-                tracing::warn!(tenant = %tenant.did(), %error, "what is known about customers was not brought up to date");
+            // What is read of it again says this, too.
+            if !behind.contains(tenant.did()) && self.take_in(&tenant, news).await == Taken::Later {
+                behind.insert(tenant.did().clone());
             }
         }
         if !news.is_empty() || upto.saturating_sub(*cursor) >= STEP_EVENTS as u64 {
@@ -180,6 +204,43 @@ impl Business {
         *cursor = upto;
         self.0.followed.send_replace(upto);
         Ok(more)
+    }
+
+    /// Reads all records of businesses again that take writes now.
+    async fn catch_up_with_customers(&self, behind: &mut BTreeSet<Did>, stop: &CancellationToken) {
+        for did in behind.clone() {
+            let Some(tenant) = self.0.tenants.find(&did) else {
+                behind.remove(&did);
+                continue;
+            };
+            if stop.is_cancelled() || self.0.repos.may_write_now(tenant.id()).is_err_and(|error| error.passes()) {
+                continue;
+            }
+            let taken = match self.all_news_of(&tenant).await {
+                Ok(news) => self.take_in(&tenant, &news).await,
+                Err(error) => {
+                    tracing::warn!(tenant = %did, %error, "what is known about customers was not brought up to date");
+                    Taken::Done
+                }
+            };
+            if taken == Taken::Done {
+                behind.remove(&did);
+            }
+        }
+    }
+
+    /// What all records of a business say. Of more than are looked at, the newest.
+    async fn all_news_of(&self, tenant: &Tenant) -> Result<News, BusinessError> {
+        let mut news = News::default();
+        if self.0.tenants.check_feature(tenant.did(), Feature::Crm).is_err() {
+            return Ok(news);
+        }
+        for collection in [LEAD].into_iter().chain(customer::SAYING) {
+            self.each(tenant.did(), collection, |path, record| news.note(tenant.did(), path, record)).await?;
+        }
+        // Leads may have gone elsewhere.
+        news.moved = true;
+        Ok(news)
     }
 
     /// What some events of the log say; how far they went, and whether there are more. Blocks.
@@ -218,7 +279,20 @@ impl Business {
     }
 
     /// Writes what follows from news of a business.
-    async fn take_in(&self, tenant: &Tenant, news: &News) -> Result<(), BusinessError> {
+    async fn take_in(&self, tenant: &Tenant, news: &News) -> Taken {
+        match self.try_taking_in(tenant, news).await {
+            Ok(()) => Taken::Done,
+            Err(error) if is_for_later(&error) => Taken::Later,
+            Err(error) => {
+                tracing::warn!(tenant = %tenant.did(), %error, "what is known about customers was not brought up to date");
+                Taken::Done
+            }
+        }
+    }
+
+    async fn try_taking_in(&self, tenant: &Tenant, news: &News) -> Result<(), BusinessError> {
+        let now = self.0.repos.may_write_now(tenant.id());
+        now.map_err(|error| PermissionedError::Account(error.into()))?;
         let scores = if news.moved || !news.named.is_empty() { Some(self.scores(tenant.did()).await?) } else { None };
         let mut due: BTreeMap<&Did, &[Said]> = news.named.iter().map(|person| (person, &[] as &[Said])).collect();
         due.extend(news.said.iter().map(|(person, said)| (person, said.as_slice())));
@@ -237,6 +311,9 @@ impl Business {
         }
         for (person, said) in due {
             if let Err(error) = self.note_customer(tenant, person, said, scores.as_ref()).await {
+                if is_for_later(&error) {
+                    return Err(error);
+                }
                 tracing::warn!(tenant = %tenant.did(), %error, "what is known about a customer was not brought up to date");
             }
         }
@@ -366,22 +443,36 @@ impl News {
 
     /// Takes note of a write, with the record as it is now.
     fn read(&mut self, tenant: &Did, op: &Op, record: Option<&Value>) {
-        let collection = op.path.collection.as_str();
+        self.moved |= op.path.collection.as_str() == LEAD && op.prev.is_some();
+        if let Some(record) = record {
+            self.note(tenant, &op.path, record);
+        }
+    }
+
+    /// Takes note of what a record says.
+    fn note(&mut self, tenant: &Did, path: &RepoPath, record: &Value) {
+        let collection = path.collection.as_str();
         if collection == LEAD {
-            self.moved |= op.prev.is_some();
-            let user = record.and_then(|lead| lead.get("user")).and_then(Value::as_str);
+            let user = record.get("user").and_then(Value::as_str);
             self.named.extend(user.and_then(|user| user.parse::<Did>().ok()));
             return;
         }
-        let Some(record) = record else { return };
-        let said = customer::said(collection, &format!("at://{tenant}/{}", op.path), record, clock::now());
+        let said = customer::said(collection, &format!("at://{tenant}/{path}"), record, clock::now());
         for said in said.into_iter().filter(|said| said.paid || said.event.is_some()) {
             self.said.entry(said.person.clone()).or_default().push(said);
         }
     }
 }
 
-/// Whether it may go well when it is tried again.
+/// Whether nothing can be written into the business just now.
+const fn is_for_later(error: &BusinessError) -> bool {
+    match error {
+        BusinessError::Permissioned(PermissionedError::Account(AccountError::NotWritable(error))) => error.passes(),
+        _ => false,
+    }
+}
+
+/// Whether it may go well when it is tried again at once.
 const fn passes(error: &BusinessError) -> bool {
     matches!(error, BusinessError::Changed | BusinessError::Permissioned(PermissionedError::Store(CommitError::Busy)))
 }
