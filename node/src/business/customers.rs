@@ -217,7 +217,13 @@ impl Business {
                 continue;
             }
             let taken = match self.all_news_of(&tenant).await {
-                Ok(news) => self.take_in(&tenant, &news).await,
+                Ok(news) => {
+                    let taken = self.take_in(&tenant, &news).await;
+                    if taken == Taken::Done {
+                        tracing::info!(tenant = %did, "its customers are known by all its records");
+                    }
+                    taken
+                }
                 Err(error) => {
                     tracing::warn!(tenant = %did, %error, "what is known about customers was not brought up to date");
                     Taken::Done
