@@ -435,7 +435,11 @@ impl Tenancy {
             ensure!(told.len() <= most, "told more than {most} times: {told:?}");
             Ok(told.pop())
         });
-        Ok(waited.await.with_context(|| self.validators.daemon(index).log().join("\n"))?.0)
+        let logs = || {
+            let log = |index: usize| format!("node {index}:\n{}", self.validators.daemon(index).log().join("\n"));
+            self.validators.running().map(log).collect::<Vec<_>>().join("\n\n")
+        };
+        Ok(waited.await.with_context(logs)?.0)
     }
 
     /// Where the identity leads, as a node tells.
