@@ -2,6 +2,7 @@
 //! one lies.
 
 mod byzantine;
+mod catching_up;
 mod clocks;
 mod cuts;
 mod identities;

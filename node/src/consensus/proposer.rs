@@ -47,14 +47,8 @@ pub(super) fn keep(
     round: Round,
     pol_round: Round,
 ) -> Result<(), LedgerError> {
-    let row = Undecided {
-        round: round.as_u32().unwrap_or(0),
-        pol_round: pol_round.as_u32(),
-        proposer: candidate.proposer.clone(),
-        body: candidate.encoded.clone(),
-    };
     let mut rows = Rows::new();
-    let kept = undecided::keep(&mut rows, height, candidate.value.0, &row)
+    let kept = undecided::keep(&mut rows, height, candidate.value.0, &row(candidate, round, pol_round))
         .and_then(|()| undecided::note_voting(&mut rows, height));
     if let Err(error) = kept {
         tracing::error!(%error, "a proposal does not fit a batch of rows");
@@ -62,6 +56,38 @@ pub(super) fn keep(
     }
     shared.writer.commit(rows)?;
     Ok(())
+}
+
+/// Keeps what a peer sent of a height that others decided, before the engine's log remembers its hash: started again, the
+/// engine decides by that and the certificate alone. Blocks until it is durable.
+///
+/// # Errors
+/// The store fails.
+pub(super) fn keep_followed(
+    shared: &Shared,
+    height: u64,
+    candidate: &Candidate,
+    round: Round,
+) -> Result<(), LedgerError> {
+    if undecided::is_kept(&shared.reader, height, candidate.value.0)? {
+        return Ok(());
+    }
+    let mut rows = Rows::new();
+    if let Err(error) = undecided::keep(&mut rows, height, candidate.value.0, &row(candidate, round, Round::Nil)) {
+        tracing::error!(%error, "a decided batch does not fit a batch of rows");
+        return Ok(());
+    }
+    shared.writer.commit(rows)?;
+    Ok(())
+}
+
+fn row(candidate: &Candidate, round: Round, pol_round: Round) -> Undecided {
+    Undecided {
+        round: round.as_u32().unwrap_or(0),
+        pol_round: pol_round.as_u32(),
+        proposer: candidate.proposer.clone(),
+        body: candidate.encoded.clone(),
+    }
 }
 
 /// The messages that carry a candidate to the others: head, pieces, end.

@@ -103,7 +103,10 @@ pub fn at(reader: &Reader, height: u64) -> Result<Vec<[u8; 32]>, ReadError> {
 }
 
 /// Whether a proposal is kept.
-pub(super) fn is_kept(reader: &Reader, height: u64, value: [u8; 32]) -> Result<bool, ReadError> {
+///
+/// # Errors
+/// The engine fails.
+pub fn is_kept(reader: &Reader, height: u64, value: [u8; 32]) -> Result<bool, ReadError> {
     Ok(reader.get(&UNDECIDED.rows(), &((height, value), 0))?.is_some())
 }
 

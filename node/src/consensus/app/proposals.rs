@@ -183,16 +183,30 @@ impl App {
         &mut self,
         height: Height,
         round: Round,
-        proposer: Address,
+        by: Address,
         body: Vec<u8>,
     ) -> SyncedValueOutcome<Ctx> {
         if height.0 != self.shared.tip().height + 1 {
             return SyncedValueOutcome::LocalTransientError;
         }
         let shared = Arc::clone(&self.shared);
-        let by = proposer.0.clone();
-        let judged = blocking::run(move || decide::follow(&shared, body, by));
-        match judged.await {
+        let by = by.0;
+        let judged = blocking::run(move || {
+            let candidate = match decide::follow(&shared, body, by) {
+                Ok(candidate) => candidate,
+                Err(error) => return Ok::<_, LedgerError>(Err(error)),
+            };
+            proposer::keep_followed(&shared, height.0, &candidate, round)?;
+            Ok(Ok(candidate))
+        });
+        let judged = match judged.await {
+            Ok(judged) => judged,
+            Err(error) => {
+                tracing::error!(%height, %error, "a height that a peer sent cannot be kept");
+                return SyncedValueOutcome::LocalTransientError;
+            }
+        };
+        match judged {
             Ok(candidate) => {
                 let value = proposed(&candidate, height, round, Round::Nil);
                 self.candidates.insert(candidate.value, Arc::new(candidate));

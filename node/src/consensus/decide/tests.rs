@@ -15,7 +15,7 @@ use angel_protocol::limits::{
 };
 use angel_storage::chunked::ChunkedTable;
 use angel_storage::engine::MemoryEngine;
-use angel_storage::ledger::LedgerView;
+use angel_storage::ledger::{LedgerView, undecided};
 use angel_storage::{Batch as Rows, Store, TableId};
 use malachitebft_core_types::Round;
 
@@ -265,4 +265,17 @@ fn a_damaged_height_is_named_and_nothing_is_built_on_it() {
     let paid = payment(2_000, |it| (it.sequence, it.nonce) = (1, [1; 16]));
     let other = Batch { height: 2, time: FOUNDED + 2 * SECOND, transactions: vec![paid] };
     assert!(matches!(opens(Some(other)), Err(LedgerError::Elsewhere(2))));
+}
+
+#[test]
+fn what_a_peer_sent_is_kept_before_the_engine_may_decide_it() {
+    let [(one, _kept), (two, store)] = validators();
+    let (made, _) = proposer::make(&one, vec![payment(1_000, |_| {})], FOUNDED + SECOND).expect("made");
+    let sent = follow(&two, made.encoded.clone(), key(1).did()).expect("good");
+    for _ in 0..2 {
+        proposer::keep_followed(&two, 1, &sent, Round::new(3)).expect("kept");
+    }
+    let kept = undecided::get(store.reader(), 1, made.value.0).expect("reads").expect("kept");
+    assert_eq!((kept.body, kept.proposer, kept.round, kept.pol_round), (made.encoded, key(1).did(), 3, None));
+    assert_eq!(undecided::voting(store.reader()).expect("reads"), None, "it is no vote");
 }
