@@ -1,7 +1,7 @@
 //! What a business could not be told yet: it takes no writes for a moment, as after a failover until a standby has confirmed
 //! the new primary, or while it is handed over. Events wait here in their order and are told once it takes writes again.
 //!
-//! They wait in memory. An end of the node before they are told loses them, and is logged.
+//! They wait in memory: a node that ends before they are told loses them. An orderly end logs how many.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
