@@ -11,6 +11,8 @@ mod sled;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod pool;
 
 use std::collections::BTreeMap;
 use std::fmt;
