@@ -1,7 +1,7 @@
 //! From writes to a new head that is durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use angel_protocol::data::{BlobRef, Block, blob_refs, cbor};
 use angel_protocol::ids::{RepoPath, Tid};
@@ -27,13 +27,19 @@ const LOG_OPS_MAX: u64 = 10_000;
 /// Operations that are taken from the old end of a log at once.
 const LOG_TRIM: usize = 256;
 
-type Answer = oneshot::Sender<Result<angel_storage::Committed, CommitError>>;
-
-/// What a write becomes before it is durable.
-enum Submitted {
-    /// A new head, which is on its way.
-    Made(Committed),
+/// What a write comes to.
+enum Ready<'a> {
+    /// A new head, which the batch makes durable. Until it is handed over, nobody else takes a number of the space.
+    Head { made: Committed, batch: Batch, numbered: Option<MutexGuard<'a, Sequence>> },
     /// Nothing; it was so already, once batch `after` is durable.
+    Unchanged { after: u64 },
+}
+
+/// What a write became.
+enum Settled {
+    /// A new head, which is durable.
+    Made(Committed, angel_storage::Committed),
+    /// See [`Ready::Unchanged`].
     Unchanged { after: u64 },
 }
 
@@ -58,28 +64,40 @@ impl Permissioned {
         let leave = self.shared.fence.enter(author.id()).await?;
         let slot = self.shared.slots.slot(repo_key(author.id(), space));
         let mut open = Arc::clone(&slot.open).lock_owned().await;
-        let (answer, answered) = oneshot::channel();
         let (this, author, space, at) = (self.clone(), author.clone(), space.clone(), Arc::clone(&slot));
-        let submitted = blocking::run(move || {
-            let submitted = this.make(&at, &mut open, &author, &space, writes, answer);
+        let settled = blocking::answered(move |answer: oneshot::Sender<Result<Settled, PermissionedError>>| {
+            // Whoever asked may have gone; a write stands.
+            match this.make(&at, &mut open, &author, &space, writes) {
+                Ok(Ready::Head { made, batch, numbered }) => {
+                    let telling = this.clone();
+                    this.shared.writer.submit_blocking(batch, move |outcome| {
+                        at.flight.land(outcome.is_ok());
+                        telling.shared.outbox.notify_one();
+                        let settled = outcome.map(|committed| Settled::Made(made, committed));
+                        drop(answer.send(settled.map_err(PermissionedError::from)));
+                    });
+                    drop(numbered);
+                }
+                Ok(Ready::Unchanged { after }) => drop(answer.send(Ok(Settled::Unchanged { after }))),
+                Err(error) => drop(answer.send(Err(error))),
+            }
+            // The next one follows in the order in which batches are handed over.
             drop(open);
-            submitted
-        })
-        .await?;
-        match submitted {
-            Submitted::Made(made) => {
-                let committed = answered.await.unwrap_or(Err(CommitError::Closed))?;
+        });
+        match settled.await.unwrap_or_else(|| Err(CommitError::Closed.into()))? {
+            Settled::Made(made, committed) => {
                 leave.replicated(committed).await?;
                 Ok(Some(made))
             }
-            Submitted::Unchanged { after } => {
+            Settled::Unchanged { after } => {
                 slot.flight.until_durable(after).await?;
                 Ok(None)
             }
         }
     }
 
-    /// Makes the new head and hands it to the store. Blocks.
+    /// Makes the new head. What is held open follows it: whoever calls this hands the batch to the store, before anybody
+    /// else comes to the repository. Blocks.
     fn make(
         &self,
         slot: &Arc<Slot>,
@@ -87,8 +105,7 @@ impl Permissioned {
         author: &Account,
         space: &SpaceUri,
         writes: Vec<PermissionedWrite>,
-        answer: Answer,
-    ) -> Result<Submitted, PermissionedError> {
+    ) -> Result<Ready<'_>, PermissionedError> {
         if slot.flight.has_failed() {
             // The store has stopped, or is about to: what is in memory was never written.
             return Err(CommitError::Closed.into());
@@ -103,7 +120,7 @@ impl Permissioned {
         }
         let changes = self.resolve(slot, writes)?;
         if changes.is_empty() {
-            return Ok(Submitted::Unchanged { after: slot.flight.handed_over() });
+            return Ok(Ready::Unchanged { after: slot.flight.handed_over() });
         }
 
         let now = clock::now();
@@ -118,9 +135,9 @@ impl Permissioned {
         let made = Committed { rev, hash: repo.head.hash.digest(), ops: written.ops };
 
         // Numbers are taken and batches handed over in one order.
-        let mut sequence = is_host.then(|| self.shared.sequence.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut numbered = is_host.then(|| self.shared.sequence.lock().unwrap_or_else(PoisonError::into_inner));
         let mut space_rev = None;
-        if let Some(sequence) = &mut sequence {
+        if let Some(sequence) = &mut numbered {
             let next = self.next_space_rev(sequence, space, now)?;
             let row = WriterRow { did: author.did().clone(), rev, hash: made.hash, space_rev: next };
             rows::put_writer(&mut batch, slot.key.space, &row, open.space_rev)?;
@@ -134,14 +151,7 @@ impl Permissioned {
         changes.iter().filter_map(|change| change.before.as_ref()).for_each(|before| slot.retain(before));
         *open = Open { repo, space_rev };
         slot.flight.hand_over(changes.into_iter().map(|change| (change.path, change.after)).collect());
-        let (landing, telling) = (Arc::clone(slot), self.clone());
-        self.shared.writer.submit_blocking(batch, move |outcome| {
-            landing.flight.land(outcome.is_ok());
-            telling.shared.outbox.notify_one();
-            // Whoever asked may have gone; the write stands.
-            let _ = answer.send(outcome);
-        });
-        Ok(Submitted::Made(made))
+        Ok(Ready::Head { made, batch, numbered })
     }
 
     /// Whether this node answers for the space, and then whether the author's writes count in it.

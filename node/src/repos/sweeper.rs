@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use angel_storage::blobs::{Absent, Naming, stage_refs};
 use angel_storage::repos::{self, Contents, Order, Swept};
 use angel_storage::{AccountId, Batch, CommitError};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::write::blobs_of;
@@ -226,16 +226,14 @@ impl Repos {
         if batch.is_empty() {
             return Ok(());
         }
-        let (answer, answered) = oneshot::channel();
         let writer = self.shared.writer.clone();
-        blocking::run(move || {
+        let committed = blocking::answered(move |answer| {
             writer.submit_blocking(batch, move |outcome| {
                 // Whoever asked may have gone; the batch stands.
                 let _ = answer.send(outcome);
             });
-        })
-        .await;
-        answered.await.unwrap_or(Err(CommitError::Closed))?;
+        });
+        committed.await.unwrap_or(Err(CommitError::Closed))?;
         Ok(())
     }
 }

@@ -32,11 +32,19 @@ pub struct Made {
     pub rev: Tid,
 }
 
-/// What a write becomes before it is durable.
-enum Submitted {
-    /// A commit, which is on its way.
-    Made(Made),
+/// What a write comes to.
+enum Ready {
+    /// A commit, which the batch makes durable.
+    Commit { made: Made, batch: Batch },
     /// Nothing; it was so already, once batch `after` is durable.
+    Unchanged { after: u64 },
+}
+
+/// What a write became.
+enum Settled {
+    /// A commit, which is durable, with the sequence of its last event.
+    Made(Made, Option<u64>),
+    /// See [`Ready::Unchanged`].
     Unchanged { after: u64 },
 }
 
@@ -45,8 +53,6 @@ enum Told {
     Commit,
     Sync,
 }
-
-pub(super) type Answer = oneshot::Sender<Result<angel_storage::Committed, CommitError>>;
 
 impl Repos {
     /// Makes one commit of `writes`, all of them or none, and returns when it is durable. Writes to one repository
@@ -114,27 +120,33 @@ impl Repos {
     ) -> Result<(Option<Made>, Option<u64>), RepoError> {
         let slot = self.shared.cache.slot(owner.id);
         let mut open = Arc::clone(&slot.open).lock_owned().await;
-        let (answer, answered) = oneshot::channel();
         let (repos, owner, at) = (self.clone(), owner.clone(), Arc::clone(&slot));
-        let submitted = blocking::run(move || {
-            let submitted = repos.make(&at, &mut open, &owner, stage, &told, writes, swap, answer);
-            drop(open);
-            submitted
-        })
-        .await?;
-        match submitted {
-            Submitted::Made(made) => {
-                let committed = answered.await.unwrap_or(Err(CommitError::Closed))?;
-                Ok((Some(made), committed.last_sequence))
+        let settled = blocking::answered(move |answer: oneshot::Sender<Result<Settled, RepoError>>| {
+            let ready = repos.make(&at, &mut open, &owner, stage, &told, writes, swap);
+            // Whoever asked may have gone; a commit stands.
+            match ready {
+                Ok(Ready::Commit { made, batch }) => repos.shared.writer.submit_blocking(batch, move |outcome| {
+                    at.flight.land(outcome.is_ok());
+                    let settled = outcome.map(|committed| Settled::Made(made, committed.last_sequence));
+                    drop(answer.send(settled.map_err(RepoError::from)));
+                }),
+                Ok(Ready::Unchanged { after }) => drop(answer.send(Ok(Settled::Unchanged { after }))),
+                Err(error) => drop(answer.send(Err(error))),
             }
-            Submitted::Unchanged { after } => {
+            // The next one follows in the order in which batches are handed over.
+            drop(open);
+        });
+        match settled.await.unwrap_or_else(|| Err(CommitError::Closed.into()))? {
+            Settled::Made(made, last) => Ok((Some(made), last)),
+            Settled::Unchanged { after } => {
                 slot.flight.until_durable(after).await?;
                 Ok((None, None))
             }
         }
     }
 
-    /// Makes the commit and hands it to the store. Blocks.
+    /// Makes the commit. What is held open follows it: whoever calls this hands the batch to the store, before anybody
+    /// else comes to the repository. Blocks.
     #[expect(clippy::too_many_arguments, reason = "one call, which moves all of them to another thread")]
     fn make(
         &self,
@@ -145,8 +157,7 @@ impl Repos {
         told: &Told,
         writes: Vec<RepoWrite>,
         swap: Option<Cid>,
-        answer: Answer,
-    ) -> Result<Submitted, RepoError> {
+    ) -> Result<Ready, RepoError> {
         if slot.flight.has_failed() {
             // The store has stopped, or is about to: what is in memory was never written.
             return Err(CommitError::Closed.into());
@@ -163,7 +174,7 @@ impl Repos {
         let blocks = Blocks::new(&self.shared.reader, open.contents, &pending);
         let (writes, blobs) = resolve(&open.repository, &blocks, writes)?;
         if writes.is_empty() && matches!(told, Told::Commit) {
-            return Ok(Submitted::Unchanged { after: slot.flight.handed_over() });
+            return Ok(Ready::Unchanged { after: slot.flight.handed_over() });
         }
 
         let now = clock::now();
@@ -188,13 +199,7 @@ impl Repos {
         open.advance(slot, &new, &staged, fetched);
         open.follow(staged.collections);
         slot.flight.hand_over(pending_of(new, staged.settled));
-        let landing = Arc::clone(slot);
-        self.shared.writer.submit_blocking(batch, move |outcome| {
-            landing.flight.land(outcome.is_ok());
-            // Whoever asked may have gone; the commit stands.
-            let _ = answer.send(outcome);
-        });
-        Ok(Submitted::Made(made))
+        Ok(Ready::Commit { made, batch })
     }
 
     /// The record at `path` as the batches handed over leave it.
