@@ -73,8 +73,6 @@ struct Shared {
     hints: Hints,
     reader: Reader,
     writer: Writer,
-    /// The newest event that is durable.
-    durable: watch::Receiver<u64>,
     /// The newest event whose customers are up to date.
     followed: watch::Sender<u64>,
     /// A number, a stock, an address that nobody else has: looked at first and then written, under one of these.
@@ -91,8 +89,6 @@ pub(crate) struct Parts {
     pub(crate) spaces: Spaces,
     pub(crate) mail: Mail,
     pub(crate) store: (Reader, Writer),
-    /// The newest event that is durable.
-    pub(crate) durable: watch::Receiver<u64>,
 }
 
 /// A record of a business.
@@ -126,7 +122,7 @@ const PAGE: usize = 100;
 
 impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, store, durable } = parts;
+        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, store } = parts;
         let (reader, writer) = store;
         let views = forms::Views::new(reader.clone(), writer.clone());
         Self(Arc::new(Shared {
@@ -144,7 +140,6 @@ impl Business {
             hints: Hints::new(),
             reader,
             writer,
-            durable,
             followed: watch::Sender::new(0),
             locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
         }))

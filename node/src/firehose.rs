@@ -9,6 +9,7 @@
 //!
 //! Nothing here decides what an event says: its frame was encoded when it happened.
 
+mod beside;
 mod cursor;
 pub(crate) mod feed;
 mod follower;
@@ -40,6 +41,7 @@ use crate::blocking;
 use crate::config::FirehoseConfig;
 use crate::jetstream::{self, Line};
 
+pub(crate) use beside::Beside;
 pub(crate) use cursor::Begin;
 pub(crate) use follower::{Cbor, Format, Goodbye, Heard, News, ReadsJson, Stream};
 pub(crate) use framed::Framed;
@@ -70,6 +72,8 @@ struct Shared {
     round: Arc<Round<Entry>>,
     /// The newest sequence that is durable.
     durable: watch::Receiver<u64>,
+    /// The newest of those that is no commit of a repository, or one behind it.
+    beside: watch::Receiver<u64>,
     /// Events up to here are gone from the log.
     trimmed: AtomicU64,
     gone: Gone,
@@ -146,7 +150,12 @@ impl Firehose {
     pub(crate) fn open(reader: Reader, writer: Writer, config: &FirehoseConfig) -> Result<Self, ReadError> {
         let newest = reader.durable_sequence();
         let (wake, durable) = watch::channel(newest);
-        let told = writer.when_durable(move |newest| {
+        let (wake_beside, beside) = watch::channel(newest);
+        let told = writer.when_durable(move |newest, kinds| {
+            // First, so that whoever sees the newest sees this as well.
+            if kinds.iter().any(|kind| *kind != firehose::COMMIT) {
+                wake_beside.send_replace(newest);
+            }
             wake.send_replace(newest);
         });
         debug_assert!(told, "a store has one stream");
@@ -158,6 +167,7 @@ impl Firehose {
             backfill: config.backfill,
             round: Arc::new(Round::new(newest)),
             durable,
+            beside,
             trimmed: AtomicU64::new(trimmed),
             gone,
             places: Places::new(config.subscribers_max),
@@ -229,6 +239,11 @@ impl Firehose {
     /// Tells when something happened here.
     pub(crate) fn happenings(&self) -> watch::Receiver<u64> {
         self.0.durable.clone()
+    }
+
+    /// Tells when something happened here that is no commit of a repository.
+    pub(crate) fn beside_commits(&self) -> Beside {
+        Beside::new(self.0.durable.clone(), self.0.beside.clone())
     }
 }
 

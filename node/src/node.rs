@@ -339,7 +339,6 @@ impl Node {
             spaces: spaces.clone(),
             mail: mail.clone(),
             store: (store.reader().clone(), store.writer().clone()),
-            durable: firehose.happenings(),
         });
         let waiting = business.clone();
         spawner.spawn("form-views", |stop| business.clone().run_views(stop));
@@ -399,14 +398,15 @@ impl Node {
         let placed = placement.watch();
         spawner.spawn("authors-elsewhere", |stop| follower.run(placed, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
-        spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, stop));
+        let beside = firehose.beside_commits();
+        spawner.spawn("announcements", |stop| spaces::announcer::run(telling, of, beside, stop));
         let (telling, of) = (spaces.clone(), placement.clone());
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
         let telling = spaces.clone();
         spawner.spawn("announcements-that-wait", |stop| spaces::untold::run(telling, stop));
         spawner.spawn("due-records", |stop| business::due::run(waiting, stop));
-        let noting = business.clone();
-        spawner.spawn("customers", |stop| business::customers::run(noting, stop));
+        let (noting, beside) = (business.clone(), firehose.beside_commits());
+        spawner.spawn("customers", |stop| business::customers::run(noting, beside, stop));
         let submitter = Submitter { wallet: wallet.clone(), accounts: accounts.clone(), tenants: tenants.clone() };
         let archives = parts::backup_source(&config, &identity, &layout, &store, &blobs);
         let replication = Replication::new(replication::Parts {

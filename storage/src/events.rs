@@ -27,6 +27,7 @@ pub struct EventKind(pub u16);
 /// An event to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
+    kind: EventKind,
     /// Stored form of each part; the first is a head.
     parts: Vec<Vec<u8>>,
 }
@@ -81,7 +82,12 @@ impl NewEvent {
         for part in further {
             stored.push(codec::encode(&Raw(part.to_vec())).map_err(refuse)?);
         }
-        Ok(Self { parts: stored })
+        Ok(Self { kind, parts: stored })
+    }
+
+    /// What happened.
+    pub(crate) const fn kind(&self) -> EventKind {
+        self.kind
     }
 
     /// Bytes that the event adds to its batch.

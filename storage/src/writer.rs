@@ -11,6 +11,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use std::thread::JoinHandle;
 use crate::backup::Cuts;
 use crate::batch::Batch;
 use crate::engine::{Engine, EngineError};
+use crate::events::EventKind;
 use crate::reader::hex;
 use crate::stats::{Counters, WriterStats};
 use crate::tables::TableId;
@@ -59,8 +61,9 @@ type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 /// Called once when the engine fails.
 pub type OnFailure = Box<dyn FnOnce(&EngineError) + Send>;
 
-/// Called with the newest durable sequence whenever it grew, on the writer's thread. Must not block.
-type OnDurable = Box<dyn Fn(u64) + Send + Sync>;
+/// Called with the newest durable sequence whenever it grew, and with what kinds of events it grew by, on the writer's
+/// thread. Must not block.
+type OnDurable = Box<dyn Fn(u64, &BTreeSet<EventKind>) + Send + Sync>;
 
 struct Shared {
     queue: Queue,
@@ -107,11 +110,11 @@ impl Writer {
         answered.recv().unwrap_or(Err(CommitError::Closed))
     }
 
-    /// Tells `listener` the newest durable sequence whenever events became durable: on the writer's thread, before the
-    /// batches are answered, so it must not block. There is one listener; whoever comes later hears `false`. Being told
-    /// is a hint: what happened is in the event log.
+    /// Tells `listener` the newest durable sequence whenever events became durable, and the kinds of those events: on the
+    /// writer's thread, before the batches are answered, so it must not block. There is one listener; whoever comes later
+    /// hears `false`. Being told is a hint: what happened is in the event log.
     #[must_use]
-    pub fn when_durable(&self, listener: impl Fn(u64) + Send + Sync + 'static) -> bool {
+    pub fn when_durable(&self, listener: impl Fn(u64, &BTreeSet<EventKind>) + Send + Sync + 'static) -> bool {
         self.shared.on_durable.set(Box::new(listener)).is_ok()
     }
 

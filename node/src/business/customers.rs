@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Business, BusinessError, Entries, Entry, nsid};
 use crate::accounts::AccountError;
+use crate::firehose::Beside;
 use crate::permissioned::PermissionedError;
 use crate::tasks::TaskResult;
 use crate::tenants::{Tenant, workspace};
@@ -37,6 +38,9 @@ const CURSOR: (&str, &str) = ("customers", "business");
 /// Events of one step, and about how many bytes of them.
 const STEP_EVENTS: usize = 256;
 const STEP_BYTES: usize = 2 * 1024 * 1024;
+
+/// Events that say nothing of customers, after which the cursor is written. They are looked at again after a crash.
+const KEPT_AFTER: u64 = 4096;
 
 /// How often something is written anew that somebody else changed meanwhile, or that the store had no room for just then.
 const TRIES: usize = 8;
@@ -84,24 +88,36 @@ struct Step {
 }
 
 /// Brings what is known about customers up to date until told to stop.
-pub(crate) async fn run(business: Business, stop: CancellationToken) -> TaskResult {
-    let (mut durable, mut changes) = (business.0.durable.clone(), business.0.tenants.changes());
+pub(crate) async fn run(business: Business, mut beside: Beside, stop: CancellationToken) -> TaskResult {
+    let mut changes = business.0.tenants.changes();
     let this = business.clone();
     let mut cursor = blocking::run(move || this.begin_with_customers()).await?;
+    let mut kept = cursor;
     // Those of whom all records are to be read again.
     let mut behind = BTreeSet::new();
     loop {
-        durable.borrow_and_update();
         changes.borrow_and_update();
         behind.append(&mut business.0.tenants.take_arrived());
-        let more = business.follow_customers(&mut cursor, &mut behind, &stop).await?;
+        let passed = beside.pass(cursor);
+        let more = if passed > cursor {
+            cursor = passed;
+            business.0.followed.send_replace(passed);
+            false
+        } else {
+            business.follow_customers(&mut cursor, &mut behind, &stop).await?
+        };
+        if cursor.saturating_sub(kept) >= KEPT_AFTER {
+            let this = business.clone();
+            blocking::run(move || this.keep_customers_at(cursor)).await?;
+            kept = cursor;
+        }
         business.catch_up_with_customers(&mut behind, &stop).await;
         if more && !stop.is_cancelled() {
             continue;
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            changed = durable.changed() => changed.map_err(|_| "the store's writer ended")?,
+            changed = beside.changed() => changed?,
             changed = changes.changed() => changed.map_err(|_| "the tenants ended")?,
             () = tokio::time::sleep(AGAIN), if !behind.is_empty() => {}
         }
@@ -197,7 +213,7 @@ impl Business {
                 behind.insert(tenant.did().clone());
             }
         }
-        if !news.is_empty() || upto.saturating_sub(*cursor) >= STEP_EVENTS as u64 {
+        if !news.is_empty() {
             let this = self.clone();
             blocking::run(move || this.keep_customers_at(upto)).await?;
         }

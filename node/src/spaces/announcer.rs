@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::announce::Announcement;
 use super::{SpaceError, Spaces};
+use crate::firehose::Beside;
 use crate::membership::{NODE_EVENT, NodeEventRow};
 use crate::placement::Placement;
 use crate::tasks::TaskResult;
@@ -31,6 +32,9 @@ const CURSOR: (&str, &str) = ("announcer", "spaces");
 /// Events of one step, and about how many bytes of them.
 const STEP_EVENTS: usize = 256;
 const STEP_BYTES: usize = 2 * 1024 * 1024;
+
+/// Events of which none is told, after which the cursor is written. They are looked at again after a crash.
+const KEPT_AFTER: u64 = 4096;
 
 /// Something that is to be told.
 struct Due {
@@ -65,19 +69,34 @@ const DEGRADED: &str = "node.degraded";
 const RECOVERED: &str = "node.recovered";
 
 /// Tells until told to stop. Read at once: a record tells what happened as it is now, and goes on from there.
-pub(crate) async fn run(spaces: Spaces, placement: Placement, stop: CancellationToken) -> TaskResult {
-    let mut durable = spaces.0.durable.clone();
+pub(crate) async fn run(
+    spaces: Spaces,
+    placement: Placement,
+    mut beside: Beside,
+    stop: CancellationToken,
+) -> TaskResult {
     let this = spaces.clone();
     let mut cursor = blocking::run(move || this.begin_announcing()).await?;
+    let mut kept = cursor;
     loop {
-        durable.borrow_and_update();
-        let more = spaces.announce_some(&placement, &mut cursor).await?;
+        let passed = beside.pass(cursor);
+        let more = if passed > cursor {
+            cursor = passed;
+            false
+        } else {
+            spaces.announce_some(&placement, &mut cursor).await?
+        };
+        if cursor.saturating_sub(kept) >= KEPT_AFTER {
+            let this = spaces.clone();
+            blocking::run(move || this.keep_announced(cursor)).await?;
+            kept = cursor;
+        }
         if more && !stop.is_cancelled() {
             continue;
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            changed = durable.changed() => changed.map_err(|_| "the store's writer ended")?,
+            changed = beside.changed() => changed?,
         }
     }
 }
@@ -109,8 +128,7 @@ impl Spaces {
         for Due { tenant, announcement, .. } in &due {
             self.announce(tenant, announcement.clone()).await;
         }
-        let far = upto.saturating_sub(*cursor) >= STEP_EVENTS as u64;
-        if !due.is_empty() || far {
+        if !due.is_empty() {
             let this = self.clone();
             blocking::run(move || this.told(due, upto)).await?;
         }

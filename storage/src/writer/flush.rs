@@ -1,5 +1,6 @@
 //! What the writer does with the batches that share a flush: check, number, apply, answer.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use crate::batch::{Batch, Expected};
 use crate::belongings::Journal;
 use crate::codec;
 use crate::engine::{Engine, EngineError, Group};
+use crate::events::EventKind;
 use crate::limits::{FLUSH_BYTES_MAX, SEQUENCE_MAX, SEQUENCE_STRIDE};
 use crate::node_meta::{MetaRow, SEQUENCE};
 use crate::reader::Reader;
@@ -65,6 +67,8 @@ pub(super) struct Flusher {
     journal: Journal,
     /// Bytes that were filled in since the last flush.
     unflushed: usize,
+    /// The kinds of the events of this flush.
+    kinds: BTreeSet<EventKind>,
 }
 
 type Outcome = Result<Committed, CommitError>;
@@ -77,7 +81,7 @@ impl Flusher {
     ) -> Result<Self, EngineError> {
         let reader = Reader::new(Arc::clone(&engine), Arc::clone(&durable_sequence));
         let journal = Journal::load(&reader).map_err(|error| EngineError::Failed { detail: error.to_string() })?;
-        Ok(Self { engine, sequence, durable_sequence, reader, journal, unflushed: 0 })
+        Ok(Self { engine, sequence, durable_sequence, reader, journal, unflushed: 0, kinds: BTreeSet::new() })
     }
 
     /// Writes the batches with one flush and answers each. An error means that the engine cannot go on; everybody in
@@ -89,6 +93,7 @@ impl Flusher {
         let mut events = 0;
         let mut failed = None;
         let mut all_fill = true;
+        self.kinds.clear();
         for Pending { batch, done } in pending {
             if failed.is_some() {
                 waiting.push((done, Err(CommitError::Closed)));
@@ -125,7 +130,7 @@ impl Flusher {
                 let newest = self.sequence.last_used();
                 let grew = self.durable_sequence.swap(newest, Ordering::AcqRel) < newest;
                 if let Some(tell) = on_durable.filter(|_| grew) {
-                    tell(newest);
+                    tell(newest, &self.kinds);
                 }
             }
             Err(error) => {
@@ -176,6 +181,7 @@ impl Flusher {
             put_sequence(&mut group, &row)?;
         }
         for (event, sequence) in events.into_iter().zip(first..) {
+            self.kinds.insert(event.kind());
             for (key, stored) in event.into_rows(sequence) {
                 group.put(key, stored);
             }

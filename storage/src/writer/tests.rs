@@ -263,15 +263,18 @@ fn a_refused_batch_changes_nothing_and_uses_no_number() {
 fn the_listener_hears_of_events_before_their_batch_is_answered() {
     let store = Store::in_memory().expect("starts");
     let (told, heard) = std::sync::mpsc::channel();
-    assert!(store.writer().when_durable(move |newest| told.send(newest).expect("heard")));
-    assert!(!store.writer().when_durable(|_| {}), "there is one listener");
-    let mut batch = Batch::new();
-    for _ in 0..3 {
-        let event = NewEvent::new(Timestamp::EPOCH, None, EventKind(1), b"").expect("small");
-        batch.append_event(event).expect("fits");
+    assert!(store.writer().when_durable(move |newest, kinds| told.send((newest, kinds.clone())).expect("heard")));
+    assert!(!store.writer().when_durable(|_, _| {}), "there is one listener");
+    for kinds in [[1, 2, 1], [3, 3, 3]] {
+        let mut batch = Batch::new();
+        for kind in kinds {
+            let event = NewEvent::new(Timestamp::EPOCH, None, EventKind(kind), b"").expect("small");
+            batch.append_event(event).expect("fits");
+        }
+        let committed = store.writer().commit(batch).expect("commits");
+        let told = (committed.last_sequence.expect("has events"), kinds.map(EventKind).into());
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [told]);
     }
-    let committed = store.writer().commit(batch).expect("commits");
-    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [committed.last_sequence.expect("has events")]);
     let mut batch = Batch::new();
     batch.raise_sequence_floor(0);
     store.writer().commit(batch).expect("commits");
