@@ -509,7 +509,7 @@ pub enum AccountError {
     #[error("Handle already taken: choose another one")]
     HandleTaken,
     /// Another account here has the e-mail address.
-    #[error("This email address is already in use: choose another one")]
+    #[error("This email address is already in use, please use a different email.")]
     EmailTaken,
     /// Others kept changing the account.
     #[error("the account is being changed by others; try again")]

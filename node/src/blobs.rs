@@ -359,7 +359,7 @@ pub enum BlobError {
     #[error("the bytes hash to {0}, which is not the file that was asked for")]
     OtherContent(Cid),
     /// The operator took this very blob down.
-    #[error("Blob has been taken down: it is not taken again")]
+    #[error("Blob has been takendown, cannot re-upload")]
     TakenDown,
     /// A file cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]

@@ -114,6 +114,13 @@ pub(crate) struct Target {
     chosen: bool,
 }
 
+impl Target {
+    /// Whether the operator named it.
+    pub(crate) const fn is_chosen(&self) -> bool {
+        self.chosen
+    }
+}
+
 /// Passes requests on. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
@@ -126,6 +133,20 @@ pub(crate) struct Proxy {
     app_view: Option<(Did, Url)>,
     moderation: Option<(Did, Url)>,
     body_max: u64,
+}
+
+/// The service that an `atproto-proxy` header names, as `DID#service`.
+fn service_named(header: &str) -> Result<(Did, String), &'static str> {
+    match header.split_once('#') {
+        Some(("", _)) => Err("no did specified in proxy header"),
+        None | Some((_, "")) => Err("no service id specified in proxy header"),
+        Some((_, fragment)) if fragment.contains('#') => Err("invalid proxy header format"),
+        Some(_) if header.contains(' ') => Err("proxy header cannot contain spaces"),
+        Some(_) => match header.parse::<ServiceId>() {
+            Ok(ServiceId { did, fragment: Some(fragment) }) => Ok((did, fragment)),
+            Ok(_) | Err(_) => Err("invalid proxy header format: a service is named as DID#service"),
+        },
+    }
 }
 
 /// For whom a request is passed on, and which method that allows.
@@ -172,11 +193,7 @@ impl Proxy {
             };
             return Ok(service.clone().map(chosen));
         };
-        let service = named.to_str().ok().and_then(|text| text.parse::<ServiceId>().ok());
-        let service = service.filter(|service| service.fragment.is_some());
-        let Some(ServiceId { did, fragment: Some(fragment) }) = service else {
-            return Err(XrpcError::invalid_request("atproto-proxy names a service as DID#service"));
-        };
+        let (did, fragment) = service_named(named.to_str().unwrap_or_default()).map_err(XrpcError::invalid_request)?;
         for (own, name) in [(&self.app_view, "bsky_appview"), (&self.moderation, "atproto_labeler")] {
             if let Some(own) = own.as_ref().filter(|own| own.0 == did && fragment == name) {
                 return Ok(Some(chosen(own.clone())));

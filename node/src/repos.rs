@@ -17,6 +17,7 @@ mod import;
 mod read;
 mod spool;
 mod staging;
+mod subjects;
 mod sweeper;
 mod write;
 
@@ -94,6 +95,9 @@ pub struct RepoWrite {
 pub enum Action {
     /// Add a record; there is none yet.
     Create(NewRecord),
+    /// The same, and take away those that are about the same subject, where the account has one for each
+    /// ([`angel_protocol::repo::subject`]).
+    CreateInPlace(NewRecord),
     /// Replace the record that is there.
     Update(NewRecord),
     /// Set the record, whatever is there. The same record again is no change.

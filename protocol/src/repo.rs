@@ -47,6 +47,7 @@ mod commit;
 mod export;
 mod import;
 pub mod mst;
+pub mod subject;
 mod verify;
 mod write;
 

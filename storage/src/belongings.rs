@@ -112,7 +112,7 @@ pub const fn of(table: TableId) -> Belongs {
         T::TenantsBySlug | T::SpaceRecords | T::SpacesOfMember | T::ReplicaPlaces => {
             account(Found::Elsewhere, Nature::Index)
         }
-        T::InviteCodesByAccount => account(Found::ByAccount, Nature::Index),
+        T::InviteCodesByAccount | T::RepoLinks => account(Found::ByAccount, Nature::Index),
 
         T::Repos | T::RepoNodes | T::RepoFreshNodes | T::RepoRecords | T::RepoPacks | T::RepoCollections => {
             account(Found::ByAccount, Nature::Public)

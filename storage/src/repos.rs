@@ -10,6 +10,7 @@
 //! an account has one writer at a time.
 
 mod fresh;
+mod links;
 mod packs;
 mod read;
 mod rows;
@@ -29,6 +30,8 @@ use crate::tables::{Table, TableId};
 use crate::verify::Check;
 
 pub use fresh::{Place, SETTLED_NODES_MAX, place, settle};
+
+pub use links::{delete_link, has_all_links, linking, put_link, put_links_complete};
 
 pub use crate::records::{Order, Record, RecordRef, RecordScan};
 pub(crate) use packs::PackView;
@@ -114,9 +117,11 @@ const COLLECTION_REPOS: Table<(String, AccountId), Present> = Table::new(TableId
 const RETAINED: Table<(Contents, Digest, u16), NodeRow> = Table::new(TableId::RepoRetained);
 const LEFTOVERS: Table<Contents, Present> = Table::new(TableId::RepoLeftovers);
 
+const LINKS: Table<(Contents, String, links::Subject, String), Present> = Table::new(TableId::RepoLinks);
+
 /// How [`crate::verify`] checks the rows of these tables.
 #[must_use]
-pub fn checks() -> [Check; 9] {
+pub fn checks() -> [Check; 10] {
     [
         Check::of(&HEADS),
         Check::of(&NODES),
@@ -127,5 +132,6 @@ pub fn checks() -> [Check; 9] {
         Check::of(&COLLECTION_REPOS),
         Check::of(&RETAINED),
         Check::of(&LEFTOVERS),
+        Check::of(&LINKS),
     ]
 }

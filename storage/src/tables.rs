@@ -66,6 +66,7 @@ catalogue! {
     0x2C BlobChecks "blob_checks": "time, account, CID" => "when to look whether a blob is still named", by "uploads and the write path";
     0x2D BlobFiles "blob_files": "time, CID" => "when to look whether a file is still held", by "the sweep of blobs";
     0x2E RepoPacks "repo_packs": "contents, path of the first" => "records that an import brought, several in a row", by "imports; the write path takes records out";
+    0x2F RepoLinks "repo_links": "contents, collection, digest of a subject, record key" => "that the record is about the subject", by "the write path, where one for each subject is enough";
     0x30 PlcEntries "plc_entries": "DID, place" => "an operation of an identity, from before the ledger decided them", by "nobody any more; dropped once it is carried over";
     0x31 PlcAccepted "plc_accepted": "moment" => "which operation was accepted then", by "nobody any more; dropped with the operation";
     0x40 LedgerRows "ledger_rows": "ledger key, part" => "a row of the ledger's state, or a page of its tree", by "the batch of a decided height";

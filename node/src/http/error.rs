@@ -144,10 +144,14 @@ pub(super) async fn shape(request: Request, next: Next) -> Response {
     }
     let text = foreign_text(response.into_body()).await;
     let error = match status {
+        // XRPC knows only 400 for this as well.
+        StatusCode::METHOD_NOT_ALLOWED if is_method => {
+            let served = if method == Method::GET { Method::POST } else { Method::GET };
+            XrpcError::invalid_request(format!("Incorrect HTTP method ({method}) expected {served}"))
+        }
         // Routing adds the `Allow` header further out.
         StatusCode::METHOD_NOT_ALLOWED => {
-            let name = if is_method { "InvalidRequest" } else { "MethodNotAllowed" };
-            XrpcError::new(status, name, format!("{method} is not served here"))
+            XrpcError::new(status, "MethodNotAllowed", format!("{method} is not served here"))
         }
         StatusCode::PAYLOAD_TOO_LARGE => XrpcError::new(status, INPUT_TOO_LARGE, "request entity too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => XrpcError::new(status, "InvalidRequest", text),

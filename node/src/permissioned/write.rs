@@ -214,7 +214,13 @@ impl Permissioned {
                 (Action::Create(_), Some(_)) => return Err(PermissionedError::RecordExists(n)),
                 (Action::Update(_) | Action::Delete, None) => return Err(PermissionedError::RecordNotFound(n)),
                 (Action::Delete | Action::Remove, Some(_)) => None,
-                (Action::Create(record) | Action::Update(record) | Action::Put(record), _) => Some(record),
+                (
+                    Action::Create(record)
+                    | Action::CreateInPlace(record)
+                    | Action::Update(record)
+                    | Action::Put(record),
+                    _,
+                ) => Some(record),
             };
             let op = Op { path: path.clone(), cid: after.as_ref().map(super::NewRecord::cid), prev: before_cid };
             let blobs = after.as_ref().map(|record| record.blobs().to_vec()).unwrap_or_default();

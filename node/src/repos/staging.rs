@@ -14,7 +14,7 @@ use angel_storage::repos::{self, Contents, Head, PART_BYTES, Place, Totals};
 
 use super::cache::{Collections, Open, SETTLE_AT};
 use super::write::{Blobs, Blocks, blobs_of, collection_of};
-use super::{RepoError, Repos};
+use super::{RepoError, Repos, subjects};
 
 /// What a record takes in the tree beside its path: its CID, and its part of the node.
 const ENTRY_BYTES: usize = 64;
@@ -151,9 +151,12 @@ impl Staging<'_> {
         totals.packed_records = totals.packed_records.saturating_sub(u64::from(was_packed));
         let takes = |bytes: usize| i64::try_from(ENTRY_BYTES + path.len() + bytes).unwrap_or(i64::MAX);
         let mut grew = before.as_ref().map_or(0, |before| -takes(before.bytes.len()));
-        match (change.after, &before) {
-            (Some(after), before) => {
-                let record = records.get(&after).ok_or(RepoError::Broken("a commit lacks its record"))?;
+        let after = change.after.map(|after| records.get(&after).ok_or(RepoError::Broken("a commit lacks its record")));
+        let after = after.transpose()?;
+        let bytes = (before.as_ref().map(|before| &*before.bytes), after.map(|after| &**after.bytes()));
+        subjects::stage(batch, self.contents, path, bytes.0, bytes.1)?;
+        match (after, &before) {
+            (Some(record), before) => {
                 grew = grew.saturating_add(takes(record.bytes().len()));
                 repos::put_record(batch, self.contents, path, self.rev, record, before.as_ref())?;
             }

@@ -172,6 +172,7 @@ impl Repos {
         }
         let pending = slot.flight.pending();
         let blocks = Blocks::new(&self.shared.reader, open.contents, &pending);
+        let writes = self.alone(&open.repository, &blocks, writes)?;
         let (writes, blobs) = resolve(&open.repository, &blocks, writes)?;
         if writes.is_empty() && matches!(told, Told::Commit) {
             return Ok(Ready::Unchanged { after: slot.flight.handed_over() });
@@ -200,6 +201,25 @@ impl Repos {
         open.follow(staged.collections);
         slot.flight.hand_over(pending_of(new, staged.settled));
         Ok(Ready::Commit { made, batch })
+    }
+
+    /// The writes, each that takes the place of others behind the removal of those.
+    fn alone(
+        &self,
+        repository: &Repository,
+        blocks: &Blocks<'_>,
+        writes: Vec<RepoWrite>,
+    ) -> Result<Vec<RepoWrite>, RepoError> {
+        let mut all = Vec::with_capacity(writes.len());
+        for write in writes {
+            if let Action::CreateInPlace(record) = &write.action {
+                let rivals = self.rivals(repository, blocks, &write.path, record)?;
+                let removal = |(path, cid)| RepoWrite { path, action: Action::Delete, swap: Some(Swap::Record(cid)) };
+                all.extend(rivals.into_iter().map(removal));
+            }
+            all.push(write);
+        }
+        Ok(all)
     }
 
     /// The record at `path` as the batches handed over leave it.
@@ -262,7 +282,7 @@ fn resolve(
             (Action::Put(record), Some(_)) | (Action::Update(record), _) => {
                 (Write::Update { path: path.clone(), record: record.block.clone() }, Some(record))
             }
-            (Action::Put(record), None) | (Action::Create(record), _) => {
+            (Action::Put(record), None) | (Action::Create(record) | Action::CreateInPlace(record), _) => {
                 (Write::Create { path: path.clone(), record: record.block.clone() }, Some(record))
             }
             (Action::Delete, _) | (Action::Remove, Some(_)) => (Write::Delete { path: path.clone() }, None),
@@ -286,7 +306,7 @@ impl Swap {
     }
 }
 
-fn key_of(path: &RepoPath) -> Result<MstKey, RepoError> {
+pub(super) fn key_of(path: &RepoPath) -> Result<MstKey, RepoError> {
     let key = MstKey::try_from(path);
     key.map_err(|reason| RepoError::Write(WriteError::Key { path: path.clone(), reason }))
 }
@@ -323,6 +343,11 @@ pub(super) struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     pub(super) const fn new(reader: &'a Reader, contents: Contents, pending: &'a [Arc<Pending>]) -> Self {
         Self { reader, contents, pending, fetched: Cell::new(0) }
+    }
+
+    /// Of which contents.
+    pub(super) const fn contents(&self) -> Contents {
+        self.contents
     }
 }
 

@@ -3,6 +3,7 @@
 //! | extractor | lets through |
 //! |---|---|
 //! | [`Access`] | the owner and their apps, also while the account is deactivated |
+//! | [`Uploader`] | the same, and services for which the account made a token: video services bring files so |
 //! | [`ActiveAccess`] | the same, of an active account |
 //! | [`FullAccess`] | the owner alone |
 //! | [`LeavingAccess`] | the owner alone, even of an account that was taken down: whoever is turned out may take their things |
@@ -15,7 +16,7 @@
 use std::sync::Arc;
 
 use angel_protocol::ids::Did;
-use angel_protocol::service_auth::ServiceId;
+use angel_protocol::service_auth::{ServiceId, ServiceToken};
 use angel_storage::accounts::AccountStatus;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -40,6 +41,10 @@ pub(crate) struct Access {
     /// What the token allows.
     pub(crate) scope: Scope,
 }
+
+/// The account for which a file is brought: by whoever has [`Access`], or with a service token for this very method.
+#[derive(Clone, Debug)]
+pub(crate) struct Uploader(pub(crate) Account);
 
 /// [`Access`] to an active account.
 #[derive(Clone, Debug)]
@@ -103,6 +108,14 @@ impl Access {
         Ok(Self { account, scope: token.scope })
     }
 
+    /// The account's own word to whoever bears it, for `method` alone.
+    async fn of_service(host: &Host, headers: &HeaderMap, method: &str) -> Result<Self, XrpcError> {
+        let issuer = service_issuer(host, headers, method).await?;
+        let account = host.accounts.by_did(&issuer).await?;
+        let account = account.ok_or_else(|| unauthorized("UntrustedIss", "the token is of an account elsewhere"))?;
+        Ok(Self { account, scope: Scope::AppPassword })
+    }
+
     /// Refuses tokens that are only good for leaving, and what was taken down or suspended.
     fn staying(self) -> Result<Self, XrpcError> {
         match self.account.status() {
@@ -152,6 +165,19 @@ impl FromRequestParts<Arc<Host>> for Access {
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
         Self::of(host, &parts.headers).await?.staying()
+    }
+}
+
+impl FromRequestParts<Arc<Host>> for Uploader {
+    type Rejection = XrpcError;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
+        let access = if bearer(&parts.headers)?.parse::<ServiceToken>().is_ok() {
+            Access::of_service(host, &parts.headers, method_of(parts)).await?
+        } else {
+            Access::of(host, &parts.headers).await?
+        };
+        Ok(Self(access.staying()?.account))
     }
 }
 
@@ -229,8 +255,7 @@ impl FromRequestParts<Arc<Host>> for Moderator {
         let untrusted =
             || unauthorized("UntrustedIss", "Untrusted issuer: this is for the operator and their moderation service");
         let trusted = host.settings.moderation_did.as_ref().ok_or_else(untrusted)?;
-        let method = parts.uri.path().rsplit('/').next().unwrap_or_default();
-        let issuer = service(host, &parts.headers, method).await?;
+        let issuer = service(host, &parts.headers, method_of(parts)).await?;
         let is_moderation = issuer.did == *trusted && issuer.fragment.as_deref().is_none_or(|part| part == LABELER);
         if is_moderation { Ok(Self) } else { Err(untrusted()) }
     }
@@ -248,6 +273,11 @@ impl FromRequestParts<Arc<Host>> for Caller {
             Some(_) => Access::of(host, &parts.headers).await.map(Self::Account),
         }
     }
+}
+
+/// The name of the method that is asked for.
+fn method_of(parts: &Parts) -> &str {
+    parts.uri.path().rsplit('/').next().unwrap_or_default()
 }
 
 fn operator(host: &Host, headers: &HeaderMap) -> Result<Operator, XrpcError> {

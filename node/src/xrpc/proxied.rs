@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::auth::{Access, AnyAccess};
 use super::host::Host;
 use crate::http::{XrpcError, nowhere};
-use crate::proxy::{Sender, is_privileged, is_protected};
+use crate::proxy::{PROXY, Sender, is_privileged, is_protected};
 use crate::sessions::Scope;
 
 /// The method of complaints and appeals.
@@ -32,7 +32,14 @@ pub(crate) async fn handler(State(host): State<Arc<Host>>, request: Request) -> 
     {
         return Err(bad_method());
     }
-    let Some(target) = host.proxy.target(&lxm, &parts.headers).await? else { return Err(nowhere(parts.uri).await) };
+    let Some(target) = host.proxy.target(&lxm, &parts.headers).await? else {
+        // Whoever has an account here is served by others as well; what this network lacks, nobody else has.
+        let is_ours = lxm.as_str().starts_with("co.kendev.");
+        if !is_ours && Access::from_request_parts(&mut parts, &host).await.is_ok() {
+            return Err(XrpcError::invalid_request(format!("No service configured for {lxm}")));
+        }
+        return Err(nowhere(parts.uri).await);
+    };
     let access = if lxm.as_str() == CREATE_REPORT {
         // Whoever was taken down may say what they think of it; what else they may say, the service judges.
         AnyAccess::from_request_parts(&mut parts, &host).await?.0
@@ -55,6 +62,22 @@ pub(crate) async fn or_here(
         Some(lxm) => host.proxy.target(lxm, request.headers()).await?.is_some(),
         None => false,
     };
+    if elsewhere { handler(State(host), request).await } else { Ok(next.run(request).await) }
+}
+
+/// The same, where only a client can mean another service, by naming it: what it asks of the operator's app view is kept
+/// here.
+pub(crate) async fn or_here_unless_named(
+    State(host): State<Arc<Host>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, XrpcError> {
+    let lxm = request.uri().path().strip_prefix("/xrpc/").and_then(|name| name.parse::<Nsid>().ok());
+    let target = match &lxm {
+        Some(lxm) if request.headers().contains_key(PROXY) => host.proxy.target(lxm, request.headers()).await?,
+        _ => None,
+    };
+    let elsewhere = target.is_some_and(|target| !target.is_chosen());
     if elsewhere { handler(State(host), request).await } else { Ok(next.run(request).await) }
 }
 

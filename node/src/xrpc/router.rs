@@ -20,11 +20,12 @@ use crate::rate_limits::count_requests;
 pub(crate) fn routes(host: Arc<Host>) -> Router {
     let limits = host.limits.clone();
     let or_elsewhere = middleware::from_fn_with_state(Arc::clone(&host), proxied::or_here);
+    let unless_named = middleware::from_fn_with_state(Arc::clone(&host), proxied::or_here_unless_named);
     let write_body = DefaultBodyLimit::max(repo::WRITE_BYTES_MAX);
     let space_body = DefaultBodyLimit::max(space::WRITE_BYTES_MAX);
     Router::new()
-        .route("/xrpc/app.bsky.actor.getPreferences", get(actor::get_preferences::handler))
-        .route("/xrpc/app.bsky.actor.putPreferences", post(actor::put_preferences::handler))
+        .route("/xrpc/app.bsky.actor.getPreferences", get(actor::get_preferences::handler).layer(unless_named.clone()))
+        .route("/xrpc/app.bsky.actor.putPreferences", post(actor::put_preferences::handler).layer(unless_named))
         .route("/xrpc/com.atproto.admin.deleteAccount", post(admin::delete_account::handler))
         .route("/xrpc/com.atproto.admin.disableAccountInvites", post(admin::disable_account_invites::handler))
         .route("/xrpc/com.atproto.admin.disableInviteCodes", post(admin::disable_invite_codes::handler))
@@ -69,6 +70,7 @@ pub(crate) fn routes(host: Arc<Host>) -> Router {
         .route("/xrpc/com.atproto.server.revokeAppPassword", post(server::revoke_app_password::handler))
         .route("/xrpc/com.atproto.server.updateEmail", post(server::update_email::handler))
         .route("/xrpc/com.atproto.temp.checkHandleAvailability", get(temp::check_handle_availability::handler))
+        .route("/xrpc/com.atproto.temp.checkSignupQueue", get(temp::check_signup_queue::handler))
         .route(
             "/xrpc/com.atproto.identity.getRecommendedDidCredentials",
             get(identity::get_recommended_did_credentials::handler),

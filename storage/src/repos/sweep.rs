@@ -1,6 +1,6 @@
 //! Removing contents that are in force no longer, a batch at a time.
 
-use super::{COLLECTIONS, Contents, FRESH_NODES, NODES, PACK_RECORDS_MAX, PACKS, RECORDS, RETAINED, stage};
+use super::{COLLECTIONS, Contents, FRESH_NODES, LINKS, NODES, PACK_RECORDS_MAX, PACKS, RECORDS, RETAINED, stage};
 use crate::batch::Batch;
 use crate::codec::StoredValue;
 use crate::events::TrimError;
@@ -32,6 +32,7 @@ pub fn sweep(reader: &Reader, batch: &mut Batch, contents: Contents, limit: usiz
     left -= remove(reader, batch, &FRESH_NODES, &contents, left)?;
     left -= remove(reader, batch, &COLLECTIONS, &contents, left)?;
     left -= remove(reader, batch, &RETAINED, &contents, left)?;
+    left -= remove(reader, batch, &LINKS, &contents, left)?;
     if left == 0 {
         return Ok(Swept::Some);
     }

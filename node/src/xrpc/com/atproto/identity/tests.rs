@@ -102,7 +102,7 @@ async fn an_account_is_found_by_every_way_there_is() {
     let get = |path: &str| bench.get(&format!("/xrpc/com.atproto.identity.{path}"));
     for (path, status, name) in [
         ("resolveHandle?handle=nobody.test", 400, "HandleNotFound"),
-        ("resolveHandle?handle=not_a_handle", 400, "InvalidHandle"),
+        ("resolveHandle?handle=not_a_handle", 400, "InvalidRequest"),
         ("resolveHandle", 400, "InvalidRequest"),
         ("resolveDid?did=did:plc:yk4dd2qkboz2yv6tpubpc6co", 400, "DidNotFound"),
         ("resolveDid?did=x", 400, "InvalidRequest"),
@@ -127,7 +127,7 @@ async fn a_handle_changes_everywhere_or_nowhere() {
         ("al.test", "InvalidHandle"),
         ("a.b.test", "InvalidHandle"),
         ("alice.local", "InvalidHandle"),
-        ("x", "InvalidHandle"),
+        ("x", "InvalidRequest"),
         ("alice.invalid", "InvalidHandle"),
     ] {
         assert_eq!(bench.error(update(handle)).await, (400, name.to_owned()), "{handle}");

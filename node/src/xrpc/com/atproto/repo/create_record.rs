@@ -65,7 +65,11 @@ pub(crate) async fn handler(
     let prepared = prepare(&judges, &request.collection, &rkey, &request.record, None, request.validate)?;
     let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, rkey));
-    let write = RepoWrite { path: path.clone(), action: Action::Create(prepared.record), swap: None };
+    let action = match request.validate {
+        Some(false) => Action::Create(prepared.record),
+        Some(true) | None => Action::CreateInPlace(prepared.record),
+    };
+    let write = RepoWrite { path: path.clone(), action, swap: None };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
     admitted.written();

@@ -51,7 +51,7 @@ pub(in crate::xrpc::com::atproto) enum RecordRefused {
     #[error("the record is not of the AT Protocol data model: {0}")]
     Data(#[from] JsonError),
     /// Of another type than the collection's.
-    #[error("the record's $type is {found}; in this collection it has to be {expected}")]
+    #[error("Invalid $type: expected {expected}, got {found}")]
     Type {
         /// The collection.
         expected: Nsid,
@@ -59,11 +59,11 @@ pub(in crate::xrpc::com::atproto) enum RecordRefused {
         found: String,
     },
     /// Validation is demanded, and the lexicon is not known.
-    #[error("the lexicon of {0} is not known here, so the record cannot be validated")]
+    #[error("Lexicon not found: lex:{0}. Unknown lexicon type: {0}; without it the record cannot be validated")]
     UnknownLexicon(Nsid),
     /// Not as the lexicon has it.
-    #[error("the record does not fit its lexicon: {0}")]
-    Invalid(#[from] Box<Violation>),
+    #[error("Invalid {0} record: {1}")]
+    Invalid(Nsid, Box<Violation>),
     /// A blob in the form that was given up years ago.
     #[error("the record names the blob {0} in the legacy form; use $type: blob")]
     LegacyBlob(data::Cid),
@@ -170,8 +170,8 @@ pub(in crate::xrpc::com::atproto) fn prepare(
     let status = match (validate, Schemas::builtin().record(collection.as_str()).or(foreign)) {
         (Some(false), _) if !has_rules(collection) => None,
         (_, Some(schema)) => {
-            schema.validate_key(rkey.as_str())?;
-            schema.validate(&value)?;
+            let checked = schema.validate_key(rkey.as_str()).and_then(|()| schema.validate(&value));
+            checked.map_err(|violation| RecordRefused::Invalid(collection.clone(), violation))?;
             Some(ValidationStatus::Valid)
         }
         (Some(true), None) => return Err(RecordRefused::UnknownLexicon(collection.clone())),
@@ -266,7 +266,7 @@ mod tests {
         for validate in [None, Some(true), Some(false)] {
             let fits = page(&json!("Home"), validate).expect("fits");
             assert_eq!(fits.status, Some(ValidationStatus::Valid));
-            assert!(matches!(page(&json!(7), validate), Err(RecordRefused::Invalid(_))), "{validate:?}");
+            assert!(matches!(page(&json!(7), validate), Err(RecordRefused::Invalid(..))), "{validate:?}");
         }
         // Records of others may be as large as a block, those of this network a quarter of that.
         let large = "x".repeat(300 * 1024);
@@ -290,7 +290,7 @@ mod tests {
         };
         assert!(matches!(space("private"), Err(RecordRefused::Rules(Refused::NotPublic { .. }))));
         // The key is none that spaces have, which is looked at last.
-        assert!(matches!(space("public"), Err(RecordRefused::Invalid(_))));
+        assert!(matches!(space("public"), Err(RecordRefused::Invalid(..))));
         let node = prepared("co.kendev.network.node", &json!({}), Some(false));
         assert!(matches!(node, Err(RecordRefused::Rules(Refused::HeldIn { .. }))), "{node:?}");
         let order = prepared("co.kendev.business.order", &json!({}), Some(false));

@@ -14,7 +14,7 @@ use crate::accounts::Account;
 use crate::blocking;
 use crate::http::XrpcError;
 use crate::tenants::Use;
-use crate::xrpc::auth::Access;
+use crate::xrpc::auth::Uploader;
 use crate::xrpc::host::Host;
 
 /// Bytes of a megabyte, in which a plan counts storage.
@@ -22,7 +22,7 @@ const MB: u64 = 1_000_000;
 
 pub(crate) async fn handler(
     State(host): State<Arc<Host>>,
-    Access { account, .. }: Access,
+    Uploader(account): Uploader,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, XrpcError> {
@@ -41,11 +41,13 @@ pub(crate) async fn upload(
         let message = "blobs are sent as they are, or with Content-Encoding: gzip or deflate";
         return Err(XrpcError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "InvalidRequest", message));
     }
-    let declared = text(header::CONTENT_TYPE).map(ToOwned::to_owned);
+    let Some(declared) = text(header::CONTENT_TYPE).map(ToOwned::to_owned) else {
+        return Err(XrpcError::invalid_request("Request encoding (Content-Type) required but not provided"));
+    };
     let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     check_storage(host, account, length.unwrap_or(1)).await?;
     let _leave = host.replication.placement().may_write(account.id()).await?;
-    let blob = host.blobs.upload(account.id(), declared, body.into_data_stream()).await?;
+    let blob = host.blobs.upload(account.id(), Some(declared), body.into_data_stream()).await?;
     // Who does not say how long it is, is told afterwards; a file that no record names is soon gone again.
     check_storage(host, account, 0).await?;
     Ok(Json(json!({ "blob": data::to_json(&blob.to_value()) })))

@@ -132,12 +132,11 @@ async fn handle(host: &Host, text: &str, moved: Option<&Moved>) -> Result<Handle
     Ok(handle)
 }
 
-/// A handle of the right form.
+/// A handle of the right form. Other text does not fit the method's document, which is no error of its own.
 pub(crate) fn checked_handle(text: &str) -> Result<Handle, XrpcError> {
     text.parse().map_err(|error: angel_protocol::ids::InvalidHandle| {
         let told: String = text.chars().take(HANDLE_CHARS_TOLD).collect();
-        let text = format!("Invalid handle {told:?}: {error}");
-        XrpcError::new(StatusCode::BAD_REQUEST, "InvalidHandle", text)
+        XrpcError::invalid_request(format!("Input/handle must be a valid handle, and {told:?} is none: {error}"))
     })
 }
 

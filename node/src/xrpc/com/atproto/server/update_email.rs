@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::create_account::checked_email;
-use super::send_code;
 use crate::blocking;
 use crate::clock;
 use crate::http::XrpcError;
@@ -41,11 +40,5 @@ pub(crate) async fn handler(
         })
     };
     blocking::run(update).await?;
-    if host.mail.sends()
-        && let Some(account) = host.accounts.by_id(id).await?
-    {
-        // The new address wants to be confirmed; that too many mails were asked for is no reason to keep the old one.
-        drop(send_code(&host, account, MailPurpose::ConfirmEmail).await);
-    }
     Ok(())
 }

@@ -30,6 +30,9 @@ pub(crate) async fn handler(
     caller: Caller,
     Params(Query { did, cids }): Params<Query>,
 ) -> Result<Response, XrpcError> {
+    if cids.is_empty() {
+        return Err(XrpcError::invalid_request("Params must have the property \"cids\": which blocks are asked for"));
+    }
     if cids.len() > CIDS_MAX {
         return Err(XrpcError::invalid_request(format!("at most {CIDS_MAX} blocks can be asked for at once")));
     }
