@@ -6,9 +6,9 @@
 //! cache true. Nothing here knows passwords, tokens or repositories.
 
 mod cache;
+mod kept;
 mod reserved;
 mod seal;
-mod wallet;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -34,6 +34,7 @@ use crate::permissioned::{Permissioned, PermissionedWrite};
 use crate::repos::{Action, NewRecord, Repos, Swap};
 use crate::spaces::Spaces;
 use crate::tenants::{Rulebook, Tenant, Tenants, workspace};
+use crate::webhooks::Webhooks;
 
 use due::Hints;
 pub(crate) use error::BusinessError;
@@ -61,6 +62,8 @@ struct Shared {
     rulebook: Rulebook,
     spaces: Spaces,
     mail: Mail,
+    /// Where answers to forms are sent.
+    webhooks: Webhooks,
     /// How often forms were seen.
     views: forms::Views,
     /// To whom letters about answers went.
@@ -88,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) rulebook: Rulebook,
     pub(crate) spaces: Spaces,
     pub(crate) mail: Mail,
+    pub(crate) webhooks: Webhooks,
     pub(crate) store: (Reader, Writer),
 }
 
@@ -122,7 +126,7 @@ const PAGE: usize = 100;
 
 impl Business {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, store } = parts;
+        let Parts { accounts, repos, permissioned, tenants, rulebook, spaces, mail, webhooks, store } = parts;
         let (reader, writer) = store;
         let views = forms::Views::new(reader.clone(), writer.clone());
         Self(Arc::new(Shared {
@@ -133,6 +137,7 @@ impl Business {
             rulebook,
             spaces,
             mail,
+            webhooks,
             views,
             mailed: forms::Mailed::default(),
             growth: Growth::default(),

@@ -67,6 +67,7 @@ pub enum FetchError {
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     client: Client,
+    names: Arc<Names>,
     scope: Scope,
 }
 
@@ -112,14 +113,15 @@ impl Fetcher {
     }
 
     fn with(scope: Scope, names: Names, more: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Self, FetchError> {
+        let names = Arc::new(names);
         let client = Client::builder()
             .user_agent(format!("angel/{VERSION}"))
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .dns_resolver(Arc::new(names));
+            .dns_resolver(Arc::clone(&names));
         let client = more(client).build().map_err(|error| FetchError::Failed(chain(&error)))?;
-        Ok(Self { client, scope })
+        Ok(Self { client, names, scope })
     }
 
     /// The body of an answer, at most `bytes_max` of it.
@@ -216,6 +218,25 @@ impl Fetcher {
     ) -> Result<Vec<u8>, FetchError> {
         self.check(url)?;
         body(self.client.post(url.clone()).json(json).send().await, bytes_max).await
+    }
+
+    /// Whether the host of a URL counts on this network, as it is looked up now. What it is when it is connected to is looked
+    /// at again then.
+    ///
+    /// # Errors
+    /// [`FetchError::Forbidden`] when it does not count; `Failed` when that cannot be found out.
+    pub(crate) async fn admits(&self, url: &Url) -> Result<(), FetchError> {
+        self.check(url)?;
+        let Some(Host::Domain(host)) = url.host() else { return Ok(()) };
+        let name: Name = host.parse().map_err(|_| FetchError::Url)?;
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.names.resolve(name)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => match error.downcast() {
+                Ok(refused) => Err(*refused),
+                Err(error) => Err(FetchError::Failed(chain(&*error))),
+            },
+            Err(_) => Err(FetchError::Failed("names are not answered".to_owned())),
+        }
     }
 
     /// A host written as an address is not looked up, so it is judged here.
@@ -346,6 +367,8 @@ mod tests {
         let outside = Fetcher::new(Scope::Public).expect("starts");
         for url in [url, named] {
             assert!(matches!(outside.get(&url, 4).await, Err(FetchError::Forbidden { .. })), "{url}");
+            assert!(matches!(outside.admits(&url).await, Err(FetchError::Forbidden { .. })), "{url}");
+            inside.admits(&url).await.expect("counts");
         }
     }
 

@@ -100,4 +100,5 @@ pub mod takedowns;
 pub mod tasks;
 pub mod telemetry;
 pub mod tenants;
+mod webhooks;
 mod xrpc;

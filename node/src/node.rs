@@ -65,6 +65,7 @@ use crate::storage::{self, StorageCollector};
 use crate::tasks::Tasks;
 use crate::telemetry::LogControl;
 use crate::tenants::{Provisioner, Rulebook};
+use crate::webhooks::{self, Webhooks};
 use crate::xrpc::host::{Host, Service, Settings};
 
 mod disk;
@@ -330,6 +331,16 @@ impl Node {
         let spaces = tokio::task::spawn_blocking(opening).await??;
         spawner.spawn("spaces-live", |stop| spaces::live::run(spaces.live().clone(), stop));
         let follower = spaces::follow::Follower::new(spaces.clone(), resolver.clone(), parts::scope(&config))?;
+        let webhooks = Webhooks::new(webhooks::Parts {
+            reader: store.reader().clone(),
+            accounts: accounts.clone(),
+            repos: repos.clone(),
+            permissioned: permissioned.clone(),
+            tenants: tenants.clone(),
+            spaces: spaces.clone(),
+            fetcher: Fetcher::new(parts::scope(&config))?,
+            scope: parts::scope(&config),
+        });
         let business = Business::new(business::Parts {
             accounts: accounts.clone(),
             repos: repos.clone(),
@@ -338,6 +349,7 @@ impl Node {
             rulebook: rulebook.clone(),
             spaces: spaces.clone(),
             mail: mail.clone(),
+            webhooks: webhooks.clone(),
             store: (store.reader().clone(), store.writer().clone()),
         });
         let waiting = business.clone();
@@ -404,6 +416,8 @@ impl Node {
         spawner.spawn("announcements-of-the-ledger", |stop| spaces::announcer::ledger::run(telling, of, stop));
         let telling = spaces.clone();
         spawner.spawn("announcements-that-wait", |stop| spaces::untold::run(telling, stop));
+        let calling = webhooks.clone();
+        spawner.spawn("webhooks", |stop| webhooks::pump::run(calling, stop));
         spawner.spawn("due-records", |stop| business::due::run(waiting, stop));
         let (noting, beside) = (business.clone(), firehose.beside_commits());
         spawner.spawn("customers", |stop| business::customers::run(noting, beside, stop));
@@ -493,6 +507,7 @@ impl Node {
             business,
             roadmap,
             spaces,
+            webhooks,
             admin_password: Arc::clone(&password),
         });
 

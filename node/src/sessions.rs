@@ -273,22 +273,32 @@ impl Sessions {
         Ok(AccessToken { did: claims.sub, scope: claims.scope, issued_at: claims.iat })
     }
 
-    /// What a refresh token says, if it is genuine. An expired one is taken too where `expired` says so: to end what
-    /// may be left of its session.
+    /// What a refresh token says, if it is genuine.
     ///
     /// # Errors
     /// [`TokenRefused`].
-    pub fn refresh_token(&self, token: &str, expired: bool, now: Timestamp) -> Result<RefreshToken, TokenRefused> {
+    pub fn refresh_token(&self, token: &str, now: Timestamp) -> Result<RefreshToken, TokenRefused> {
+        let claims = self.refresh_claims(token)?;
+        if claims.exp <= now.as_millis() / 1000 {
+            return Err(TokenRefused::Expired);
+        }
+        refresh_token_of(claims).ok_or(TokenRefused::Invalid("it names no session"))
+    }
+
+    /// The same of one that may have expired: to end what may be left of its session. `None` when it names none.
+    ///
+    /// # Errors
+    /// [`TokenRefused::Invalid`].
+    pub fn old_refresh_token(&self, token: &str) -> Result<Option<RefreshToken>, TokenRefused> {
+        Ok(refresh_token_of(self.refresh_claims(token)?))
+    }
+
+    fn refresh_claims(&self, token: &str) -> Result<Claims, TokenRefused> {
         let claims = self.claims(token)?;
         if claims.scope != Scope::Refresh {
             return Err(TokenRefused::Invalid("Invalid token type, it is no refresh token"));
         }
-        if !expired && claims.exp <= now.as_millis() / 1000 {
-            return Err(TokenRefused::Expired);
-        }
-        let (session, token) =
-            claims.jti.as_deref().and_then(split_jti).ok_or(TokenRefused::Invalid("it names no session"))?;
-        Ok(RefreshToken { did: claims.sub, session, token })
+        Ok(claims)
     }
 
     /// Trades a refresh token for the next pair. Blocks until that is durable.
@@ -431,6 +441,12 @@ impl Sessions {
 /// Session and token in one text, as the token carries them.
 fn jti(session: [u8; 16], token: TokenId) -> String {
     URL_SAFE_NO_PAD.encode([session, token].concat())
+}
+
+/// What a refresh token of ours names; `None` of one that names something else.
+fn refresh_token_of(claims: Claims) -> Option<RefreshToken> {
+    let (session, token) = split_jti(claims.jti.as_deref()?)?;
+    Some(RefreshToken { did: claims.sub, session, token })
 }
 
 fn split_jti(jti: &str) -> Option<([u8; 16], TokenId)> {

@@ -54,6 +54,7 @@ use crate::accounts::Accounts;
 use crate::permissioned::Permissioned;
 use crate::repos::Repos;
 use crate::tenants::{Rulebook, Tenants};
+use crate::webhooks::Bell;
 
 pub(crate) use complaints::{NewComplaint, Wanted as Complaints};
 pub(crate) use error::SpaceError;
@@ -87,6 +88,8 @@ struct Shared {
     live: Live,
     /// What businesses are still to be told.
     untold: untold::Untold,
+    /// Rung for a business that was told something.
+    bell: Bell,
     /// Who speaks as an agent.
     agents: agents::Agents,
     /// How active members are.
@@ -138,6 +141,7 @@ impl Spaces {
             numbers,
             live: Live::new(followers_max),
             untold: untold::Untold::default(),
+            bell: Bell::default(),
             agents: agents::Agents::default(),
             engagements: engagement::Engagements::default(),
             durable,
@@ -145,6 +149,11 @@ impl Spaces {
             strangers: watch::Sender::new(0),
             locks: (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
         })))
+    }
+
+    /// What rings when a business was told something, for whoever tells it on.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.0.bell
     }
 
     /// Who follows live.

@@ -16,6 +16,7 @@ mod provision;
 mod rulebook;
 mod standing;
 mod transfer;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

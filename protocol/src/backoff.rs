@@ -38,13 +38,25 @@ impl Backoff {
     /// Nothing tried yet.
     #[must_use]
     pub const fn new(policy: Policy) -> Self {
-        Self { policy, failures: 0, succeeded_at: None }
+        Self::resumed(policy, 0, None)
+    }
+
+    /// One that was kept elsewhere meanwhile: what [`Self::failures`] and [`Self::succeeded_at`] said.
+    #[must_use]
+    pub const fn resumed(policy: Policy, failures: u32, succeeded_at: Option<Timestamp>) -> Self {
+        Self { policy, failures, succeeded_at }
     }
 
     /// Failures since the last success that lasted.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// When tries began to succeed, if the last one did.
+    #[must_use]
+    pub const fn succeeded_at(&self) -> Option<Timestamp> {
+        self.succeeded_at
     }
 
     /// The current step: the longest wait that [`Self::failed`] may have answered last. Zero before any failure.

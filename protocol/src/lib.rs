@@ -37,6 +37,7 @@
 //! | [`migration`] | how a tenant moves to another node, and back |
 //! | [`firehose`] | what a host tells of its accounts, and the frames that carry it |
 //! | [`spaces`] | who may see, join and write in a space, and what a message has to be |
+//! | [`webhooks`] | what a webhook of a business is told, how a call is signed, when it is tried again |
 
 pub mod backoff;
 pub mod backup;
@@ -72,4 +73,5 @@ pub mod spaces;
 pub mod tenants;
 pub mod time;
 pub mod vault;
+pub mod webhooks;
 pub mod wire;

@@ -490,3 +490,12 @@ pub const FORM_ANSWER_CHARS_MAX: usize = 10_000;
 
 /// Largest body that brings answers to a form, in bytes: a record of them, and what JSON adds.
 pub const FORM_BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// Webhooks that a business makes for its events (API-01): each is called of each event that it names.
+pub const WEBHOOKS_MAX: usize = 20;
+
+/// Forms of a business whose answers are sent to a URL (FRM-02).
+pub const WEBHOOK_FORMS_MAX: usize = 200;
+
+/// Longest URL that a webhook calls, in bytes: as long as a form's destination may be (`records.md` 8.5).
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2048;

@@ -11,6 +11,7 @@
 //! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
 //! | a vote is for what takes votes | [`Refused::Vote`] |
 //! | the questions of a form can be meant | [`Refused::Question`] |
+//! | answers to a form are sent to a URL that can be called | [`Refused::Target`] |
 //! | no secret is in a record ([`secrets`]) | [`Refused::Secret`] |
 //! | a record is not larger than one of this network may be | [`Refused::TooLarge`] |
 //!
@@ -37,6 +38,7 @@ use crate::lexicon::flags::{Class, Collection, FieldPath, Flags, Holder, Visibil
 use crate::limits::LEXICON_RECORD_BYTES_MAX;
 use crate::tenants::{Allowance, Permission, TenantStatus};
 use crate::time::Timestamp;
+use crate::webhooks::TargetFlaw;
 
 pub use self::table::{Elsewhere, Rule, TABLE};
 
@@ -215,6 +217,14 @@ pub enum Refused {
         path: String,
         /// Why not.
         why: &'static str,
+    },
+    /// A URL that answers to a form cannot be sent to (FRM-02).
+    #[error("{path}: {why}")]
+    Target {
+        /// Where.
+        path: String,
+        /// Why not.
+        why: TargetFlaw,
     },
     /// What was sent is not changed.
     #[error("{path}: the invoice was sent, and its amounts stay as they are; write another one")]

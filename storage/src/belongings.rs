@@ -122,7 +122,7 @@ pub const fn of(table: TableId) -> Belongs {
         T::Tenants | T::TenantMembers | T::TenantInvitations | T::TenantUsage | T::TenantAudit => {
             account(Found::ByAccount, Nature::Private)
         }
-        T::FormViews => account(Found::ByAccount, Nature::Private),
+        T::FormViews | T::Webhooks => account(Found::ByAccount, Nature::Private),
         T::PermissionedSpaces | T::PermissionedRepos | T::PermissionedRecords => {
             account(Found::ByAccount, Nature::Private)
         }

@@ -126,6 +126,7 @@ catalogue! {
     0x7A RoadmapVotes "roadmap_votes": "key of the feature, person" => "the feature that somebody elsewhere votes for", by "the follower of authors elsewhere";
     0x7B RoadmapVotesOf "roadmap_votes_of": "person, key of the feature" => "nothing more", by "the batch of the vote";
     0x7C FormViews "form_views": "account, key of the form" => "how often a form was asked for, and answered since", by "the forms, every few seconds";
+    0x7D Webhooks "webhooks": "account, hook" => "a webhook of the tenant, how far it has come, and how its calls went", by "the webhooks";
 }
 
 /// A table as the catalogue describes it.

@@ -9,6 +9,7 @@ use angel_protocol::tenants::{
     Allowance, MembershipStatus, Month, Permissions, Role, Slug, Template, TenantStatus, Usage,
 };
 use angel_protocol::time::Timestamp;
+use angel_protocol::webhooks::{Position, Track};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -38,6 +39,9 @@ pub const TENANT_USAGE: Table<(AccountId, u32), Cbor<Usage>> = Table::new(TableI
 
 /// How often a form of a tenant was seen, by the key of the form.
 pub const FORM_VIEWS: Table<(AccountId, String), Cbor<FormViews>> = Table::new(TableId::FormViews);
+
+/// The webhooks of a tenant, by their names; those of forms under `form.` and the key of the form.
+pub const WEBHOOKS: Table<(AccountId, String), WebhookRow> = Table::new(TableId::Webhooks);
 
 /// What was done to a tenant, in order.
 pub const TENANT_AUDIT: Table<(AccountId, u64), AuditRow> = Table::new(TableId::TenantAudit);
@@ -118,6 +122,42 @@ pub struct FormViews {
     pub views: u64,
     /// How often it was answered.
     pub answers: u64,
+}
+
+/// A webhook (`rules.md` API-01, FRM-02). It holds no secret: that follows from a key of the account's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRow {
+    /// What is called; of a form the settings of the form say it.
+    pub url: Option<String>,
+    /// Which events are told, by their names; all without any.
+    pub events: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it; nobody the hook of a form.
+    pub created_by: Option<Did>,
+    /// Chance from which, with a key of the account's, its secret follows: another one makes another secret.
+    #[serde(with = "serde_bytes")]
+    pub salt: [u8; 16],
+    /// The public half of that key.
+    pub key: Did,
+    /// Whether anybody was told the secret.
+    pub is_secret_told: bool,
+    /// The last record that was told, or passed over.
+    pub told: Position,
+    /// How its calls went.
+    pub track: Track,
+    /// Calls that were taken.
+    pub delivered: u64,
+    /// When the last one was taken.
+    pub accepted_at: Option<Timestamp>,
+    /// When the last one failed, and how. Never what was sent, never where to.
+    pub failed: Option<(Timestamp, String)>,
+    /// Whether its people were told that it is paused.
+    pub is_noticed: bool,
+}
+
+impl Row for WebhookRow {
+    const VERSION: u8 = 1;
 }
 
 /// A membership.
@@ -207,6 +247,7 @@ pub fn stage_remove(reader: &Reader, batch: &mut Batch, id: AccountId) -> Result
     stage_remove_all(reader, batch, &TENANT_INVITATIONS, id)?;
     stage_remove_all(reader, batch, &TENANT_USAGE, id)?;
     stage_remove_all(reader, batch, &FORM_VIEWS, id)?;
+    stage_remove_all(reader, batch, &WEBHOOKS, id)?;
     stage_remove_all(reader, batch, &TENANT_AUDIT, id)
 }
 
@@ -290,6 +331,14 @@ pub fn form_views(reader: &Reader, id: AccountId, rkey: &str) -> Result<FormView
     Ok(row.map_or_else(FormViews::default, |Cbor(views)| views))
 }
 
+/// A tenant's webhooks, in the order of their names.
+///
+/// # Errors
+/// The engine fails, or a row cannot be read.
+pub fn webhooks(reader: &Reader, id: AccountId) -> Result<Vec<(String, WebhookRow)>, ReadError> {
+    crate::accounts::all_of(reader, &WEBHOOKS, id)
+}
+
 /// How the tables of this module are checked by [`crate::verify`].
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -299,6 +348,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::of(&TENANT_INVITATIONS),
         Check::of(&TENANT_USAGE),
         Check::of(&FORM_VIEWS),
+        Check::of(&WEBHOOKS),
         Check::of(&TENANT_AUDIT),
     ]
 }
@@ -306,6 +356,7 @@ pub(crate) fn checks() -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use angel_protocol::tenants::{Plan, Resource};
+    use angel_protocol::webhooks::Answer;
 
     use super::*;
     use crate::store::Store;
@@ -340,6 +391,26 @@ mod tests {
         }
     }
 
+    fn webhook() -> WebhookRow {
+        let mut track = Track::default();
+        track.answered(Timestamp::EPOCH, Answer::Refused, 7);
+        WebhookRow {
+            url: Some("https://hooks.example/".to_owned()),
+            events: vec!["order.placed".to_owned()],
+            created_at: Timestamp::EPOCH,
+            created_by: Some("did:web:owner.example".parse().expect("valid")),
+            salt: [7; 16],
+            is_secret_told: true,
+            key: "did:web:key.example".parse().expect("valid"),
+            told: Position { rev: Tid::new(7, 1), rkey: "3k".to_owned() },
+            track,
+            delivered: 7,
+            accepted_at: None,
+            failed: Some((Timestamp::EPOCH, "it answered 500".to_owned())),
+            is_noticed: false,
+        }
+    }
+
     #[test]
     fn a_tenant_goes_with_everything_of_its_own_and_nothing_of_others() {
         let store = Store::in_memory().expect("starts");
@@ -354,7 +425,9 @@ mod tests {
             batch.put(&TENANT_USAGE, &(id, month.number()), &Cbor(usage.clone())).expect("fits");
             let seen = FormViews { views: 8, answers: id.0 };
             batch.put(&FORM_VIEWS, &(id, "3kform".to_owned()), &Cbor(seen)).expect("fits");
+            batch.put(&WEBHOOKS, &(id, "hook".to_owned()), &webhook()).expect("fits");
             writer.commit(batch).expect("commits");
+            assert_eq!(webhooks(reader, id).expect("reads"), [("hook".to_owned(), webhook())]);
             assert_eq!(super::usage(reader, id, month).expect("reads"), usage);
             assert_eq!(form_views(reader, id, "3kform").expect("reads"), seen);
             assert_eq!(form_views(reader, id, "3kother").expect("reads"), FormViews::default());
@@ -372,6 +445,8 @@ mod tests {
         assert_eq!(reader.scan(&TENANT_USAGE).page(10).expect("reads").rows.len(), 1);
         assert_eq!(form_views(reader, AccountId(1), "3kform").expect("reads"), FormViews::default());
         assert_eq!(form_views(reader, AccountId(2), "3kform").expect("reads").answers, 2);
+        assert_eq!(webhooks(reader, AccountId(1)).expect("reads"), []);
+        assert_eq!(webhooks(reader, AccountId(2)).expect("reads").len(), 1);
         assert_eq!(reader.scan(&TENANTS_BY_SLUG).page(10).expect("reads").rows.len(), 1);
     }
 

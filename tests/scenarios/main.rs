@@ -20,4 +20,5 @@ mod spaces;
 mod storage;
 mod tenants;
 mod walk;
+mod webhooks;
 mod xrpc;

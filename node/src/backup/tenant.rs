@@ -150,6 +150,7 @@ fn take_over(
         For::Claim => new_key(&own, did, now)?,
     };
     let wallet = of_backup.kept_wallet_seed_blocking(found.id()).map_err(NotThisTenant::Account)?;
+    let webhooks = of_backup.kept_webhooks_seed_blocking(found.id()).map_err(NotThisTenant::Account)?;
 
     progress.phase("placing files");
     let files = files(source, did).map_err(NotThisTenant::Read)?;
@@ -188,6 +189,9 @@ fn take_over(
         own.stage_signing_key(batch, account.id(), row, &key)?;
         if let Some(seed) = &wallet {
             own.stage_wallet_key(batch, account.id(), seed)?;
+        }
+        if let Some(seed) = &webhooks {
+            own.stage_webhooks_key(batch, account.id(), seed)?;
         }
         match purpose {
             For::Itself => batch.delete(&replicas::REPLICAS, did)?,

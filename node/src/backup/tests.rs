@@ -503,6 +503,7 @@ fn one_account_goes_into_a_file_that_the_recovery_key_alone_opens() {
         let new = NewAccount { row, signing_key };
         let account = accounts.create_blocking(new, |_, _, _| Ok::<_, AccountError>(())).expect("made");
         accounts.wallet_key_blocking(&did).expect("a wallet");
+        accounts.webhooks_seed_blocking(&did).expect("a secret for webhooks");
         account
     };
     let (shop, other) = (make_account_of("shop"), make_account_of("other"));
@@ -539,7 +540,7 @@ fn one_account_goes_into_a_file_that_the_recovery_key_alone_opens() {
     let own_seal = fs::read(bench.source.layout.secrets().join(name)).expect("the node has one too");
     assert_ne!(*seal, own_seal);
     let keys: Vec<_> = mine.iter().filter(|(key, _)| key[0] == TableId::AccountKeys.byte()).collect();
-    assert_eq!(keys.len(), 2, "to sign with, and to pay with");
+    assert_eq!(keys.len(), 3, "to sign with, to pay with, and for webhooks");
     for (key, value) in keys {
         let of = ACCOUNT_KEYS.decode_key(key).expect("a key of the table");
         let row = ACCOUNT_KEYS.decode_value(value).expect("a sealed key");

@@ -16,6 +16,7 @@ use crate::permissioned::PermissionedError;
 use crate::repos::RepoError;
 use crate::spaces::SpaceError;
 use crate::tenants::{FeatureDisabled, LimitReached, RulebookError, TenantError};
+use crate::webhooks::WebhookError;
 
 /// Why something is not done with an order, a lead or a recognition. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,9 @@ pub(crate) enum BusinessError {
     /// The audit log takes nothing, and so it is not done.
     #[error("the audit log of the tenant cannot be written: {0}")]
     NotLogged(#[source] Box<TenantError>),
+    /// Where answers are sent cannot be found out, or may not be called.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// It cannot be told.
     #[error(transparent)]
     Space(#[from] SpaceError),
@@ -180,6 +184,7 @@ impl From<BusinessError> for XrpcError {
             BusinessError::Repo(error) => error.into(),
             BusinessError::Account(error) => error.into(),
             BusinessError::Space(error) => error.into(),
+            BusinessError::Webhook(error) => error.into(),
             BusinessError::Rulebook(_) | BusinessError::Unnoted(_) | BusinessError::NotLogged(_) => {
                 Self::unexpected(&error)
             }

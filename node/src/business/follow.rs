@@ -1,7 +1,7 @@
 //! Records of the workspace whose computed fields follow from something that is written elsewhere: the rate of a product
 //! from the product's type (REV-07), a tenant's settings from its plan. They are looked at again when that was written.
 
-use angel_protocol::business::{PRODUCT, PRODUCT_SETTINGS, TENANT_SETTINGS};
+use angel_protocol::business::{FORM_SETTINGS, PRODUCT, PRODUCT_SETTINGS, TENANT_SETTINGS};
 use angel_protocol::data::Value;
 use angel_protocol::ids::{Did, RepoPath};
 use angel_protocol::rules::{By, Place};
@@ -18,6 +18,9 @@ impl Business {
     pub(crate) async fn follow(&self, account: &Account, author: &Did, written: &[RepoPath]) {
         let Some(tenant) = self.0.tenants.find(account.did()) else { return };
         self.0.hints.tell(account.did(), written.iter());
+        if written.iter().any(|path| path.collection.as_str() == FORM_SETTINGS) {
+            self.0.webhooks.ring(account.did());
+        }
         for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT) {
             let settings = RepoPath::new(nsid(PRODUCT_SETTINGS), path.rkey.clone());
             if let Err(error) = self.refresh(&tenant, author, &settings).await {

@@ -116,6 +116,10 @@ impl Business {
         let wish = NewSubmission { answers, ..wish };
         let path = RepoPath::new(nsid(FORM_SETTINGS), form.rkey().clone());
         let settings = self.entry(form.tenant.did(), &path).await?.map(|entry| entry.record).unwrap_or_default();
+        // Before the answers are there: they are what it tells next.
+        if let Err(error) = self.0.webhooks.prepare_form(&form.tenant, form.rkey().as_str()).await {
+            tracing::warn!(form = form.uri(), %error, "answers are kept, and may not be sent to the URL of their form");
+        }
         let mut tries = 1;
         let submission = loop {
             match self.try_submit(form, &settings, &wish).await {
@@ -124,6 +128,7 @@ impl Business {
                 done => break done?,
             }
         };
+        self.0.webhooks.ring(form.tenant.did());
         self.mail_answers(form, &settings, &wish.answers).await;
         Ok(submission)
     }

@@ -9,6 +9,7 @@ mod promote;
 mod recovery;
 mod rollback;
 mod vault;
+mod webhooks;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,8 @@ pub(super) enum TenantVerb {
     Vault(vault::VaultVerb),
     /// Undo a move: call it off before the switch, or move the tenant back within the grace.
     Rollback(rollback::RollbackArgs),
+    /// Show the webhooks of a tenant and how their calls went, or delete one; its own people make them.
+    Webhooks(webhooks::WebhooksArgs),
 }
 
 #[derive(Args, Debug)]
@@ -182,6 +185,7 @@ async fn perform(daemon: &Daemon, verb: TenantVerb) -> Result<Said, Failure> {
         TenantVerb::Migrate(args) => migrate::migrate(daemon, &args).await,
         TenantVerb::Vault(verb) => vault::vault(daemon, verb).await,
         TenantVerb::Rollback(args) => rollback::roll_back(daemon, &args).await,
+        TenantVerb::Webhooks(args) => webhooks::webhooks(daemon, &args).await,
     }
 }
 

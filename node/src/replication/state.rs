@@ -87,6 +87,7 @@ impl Replication {
         let row = parts.reader.get(&ACCOUNTS, &account)?.ok_or(crate::accounts::AccountError::NotFound)?;
         let passwords = all_of(&parts.reader, &APP_PASSWORDS, account)?;
         let wallet = parts.accounts.kept_wallet_key_blocking(account)?;
+        let webhooks = parts.accounts.kept_webhooks_seed_blocking(account)?;
         let settings = replicas::settings(&parts.reader, &tenant.did)?;
         let state = AccountState {
             handle: row.handle.as_ref().map(ToString::to_string),
@@ -102,6 +103,7 @@ impl Replication {
             app_passwords: passwords.into_iter().map(app_password).collect(),
             preferences: PREFERENCES.get(&parts.reader, &account)?.map(ByteBuf::from),
             wallet: wallet.map(|key| ByteBuf::from(key.seed().to_vec())),
+            webhooks: webhooks.map(|seed| ByteBuf::from(seed.to_vec())),
             waits_for_standby: settings.waits_for_standby,
             recovery: settings.recovery,
             standbys: settings.standbys,
@@ -163,6 +165,9 @@ impl Replication {
         }
         if let Some(seed) = state.wallet.as_ref().and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()) {
             parts.accounts.stage_wallet_key(batch, id, &Zeroizing::new(seed))?;
+        }
+        if let Some(seed) = state.webhooks.as_ref().and_then(|seed| <[u8; 32]>::try_from(seed.as_slice()).ok()) {
+            parts.accounts.stage_webhooks_key(batch, id, &Zeroizing::new(seed))?;
         }
         let settings = replicas::SettingsRow {
             waits_for_standby: state.waits_for_standby,

@@ -5,6 +5,7 @@ mod copies;
 mod exports;
 mod imports;
 mod nodes;
+mod subjects;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -36,7 +36,7 @@ impl World {
     }
 
     fn refresh(&self, token: &str, now: Timestamp) -> Result<Tokens, SessionError> {
-        let token = self.sessions.refresh_token(token, false, now)?;
+        let token = self.sessions.refresh_token(token, now)?;
         self.sessions.refresh_blocking(&self.alice, &token, now)
     }
 
@@ -74,7 +74,7 @@ fn a_lost_answer_can_be_asked_for_again_and_gives_the_same_next_token() {
     let first = world.login(Login::Owner, START);
     let second = world.refresh(&first.refresh, START).expect("refreshed");
     let again = world.refresh(&first.refresh, START + Duration::from_secs(60)).expect("within the grace");
-    let id = |tokens: &Tokens| world.sessions.refresh_token(&tokens.refresh, false, START).expect("good");
+    let id = |tokens: &Tokens| world.sessions.refresh_token(&tokens.refresh, START).expect("good");
     assert_eq!(id(&second), id(&again));
     assert_ne!(id(&first), id(&second));
     assert!(world.refresh(&again.refresh, START + Duration::from_secs(61)).is_ok());
@@ -105,7 +105,7 @@ fn concurrent_refreshes_agree_on_the_next_token() {
     let ids: Vec<_> = std::thread::scope(|scope| {
         let refresh = || {
             let tokens = world.refresh(&first.refresh, START).expect("refreshed");
-            world.sessions.refresh_token(&tokens.refresh, false, START).expect("good").token
+            world.sessions.refresh_token(&tokens.refresh, START).expect("good").token
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(refresh)).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
@@ -117,10 +117,20 @@ fn concurrent_refreshes_agree_on_the_next_token() {
 fn ended_sessions_stay_ended() {
     let world = World::new();
     let tokens = world.login(Login::Owner, START);
-    let later = START + REFRESH_LIFE;
-    let token = world.sessions.refresh_token(&tokens.refresh, true, later).expect("even when expired");
+    let expired = world.sessions.refresh_token(&tokens.refresh, START + REFRESH_LIFE);
+    assert!(matches!(expired, Err(TokenRefused::Expired)));
+    let token =
+        world.sessions.old_refresh_token(&tokens.refresh).expect("even when expired").expect("it names a session");
     world.sessions.end_blocking(world.alice.id(), &token).expect("ended");
     assert!(world.is_ended(&tokens.refresh, START));
+    // One that another program signed with the same secret may name its sessions otherwise: there is none to end.
+    let exp = START.as_millis() / 1000;
+    let (aud, sub) = (world.sessions.0.audience.clone(), world.alice.did().clone());
+    let claims = Claims { scope: Scope::Refresh, aud, sub, jti: Some("elsewhere".to_owned()), iat: exp, exp };
+    let foreign = world.sessions.0.key.sign(&claims);
+    assert!(matches!(world.sessions.old_refresh_token(&foreign), Ok(None)));
+    assert!(matches!(world.sessions.refresh_token(&foreign, START), Err(TokenRefused::Expired)));
+    assert!(world.sessions.old_refresh_token(&tokens.access).is_err(), "it is no refresh token");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use angel_protocol::data::{Map, Value};
 use angel_protocol::ids::Did;
+use angel_protocol::permissioned::SpaceUri;
 use angel_protocol::spaces::{Context, EVENTS, SPACE, Visibility};
 use angel_storage::CommitError;
 use angel_storage::spaces::{SPACES, SPACES_OF, SpaceId, SpaceRow};
@@ -92,13 +93,22 @@ impl Spaces {
         let Some(room) = room_of(&space) else { return Ok(()) };
         let record = finished(angel_protocol::spaces::MESSAGE, message(&space, announcement))?;
         let record = self.judged(Some(&room), &account, angel_protocol::spaces::MESSAGE, record, None).await?;
-        match self.store(Some(&room), &account, angel_protocol::spaces::MESSAGE, None, &record).await {
+        let stored = match self.store(Some(&room), &account, angel_protocol::spaces::MESSAGE, None, &record).await {
             // It is told here, and copies have it when they follow again.
             Err(SpaceError::Permissioned(PermissionedError::Account(AccountError::NotWritable(
                 NotWritable::ReplicationUnavailable,
             )))) => Ok(()),
             stored => stored.map(drop),
-        }
+        };
+        self.0.bell.ring(tenant);
+        stored
+    }
+
+    /// Where a tenant is told what happens; `None` while nothing has.
+    pub(crate) async fn system_room(&self, tenant: &Did) -> Result<Option<SpaceUri>, SpaceError> {
+        let (this, did) = (self.clone(), tenant.clone());
+        let found = blocking::run(move || this.find_system_space(&did)).await?;
+        Ok(found.as_ref().and_then(room_of))
     }
 
     /// The system space of an account, made when there is none.

@@ -1,7 +1,7 @@
 //! Why something is not done to a tenant.
 
 use angel_protocol::ids::Did;
-use angel_protocol::limits::{TENANT_INVITATIONS_MAX, TENANT_MEMBERS_MAX, TENANTS_MAX};
+use angel_protocol::limits::{TENANT_INVITATIONS_MAX, TENANT_MEMBERS_MAX, TENANTS_MAX, WEBHOOKS_MAX};
 use angel_protocol::tenants::invitation::InvitationRefused;
 use angel_protocol::tenants::role::RoleRefused;
 use angel_protocol::tenants::{LimitReached, Slug, TenantStatus};
@@ -55,6 +55,12 @@ pub enum TenantError {
     /// As many invitations are open as a tenant can have.
     #[error("{TENANT_INVITATIONS_MAX} invitations are open; wait until some are accepted or expire")]
     TooManyInvitations,
+    /// No such webhook.
+    #[error("the tenant has no such webhook")]
+    NoWebhook,
+    /// As many webhooks as a tenant can have.
+    #[error("a tenant has at most {WEBHOOKS_MAX} webhooks; delete one first")]
+    TooManyWebhooks,
     /// The node has as many tenants or members as it can hold.
     #[error("this node has no room for more: at most {TENANTS_MAX} tenants and {TENANT_MEMBERS_MAX} memberships")]
     Full,

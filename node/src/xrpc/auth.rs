@@ -66,9 +66,9 @@ pub(crate) struct AnyAccess(pub(crate) Access);
 #[derive(Clone, Debug)]
 pub(crate) struct Refresh(pub(crate) RefreshToken);
 
-/// As [`Refresh`], of any age.
+/// As [`Refresh`], of any age; `None` when the token names no session.
 #[derive(Clone, Debug)]
-pub(crate) struct OldRefresh(pub(crate) RefreshToken);
+pub(crate) struct OldRefresh(pub(crate) Option<RefreshToken>);
 
 /// The operator.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +217,7 @@ impl FromRequestParts<Arc<Host>> for Refresh {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
-        let token = host.sessions.refresh_token(bearer(&parts.headers)?, false, clock::now());
+        let token = host.sessions.refresh_token(bearer(&parts.headers)?, clock::now());
         token.map(Self).map_err(refused)
     }
 }
@@ -226,7 +226,7 @@ impl FromRequestParts<Arc<Host>> for OldRefresh {
     type Rejection = XrpcError;
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Asked<Self> {
-        let token = host.sessions.refresh_token(bearer(&parts.headers)?, true, clock::now());
+        let token = host.sessions.old_refresh_token(bearer(&parts.headers)?);
         token.map(Self).map_err(refused)
     }
 }

@@ -37,6 +37,7 @@ use crate::sessions::Sessions;
 use crate::spaces::Spaces;
 use crate::takedowns::Takedowns;
 use crate::tenants::{Provisioner, Rulebook, Tenants};
+use crate::webhooks::Webhooks;
 
 /// The handles that methods act through. Shared by all requests.
 pub(crate) struct Host {
@@ -106,6 +107,8 @@ pub(crate) struct Host {
     pub(crate) limits: RateLimits,
     /// Spaces, their members and what is said there.
     pub(crate) spaces: Spaces,
+    /// Whom they tell of it.
+    pub(crate) webhooks: Webhooks,
     /// What opens the operator's methods.
     pub(crate) admin_password: Arc<AdminPassword>,
 }

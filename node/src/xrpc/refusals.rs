@@ -241,6 +241,8 @@ impl From<TenantError> for XrpcError {
             }
             TenantError::Invitation(_) | TenantError::TooManyInvitations => Self::invalid_request(error.to_string()),
             TenantError::NoInvitation => refused("InvitationNotFound"),
+            TenantError::NoWebhook => refused("WebhookNotFound"),
+            TenantError::TooManyWebhooks => refused("TooManyWebhooks"),
             TenantError::Full => Self::unavailable(error.to_string()),
             TenantError::Secret(error) => Self::unexpected(&error),
             TenantError::Account(error) => error.into(),

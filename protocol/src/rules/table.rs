@@ -44,10 +44,6 @@ const fn fills(collection: &'static str, fill: Fill) -> Rule {
     Rule { collection, fill: Some(fill), ..NOTHING }
 }
 
-const fn figured(collection: &'static str, figures: Figures) -> Rule {
-    Rule { collection, figures: Some(figures), ..NOTHING }
-}
-
 const fn stays_with(collection: &'static str, field: &'static str) -> Rule {
     Rule { collection, scope: Some(field), ..NOTHING }
 }
@@ -81,7 +77,7 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.business.venue", business::venue),
     fills("co.kendev.content.course", content::course),
     fills("co.kendev.content.form", content::form),
-    figured("co.kendev.content.formSettings", figures::form_settings),
+    Rule { figures: Some(figures::form_settings), ..fills("co.kendev.content.formSettings", content::form_settings) },
     Rule { reads: Some(content::form_of), ..fills("co.kendev.content.formSubmission", content::form_submission) },
     Rule { fill: Some(content::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },
     Rule {

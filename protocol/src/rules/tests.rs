@@ -78,6 +78,7 @@ fn path(refused: &Refused) -> &str {
         | Refused::NoContract { path }
         | Refused::Vote { path, .. }
         | Refused::Question { path, .. }
+        | Refused::Target { path, .. }
         | Refused::Sent { path }
         | Refused::Secret { path, .. } => path,
         Refused::OtherTenant { .. } => "/tenant",

@@ -21,11 +21,13 @@ pub enum KeyPurpose {
     Signing,
     /// It signs for the account's wallet on the ledger.
     Wallet,
+    /// The secrets of the account's webhooks follow from it.
+    Webhooks,
 }
 
 impl KeyPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 2] = [Self::Signing, Self::Wallet];
+    pub const ALL: [Self; 3] = [Self::Signing, Self::Wallet, Self::Webhooks];
 
     /// How keys and seals write it.
     #[must_use]
@@ -33,6 +35,7 @@ impl KeyPurpose {
         match self {
             Self::Signing => 1,
             Self::Wallet => 2,
+            Self::Webhooks => 3,
         }
     }
 }

@@ -64,7 +64,6 @@ impl Business {
             "submitAction/destination: this is no e-mail address: no letter is sent",
         );
         warn(responds && !has("email"), "submitAction/autoResponse: the form asks for no e-mail address");
-        warn(says("type") == "webhook", "submitAction: this node calls no webhooks; the answers are kept");
         warn(says("type") == "integration", "submitAction: this node calls no integrations; the answers are kept");
         let workflow = settings.get("workflow");
         let integrations = workflow.and_then(|workflow| workflow.get("integrations"));
@@ -83,6 +82,27 @@ impl Business {
             gone,
             "workflow/assignTo: this person does not belong to the business; answers and tasks are assigned to nobody",
         );
+        if says("type") == "webhook" {
+            told.append(&mut self.call_warnings(tenant, says("destination"), path.rkey.as_str()).await?);
+        }
+        Ok(told)
+    }
+
+    /// Why answers to a form are not sent to a URL, or a receiver cannot know them.
+    async fn call_warnings(&self, tenant: &Tenant, url: &str, rkey: &str) -> Result<Vec<String>, BusinessError> {
+        if self.0.tenants.check_feature(tenant.did(), Feature::Webhooks).is_err() {
+            return Ok(vec!["submitAction: the plan has no webhooks; the answers are kept".to_owned()]);
+        }
+        let mut told = vec![];
+        if let Err(error) = self.0.webhooks.check_target(url).await {
+            told.push(format!("submitAction/destination: {error}; the answers are kept"));
+        }
+        if !self.0.webhooks.is_form_secret_told(tenant, rkey).await? {
+            told.push(format!(
+                "submitAction: nobody was told the secret that calls are signed with; \
+                 co.kendev.tenants.rotateWebhookSecret tells one for form.{rkey}"
+            ));
+        }
         Ok(told)
     }
 }

@@ -189,7 +189,10 @@ async fn what_was_imported_is_changed_by_many_at_once() {
         for (path, action) in &steps {
             match action {
                 Action::Delete | Action::Remove => drop(expected.remove(&path.to_string())),
-                Action::Put(record) | Action::Update(record) | Action::Create(record) => {
+                Action::Put(record)
+                | Action::Update(record)
+                | Action::Create(record)
+                | Action::CreateInPlace(record) => {
                     expected.insert(path.to_string(), record.cid());
                 }
             }

@@ -134,7 +134,7 @@ async fn random_write(node: &Node, owner: &Owner, model: &mut Model, random: &mu
             (true, _) => Action::Delete,
         };
         match &action {
-            Action::Create(record) | Action::Update(record) | Action::Put(record) => {
+            Action::Create(record) | Action::CreateInPlace(record) | Action::Update(record) | Action::Put(record) => {
                 held.insert(at.to_string(), record.cid());
             }
             Action::Delete | Action::Remove => drop(held.remove(&at.to_string())),

@@ -24,6 +24,34 @@ pub(crate) struct ArchiveInput {
     pub(crate) tenant: String,
 }
 
+/// The body of `co.kendev.tenants.createWebhook`.
+#[derive(Deserialize)]
+pub(crate) struct CreateWebhookInput {
+    /// Of which events; of all there are, and all there will be, without any. At most 29 entries. Each: One of
+    /// `inventory.updated`, `inventory.low`, `payment.captured`, `payment.failed`, `payment.refunded`, `order.placed`,
+    /// `order.shipped`, `order.completed`, `appointment.booked`, `appointment.cancelled`, `form.submitted`,
+    /// `lead.created`, `lead.scored`, `opportunity.created`, `opportunity.won`, `opportunity.lost`, `member.joined`,
+    /// `member.left`, `recognition.awarded`, `guardian_angel.assigned`, `token.confirmed`, `agent.decision`,
+    /// `job.completed`, `job.failed`, `tenant.provisioned`, `tenant.migrated`, `node.degraded`, `node.recovered`,
+    /// `campaign.overspent`.
+    pub(crate) events: Option<Vec<String>>,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+    /// What is called by POST: an https URL without user and password. http is for receivers on the node's own machine,
+    /// where its operator runs it for that. At most 2048 bytes.
+    pub(crate) url: String,
+}
+
+/// The body of `co.kendev.tenants.deleteWebhook`.
+#[derive(Deserialize)]
+pub(crate) struct DeleteWebhookInput {
+    /// The webhook's name, as it was told when it was made; that of a form's is form. and the key of the form. At most
+    /// 520 bytes.
+    pub(crate) id: String,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+}
+
 /// The parameters of `co.kendev.tenants.exportTenant`.
 #[derive(Deserialize)]
 pub(crate) struct ExportTenantParameters {
@@ -102,6 +130,13 @@ pub(crate) struct ListTenantsParameters {
     pub(crate) mine: Option<bool>,
 }
 
+/// The parameters of `co.kendev.tenants.listWebhooks`.
+#[derive(Deserialize)]
+pub(crate) struct ListWebhooksParameters {
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+}
+
 /// The body of `co.kendev.tenants.provision`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +162,16 @@ pub(crate) struct ProvisionInput {
     pub(crate) template: Template,
 }
 
+/// The body of `co.kendev.tenants.rotateWebhookSecret`.
+#[derive(Deserialize)]
+pub(crate) struct RotateWebhookSecretInput {
+    /// The webhook's name, as it was told when it was made; that of a form's is form. and the key of the form. At most
+    /// 520 bytes.
+    pub(crate) id: String,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+}
+
 /// The body of `co.kendev.tenants.setRole`.
 #[derive(Deserialize)]
 pub(crate) struct SetRoleInput {
@@ -148,6 +193,16 @@ pub(crate) struct SetRoleInput {
 pub(crate) struct SuspendInput {
     /// False opens it again.
     pub(crate) suspended: Option<bool>,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+}
+
+/// The body of `co.kendev.tenants.testWebhook`.
+#[derive(Deserialize)]
+pub(crate) struct TestWebhookInput {
+    /// The webhook's name, as it was told when it was made; that of a form's is form. and the key of the form. At most
+    /// 520 bytes.
+    pub(crate) id: String,
     /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
     pub(crate) tenant: String,
 }
@@ -180,6 +235,32 @@ pub(crate) struct UpdateTenantLimit {
     /// What is counted. One of `users`, `spaces`, `storage`, `products`, `apiCalls`, `orders`, `tasks`, `posts`,
     /// `emails`.
     pub(crate) resource: Resource,
+}
+
+/// The body of `co.kendev.tenants.updateWebhook`.
+#[derive(Deserialize)]
+pub(crate) struct UpdateWebhookInput {
+    /// Of which events; of all there are, and all there will be, without any. At most 29 entries. Each: One of
+    /// `inventory.updated`, `inventory.low`, `payment.captured`, `payment.failed`, `payment.refunded`, `order.placed`,
+    /// `order.shipped`, `order.completed`, `appointment.booked`, `appointment.cancelled`, `form.submitted`,
+    /// `lead.created`, `lead.scored`, `opportunity.created`, `opportunity.won`, `opportunity.lost`, `member.joined`,
+    /// `member.left`, `recognition.awarded`, `guardian_angel.assigned`, `token.confirmed`, `agent.decision`,
+    /// `job.completed`, `job.failed`, `tenant.provisioned`, `tenant.migrated`, `node.degraded`, `node.recovered`,
+    /// `campaign.overspent`.
+    pub(crate) events: Option<Vec<String>>,
+    /// The webhook's name, as it was told when it was made; that of a form's is form. and the key of the form. At most
+    /// 520 bytes.
+    pub(crate) id: String,
+    /// Whether no calls are made.
+    pub(crate) paused: Option<bool>,
+    /// Whether what waits is passed over. When absent, `false`.
+    #[serde(default)]
+    pub(crate) skip: bool,
+    /// The tenant: its DID, its handle or its short name. At most 2048 bytes.
+    pub(crate) tenant: String,
+    /// What is called by POST: an https URL without user and password. http is for receivers on the node's own machine,
+    /// where its operator runs it for that. At most 2048 bytes.
+    pub(crate) url: Option<String>,
 }
 
 /// The parameters of `co.kendev.tenants.uploadBlob`.

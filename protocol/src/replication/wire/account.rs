@@ -38,6 +38,9 @@ pub struct AccountState {
     pub preferences: Option<serde_bytes::ByteBuf>,
     /// Secret of its wallet on the ledger, where its host keeps it.
     pub wallet: Option<serde_bytes::ByteBuf>,
+    /// Secret from which those of its webhooks follow, where it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<serde_bytes::ByteBuf>,
     /// Whether writes wait for a standby.
     pub waits_for_standby: bool,
     /// To whom archives for vaults are sealed: an `age` recipient.

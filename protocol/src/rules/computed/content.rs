@@ -9,6 +9,7 @@ use crate::ids::{AtUri, Datetime, RepoPath};
 use crate::lexicon::Schemas;
 use crate::rules::Refused;
 use crate::time::Timestamp;
+use crate::webhooks::target_flaw;
 
 /// The collection of features of the roadmap.
 const FEATURE: &str = "co.kendev.content.roadmapFeature";
@@ -66,6 +67,15 @@ pub(in crate::rules) fn form(draft: &mut Draft<'_>) -> Result<(), Refused> {
         return Ok(());
     }
     forms::flaw(draft.record).map_or(Ok(()), |(path, why)| Err(Refused::Question { path, why }))
+}
+
+/// FRM-02: what is called with the answers is a URL that can be. Where it leads is looked at when it is called.
+pub(in crate::rules) fn form_settings(draft: &mut Draft<'_>) -> Result<(), Refused> {
+    let action = draft.record.get("submitAction");
+    let says = |field: &str| action.and_then(|action| action.get(field)).and_then(Value::as_str);
+    let url = says("destination").filter(|_| says("type") == Some("webhook") && draft.is_told());
+    let path = || "/submitAction/destination".to_owned();
+    url.and_then(target_flaw).map_or(Ok(()), |why| Err(Refused::Target { path: path(), why }))
 }
 
 /// The form that was filled in.

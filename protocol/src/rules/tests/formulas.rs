@@ -386,6 +386,23 @@ fn a_form_that_means_nothing_is_refused_where_it_is_written() {
 }
 
 #[test]
+fn answers_go_to_no_url_that_cannot_be_called() {
+    let settings = |action: &str, to: &str| {
+        json!({ "form": format!("at://{}/co.kendev.content.form/3kznmn7xqxl22", did("own")), "createdAt": NOW.to_string(),
+            "submitAction": { "type": action, "destination": to } })
+    };
+    let judge = |record: &Json, by: By| private(tenant()).by(by).judge("co.kendev.content.formSettings", record, None);
+    assert!(judge(&settings("webhook", "https://hooks.example/x"), By::Client).is_ok());
+    assert!(judge(&settings("email", "desk@shop.example"), By::Client).is_ok());
+    for to in ["http://hooks.example/x", "https://ada:hush@hooks.example/", "desk@shop.example"] {
+        let refused = judge(&settings("webhook", to), By::Client).expect_err("no URL to call");
+        assert!(matches!(&refused, Refused::Target { path, .. } if path == "/submitAction/destination"), "{refused}");
+        assert!(!refused.to_string().contains("hush"), "{refused}");
+        assert!(judge(&settings("webhook", to), By::Node).is_ok(), "what comes as it is stays as it is");
+    }
+}
+
+#[test]
 fn a_lead_has_the_names_that_it_has() {
     let full = |first: &str, last: &str| {
         let lead = json!({ "firstName": first, "lastName": last });

@@ -201,10 +201,32 @@ async fn methods_that_nobody_serves_are_not_implemented() {
     let bench = bench().await;
     let alice = bench.sign_up("alice.test", json!({})).await;
     let get = |path: &str| bench.get(&format!("/xrpc/{path}")).bearer_auth(&alice.token);
-    assert_eq!(bench.error(get("com.example.nothing")).await, (501, "MethodNotImplemented".to_owned()));
+    let (status, body) = bench.call(get("com.example.nothing")).await;
+    assert_eq!((status, &body["error"]), (400, &json!("InvalidRequest")));
+    assert_eq!(body["message"], "No service configured for com.example.nothing");
+    let not_implemented = (501, "MethodNotImplemented".to_owned());
+    assert_eq!(bench.error(get("co.kendev.spaces.nothing")).await, not_implemented);
+    assert_eq!(bench.error(bench.get("/xrpc/com.example.nothing")).await, not_implemented);
+    let wrong = bench.call(bench.post("com.atproto.server.describeServer", None)).await;
+    assert_eq!((wrong.0, &wrong.1["message"]), (400, &json!("Incorrect HTTP method (POST) expected GET")));
     assert_eq!(bench.error(get("nothing")).await, (400, "InvalidRequest".to_owned()));
     let proxied = |path: &str, to: &str| get(path).header("atproto-proxy", to);
+    for (header, told) in [
+        ("#bsky_appview", "no did specified in proxy header"),
+        ("did:web:view.example", "no service id specified in proxy header"),
+        ("did:web:view.example#", "no service id specified in proxy header"),
+        ("did:web:view.example#a#b", "invalid proxy header format"),
+        ("did:web:view.example #a", "proxy header cannot contain spaces"),
+    ] {
+        let (status, body) = bench.call(proxied("app.bsky.feed.getTimeline", header)).await;
+        assert_eq!((status, &body["message"]), (400, &json!(told)), "{header}");
+    }
     let nowhere = format!("{}#bsky_appview", alice.did);
+    // What is kept here is told unless a client means somebody else.
+    let (status, kept) = bench.call(get("app.bsky.actor.getPreferences")).await;
+    assert_eq!((status, kept), (200, json!({ "preferences": [] })));
+    let elsewhere = bench.error(proxied("app.bsky.actor.getPreferences", &nowhere)).await;
+    assert_eq!(elsewhere, (400, "InvalidRequest".to_owned()));
     assert_eq!(bench.error(proxied("app.bsky.feed.getTimeline", &nowhere)).await, (400, "InvalidRequest".to_owned()));
     let own = format!("{}#atproto_pds", alice.did);
     let protected = bench.error(proxied("com.atproto.SERVER.getsession", &own)).await;

@@ -10,7 +10,9 @@ use crate::xrpc::auth::OldRefresh;
 use crate::xrpc::host::Host;
 
 pub(crate) async fn handler(State(host): State<Arc<Host>>, OldRefresh(token): OldRefresh) -> Result<(), XrpcError> {
-    if let Some(account) = host.accounts.by_did(&token.did).await? {
+    if let Some(token) = token
+        && let Some(account) = host.accounts.by_did(&token.did).await?
+    {
         let sessions = host.sessions.clone();
         blocking::run(move || sessions.end_blocking(account.id(), &token)).await?;
     }

@@ -372,10 +372,10 @@ async fn views_are_counted_and_staff_see_what_is_not_done() {
     for told in ["submitAction: ", "submitAction/destination: ", "workflow/makesLeads: ", "workflow/assignTo: "] {
         assert_eq!(warnings.iter().filter(|warning| warning.starts_with(told)).count(), 1, "{told} in {warnings:?}");
     }
-    for other in ["webhook", "integration"] {
+    for (other, told) in [("webhook", "the plan has no webhooks"), ("integration", "this node calls no")] {
         shop.settle(&contact, json!({ "type": other, "destination": "https://hooks.example/x" }), json!({})).await;
         let settings = shop.settings(&contact).await;
-        assert!(settings["warnings"].to_string().contains("this node calls no"), "{settings}");
+        assert!(settings["warnings"].to_string().contains(told), "{settings}");
     }
 
     // What was counted is there after a restart.
