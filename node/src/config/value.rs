@@ -137,7 +137,12 @@ impl Value for bool {
     }
 
     fn text_to_toml(text: &str) -> Result<toml::Value, String> {
-        text.parse().map(toml::Value::Boolean).map_err(|_| wrong_kind::<Self>())
+        // Files have one way to say it; in the environment there are several customs.
+        match text {
+            "true" | "1" | "on" | "yes" => Ok(toml::Value::Boolean(true)),
+            "false" | "0" | "off" | "no" => Ok(toml::Value::Boolean(false)),
+            _ => Err(wrong_kind::<Self>()),
+        }
     }
 
     fn to_toml(&self) -> Option<toml::Value> {
@@ -464,6 +469,17 @@ mod tests {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
         assert!(Duration::from_toml(&toml::Value::Integer(30)).is_err());
+    }
+
+    #[test]
+    fn the_environment_switches_by_several_words() {
+        for (text, expected) in [("true", true), ("on", true), ("1", true), ("no", false), ("off", false), ("0", false)]
+        {
+            let value = bool::text_to_toml(text).expect("a word for it");
+            assert_eq!(bool::from_toml(&value), Ok(expected), "{text}");
+        }
+        assert!(["", "maybe", "2", "True "].into_iter().all(|text| bool::text_to_toml(text).is_err()));
+        assert!(bool::from_toml(&toml::Value::String("on".to_owned())).is_err(), "a file says true or false");
     }
 
     #[test]

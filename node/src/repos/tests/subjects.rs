@@ -84,7 +84,7 @@ async fn what_an_import_brought_gives_way_as_well() {
     there.repos.write(&from, likes.collect(), None).await.expect("written");
     here.put_in_place(&to, &at(LIKE, "z"), like("1", 1)).await;
     let file = there.car(&from, None).await;
-    import(&here, &to, &[from.key.public().clone()], &file, 4096).await.expect("imported");
+    import(&here, &to, &[from.key.public()], &file, 4096).await.expect("imported");
     here.put_in_place(&to, &at(LIKE, "z"), like("7", 1)).await;
     let keys = here.keys(&to).await;
     assert_eq!(keys.len(), 50);
