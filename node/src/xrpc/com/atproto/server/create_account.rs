@@ -136,7 +136,8 @@ async fn handle(host: &Host, text: &str, moved: Option<&Moved>) -> Result<Handle
 pub(crate) fn checked_handle(text: &str) -> Result<Handle, XrpcError> {
     text.parse().map_err(|error: angel_protocol::ids::InvalidHandle| {
         let told: String = text.chars().take(HANDLE_CHARS_TOLD).collect();
-        XrpcError::invalid_request(format!("Input/handle must be a valid handle, and {told:?} is none: {error}"))
+        let text = format!("Invalid handle (got {told:?}) at $.handle: Input/handle must be a valid handle: {error}");
+        XrpcError::invalid_request(text)
     })
 }
 

@@ -86,7 +86,7 @@ async fn records_of_others_are_the_clients_to_judge_in_private_as_well() {
     // Nobody publishes that lexicon, which is found out before it is refused.
     let (status, answer) = write("invalid.example.note", json!({ "text": "a" }), Some(true)).await;
     let told = answer["message"].as_str().unwrap_or_default();
-    assert!(status == 400 && told.contains("the lexicon of invalid.example.note is not known"), "{told}");
+    assert!(status == 400 && told.starts_with("Lexicon not found: lex:invalid.example.note"), "{told}");
     let (status, answer) = write("invalid.example.note", json!({ "text": "a" }), Some(false)).await;
     assert_eq!((status, answer.get("validationStatus")), (200, None), "{answer}");
     world.at.stop().await;
