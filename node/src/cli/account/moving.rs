@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -347,12 +347,11 @@ impl Wizard<'_> {
             Err(refusal) if refusal.status.is_some_and(|status| status.is_client_error()) => return Ok(false),
             Err(refusal) => return Err(refusal.into()),
         };
-        let kind = file.headers().get(CONTENT_TYPE).cloned();
+        // Whoever takes a file wants to be told what it is.
+        let unknown = HeaderValue::from_static("application/octet-stream");
+        let kind = file.headers().get(CONTENT_TYPE).cloned().unwrap_or(unknown);
         let bytes = file.bytes().await.map_err(|error| self.old.refusal(asked, error))?;
-        let filled = |request: RequestBuilder| {
-            let request = request.body(bytes);
-            if let Some(kind) = kind { request.header(CONTENT_TYPE, kind) } else { request }
-        };
+        let filled = |request: RequestBuilder| request.header(CONTENT_TYPE, kind).body(bytes);
         self.new.exchange(Method::POST, "com.atproto.repo.uploadBlob", filled).await?;
         Ok(true)
     }

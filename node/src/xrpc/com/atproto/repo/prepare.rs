@@ -59,7 +59,7 @@ pub(in crate::xrpc::com::atproto) enum RecordRefused {
         found: String,
     },
     /// Validation is demanded, and the lexicon is not known.
-    #[error("Lexicon not found: lex:{0}. Unknown lexicon type: {0}; without it the record cannot be validated")]
+    #[error("Lexicon not found: lex:{0}. Unknown lexicon type: {0}: not known here, so the record cannot be validated")]
     UnknownLexicon(Nsid),
     /// Not as the lexicon has it.
     #[error("Invalid {0} record: {1}")]
