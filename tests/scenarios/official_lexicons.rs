@@ -16,7 +16,7 @@ const ROUTER: &str = include_str!("../../node/src/xrpc/router.rs");
 const DRAFTS: [&str; 2] = ["com.atproto.space.", "com.atproto.simplespace."];
 
 /// What the packages describe and this node does not serve, and why not.
-const NOT_SERVED: [(&str, &str); 13] = [
+const NOT_SERVED: [(&str, &str); 12] = [
     ("com.atproto.admin.updateAccountSigningKey", "signing keys change by operations of the identity"),
     ("com.atproto.label.queryLabels", "for services that label"),
     ("com.atproto.label.subscribeLabels", "for services that label"),
@@ -25,7 +25,6 @@ const NOT_SERVED: [(&str, &str); 13] = [
     ("com.atproto.sync.notifyOfUpdate", "for relays"),
     ("com.atproto.sync.requestCrawl", "for relays"),
     ("com.atproto.temp.addReservedHandle", "temporary, for another operator"),
-    ("com.atproto.temp.checkSignupQueue", "temporary, for another operator"),
     ("com.atproto.temp.dereferenceScope", "temporary, for another operator"),
     ("com.atproto.temp.fetchLabels", "temporary, for services that label"),
     ("com.atproto.temp.requestPhoneVerification", "temporary, for another operator"),
