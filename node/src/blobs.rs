@@ -156,6 +156,15 @@ impl Blobs {
         blocking::run(move || this.get_blocking(account, cid)).await
     }
 
+    /// Bytes of a file that the account brought, whether or not a record names it yet.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn size_of(&self, account: AccountId, cid: Cid) -> Result<Option<u64>, BlobError> {
+        let this = self.clone();
+        blocking::run(move || Ok(blobs::get(&this.0.reader, account, cid)?.map(|row| row.size))).await
+    }
+
     /// The blob, if a record of the account in a space names it and the operator did not take it down. Whether the
     /// space may be read is for the caller to know.
     ///

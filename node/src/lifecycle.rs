@@ -81,6 +81,9 @@ pub enum LifecycleError {
     /// The account was taken down: its owner cannot switch it on.
     #[error("Account has been taken down")]
     TakenDown,
+    /// Codes at logins were asked for, and nobody knows who reads the account's mail.
+    #[error("the e-mail address is not confirmed: confirm it first, for the codes of logins are sent there")]
+    Unconfirmed,
     /// A code from a mail.
     #[error(transparent)]
     Code(#[from] CodeRefused),
@@ -298,7 +301,8 @@ impl Lifecycle {
         used_once(changed.map(drop))
     }
 
-    /// Gives an account another e-mail address, not confirmed. `also` may add to the batch. Blocks.
+    /// Gives an account another e-mail address, not confirmed; logins take no codes from then on, for nobody knows yet who
+    /// reads them. `also` may add to the batch. Blocks.
     ///
     /// # Errors
     /// The address is taken, `also` refuses, or the store fails.
@@ -311,6 +315,27 @@ impl Lifecycle {
         let changed = self.accounts.change_blocking(id, |row, batch| {
             row.email = Some(email.to_ascii_lowercase());
             row.email_confirmed_at = None;
+            row.second_factor = false;
+            also(batch)
+        });
+        used_once(changed.map(drop))
+    }
+
+    /// Says whether logins with an account's password also take a code from its mail. `also` may add to the batch. Blocks.
+    ///
+    /// # Errors
+    /// They shall and the account's address is not confirmed, `also` refuses, or the store fails.
+    pub fn set_second_factor_blocking(
+        &self,
+        id: AccountId,
+        wanted: bool,
+        mut also: impl FnMut(&mut Batch) -> Result<(), LifecycleError>,
+    ) -> Result<(), LifecycleError> {
+        let changed = self.accounts.change_blocking(id, |row, batch| {
+            if wanted && row.email_confirmed_at.is_none() {
+                return Err(LifecycleError::Unconfirmed);
+            }
+            row.second_factor = wanted;
             also(batch)
         });
         used_once(changed.map(drop))

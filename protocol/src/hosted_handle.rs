@@ -129,6 +129,108 @@ const RESERVED: [&str; 118] = [
     "xrpc",
 ];
 
+/// People and houses that others like to pretend to be. Their own is a handle of their own domain.
+const WELL_KNOWN: [&str; 98] = [
+    "amazon",
+    "angelamerkel",
+    "apple",
+    "arianagrande",
+    "barackobama",
+    "bbcnews",
+    "berniesanders",
+    "beyonce",
+    "billgates",
+    "britneyspears",
+    "cnn",
+    "conanobrien",
+    "cristiano",
+    "cristianoronaldo",
+    "dalailama",
+    "donaldtrump",
+    "drake",
+    "edsheeran",
+    "ellendegeneres",
+    "elonmusk",
+    "eminem",
+    "emmanuelmacron",
+    "europeanunion",
+    "facebook",
+    "github",
+    "gmail",
+    "google",
+    "gretathunberg",
+    "hillaryclinton",
+    "instagram",
+    "interpol",
+    "jackdorsey",
+    "jeffbezos",
+    "jimmyfallon",
+    "jkrowling",
+    "jlo",
+    "joebiden",
+    "justinbieber",
+    "justintimberlake",
+    "kamalaharris",
+    "katyperry",
+    "kimkardashian",
+    "kingjames",
+    "kyliejenner",
+    "ladygaga",
+    "lebronjames",
+    "leomessi",
+    "linkedin",
+    "linustorvalds",
+    "lionelmessi",
+    "malala",
+    "markzuckerberg",
+    "michelleobama",
+    "microsoft",
+    "mozilla",
+    "narendramodi",
+    "nasa",
+    "neilgaiman",
+    "netflix",
+    "neymarjr",
+    "nytimes",
+    "openai",
+    "oprah",
+    "paypal",
+    "pontifex",
+    "potus",
+    "rafaelnadal",
+    "realdonaldtrump",
+    "reddit",
+    "reuters",
+    "rihanna",
+    "rogerfederer",
+    "satyanadella",
+    "selenagomez",
+    "serenawilliams",
+    "shakira",
+    "signal",
+    "spotify",
+    "stephenking",
+    "sundarpichai",
+    "taylorswift",
+    "telegram",
+    "theguardian",
+    "tiktok",
+    "timbernerslee",
+    "timcook",
+    "twitter",
+    "unicef",
+    "unitednations",
+    "usainbolt",
+    "volodymyrzelenskyy",
+    "washingtonpost",
+    "whatsapp",
+    "whitehouse",
+    "wikipedia",
+    "yahoo",
+    "youtube",
+    "zelenskyyua",
+];
+
 /// How a handle stands to a host's domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleKind {
@@ -184,7 +286,7 @@ pub fn check(handle: &Handle, domains: &[String], reserved_too: bool) -> Result<
         Err(HandleRefused::TooShort)
     } else if label.len() > LABEL_MAX {
         Err(HandleRefused::TooLong)
-    } else if !reserved_too && RESERVED.binary_search(&label).is_ok() {
+    } else if !reserved_too && [&RESERVED[..], &WELL_KNOWN].iter().any(|names| names.binary_search(&label).is_ok()) {
         Err(HandleRefused::Reserved)
     } else {
         Ok(HandleKind::Hosted)
@@ -202,7 +304,7 @@ mod tests {
 
     #[test]
     fn reserved_labels_are_sorted_for_the_search() {
-        assert!(RESERVED.is_sorted());
+        assert!(RESERVED.is_sorted() && WELL_KNOWN.is_sorted());
     }
 
     #[test]
@@ -213,6 +315,7 @@ mod tests {
         assert_eq!(judge("al.test"), Err(HandleRefused::TooShort));
         assert_eq!(judge("abcdefghijklmnopqrs.test"), Err(HandleRefused::TooLong));
         assert_eq!(judge("Admin.test"), Err(HandleRefused::Reserved));
+        assert_eq!(judge("barackobama.test"), Err(HandleRefused::Reserved));
         let admin = "admin.test".parse().expect("a handle");
         assert_eq!(check(&admin, &[".test".to_owned()], true), Ok(HandleKind::Hosted));
     }

@@ -63,6 +63,9 @@ pub struct AccountRow {
     pub email: Option<String>,
     /// When the owner proved to receive that mail.
     pub email_confirmed_at: Option<Timestamp>,
+    /// Whether a login with the password also takes a code that is sent to that address.
+    #[serde(default)]
+    pub second_factor: bool,
     /// Argon2id hash in PHC form; `None` when the account has no password and cannot log in with one.
     pub password: Option<String>,
     /// The public half of the key that signs its commits, as `did:key`.
@@ -160,6 +163,7 @@ impl AccountRow {
             handle: None,
             email: None,
             email_confirmed_at: None,
+            second_factor: false,
             password: None,
             signing_key,
             recovery_key: None,

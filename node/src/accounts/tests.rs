@@ -33,6 +33,7 @@ pub(crate) fn new_account(did: &str, handle: &str, email: Option<&str>) -> NewAc
         handle: Some(handle.parse().expect("a handle")),
         email: email.map(ToOwned::to_owned),
         email_confirmed_at: None,
+        second_factor: false,
         password: None,
         signing_key: signing_key.did(),
         recovery_key: None,

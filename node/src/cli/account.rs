@@ -75,7 +75,7 @@ pub(super) struct CreateArgs {
 pub(super) struct CodeArgs {
     #[command(flatten)]
     who: Who,
-    /// confirm_email, update_email, reset_password, delete_account or plc_operation.
+    /// confirm_email, update_email, reset_password, delete_account, plc_operation or sign_in.
     #[arg(value_name = "PURPOSE")]
     purpose: String,
 }

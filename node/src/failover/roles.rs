@@ -236,6 +236,7 @@ impl Replication {
                 if let Some(state) = &state {
                     this.stage_state(batch, id, row, state)?;
                     row.email_confirmed_at = state.email_confirmed_at.filter(|_| email.is_some());
+                    row.second_factor = state.second_factor && row.email_confirmed_at.is_some();
                 }
                 (row.handle, row.email) = (handle.clone(), email.clone());
                 let now = clock::now();

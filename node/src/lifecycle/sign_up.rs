@@ -182,6 +182,7 @@ impl Lifecycle {
             handle: Some(wish.handle.clone()),
             email: wish.email.map(|email| email.to_ascii_lowercase()),
             email_confirmed_at: None,
+            second_factor: false,
             password: wish.password,
             signing_key: key.did(),
             recovery_key: wish.recovery_key,

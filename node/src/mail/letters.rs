@@ -24,7 +24,7 @@ pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str
             "If you did not ask for this, somebody is logged in as you: change your password.",
         ),
         MailPurpose::ResetPassword => (
-            "Reset password",
+            "Password reset requested",
             "To set a new password",
             "If you did not ask for this, do nothing: your password stays as it is.",
         ),
@@ -37,6 +37,11 @@ pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str
             "PLC update requested",
             "To change your identity, for example to move your account to another host",
             "If you did not ask for this, somebody is logged in as you: change your password, and give this code to nobody.",
+        ),
+        MailPurpose::SignIn => (
+            "Sign in",
+            "To sign in",
+            "If you are not signing in, somebody knows your password: change it, and give this code to nobody.",
         ),
     };
     let minutes = super::CODE_LIFE.as_secs() / 60;

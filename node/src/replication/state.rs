@@ -93,6 +93,7 @@ impl Replication {
             handle: row.handle.as_ref().map(ToString::to_string),
             email: row.email,
             email_confirmed_at: row.email_confirmed_at,
+            second_factor: row.second_factor,
             password: row.password,
             recovery_key: row.recovery_key,
             created_at: row.created_at,

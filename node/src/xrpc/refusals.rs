@@ -164,7 +164,7 @@ impl From<LifecycleError> for XrpcError {
             LifecycleError::OwnersKey(NotAdded::HasOwner(_)) => {
                 Self::new(StatusCode::CONFLICT, "HasOwnersKey", error.to_string())
             }
-            LifecycleError::OwnersKey(_) => Self::invalid_request(error.to_string()),
+            LifecycleError::OwnersKey(_) | LifecycleError::Unconfirmed => Self::invalid_request(error.to_string()),
             LifecycleError::TakenDown => Self::new(StatusCode::UNAUTHORIZED, "AccountTakedown", error.to_string()),
             LifecycleError::Code(error) => error.into(),
             LifecycleError::Invite(error) => error.into(),

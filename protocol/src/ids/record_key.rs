@@ -14,13 +14,13 @@ pub struct RecordKey(Arc<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRecordKey {
     /// Empty or longer than [`RECORD_KEY_BYTES_MAX`].
-    #[error("a record key has 1 to {RECORD_KEY_BYTES_MAX} bytes")]
+    #[error("Invalid record key: it has 1 to {RECORD_KEY_BYTES_MAX} bytes")]
     Length,
     /// A character outside the allowed set.
-    #[error("a record key holds only letters, digits and . - _ : ~")]
+    #[error("Invalid record key: it holds only letters, digits and . - _ : ~")]
     Character,
     /// `.` or `..`.
-    #[error("a record key is neither . nor ..")]
+    #[error("Invalid record key: it is neither . nor ..")]
     Dots,
 }
 

@@ -29,12 +29,20 @@ pub enum MailPurpose {
     DeleteAccount,
     /// To have a PLC operation signed.
     PlcOperation,
+    /// To log in, where the password alone is not enough.
+    SignIn,
 }
 
 impl MailPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] =
-        [Self::ConfirmEmail, Self::UpdateEmail, Self::ResetPassword, Self::DeleteAccount, Self::PlcOperation];
+    pub const ALL: [Self; 6] = [
+        Self::ConfirmEmail,
+        Self::UpdateEmail,
+        Self::ResetPassword,
+        Self::DeleteAccount,
+        Self::PlcOperation,
+        Self::SignIn,
+    ];
 
     /// How keys write it.
     #[must_use]
@@ -45,6 +53,7 @@ impl MailPurpose {
             Self::ResetPassword => 3,
             Self::DeleteAccount => 4,
             Self::PlcOperation => 5,
+            Self::SignIn => 6,
         }
     }
 
@@ -57,6 +66,7 @@ impl MailPurpose {
             Self::ResetPassword => "reset_password",
             Self::DeleteAccount => "delete_account",
             Self::PlcOperation => "plc_operation",
+            Self::SignIn => "sign_in",
         }
     }
 }

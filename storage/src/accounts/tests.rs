@@ -8,6 +8,7 @@ fn row(n: u8, handle: &str, email: Option<&str>) -> AccountRow {
         handle: Some(handle.parse().expect("a handle")),
         email: email.map(ToOwned::to_owned),
         email_confirmed_at: None,
+        second_factor: false,
         password: Some("$argon2id$secret".to_owned()),
         signing_key: "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme".parse().expect("a DID"),
         recovery_key: None,

@@ -77,6 +77,10 @@ struct Answers {
     /// when the verb is called again with it.
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
+    /// The code that the old host mails before it lets somebody in whose account asks for one. Without it the move stops
+    /// there and goes on when the verb is called again with it.
+    #[arg(long, value_name = "CODE")]
+    sign_in_code: Option<String>,
     /// Leave behind what it wrote in spaces that are not public, for a new host that does not take it in.
     #[arg(long)]
     leave_private: bool,
@@ -100,6 +104,11 @@ impl Refusal {
     /// Whether the host has no such method.
     fn is_of_no_method(&self) -> bool {
         self.name == "MethodNotImplemented"
+    }
+
+    /// Whether the host has mailed a code that it wants beside the password.
+    fn wants_code(&self) -> bool {
+        self.name == "AuthFactorTokenRequired"
     }
 }
 
@@ -166,9 +175,12 @@ impl Pds {
         self.json(Method::POST, method, |request| request).await
     }
 
-    async fn log_in(&mut self, who: &str, password: &str) -> Asked<Value> {
+    async fn log_in(&mut self, who: &str, password: &str, code: Option<&str>) -> Asked<Value> {
         self.token = None;
-        let body = json!({ "identifier": who, "password": password, "allowTakendown": true });
+        let mut body = json!({ "identifier": who, "password": password, "allowTakendown": true });
+        if let Some(code) = code {
+            body["authFactorToken"] = code.into();
+        }
         let session = self.post("com.atproto.server.createSession", &body).await?;
         self.token = Some(Zeroizing::new(text(&session, "accessJwt")));
         Ok(session)
@@ -212,9 +224,9 @@ async fn run(
         None => password.clone(),
     };
     let (mut old, new) = (Pds::new(old)?, Pds::new(new)?);
-    let session = old.log_in(account, &password).await?;
-    let did = text(&session, "did");
     let daemon_as_old = is_out.then_some(daemon);
+    let session = log_in_to_leave(&mut old, account, &password, answers, daemon_as_old).await?;
+    let did = text(&session, "did");
     let mut wizard = Wizard { old, new, did, password, new_password, answers, daemon: daemon_as_old, done: Vec::new() };
     wizard.done("log in", format!("{} as {}", wizard.old.url, wizard.did));
     wizard.make_account(if is_out { None } else { Some(daemon) }).await?;
@@ -232,6 +244,32 @@ async fn run(
     }
     wizard.switch().await?;
     Ok(wizard.said("moved"))
+}
+
+/// A session at the host that is left, with the code that it mails where the account asks for one.
+async fn log_in_to_leave(
+    old: &mut Pds,
+    account: &str,
+    password: &str,
+    answers: &Answers,
+    daemon: Option<&Daemon>,
+) -> Result<Value, Failure> {
+    let refusal = match old.log_in(account, password, answers.sign_in_code.as_deref()).await {
+        Err(refusal) if refusal.wants_code() => refusal,
+        outcome => return Ok(outcome?),
+    };
+    let code = match daemon {
+        Some(daemon) => {
+            let wish = json!({ "account": account, "purpose": "sign_in" });
+            text(&daemon.post("/admin/accounts/code", &wish).await?, "code")
+        }
+        None if std::io::stdin().is_terminal() => typed("sign-in code from the old host's mail")?.trim().to_owned(),
+        None => {
+            let words = format!("{} ({}). Call the same verb again with --sign-in-code CODE", refusal.message, old.url);
+            return Err(Failure::new(Code::Daemon, words));
+        }
+    };
+    Ok(old.log_in(account, password, Some(&code)).await?)
 }
 
 impl Wizard<'_> {
@@ -255,7 +293,7 @@ impl Wizard<'_> {
 
     /// The account at the new host, switched off, by the word of the old one. One that is there from before is taken up.
     async fn make_account(&mut self, host: Option<&Daemon>) -> Result<(), Failure> {
-        if self.new.log_in(&self.did, &self.new_password).await.is_ok() {
+        if self.new.log_in(&self.did, &self.new_password, None).await.is_ok() {
             self.done("account", "was made before");
             return Ok(());
         }
@@ -415,8 +453,16 @@ impl Wizard<'_> {
             self.new.act("com.atproto.server.activateAccount").await?;
         }
         self.done("activate", self.new.url.clone());
-        let old = self.old.log_in(&self.did, &self.password).await;
-        if old.is_ok_and(|session| session["active"] != false) {
+        // With the session from the beginning, unless that is over: a second login might want a second code.
+        let session = match self.old.get("com.atproto.server.getSession").await {
+            Err(_) => self.old.log_in(&self.did, &self.password, None).await,
+            there => there,
+        };
+        let session = session.map_err(|refusal| {
+            let words = "the account is in use at the new host, and the old one was not told to switch its copy off";
+            Failure::new(Code::Daemon, format!("{words}: {}. Call the same verb again", refusal.message))
+        })?;
+        if session["active"] != false {
             self.carry_spaces().await?;
             self.old.post("com.atproto.server.deactivateAccount", &json!({})).await?;
         }

@@ -18,6 +18,9 @@ pub struct AccountState {
     pub email: Option<String>,
     /// When that was confirmed.
     pub email_confirmed_at: Option<Timestamp>,
+    /// Whether a login with its password also takes a code that is sent to that address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub second_factor: bool,
     /// Hash of its password.
     pub password: Option<String>,
     /// The owner's recovery key.

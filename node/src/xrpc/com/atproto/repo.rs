@@ -6,6 +6,7 @@ pub(crate) mod delete_record;
 pub(crate) mod describe_repo;
 pub(crate) mod get_record;
 pub(crate) mod import_repo;
+mod legacy;
 pub(crate) mod list_missing_blobs;
 pub(crate) mod list_records;
 pub(in crate::xrpc::com::atproto) mod prepare;
@@ -73,7 +74,7 @@ pub(crate) async fn writable<'c>(
             return Ok(account);
         }
     };
-    let stranger = || XrpcError::authentication_required("the repository is somebody else's");
+    let stranger = || XrpcError::authentication_required("Authentication Required: the repository is somebody else's");
     host.tenants.role(tenant.did(), access.did()).ok_or_else(stranger)?;
     open_for_writes(host, tenant.did())?;
     for collection in collections {
@@ -106,7 +107,9 @@ async fn own(host: &Host, access: &ActiveAccess, repo: &AtIdentifier) -> Result<
     match named {
         None => Err(XrpcError::invalid_request(format!("Could not find repo: {repo}"))),
         Some(named) if named.id() == access.account.id() => Ok(named),
-        Some(_) => Err(XrpcError::authentication_required("the repository is somebody else's")),
+        Some(_) => {
+            Err(XrpcError::authentication_required("Authentication Required: the repository is somebody else's"))
+        }
     }
 }
 

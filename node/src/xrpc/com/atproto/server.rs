@@ -26,6 +26,9 @@ pub(crate) mod reset_password;
 pub(crate) mod revoke_app_password;
 pub(crate) mod update_email;
 
+#[cfg(test)]
+mod tests;
+
 use angel_storage::accounts::MailPurpose;
 use serde::Serialize;
 
@@ -58,6 +61,7 @@ pub(crate) struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     email_confirmed: bool,
+    email_auth_factor: bool,
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
@@ -80,6 +84,7 @@ impl SessionView {
             handle: account.handle_or_invalid().to_string(),
             email: account.row().email.clone(),
             email_confirmed: account.row().email_confirmed_at.is_some(),
+            email_auth_factor: account.row().second_factor,
             active: status.is_active(),
             status: status.name(),
         }

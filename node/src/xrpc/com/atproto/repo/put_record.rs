@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::create_record::Answer;
 use super::prepare::{before_blocking, has_rules, judges, prepare};
-use super::{CommitView, Shared};
+use super::{CommitView, Shared, legacy};
 use crate::blocking;
 use crate::http::XrpcError;
 use crate::repos::{Action, RepoWrite, Swap};
@@ -35,10 +35,11 @@ pub(crate) struct Request {
 pub(crate) async fn handler(
     State(host): State<Shared>,
     access: ActiveAccess,
-    Input(request): Input<Request>,
+    Input(mut request): Input<Request>,
 ) -> Result<Json<Answer>, XrpcError> {
     let account = super::writable(&host, &access, &request.repo, [&request.collection]).await?;
     host.limits.writes(account.did(), 2)?;
+    legacy::bring_up_to_date(&host.blobs, account.id(), &request.collection, &mut request.record).await?;
     let records = [(&request.collection, &request.record)];
     let judges = judges(&host, &account, access.did(), Place::Public, &records, request.validate).await?;
     let before = match has_rules(&request.collection) {

@@ -1,4 +1,4 @@
-//! Records of accounts elsewhere, asked of a whole node.
+//! Records of accounts elsewhere, and of times past, asked of a whole node.
 
 use axum::Router;
 use axum::extract::Request;
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::node::Node;
+use crate::xrpc::tests::visited::Visited;
 
 #[tokio::test]
 async fn records_of_people_elsewhere_are_asked_of_the_app_view_by_nobody_in_particular() {
@@ -43,4 +44,28 @@ async fn records_of_people_elsewhere_are_asked_of_the_app_view_by_nobody_in_part
         }
         node.shutdown().await.expect("stops");
     }
+}
+
+#[tokio::test]
+async fn a_profile_of_old_keeps_its_picture() {
+    let at = Visited::new().await;
+    let ada = at.sign_up("ada").await;
+    let picture = at.client.post(format!("{}/xrpc/com.atproto.repo.uploadBlob", at.url)).bearer_auth(&ada.token);
+    let picture = picture.header("content-type", "image/png").body(b"\x89PNG\r\n\x1a\n a picture".to_vec());
+    let uploaded: Value = picture.send().await.expect("answered").json().await.expect("JSON");
+    let blob = &uploaded["blob"];
+    let put = async |cid: &Value| {
+        let avatar = json!({ "cid": cid, "mimeType": "image/png" });
+        let wish = json!({ "repo": ada.did, "collection": "app.bsky.actor.profile", "rkey": "self",
+            "record": { "$type": "app.bsky.actor.profile", "displayName": "Ada", "avatar": avatar } });
+        at.send(Some(&ada), "com.atproto.repo.putRecord", Some(&wish)).await
+    };
+    let unheard = json!("bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy");
+    assert_eq!(put(&unheard).await.0, 400, "nobody knows the size of a file that is not here");
+    let (status, answer) = put(&blob["ref"]["$link"]).await;
+    assert_eq!(status, 200, "{answer}");
+    let path = format!("com.atproto.repo.getRecord?repo={}&collection=app.bsky.actor.profile&rkey=self", ada.did);
+    let (_, kept) = at.send(None, &path, None).await;
+    assert_eq!(&kept["value"]["avatar"], blob);
+    at.stop().await;
 }

@@ -1,15 +1,17 @@
-//! `com.atproto.server.createSession`: logging in with the account's password or an app password.
+//! `com.atproto.server.createSession`: logging in with the account's password or an app password. An account may want a code
+//! from its mail beside its own password (`emailAuthFactor`); app passwords go without, for programs read no mail.
 
 use std::sync::Arc;
 
 use angel_protocol::ids::AtIdentifier;
 use angel_storage::AccountId;
-use angel_storage::accounts::AccountStatus;
+use angel_storage::accounts::{AccountStatus, MailPurpose};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::SessionView;
+use super::{SessionView, send_code};
 use crate::accounts::Account;
 use crate::blocking;
 use crate::clock;
@@ -29,6 +31,8 @@ const IDENTIFIER_BYTES_MAX: usize = 2048;
 pub(crate) struct Request {
     identifier: String,
     password: Password,
+    /// The code from the account's mail.
+    auth_factor_token: Option<String>,
     /// Whether the owner of an account that was taken down wants tokens to leave with.
     #[serde(default)]
     allow_takendown: bool,
@@ -48,6 +52,9 @@ pub(crate) async fn handler(
     let hidden = matches!(account.status(), AccountStatus::TakenDown { .. } | AccountStatus::Suspended);
     if hidden && !request.allow_takendown {
         return Err(auth::taken_down());
+    }
+    if account.row().second_factor && matches!(login, Login::Owner) {
+        second_factor(&host, &account, request.auth_factor_token).await?;
     }
     let (now, sessions) = (clock::now(), host.sessions.clone());
     let tokens = if hidden {
@@ -81,6 +88,22 @@ async fn log_in(host: &Host, identifier: &str, password: &str) -> Result<(Accoun
     }
     host.limits.spend(Limit::WrongPasswords, account.did().as_str(), 1)?;
     Err(wrong())
+}
+
+/// Takes the code that was sent for this login, or sends one.
+async fn second_factor(host: &Host, account: &Account, offered: Option<String>) -> Result<(), XrpcError> {
+    let (purpose, mail, id) = (MailPurpose::SignIn, host.mail.clone(), account.id());
+    if let Some(offered) = offered.filter(|offered| !offered.trim().is_empty()) {
+        let used = move || mail.codes().use_blocking(id, purpose, &offered, clock::now());
+        return Ok(blocking::run(used).await?);
+    }
+    send_code(host, account.clone(), purpose).await?;
+    let text = if host.mail.sends() {
+        "A sign in code has been sent to your email address"
+    } else {
+        "A sign in code is needed, and no mail leaves this host: ask whoever runs it for the code"
+    };
+    Err(XrpcError::new(StatusCode::UNAUTHORIZED, "AuthFactorTokenRequired", text))
 }
 
 async fn find(host: &Host, identifier: &str) -> Result<Option<Account>, XrpcError> {
