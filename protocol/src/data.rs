@@ -13,6 +13,6 @@ mod value;
 pub use blob::{BlobRef, blob_refs};
 pub use cbor::CborError;
 pub use cid::{Block, Cid, CidText, Codec, InvalidCid};
-pub use json::{JsonError, from_json, json_of, record_from_json, to_json};
+pub use json::{JsonError, Misplaced, from_json, json_of, record_from_json, to_json};
 pub use transcode::write_json;
 pub use value::{Map, Value};

@@ -45,6 +45,28 @@ pub enum JsonError {
     Blob,
 }
 
+/// What is not of the data model, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}{reason}", .path, if .path.is_empty() { "" } else { ": " })]
+pub struct Misplaced {
+    /// Names and places from the outermost value inwards, each behind a `/`; empty for the outermost value itself.
+    pub path: String,
+    /// What is wrong there.
+    pub reason: JsonError,
+}
+
+impl Misplaced {
+    fn within(self, step: impl std::fmt::Display) -> Self {
+        Self { path: format!("/{step}{}", self.path), reason: self.reason }
+    }
+}
+
+impl From<JsonError> for Misplaced {
+    fn from(reason: JsonError) -> Self {
+        Self { path: String::new(), reason }
+    }
+}
+
 /// Base 64 as others write it: the bits after the last byte need not be zero. Padding is taken off before.
 static BASE64_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = BASE64_NOPAD.specification();
@@ -55,11 +77,11 @@ static BASE64_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
 /// Reads the JSON form of a record, whose outermost value is an object.
 ///
 /// # Errors
-/// [`JsonError`], by what is wrong.
-pub fn record_from_json(json: &Json) -> Result<Value, JsonError> {
-    match from_json(json)? {
+/// [`Misplaced`], by what is wrong and where.
+pub fn record_from_json(json: &Json) -> Result<Value, Misplaced> {
+    match read(json, DATA_DEPTH_MAX)? {
         value @ Value::Map(_) => Ok(value),
-        _ => Err(JsonError::NotAnObject),
+        _ => Err(JsonError::NotAnObject.into()),
     }
 }
 
@@ -68,11 +90,11 @@ pub fn record_from_json(json: &Json) -> Result<Value, JsonError> {
 /// # Errors
 /// [`JsonError`], by what is wrong.
 pub fn from_json(json: &Json) -> Result<Value, JsonError> {
-    read(json, DATA_DEPTH_MAX)
+    read(json, DATA_DEPTH_MAX).map_err(|misplaced| misplaced.reason)
 }
 
 /// Recursion is bounded by `depth`, the levels still allowed.
-fn read(json: &Json, depth: usize) -> Result<Value, JsonError> {
+fn read(json: &Json, depth: usize) -> Result<Value, Misplaced> {
     let inner = |count: usize| match depth.checked_sub(1) {
         Some(_) if count > DATA_ELEMENTS_MAX => Err(JsonError::Elements),
         Some(inner) => Ok(inner),
@@ -81,22 +103,26 @@ fn read(json: &Json, depth: usize) -> Result<Value, JsonError> {
     match json {
         Json::Null => Ok(Value::Null),
         Json::Bool(bool) => Ok(Value::Bool(*bool)),
-        Json::Number(number) => integer(number).map(Value::Integer),
+        Json::Number(number) => Ok(Value::Integer(integer(number)?)),
         Json::String(text) => Ok(Value::String(text.clone())),
         Json::Array(items) => {
             let inner = inner(items.len())?;
-            items.iter().map(|item| read(item, inner)).collect::<Result<_, _>>().map(Value::List)
+            let item = |(place, item)| read(item, inner).map_err(|misplaced| misplaced.within(place));
+            items.iter().enumerate().map(item).collect::<Result<_, _>>().map(Value::List)
         }
         Json::Object(fields) => {
             if let Some(link) = fields.get("$link") {
-                return link_only(fields, link);
+                return Ok(link_only(fields, link)?);
             }
             if let Some(bytes) = fields.get("$bytes") {
-                return bytes_only(fields, bytes);
+                return Ok(bytes_only(fields, bytes)?);
             }
             let inner = inner(fields.len())?;
-            let field = |(name, item): (&String, &Json)| Ok((name.clone(), read(item, inner)?));
-            let map = fields.iter().map(field).collect::<Result<Map, JsonError>>()?;
+            let field = |(name, item): (&String, &Json)| {
+                let value = read(item, inner).map_err(|misplaced| misplaced.within(name))?;
+                Ok((name.clone(), value))
+            };
+            let map = fields.iter().map(field).collect::<Result<Map, Misplaced>>()?;
             check_type(&map)?;
             Ok(Value::Map(map))
         }
@@ -200,7 +226,7 @@ mod tests {
 
     #[test]
     fn refuses_by_reason() {
-        let error = |json: Json| record_from_json(&json).expect_err("invalid");
+        let error = |json: Json| record_from_json(&json).expect_err("invalid").reason;
         assert_eq!(error(json!([1])), JsonError::NotAnObject);
         assert_eq!(error(json!({"$link": CID})), JsonError::NotAnObject);
         assert_eq!(error(json!({"a": 1.5})), JsonError::Float);
@@ -225,6 +251,15 @@ mod tests {
             blob[field] = wrong;
             assert_eq!(error(json!({"a": blob})), JsonError::Blob, "{field}");
         }
+    }
+
+    #[test]
+    fn says_where() {
+        let told = |json: Json| record_from_json(&json).expect_err("invalid").to_string();
+        assert_eq!(told(json!([])), "a record is an object");
+        let fraction = "the value holds a fraction; the data model has integers only";
+        assert_eq!(told(json!({"a": [{"b": 1}, {"b": 1.5}]})), format!("/a/1/b: {fraction}"));
+        assert_eq!(told(json!({"a": {"$type": 1}})), "/a: $type holds the name of a type as a string");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use angel_protocol::data::{self, JsonError, Value};
+use angel_protocol::data::{self, JsonError, Misplaced, Value};
 use angel_protocol::ids::{Did, Nsid, RecordKey};
 use angel_protocol::lexicon::flags::Flags;
 use angel_protocol::lexicon::{Schemas, Violation};
@@ -49,7 +49,7 @@ pub(in crate::xrpc::com::atproto) struct Prepared {
 pub(in crate::xrpc::com::atproto) enum RecordRefused {
     /// No value of the data model.
     #[error("the record is not of the AT Protocol data model: {0}")]
-    Data(#[from] JsonError),
+    Data(#[from] Misplaced),
     /// Of another type than the collection's.
     #[error("Invalid $type: expected {expected}, got {found}")]
     Type {
@@ -195,7 +195,7 @@ pub(in crate::xrpc::com::atproto) fn check_delete(collection: &Nsid) -> Result<(
 
 /// The type of a record is that of its collection; a record that does not say is given it.
 fn set_type(value: &mut Value, collection: &Nsid) -> Result<(), RecordRefused> {
-    let Value::Map(map) = value else { return Err(JsonError::NotAnObject.into()) };
+    let Value::Map(map) = value else { return Err(Misplaced::from(JsonError::NotAnObject).into()) };
     match map.get("$type") {
         Some(Value::String(found)) if found == collection.as_str() => {}
         None => drop(map.insert("$type".to_owned(), Value::String(collection.to_string()))),
@@ -242,7 +242,9 @@ mod tests {
     fn what_the_data_model_forbids_is_refused_whatever_validation_says() {
         for validate in [None, Some(true), Some(false)] {
             let refused = prepared("com.example.note", &json!({"a": 1.5}), validate);
-            assert!(matches!(refused, Err(RecordRefused::Data(JsonError::Float))));
+            assert!(
+                matches!(refused, Err(RecordRefused::Data(at)) if at.path == "/a" && at.reason == JsonError::Float)
+            );
         }
         let large = json!({"a": "x".repeat(BLOCK_BYTES_MAX)});
         assert!(matches!(prepared("com.example.note", &large, None), Err(RecordRefused::TooLarge(_))));
