@@ -59,6 +59,16 @@ pub(crate) enum Change {
     Channel(String, Option<ChannelAccess>),
 }
 
+impl Change {
+    /// Whether somebody may have less by it than before.
+    const fn takes_away(&self) -> bool {
+        match self {
+            Self::Role(..) | Self::Channel(..) | Self::Suspend(true) | Self::Ban(true) => true,
+            Self::Approve(_) | Self::Suspend(false) | Self::Ban(false) => false,
+        }
+    }
+}
+
 impl Spaces {
     /// Writes what happened in a space and waits until the index has it, and a standby too where the space's holder asks
     /// for that.
@@ -340,6 +350,9 @@ impl Spaces {
         if !acting.allows(Permission::ManageMembers) {
             // Whether somebody is a member is for members to know.
             return Err(RoleRefused::NotAllowed.into());
+        }
+        if by != user && change.takes_away() {
+            self.standing(&found.row.holder, user).yields_to(acting.role)?;
         }
         let membership = changed(&acting, before, change)?;
         self.let_in(id, &found.row, user, Some(&membership)).await?;

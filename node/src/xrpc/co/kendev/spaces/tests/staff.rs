@@ -60,6 +60,41 @@ async fn whose_role_in_the_tenant_ends_is_out_of_its_private_spaces_within_a_sec
 }
 
 #[tokio::test]
+async fn a_moderator_turns_out_nobody_who_is_above_them_in_the_tenant() {
+    let world = World::new().await;
+    let (ada, bob, eve) = (world.sign_up("ada").await, world.sign_up("bob").await, world.sign_up("eve").await);
+    let tenant = tenant_with_an_admin(&world, &ada, &bob).await;
+    let record = json!({
+        "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
+        "businessIdentity": { "type": "service", "industry": "general" },
+    });
+    let made =
+        world.post(&ada, "createSpace", &json!({ "tenant": tenant, "record": record })).await.expect("the owner");
+    let space = made["uri"].as_str().expect("a URI").to_owned();
+    let of = |who: &Person, role: &str| json!({ "space": space, "user": who.did, "role": role });
+    world.post(&ada, "inviteMember", &of(&eve, "moderator")).await.expect("the owner");
+    world.join(&eve, &space).await.expect("invited");
+    world.post(&ada, "inviteMember", &of(&bob, "member")).await.expect("the owner");
+    world.join(&bob, &space).await.expect("invited");
+    for above in [&ada, &bob] {
+        for (method, body) in [
+            ("banMember", json!({ "space": space, "user": above.did })),
+            ("suspendMember", json!({ "space": space, "user": above.did })),
+            ("setMemberRole", of(above, "guest")),
+        ] {
+            let refused = world.post(&eve, method, &body).await;
+            assert_eq!(refused, Err("NotAllowed".to_owned()), "{method} of {}", above.did);
+        }
+        world.say(above, &space, "still here").await.expect("nobody turned them out");
+    }
+    // The owner turns out an admin, who is let in again by nobody below.
+    let ban = json!({ "space": space, "user": bob.did });
+    world.post(&ada, "banMember", &ban).await.expect("the owner");
+    assert_eq!(world.say(&bob, &space, "no more").await, Err("SpaceNotFound".to_owned()));
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
 async fn a_tenants_people_read_of_its_workspace_what_their_role_is_for() {
     let world = World::new().await;
     let (ada, bob) = (world.sign_up("ada").await, world.sign_up("bob").await);
