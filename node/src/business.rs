@@ -15,6 +15,7 @@ mod follow;
 mod forms;
 mod karma;
 mod leads;
+mod names;
 mod orders;
 mod stock;
 mod terms;

@@ -6,6 +6,7 @@ use angel_protocol::data::Value;
 use angel_protocol::ids::{Did, RepoPath};
 use angel_protocol::rules::{By, Place};
 
+use super::stock::Counted;
 use super::{Business, BusinessError, nsid};
 use crate::accounts::Account;
 use crate::permissioned::PermissionedWrite;
@@ -20,6 +21,13 @@ impl Business {
         self.0.hints.tell(account.did(), written.iter());
         if written.iter().any(|path| path.collection.as_str() == FORM_SETTINGS) {
             self.0.webhooks.ring(account.did());
+        }
+        for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT_SETTINGS) {
+            // What cannot be read is not shown; the next change of the stock is.
+            if let Ok(Some(entry)) = self.entry(tenant.did(), path).await {
+                let counted = Counted { rkey: path.rkey.clone(), before: None, after: Value::Map(entry.record) };
+                self.show_stock(account, vec![counted]).await;
+            }
         }
         for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT) {
             let settings = RepoPath::new(nsid(PRODUCT_SETTINGS), path.rkey.clone());

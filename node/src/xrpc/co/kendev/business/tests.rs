@@ -3,7 +3,9 @@
 
 mod customers;
 mod figures;
+mod names;
 mod plans;
+mod stock;
 mod terms;
 mod validity;
 
