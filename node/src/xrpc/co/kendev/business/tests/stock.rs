@@ -26,6 +26,33 @@ impl World {
 }
 
 #[tokio::test]
+async fn what_has_to_be_sent_names_an_address_unless_it_is_fetched() {
+    let world = World::new().await;
+    let bea = world.sign_up("bea").await;
+    let record = json!({ "$type": "co.kendev.business.product", "title": "A pot", "slug": "pot", "tenant": world.tenant,
+        "productType": "physical", "pricing": { "currency": "EUR", "basePrice": 100 },
+        "shipping": { "requiresShipping": true }, "status": "active", "createdAt": "2026-11-21T09:00:00.000Z" });
+    let body = json!({ "repo": world.tenant, "collection": "co.kendev.business.product", "record": record });
+    let pot = world.record("com.atproto.repo.createRecord", body).await;
+    let order = |method: &str, address: Option<Value>| {
+        let mut order = json!({ "tenant": world.tenant, "method": method,
+            "lineItems": [{ "product": pot["uri"], "quantity": 1 }] });
+        if let Some(address) = address {
+            order["shippingAddress"] = address;
+        }
+        Some(order)
+    };
+    for method in ["physical", "digital", "service"] {
+        let refused = world.ask(&bea, "createOrder", order(method, None)).await;
+        assert_eq!(refused, Err("InvalidRequest".to_owned()), "{method}");
+    }
+    world.ask(&bea, "createOrder", order("pickup", None)).await.expect("she comes for it");
+    let address = json!({ "name": "Bea", "country": "DE" });
+    world.ask(&bea, "createOrder", order("physical", Some(address))).await.expect("it is sent");
+    world.at.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
 async fn a_product_of_which_nothing_is_left_says_so_until_there_is_some_again() {
     let world = World::new().await;
     let bea = world.sign_up("bea").await;
