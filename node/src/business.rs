@@ -17,6 +17,7 @@ mod karma;
 mod leads;
 mod names;
 mod orders;
+mod scores;
 mod stock;
 mod terms;
 

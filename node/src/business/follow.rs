@@ -1,7 +1,7 @@
 //! Records of the workspace whose computed fields follow from something that is written elsewhere: the rate of a product
 //! from the product's type (REV-07), a tenant's settings from its plan. They are looked at again when that was written.
 
-use angel_protocol::business::{FORM_SETTINGS, PRODUCT, PRODUCT_SETTINGS, TENANT_SETTINGS};
+use angel_protocol::business::{ACTIVITY, FORM_SETTINGS, PRODUCT, PRODUCT_SETTINGS, TENANT_SETTINGS};
 use angel_protocol::data::Value;
 use angel_protocol::ids::{Did, RepoPath};
 use angel_protocol::rules::{By, Place};
@@ -28,6 +28,9 @@ impl Business {
                 let counted = Counted { rkey: path.rkey.clone(), before: None, after: Value::Map(entry.record) };
                 self.show_stock(account, vec![counted]).await;
             }
+        }
+        for path in written.iter().filter(|path| path.collection.as_str() == ACTIVITY) {
+            self.score_after(&tenant, path).await;
         }
         for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT) {
             let settings = RepoPath::new(nsid(PRODUCT_SETTINGS), path.rkey.clone());

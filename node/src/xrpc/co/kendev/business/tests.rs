@@ -5,6 +5,7 @@ mod customers;
 mod figures;
 mod names;
 mod plans;
+mod scores;
 mod stock;
 mod terms;
 mod validity;
