@@ -69,8 +69,11 @@ pub(crate) async fn run(business: Business, stop: CancellationToken) -> TaskResu
         changes.borrow_and_update();
         // What is old counts less with each day (LEA-01).
         let today = clock::now().as_millis() / DAY_MILLIS;
-        if scored_on.replace(today) != Some(today) && stop.run_until_cancelled(business.score_all()).await.is_none() {
-            return Ok(());
+        if scored_on.replace(today) != Some(today) {
+            let scoring = Box::pin(business.score_all());
+            if stop.run_until_cancelled(scoring).await.is_none() {
+                return Ok(());
+            }
         }
         let Some(mut agenda) = stop.run_until_cancelled(business.agenda()).await else { return Ok(()) };
         while !agenda.is_over(clock::now()) {
