@@ -15,7 +15,9 @@ mod follow;
 mod forms;
 mod karma;
 mod leads;
+mod names;
 mod orders;
+mod scores;
 mod stock;
 mod terms;
 

@@ -108,6 +108,19 @@ pub enum Action {
     Remove,
 }
 
+impl Action {
+    /// The record that is there then; `None` when there is none.
+    #[must_use]
+    pub const fn record(&self) -> Option<&NewRecord> {
+        match self {
+            Self::Create(record) | Self::CreateInPlace(record) | Self::Update(record) | Self::Put(record) => {
+                Some(record)
+            }
+            Self::Delete | Self::Remove => None,
+        }
+    }
+}
+
 /// What a client expects at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swap {

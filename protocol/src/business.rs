@@ -12,6 +12,7 @@ pub mod due;
 pub mod lead;
 pub mod order;
 pub mod revenue;
+pub mod stock;
 
 /// The collection of orders.
 pub const ORDER: &str = "co.kendev.business.order";

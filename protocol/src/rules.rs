@@ -8,6 +8,8 @@
 //! | what is for certain people stays out of public repositories | [`Refused::NotPublic`], [`Refused::VisibilityUnknown`] |
 //! | references stay within the tenant, and a public record names nobody's private one | [`Refused::CrossTenant`], [`Refused::PrivateReference`] |
 //! | computed fields are the node's ([`computed`], [`figures`]) | [`Refused::Computed`] |
+//! | what the fields of a record say together can hold ([`consistency`]) | [`Refused::Contradiction`] |
+//! | what one record alone of a tenant's is called ([`unique`]) | [`Refused::Taken`] |
 //! | rates and what was sent stay within what was agreed | [`Refused::Rate`], [`Refused::LowRate`], [`Refused::NoContract`], [`Refused::Sent`] |
 //! | a vote is for what takes votes | [`Refused::Vote`] |
 //! | the questions of a form can be meant | [`Refused::Question`] |
@@ -21,9 +23,11 @@
 //! here.
 
 pub mod computed;
+pub mod consistency;
 pub mod figures;
 pub mod secrets;
 mod table;
+pub mod unique;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +44,7 @@ use crate::tenants::{Allowance, Permission, TenantStatus};
 use crate::time::Timestamp;
 use crate::webhooks::TargetFlaw;
 
+use self::consistency::{Flaw, Subject};
 pub use self::table::{Elsewhere, Rule, TABLE};
 
 /// Where a record is to be kept.
@@ -171,6 +176,22 @@ pub enum Refused {
     Computed {
         /// Which.
         path: String,
+    },
+    /// What the record says in one place cannot hold with what it says in another, or with what it said before.
+    #[error("{path}: {why}")]
+    Contradiction {
+        /// Where.
+        path: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Another record of the tenant's is called the same (ORD-08).
+    #[error("{path}: {other} has the same")]
+    Taken {
+        /// Where.
+        path: String,
+        /// Which one: its collection and key.
+        other: String,
     },
     /// An amount that cannot be, or that a sum has no room for.
     #[error("{path}: the amounts do not add up")]
@@ -337,7 +358,14 @@ pub fn judge(write: &Write<'_>, record: &mut Value, before: Option<&Value>, fact
     if let Some((path, kind)) = secrets::find(record) {
         return Err(Refused::Secret { path, kind });
     }
+    let is_new = |path: &str, text: &str| {
+        before.is_none_or(|before| at_pointer(before, path).and_then(Value::as_str) != Some(text))
+    };
+    if let Some((path, _)) = secrets::cards(record).into_iter().find(|(path, text)| is_new(path, text)) {
+        return Err(Refused::Secret { path, kind: secrets::CARD });
+    }
     computed::complete(write, rules, record, before, facts)?;
+    check_consistency(write, record, before, facts)?;
     let bytes = cbor::length(record);
     if bytes > LEXICON_RECORD_BYTES_MAX { Err(Refused::TooLarge { bytes }) } else { Ok(()) }
 }
@@ -486,6 +514,25 @@ fn check_references(write: &Write<'_>, rules: &Collection, record: &Value) -> Re
         }
     }
     Ok(())
+}
+
+/// Whoever writes is told; the node writes on what was there before.
+fn check_consistency(write: &Write<'_>, record: &Value, before: Option<&Value>, facts: &Facts) -> Result<(), Refused> {
+    let check = table::of(write.collection.as_str()).and_then(|rule| rule.check).filter(|_| write.by != By::Node);
+    let schema = Schemas::builtin().record(write.collection.as_str());
+    let (Some(check), Some(schema)) = (check, schema) else { return Ok(()) };
+    match check(&Subject { write, record, before, facts }) {
+        Some(Flaw { path, why }) if schema.validate(record).is_ok() => Err(Refused::Contradiction { path, why }),
+        _ => Ok(()),
+    }
+}
+
+/// What is at a path that [`secrets::cards`] gave.
+fn at_pointer<'v>(record: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('/').skip(1).try_fold(record, |value, step| match value {
+        Value::List(items) => items.get(step.parse::<usize>().ok()?),
+        value => value.get(step),
+    })
 }
 
 /// A field as a JSON pointer, with `-` for "each element".

@@ -29,6 +29,9 @@ const INBOX_MAX: usize = 1024;
 /// Tenants that are listed at once.
 const TENANTS: usize = 100;
 
+/// Milliseconds of a day.
+const DAY_MILLIS: u64 = 24 * 3600 * 1000;
+
 /// A record that may fall due: whose, and where.
 type Hint = (Did, RepoPath);
 
@@ -61,8 +64,17 @@ impl Hints {
 pub(crate) async fn run(business: Business, stop: CancellationToken) -> TaskResult {
     let mut hints = business.0.hints.take().ok_or("what falls due is done by one task")?;
     let mut changes = business.0.tenants.changes();
+    let mut scored_on = None;
     loop {
         changes.borrow_and_update();
+        // What is old counts less with each day (LEA-01).
+        let today = clock::now().as_millis() / DAY_MILLIS;
+        if scored_on.replace(today) != Some(today) {
+            let scoring = Box::pin(business.score_all());
+            if stop.run_until_cancelled(scoring).await.is_none() {
+                return Ok(());
+            }
+        }
         let Some(mut agenda) = stop.run_until_cancelled(business.agenda()).await else { return Ok(()) };
         while !agenda.is_over(clock::now()) {
             for (tenant, path) in agenda.take(clock::now()) {

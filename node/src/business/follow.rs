@@ -1,11 +1,12 @@
 //! Records of the workspace whose computed fields follow from something that is written elsewhere: the rate of a product
 //! from the product's type (REV-07), a tenant's settings from its plan. They are looked at again when that was written.
 
-use angel_protocol::business::{FORM_SETTINGS, PRODUCT, PRODUCT_SETTINGS, TENANT_SETTINGS};
+use angel_protocol::business::{ACTIVITY, FORM_SETTINGS, PRODUCT, PRODUCT_SETTINGS, TENANT_SETTINGS};
 use angel_protocol::data::Value;
 use angel_protocol::ids::{Did, RepoPath};
 use angel_protocol::rules::{By, Place};
 
+use super::stock::Counted;
 use super::{Business, BusinessError, nsid};
 use crate::accounts::Account;
 use crate::permissioned::PermissionedWrite;
@@ -20,6 +21,16 @@ impl Business {
         self.0.hints.tell(account.did(), written.iter());
         if written.iter().any(|path| path.collection.as_str() == FORM_SETTINGS) {
             self.0.webhooks.ring(account.did());
+        }
+        for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT_SETTINGS) {
+            // What cannot be read is not shown; the next change of the stock is.
+            if let Ok(Some(entry)) = self.entry(tenant.did(), path).await {
+                let counted = Counted { rkey: path.rkey.clone(), before: None, after: Value::Map(entry.record) };
+                self.show_stock(account, vec![counted]).await;
+            }
+        }
+        for path in written.iter().filter(|path| path.collection.as_str() == ACTIVITY) {
+            self.score_after(&tenant, path).await;
         }
         for path in written.iter().filter(|path| path.collection.as_str() == PRODUCT) {
             let settings = RepoPath::new(nsid(PRODUCT_SETTINGS), path.rkey.clone());

@@ -232,7 +232,7 @@ pub(super) fn score(record: &Map) -> Option<i64> {
     record.get("scoring")?.get("score")?.as_integer()
 }
 
-fn activity_of(record: &Map, now: Timestamp) -> Activity<'_> {
+pub(super) fn activity_of(record: &Map, now: Timestamp) -> Activity<'_> {
     const DAY_MILLIS: u64 = 24 * 3600 * 1000;
     let says = |field: &str| record.get(field).and_then(Value::as_str);
     let at = says("createdAt").and_then(|at| at.parse::<Datetime>().ok()?.timestamp()).unwrap_or(now);

@@ -4,7 +4,7 @@ use angel_protocol::business::order::{self, Step};
 use angel_protocol::business::revenue::{self, BaseKind, Sale, Terms};
 use angel_protocol::business::{ORDER, PRODUCT, PRODUCT_SETTINGS};
 use angel_protocol::data::{Map, Value, cbor, from_json, to_json};
-use angel_protocol::ids::{Datetime, Did, RecordKey, RepoPath};
+use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::tenants::{Feature, Month, Resource};
 use serde_json::Value as Json;
 
@@ -113,13 +113,14 @@ impl Business {
         let record = record(tenant, customer, &wish, (&lines, kind), newest.as_ref())?;
         let record = self.judged(&account, by, ORDER, record, None).await?;
         let stocks = self.stocks(tenant.did(), lines.into_iter().filter_map(|line| line.stock).collect()).await?;
-        let (low, moved) = (stocks.low.clone(), stocks.paths());
+        let (low, moved, counted) = (stocks.low.clone(), stocks.paths(), stocks.counted());
         let room = self.0.tenants.hold(tenant, vec![Use::one(Resource::Orders)], None)?;
         let path = RepoPath::new(nsid(ORDER), self.next_key(newest.as_ref())?);
         let mut writes = vec![(path, record, None)];
         writes.extend(stocks.into_writes());
         let placed = self.write(&account, writes).await?.swap_remove(0);
         room.written();
+        self.show_stock(&account, counted).await;
         self.tell_of_stock(tenant, &moved, &low, by).await;
         Ok(placed)
     }
@@ -150,10 +151,11 @@ impl Business {
         let record = self.judged(&account, by, ORDER, record, Some(&before.record)).await?;
         let given_back = if step.returns_stock() { moves_of(&before.record, 1) } else { vec![] };
         let stocks = self.stocks(tenant.did(), given_back).await?;
-        let moved = stocks.paths();
+        let (moved, counted) = (stocks.paths(), stocks.counted());
         let mut writes = vec![(path.clone(), record, Some(before.cid))];
         writes.extend(stocks.into_writes());
         let after = self.write(&account, writes).await?.swap_remove(0);
+        self.show_stock(&account, counted).await;
         self.tell_of_stock(tenant, &moved, &[], by).await;
         Ok(after)
     }
@@ -210,10 +212,8 @@ impl Business {
             let page = self.entries(tenant.did(), ORDER, cursor, super::LOOKED_AT_MAX, |_| true).await?;
             for Entry { record, .. } in &page.entries {
                 let Some(shared) = record.get("revenueDistribution") else { continue };
-                let at = shared.get("calculatedAt").and_then(Value::as_str);
-                let at = at.and_then(|at| at.parse::<Datetime>().ok()?.timestamp()).map(Month::of);
-                // What was not paid is not shared out: only from what it would be is known.
-                if at.is_none_or(|at| month.is_some_and(|month| month != at)) {
+                let paid_in = order::paid_in(record);
+                if paid_in.is_none_or(|paid_in| month.is_some_and(|month| month != paid_in)) {
                     continue;
                 }
                 let currency = record.get("currency").and_then(Value::as_str).unwrap_or_default();
@@ -315,7 +315,8 @@ fn record(
     if lines.iter().any(|line| line.currency != *currency) {
         return Err(malformed("lineItems: all products of an order are in one currency"));
     }
-    if wish.method == "physical" && wish.shipping_address.is_none() && lines.iter().any(|line| line.needs_sending) {
+    // Whoever fetches it needs none.
+    if wish.method != "pickup" && wish.shipping_address.is_none() && lines.iter().any(|line| line.needs_sending) {
         return Err(malformed("shippingAddress: what is ordered has to be sent somewhere"));
     }
     let now = clock::now();

@@ -5,7 +5,7 @@ use angel_protocol::data::{Map, Value, cbor, record_from_json};
 use angel_protocol::ids::{Did, RecordKey, RepoPath};
 use angel_protocol::lexicon::Schemas;
 use angel_protocol::permissioned::SpaceUri;
-use angel_protocol::rules::{By, Place};
+use angel_protocol::rules::{By, Place, Refused};
 use angel_protocol::spaces::SPACE;
 use angel_protocol::tenants::{Bill, Draft, Resource};
 use serde_json::Value as Json;
@@ -77,6 +77,27 @@ impl Spaces {
     }
 
     /// Whether the plan of a tenant has the features of what is about to be written for it.
+    /// Whether no other space of a tenant, of whatever kind, has the slug of `record`, which is at the key `rkey` or new
+    /// (`records.md` 4.1).
+    pub(super) async fn check_slug(&self, holder: &Did, rkey: Option<&str>, record: &Value) -> Result<(), SpaceError> {
+        let Some(slug) = record.get("slug").and_then(Value::as_str).map(str::to_owned) else { return Ok(()) };
+        if self.0.tenants.find(holder).is_none() {
+            return Ok(());
+        }
+        let (this, did, own) = (self.clone(), holder.clone(), rkey.map(str::to_owned));
+        let other = blocking::run(move || {
+            let held = this.spaces_of_holder(&did)?.into_iter().map(|(_, row)| row);
+            let mut others = held.filter(|row| Some(&row.rkey) != own.as_ref());
+            Ok::<_, SpaceError>(others.find(|row| row.slug.eq_ignore_ascii_case(&slug)))
+        });
+        match other.await? {
+            Some(row) => {
+                Err(Refused::Taken { path: "/slug".to_owned(), other: format!("{SPACE}/{}", row.rkey) }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn check_features(
         &self,
         holder: &Did,

@@ -5,7 +5,9 @@ use std::sync::PoisonError;
 
 use angel_protocol::ids::Did;
 use angel_protocol::limits::{CHANNEL_PERMISSIONS_MAX, INVITE_CODE_CHARS_MIN, SPACE_MEMBERS_MAX};
-use angel_protocol::spaces::{ChannelAccess, Invitation, Joining, Membership, Permission, Role, RoleRefused, Status};
+use angel_protocol::spaces::{
+    ChannelAccess, Invitation, Joining, Membership, Permission, Role, RoleRefused, Standing, Status,
+};
 use angel_protocol::time::Timestamp;
 use angel_storage::codec::Cbor;
 use angel_storage::spaces::{
@@ -57,6 +59,16 @@ pub(crate) enum Change {
     Ban(bool),
     /// Something else in one channel than the role allows, or again just that.
     Channel(String, Option<ChannelAccess>),
+}
+
+impl Change {
+    /// Whether somebody may have less by it than before.
+    const fn takes_away(&self) -> bool {
+        match self {
+            Self::Role(..) | Self::Channel(..) | Self::Suspend(true) | Self::Ban(true) => true,
+            Self::Approve(_) | Self::Suspend(false) | Self::Ban(false) => false,
+        }
+    }
 }
 
 impl Spaces {
@@ -150,6 +162,7 @@ impl Spaces {
             if has_expired(&invite, clock::now()) {
                 return Err(not_valid(SpaceError::ExpiredInvitation));
             }
+            self.check_inviter(id, &invite.by, invite.role).await.map_err(not_valid)?;
             events.push(SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None }));
             (invited, invited_by) = (Some(invite.role), Some(invite.by));
         } else if let Some(membership) = &found.membership
@@ -160,6 +173,9 @@ impl Spaces {
             if !found.row.rules.direct {
                 let hash = self.invitation_for(id, did).await?;
                 let hash = hash.ok_or(SpaceError::ExpiredInvitation).map_err(not_valid)?;
+                if let Some(by) = &membership.invited_by {
+                    self.check_inviter(id, by, membership.role).await.map_err(not_valid)?;
+                }
                 events.push(SpaceEvent::Invited(Invited { space: id, hash: hash.into(), invite: None }));
             }
             (invited, invited_by) = (Some(membership.role), membership.invited_by.clone());
@@ -182,12 +198,11 @@ impl Spaces {
         if found.row.members >= SPACE_MEMBERS_MAX {
             return Err(SpaceError::TooMany("the space has as many members as it takes"));
         }
+        let before = found.membership.clone().unwrap_or_else(|| Membership::new(role, status));
         let membership = Membership {
-            role,
-            status,
             invitation: invited_by.is_some().then_some(Invitation::Accepted),
             invited_by,
-            ..found.membership.clone().unwrap_or_else(|| Membership::new(role, status))
+            ..before.coming(role, status)
         };
         self.let_in(id, &found.row, did, Some(&membership)).await?;
         events.push(SpaceEvent::Member(MemberChange { space: id, did: did.clone(), membership }));
@@ -197,6 +212,17 @@ impl Spaces {
             self.tell_of_member("member.joined", &found.row, did).await;
         }
         Ok(Joined { status, role })
+    }
+
+    /// Whether somebody who has invited may still invite as that: an invitation of who was turned out since is none.
+    async fn check_inviter(&self, id: SpaceId, by: &Did, role: Role) -> Result<(), SpaceError> {
+        let (this, did) = (self.clone(), by.clone());
+        let found = blocking::run(move || this.here().found(id, Some(&did))).await?;
+        let access = found.access();
+        let still = access.acting().is_some_and(|acting| acting.role >= role);
+        let banned = found.membership.as_ref().is_some_and(|membership| membership.status == Status::Banned);
+        let stands = still && access.allows(Permission::InviteUsers) && (!banned || found.standing == Standing::Holder);
+        if stands { Ok(()) } else { Err(SpaceError::InvalidInvitation) }
     }
 
     /// Leaves. The owner cannot: a space has one.
@@ -340,6 +366,9 @@ impl Spaces {
         if !acting.allows(Permission::ManageMembers) {
             // Whether somebody is a member is for members to know.
             return Err(RoleRefused::NotAllowed.into());
+        }
+        if by != user && change.takes_away() {
+            self.standing(&found.row.holder, user).yields_to(acting.role)?;
         }
         let membership = changed(&acting, before, change)?;
         self.let_in(id, &found.row, user, Some(&membership)).await?;

@@ -129,7 +129,7 @@ impl Spaces {
     }
 
     /// The spaces that an account holds and this node serves. Blocks.
-    fn spaces_of_holder(&self, holder: &Did) -> Result<Vec<(SpaceId, SpaceRow)>, SpaceError> {
+    pub(super) fn spaces_of_holder(&self, holder: &Did) -> Result<Vec<(SpaceId, SpaceRow)>, SpaceError> {
         let mut found = vec![];
         if !self.serves(holder) {
             return Ok(found);

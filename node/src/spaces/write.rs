@@ -76,6 +76,7 @@ impl Spaces {
             return Err(SpaceError::Forbidden("you may not make spaces for this account"));
         }
         let record = self.space_record(&account, record, None)?;
+        self.check_slug(account.did(), None, &record).await?;
         self.check_features(account.did(), SPACE, None, &record)?;
         let written = if visibility_of(&record)? == Visibility::Public {
             let record = self.judged(None, &account, SPACE, record, None).await?;
@@ -108,6 +109,9 @@ impl Spaces {
         let record = self.space_record(&account, record, before.as_ref())?;
         if (visibility_of(&record)? == Visibility::Public) != room.is_none() {
             return Err(SpaceError::Forbidden("a space does not change between public and private; make another one"));
+        }
+        if before.as_ref().and_then(|before| before.get("slug")) != record.get("slug") {
+            self.check_slug(account.did(), Some(&found.row.rkey), &record).await?;
         }
         let record = self.judged(room.as_ref(), &account, SPACE, record, before.as_ref()).await?;
         self.check_features(account.did(), SPACE, before.as_ref(), &record)?;

@@ -143,9 +143,18 @@ impl Tenants {
             if !change.row.status.takes_writes() {
                 return Err(TenantError::Closed(change.row.status));
             }
+            // Whoever invited may still do so, or it is no invitation any more.
+            let inviter = change.standing(&invitation.by);
+            if !inviter.is_some_and(|inviter| invitation::stands(inviter, invitation)) {
+                return Err(TenantError::NoInvitation);
+            }
             let by = Actor::Guest(guest.did.clone());
             let old = change.member(guest.did).cloned();
             let is_active = old.as_ref().is_some_and(|old| old.status == MembershipStatus::Active);
+            // Who is switched off is switched on again by somebody, not by a token.
+            if old.as_ref().is_some_and(|old| old.status == MembershipStatus::Suspended) {
+                return Err(TenantError::AlreadyMember(guest.did.clone()));
+            }
             if invitation.role == Role::Owner {
                 change.row.owner = guest.did.clone();
                 change.note(&by, "take ownership", guest.did.as_str());

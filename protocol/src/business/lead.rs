@@ -38,6 +38,13 @@ pub fn behavior<'a>(activities: impl IntoIterator<Item = Activity<'a>>) -> i64 {
     points.sum::<i64>().min(HALF)
 }
 
+/// Points for what happened, of two parts of it.
+#[must_use]
+pub const fn sum(one: i64, other: i64) -> i64 {
+    let sum = one.saturating_add(other);
+    if sum < HALF { sum } else { HALF }
+}
+
 /// Points for who the lead is (LEA-03), from 0 to 50: by the criteria that the business set, or else by what is known.
 #[must_use]
 pub fn demographic(lead: &Value) -> i64 {

@@ -3,6 +3,8 @@
 
 use super::revenue::BaseKind;
 use crate::data::{Map, Value};
+use crate::ids::Datetime;
+use crate::tenants::Month;
 
 /// Something that is done with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,18 @@ pub fn is_paid(record: &Map) -> bool {
 #[must_use]
 pub fn was_paid(record: &Map) -> bool {
     matches!(payment(record), "captured" | "partially_refunded" | "refunded")
+}
+
+/// The month in which an order was paid, whatever was given back since; `None` of one that was not. By it what was taken is
+/// counted: a month that is over does not lose an order to the month in which a part of it goes back (REV-03, REV-04).
+#[must_use]
+pub fn paid_in(record: &Map) -> Option<Month> {
+    let moment = |object: &str, field: &str| {
+        record.get(object)?.get(field)?.as_str()?.parse::<Datetime>().ok()?.timestamp().map(Month::of)
+    };
+    // What was not paid is not shared out: only from what it would be is known.
+    let shared = moment("revenueDistribution", "calculatedAt")?;
+    Some(moment("paymentDetails", "paymentProcessedAt").unwrap_or(shared))
 }
 
 fn amount(record: &Map, field: &str) -> i64 {
@@ -298,6 +312,21 @@ mod tests {
         assert_eq!((refunded(&record), left(&record)), (500, 500), "and from now on by itself");
         within(&mut record, "revenueDistribution").insert("baseKind".to_owned(), text("platform_fee"));
         assert_eq!(left(&record), 500, "whatever is shared out");
+    }
+
+    #[test]
+    fn an_order_counts_in_the_month_in_which_it_was_paid() {
+        let mut record = paid("physical", 1000);
+        assert_eq!(paid_in(&record), None, "nothing is shared out yet");
+        let at = |record: &mut Map, object: &str, field: &str, at: &str| {
+            within(record, object).insert(field.to_owned(), text(at));
+        };
+        at(&mut record, "revenueDistribution", "calculatedAt", "2026-10-31T23:59:59.999Z");
+        assert_eq!(paid_in(&record).map(Month::number), Some(202_610), "as orders of early releases say it");
+        at(&mut record, "paymentDetails", "paymentProcessedAt", "2026-10-31T23:59:59.999Z");
+        // A part is given back in the next month: the shares are computed anew.
+        at(&mut record, "revenueDistribution", "calculatedAt", "2026-11-01T00:00:00.000Z");
+        assert_eq!(paid_in(&record).map(Month::number), Some(202_610));
     }
 
     #[test]

@@ -6,8 +6,11 @@
 use crate::data::Value;
 
 /// The collections of such records.
-pub const COLLECTIONS: [&str; 4] =
-    ["app.bsky.feed.like", "app.bsky.feed.repost", "app.bsky.graph.block", "app.bsky.graph.follow"];
+pub const COLLECTIONS: [&str; 5] =
+    ["app.bsky.feed.like", "app.bsky.feed.repost", "app.bsky.graph.block", "app.bsky.graph.follow", FOLLOW];
+
+/// Following somebody on this network (FOL-01).
+const FOLLOW: &str = "co.kendev.people.follow";
 
 /// What a record of one of [`COLLECTIONS`] is about: the URI of a record, or the DID of an account. `None` of other
 /// records, and of those that do not say.
@@ -17,7 +20,7 @@ pub fn of<'a>(collection: &str, record: &'a Value) -> Option<&'a str> {
         return None;
     }
     match record.as_map()?.get("subject")? {
-        Value::String(did) if collection.starts_with("app.bsky.graph.") => Some(did),
+        Value::String(did) if collection == FOLLOW || collection.starts_with("app.bsky.graph.") => Some(did),
         Value::Map(strong) if collection.starts_with("app.bsky.feed.") => strong.get("uri")?.as_str(),
         _ => None,
     }
@@ -40,6 +43,8 @@ mod tests {
             ("app.bsky.graph.block", &plain, Some(did)),
             ("app.bsky.graph.follow", &plain, Some(did)),
             ("app.bsky.feed.like", &plain, None),
+            ("co.kendev.people.follow", &plain, Some(did)),
+            ("co.kendev.people.follow", &strong, None),
             ("app.bsky.graph.follow", &strong, None),
             ("app.bsky.feed.post", &strong, None),
             ("app.bsky.graph.listitem", &plain, None),

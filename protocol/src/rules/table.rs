@@ -1,6 +1,7 @@
 //! What code alone can say about single collections, one line each.
 
 use super::computed::{Fill, agents, business, content, people, sales, tenants};
+use super::consistency::{self, Check};
 use super::figures::{self, Figures};
 use crate::data::Value;
 use crate::ids::RepoPath;
@@ -25,6 +26,8 @@ pub struct Rule {
     pub collection: &'static str,
     /// What the node computes.
     pub fill: Option<Fill>,
+    /// What its fields have to say together.
+    pub check: Option<Check>,
     /// The records of the same holder that it reads for that.
     pub reads: Option<fn(&Value) -> Vec<RepoPath>>,
     /// The public records of whomever that it looks at.
@@ -37,11 +40,27 @@ pub struct Rule {
     pub figures: Option<Figures>,
 }
 
-const NOTHING: Rule =
-    Rule { collection: "", fill: None, reads: None, looks_at: None, scope: None, elsewhere: None, figures: None };
+const NOTHING: Rule = Rule {
+    collection: "",
+    fill: None,
+    check: None,
+    reads: None,
+    looks_at: None,
+    scope: None,
+    elsewhere: None,
+    figures: None,
+};
 
 const fn fills(collection: &'static str, fill: Fill) -> Rule {
     Rule { collection, fill: Some(fill), ..NOTHING }
+}
+
+const fn checks(collection: &'static str, check: Check) -> Rule {
+    Rule { collection, check: Some(check), ..NOTHING }
+}
+
+const fn checked(check: Check, rule: Rule) -> Rule {
+    Rule { check: Some(check), ..rule }
 }
 
 const fn stays_with(collection: &'static str, field: &'static str) -> Rule {
@@ -63,41 +82,50 @@ pub const TABLE: &[Rule] = &[
     fills("co.kendev.business.appointment", sales::appointment),
     Rule { figures: Some(figures::campaign), ..fills("co.kendev.business.campaign", business::campaign) },
     fills("co.kendev.business.document", business::document),
-    fills("co.kendev.business.donation", sales::donation),
+    checked(consistency::donation, fills("co.kendev.business.donation", sales::donation)),
     fills("co.kendev.business.invoice", sales::invoice),
     fills("co.kendev.business.lead", business::lead),
-    fills("co.kendev.business.opportunity", business::opportunity),
+    checked(consistency::opportunity, fills("co.kendev.business.opportunity", business::opportunity)),
     fills("co.kendev.business.order", sales::order),
-    fills("co.kendev.business.product", sales::product),
+    checked(consistency::product, fills("co.kendev.business.product", sales::product)),
     Rule { reads: Some(sales::product_of), ..fills("co.kendev.business.productSettings", sales::product_settings) },
     Rule { figures: Some(figures::project), ..fills("co.kendev.business.project", business::project) },
     Rule { figures: Some(figures::task), ..fills("co.kendev.business.task", business::task) },
     fills("co.kendev.business.taskComment", business::task_comment),
     fills("co.kendev.business.timeEntry", business::time_entry),
-    fills("co.kendev.business.venue", business::venue),
+    checked(consistency::venue, fills("co.kendev.business.venue", business::venue)),
+    checks("co.kendev.content.category", consistency::category),
     fills("co.kendev.content.course", content::course),
     fills("co.kendev.content.form", content::form),
     Rule { figures: Some(figures::form_settings), ..fills("co.kendev.content.formSettings", content::form_settings) },
     Rule { reads: Some(content::form_of), ..fills("co.kendev.content.formSubmission", content::form_submission) },
     Rule { fill: Some(content::media), ..decided("co.kendev.content.media", Elsewhere::Writer) },
+    checks("co.kendev.content.page", consistency::has_content),
+    checks("co.kendev.content.post", consistency::has_content),
     Rule {
         figures: Some(figures::roadmap_feature),
+        check: Some(consistency::roadmap_feature),
         ..fills("co.kendev.content.roadmapFeature", content::roadmap_feature)
     },
     Rule { looks_at: Some(content::feature_of), ..fills("co.kendev.content.roadmapVote", content::roadmap_vote) },
+    checks("co.kendev.people.ask", consistency::ask),
     fills("co.kendev.people.connection", people::connection),
+    checks("co.kendev.people.follow", consistency::follow),
+    checks("co.kendev.people.offer", consistency::offer),
     fills("co.kendev.people.pointsEntry", people::points_entry),
     Rule {
         figures: Some(figures::profile),
         ..decided("co.kendev.people.profile", Elsewhere::Record { default: true })
     },
     fills("co.kendev.people.recognition", people::recognition),
+    checks("co.kendev.spaces.channelSettings", consistency::channel_settings),
     fills("co.kendev.spaces.memberCrm", business::member_crm),
     stays_with("co.kendev.spaces.memberPreferences", "space"),
     stays_with("co.kendev.spaces.message", "space"),
     stays_with("co.kendev.spaces.readMark", "space"),
-    fills("co.kendev.spaces.space", tenants::space),
+    checked(consistency::space, fills("co.kendev.spaces.space", tenants::space)),
     fills("co.kendev.tenants.management", tenants::management),
+    checks("co.kendev.tenants.profile", consistency::tenant_profile),
     fills("co.kendev.tenants.settings", tenants::settings),
 ];
 

@@ -1,3 +1,4 @@
+mod consistency;
 mod figures;
 mod formulas;
 mod node_written;
@@ -72,6 +73,8 @@ fn path(refused: &Refused) -> &str {
         | Refused::CrossTenant { path, .. }
         | Refused::PrivateReference { path }
         | Refused::Computed { path }
+        | Refused::Contradiction { path, .. }
+        | Refused::Taken { path, .. }
         | Refused::Amount { path }
         | Refused::Rate { path, .. }
         | Refused::LowRate { path, .. }
@@ -390,6 +393,7 @@ fn every_template_passes_the_rules() {
     };
     for seed in Template::ALL.into_iter().flat_map(|template| template.seeds(&setting)) {
         let mut case = private(tenant());
+        case.facts.handle = "own.example".parse().ok();
         let rules = Flags::builtin().collection(seed.path.collection.as_str()).expect("has rules");
         if rules.visibility(&seed.record, NOW) != Visibility::Permissioned {
             case.place = Place::Public;
@@ -403,4 +407,17 @@ fn every_template_passes_the_rules() {
         let schema = Schemas::builtin().record(collection).expect("shipped");
         schema.validate(&completed).unwrap_or_else(|error| panic!("{}: {error}", seed.path));
     }
+}
+
+#[test]
+fn a_card_number_is_written_nowhere_and_what_was_there_stays() {
+    let number = ["4111", "1111", "1111", "1111"].concat();
+    let order = |transaction: &str| json!({ "status": "pending", "lineItems": [], "paymentDetails": { "transactionId": transaction } });
+    let method = private(tenant()).by(By::Procedure);
+    let judged = |record: &Json, before: Option<&Json>| method.judge("co.kendev.business.order", record, before);
+    assert!(judged(&order("pi_3Kx"), None).is_ok());
+    let refused = judged(&order(&number), None).expect_err("a card number");
+    assert_eq!((path(&refused), refused.to_string().contains("4111")), ("/paymentDetails/transactionId", false));
+    assert!(judged(&order(&number), Some(&order("pi_3Kx"))).is_err(), "one that comes in later");
+    assert!(judged(&order(&number), Some(&order(&number))).is_ok(), "what was there keeps nobody from going on");
 }

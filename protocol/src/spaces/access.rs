@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::membership::{ChannelAccess, Membership, Permission, Role, Status};
+use super::membership::{ChannelAccess, Membership, Permission, Role, RoleRefused, Status};
 
 /// Who may know that a space exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +93,30 @@ pub enum Standing {
     Holder,
 }
 
+impl Standing {
+    /// The role in each of the tenant's spaces that comes with it.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Stranger => None,
+            Self::Manager => Some(Role::SpaceAdmin),
+            Self::Holder => Some(Role::Owner),
+        }
+    }
+
+    /// Whether somebody with the role `acting` in a space may take something in it away from a person who is this to the
+    /// tenant: the tenant's roles come before any space's (RBC-01), and nobody turns out those above them (RBC-04).
+    ///
+    /// # Errors
+    /// [`RoleRefused::AboveYou`].
+    pub fn yields_to(self, acting: Role) -> Result<(), RoleRefused> {
+        match self.role() {
+            Some(role) if acting != Role::Owner && role >= acting => Err(RoleRefused::AboveYou),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// One person before one space: all that access depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
@@ -178,11 +202,7 @@ impl Access<'_> {
     /// The person as a member who changes others: managers of the tenant count as administrators, the tenant as owner.
     #[must_use]
     pub fn acting(&self) -> Option<Membership> {
-        let by_standing = match self.standing {
-            Standing::Stranger => None,
-            Standing::Manager => Some(Role::SpaceAdmin),
-            Standing::Holder => Some(Role::Owner),
-        };
+        let by_standing = self.standing.role();
         let own = self.membership.filter(|membership| membership.is_active());
         match (by_standing, own) {
             (Some(role), Some(own)) if own.role >= role => Some(own.clone()),
@@ -397,5 +417,16 @@ mod tests {
         assert_eq!(nobody.acting(), None);
         let holder = Access { standing: Standing::Holder, ..nobody };
         assert_eq!(holder.acting().map(|acting| acting.role), Some(Role::Owner));
+    }
+
+    #[test]
+    fn nobody_takes_anything_from_those_above_them_in_the_tenant() {
+        let refused = Err(RoleRefused::AboveYou);
+        for acting in [Role::Moderator, Role::SpaceAdmin] {
+            assert_eq!(Standing::Holder.yields_to(acting), refused, "{acting:?}");
+            assert_eq!(Standing::Manager.yields_to(acting), refused, "{acting:?}");
+            assert_eq!(Standing::Stranger.yields_to(acting), Ok(()));
+        }
+        assert_eq!(Standing::Manager.yields_to(Role::Owner), Ok(()));
     }
 }

@@ -214,6 +214,14 @@ impl Membership {
         }
     }
 
+    /// The membership of somebody who comes, or comes back: what was given to them beside their role is given anew by
+    /// somebody, and a channel that was closed to them stays closed.
+    #[must_use]
+    pub fn coming(self, role: Role, status: Status) -> Self {
+        let closed = self.channels.into_iter().filter(|(_, access)| *access == ChannelAccess::None);
+        Self { role, status, permissions: BTreeSet::new(), channels: closed.collect(), ..self }
+    }
+
     /// Whether it is in force.
     #[must_use]
     pub const fn is_active(&self) -> bool {
@@ -349,6 +357,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn whoever_comes_back_has_what_their_role_has_and_no_more() {
+        let mut before = Membership::new(Role::Moderator, Status::Left);
+        before.permissions.insert(Permission::ManageMembers);
+        before.channels.insert("open".to_owned(), ChannelAccess::Write);
+        before.channels.insert("closed".to_owned(), ChannelAccess::None);
+        before.onboarded = true;
+        let back = before.coming(Role::Member, Status::Active);
+        assert!(!back.allows(Permission::ManageMembers) && back.allows(Permission::PostMessages));
+        assert_eq!(back.channels, [("closed".to_owned(), ChannelAccess::None)].into());
+        assert!(back.onboarded, "what they have done stays done");
+    }
 
     #[test]
     fn both_early_versions_become_one_form() {

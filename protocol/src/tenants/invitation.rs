@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::role::{self, Permissions, Role, RoleRefused};
+use super::role::{self, Permission, Permissions, Role, RoleRefused};
 use crate::ids::Did;
 use crate::limits::{INVITATION_DEFAULT, INVITATION_MAX, INVITATION_MESSAGE_BYTES_MAX};
 use crate::time::Timestamp;
@@ -115,6 +115,12 @@ pub fn may_send(by: (Role, Permissions), invitation: &Invitation) -> Result<(), 
     Ok(role::may_change(by, None, invitation.role, invitation.permissions)?)
 }
 
+/// Whether an invitation still stands whose inviter is this today: that it was theirs to send once is not enough (INV-03).
+#[must_use]
+pub fn stands(by: (Role, Permissions), invitation: &Invitation) -> bool {
+    by.0.permissions(by.1).contains(Permission::ManageUsers) && may_send(by, invitation).is_ok()
+}
+
 /// Whether somebody may accept it now.
 ///
 /// # Errors
@@ -178,6 +184,21 @@ mod tests {
         let accept = |at| may_accept(&wish, Guest { did: &guest, verified_email: None }, at);
         assert_eq!(accept(wish.expires_at - Duration::from_millis(1)), Ok(()));
         assert_eq!(accept(wish.expires_at), Err(InvitationRefused::Expired));
+    }
+
+    #[test]
+    fn an_invitation_stands_as_long_as_whoever_sent_it_may_send_it() {
+        let listed = |permissions: &[Permission]| permissions.iter().copied().collect::<Permissions>();
+        let stands = |role, permissions, wish: &Invitation| stands((role, permissions), wish);
+        let admin = invitation(Role::Admin);
+        assert!(stands(Role::Admin, Permissions::NONE, &admin) && stands(Role::Owner, Permissions::NONE, &admin));
+        assert!(!stands(Role::Manager, listed(&[Permission::ManageUsers]), &admin), "a manager makes no admins");
+        assert!(!stands(Role::Member, Permissions::NONE, &invitation(Role::Member)), "a member invites nobody");
+        assert!(stands(Role::Manager, listed(&[Permission::ManageUsers]), &invitation(Role::Member)));
+        assert!(!stands(Role::Manager, listed(&[Permission::ManageContent]), &invitation(Role::Member)));
+        let ownership = Invitation { user: Some(did("heir")), ..invitation(Role::Owner) };
+        assert!(stands(Role::Owner, Permissions::NONE, &ownership));
+        assert!(!stands(Role::Admin, Permissions::NONE, &ownership), "who has handed it over has nothing to give");
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub(super) fn case(rules: &Collection) -> Case {
         Writer::Procedure => By::Procedure,
         Writer::Node => By::Node,
     };
-    Case::of(holder, place).by(by)
+    let mut case = Case::of(holder, place).by(by);
+    case.facts.handle = "own.example".parse().ok();
+    case
 }
 
 /// Whose records an example refers to.
@@ -108,10 +110,64 @@ pub(super) fn example(collection: &str, rules: &Collection, mut record: Json, fo
             }
         }
     }
+    consistent(&mut record);
     if for_client {
         rules.node_written.iter().for_each(|field| take_away(&mut record, field));
     }
     record
+}
+
+/// Makes the fields of a generated record say together what can hold.
+fn consistent(record: &mut Json) {
+    let collection = record["$type"].as_str().unwrap_or_default().to_owned();
+    let mut put = |pointer: &str, value: Json| {
+        if let Some(place) = record.pointer_mut(pointer) {
+            *place = value;
+        }
+    };
+    for (pointer, value) in
+        [("/pricing/basePrice", 1000), ("/pricing/salePrice", 900), ("/pricing/compareAtPrice", 1000)]
+    {
+        put(pointer, value.into());
+    }
+    put("/feedConfiguration/refreshInterval", 60.into());
+    put("/dataRetention/retentionPeriod", 1.into());
+    put("/dataRetention/deleteAfter", 1.into());
+    for rich in ["/description", "/content"] {
+        let is_rich = |value: &Json| value.is_object();
+        if record.pointer(rich).is_some_and(is_rich) && collection != "co.kendev.spaces.message" {
+            record[&rich[1..]]["text"] = "Hello.".into();
+        }
+    }
+    for (list, name) in
+        [("/pricing/variants", "sku"), ("/bayManagement/bays", "bayName"), ("/monetization/subscriptionTiers", "name")]
+    {
+        let items = record.pointer_mut(list).and_then(Json::as_array_mut).into_iter().flatten();
+        items.enumerate().for_each(|(index, item)| item[name] = format!("n{index}").into());
+    }
+    let days = record.pointer_mut("/businessHours/schedule").and_then(Json::as_array_mut).into_iter().flatten();
+    for day in days {
+        (day["openTime"], day["closeTime"]) = (json!("09:00"), json!("17:00"));
+    }
+    let updates = record.pointer_mut("/progress/updates").and_then(Json::as_array_mut).into_iter().flatten();
+    updates.for_each(|update| update["isPublic"] = true.into());
+    let aliases = record.get_mut("domainAliases").and_then(Json::as_array_mut).into_iter().flatten();
+    aliases.for_each(|alias| alias["isPrimary"] = false.into());
+    match collection.as_str() {
+        "co.kendev.business.product" if record.pointer("/pricing/subscription/interval").is_none() => {
+            record["productType"] = "physical".into();
+        }
+        "co.kendev.business.opportunity" if record.pointer("/lossReason/reason").is_none() => {
+            record["stage"] = "proposal".into();
+        }
+        "co.kendev.business.donation" if record.get("donor").is_some() => record["anonymous"] = false.into(),
+        "co.kendev.people.offer" => {
+            let paid = record.get("price").is_some();
+            record["pricingType"] = if paid { "paid" } else { "free" }.into();
+        }
+        "co.kendev.tenants.profile" => record["domain"] = "own.example".into(),
+        _ => {}
+    }
 }
 
 /// A reference of the same kind into a tenant; where a reference may be of any kind, to a product.

@@ -45,7 +45,7 @@ use serde_json::Value;
 use crate::accounts::Account;
 use crate::http::XrpcError;
 use crate::permissioned::PermissionedWrite;
-use crate::tenants::Admitted;
+use crate::tenants::{Admitted, workspace};
 use crate::xrpc::auth::{self, ActiveAccess};
 use crate::xrpc::com::atproto::repo;
 use crate::xrpc::host::Host;
@@ -88,6 +88,13 @@ async fn write(
     writes: Vec<PermissionedWrite>,
     bill: &Bill,
 ) -> Result<(), XrpcError> {
+    let _names = match *space == workspace(account.did()) {
+        true => {
+            let named = writes.iter().map(|write| (&write.path, write.action.record()));
+            host.business.hold_names(account, named).await?
+        }
+        false => None,
+    };
     let admitted = match pays(host, account, space).await {
         Some(tenant) => plans::admit_for(host, tenant, bill).await?,
         None => Admitted::without_plan(),

@@ -3,7 +3,10 @@
 
 mod customers;
 mod figures;
+mod names;
 mod plans;
+mod scores;
+mod stock;
 mod terms;
 mod validity;
 

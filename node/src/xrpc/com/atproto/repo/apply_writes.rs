@@ -93,10 +93,13 @@ pub(crate) async fn handler(
     let (at, repos) = ((owner.id, owner.did.clone()), host.repos.clone());
     // Two hundred records take more time than a worker has for one request.
     let (writes, results, bill) = blocking::run(move || all(&repos, &judges, &at, writes, validate)).await?;
+    let named = writes.iter().map(|write| (&write.path, write.action.record()));
+    let names = host.business.hold_names(&account, named).await?;
     let admitted = plans::admit(&host, &account, &bill).await?;
     let written: Vec<_> = writes.iter().map(|write| write.path.clone()).collect();
     let made = host.repos.write(&owner, writes, swap_commit).await?;
     admitted.written();
+    drop(names);
     host.business.follow(&account, access.did(), &written).await;
     Ok(Json(Answer { commit: made.map(CommitView::from), results }))
 }

@@ -63,8 +63,9 @@ pub(crate) async fn handler(
     let records = [(&request.collection, &request.record)];
     let judges = judges(&host, &account, access.did(), Place::Public, &records, request.validate).await?;
     let prepared = prepare(&judges, &request.collection, &rkey, &request.record, None, request.validate)?;
-    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, rkey));
+    let names = host.business.hold_names(&account, [(&path, Some(&prepared.record))]).await?;
+    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let action = match request.validate {
         Some(false) => Action::Create(prepared.record),
         Some(true) | None => Action::CreateInPlace(prepared.record),
@@ -73,6 +74,7 @@ pub(crate) async fn handler(
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
     admitted.written();
+    drop(names);
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     let uri = AtUri::record(owner.did, path);
     Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))

@@ -52,13 +52,15 @@ pub(crate) async fn handler(
     };
     let (collection, rkey, validate) = (&request.collection, &request.rkey, request.validate);
     let prepared = prepare(&judges, collection, rkey, &request.record, before.as_ref(), validate)?;
-    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let (cid, path) = (prepared.record.cid(), RepoPath::new(request.collection, request.rkey));
+    let names = host.business.hold_names(&account, [(&path, Some(&prepared.record))]).await?;
+    let admitted = plans::admit(&host, &account, &prepared.bill).await?;
     let swap = request.swap_record.map(|cid| cid.map_or(Swap::Absent, Swap::Record));
     let write = RepoWrite { path: path.clone(), action: Action::Put(prepared.record), swap };
     let owner = super::owner(&host, &account).await?;
     let made = host.repos.write(&owner, vec![write], request.swap_commit).await?;
     admitted.written();
+    drop(names);
     host.business.follow(&account, access.did(), std::slice::from_ref(&path)).await;
     let uri = AtUri::record(owner.did, path);
     Ok(Json(Answer::new(uri, cid, made.map(CommitView::from), prepared.status)))

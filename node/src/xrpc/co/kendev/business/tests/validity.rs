@@ -19,6 +19,10 @@ async fn what_is_written_for_a_business_fits_its_lexicon_in_private_and_in_publi
     };
     let body = |collection: &str, what: &Value, validate: Option<bool>| {
         let mut body = json!({ "repo": world.tenant, "collection": collection, "record": record(collection, what) });
+        if collection == page {
+            body["record"]["slug"] =
+                format!("crane-{}", validate.map_or("as-it-is", |it| if it { "yes" } else { "no" })).into();
+        }
         body["space"] = space.as_str().into();
         if let Some(validate) = validate {
             body["validate"] = validate.into();

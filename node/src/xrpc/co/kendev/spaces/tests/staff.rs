@@ -60,6 +60,89 @@ async fn whose_role_in_the_tenant_ends_is_out_of_its_private_spaces_within_a_sec
 }
 
 #[tokio::test]
+async fn an_invitation_of_who_may_invite_no_more_lets_nobody_in() {
+    let world = World::new().await;
+    let (ada, bob) = (world.sign_up("ada").await, world.sign_up("bob").await);
+    let (carl, eve) = (world.sign_up("carl").await, world.sign_up("eve").await);
+    let tenant = tenant_with_an_admin(&world, &ada, &bob).await;
+    let invite = async |by: &Person| {
+        let wish = json!({ "tenant": tenant, "role": "tenant_admin" });
+        let (status, invited) = world.send(Some(by), "co.kendev.tenants.invite", Some(&wish)).await;
+        assert_eq!(status, 200, "{invited}");
+        json!({ "tenant": tenant, "token": invited["token"] })
+    };
+    let accept = async |who: &Person, token: &Value| {
+        let (status, answer) = world.send(Some(who), "co.kendev.tenants.acceptInvite", Some(token)).await;
+        (status, answer["error"].as_str().unwrap_or_default().to_owned())
+    };
+    let space = world.space(&ada, "yard", "disabled").await;
+    world
+        .post(&ada, "inviteMember", &json!({ "space": space, "user": bob.did, "role": "space_admin" }))
+        .await
+        .expect("hers");
+    world.join(&bob, &space).await.expect("invited");
+    let wish = json!({ "space": space, "role": "moderator" });
+    let into_space = world.post(&bob, "inviteMember", &wish).await.expect("he sees to members");
+    let into_space = json!({ "space": space, "token": into_space["token"] });
+    world
+        .post(&bob, "inviteMember", &json!({ "space": space, "user": carl.did, "role": "member" }))
+        .await
+        .expect("too");
+
+    let (of_bob, of_ada) = (invite(&bob).await, invite(&ada).await);
+    let set = async |change: Value| {
+        let mut body = json!({ "tenant": tenant, "user": bob.did });
+        body.as_object_mut().expect("an object").extend(change.as_object().cloned().expect("an object"));
+        assert_eq!(world.send(Some(&ada), "co.kendev.tenants.setRole", Some(&body)).await.0, 200);
+    };
+    set(json!({ "role": "tenant_member" })).await;
+    assert_eq!(accept(&eve, &of_bob).await, (400, "InvitationNotFound".to_owned()));
+    set(json!({ "status": "suspended" })).await;
+    assert_eq!(accept(&bob, &of_ada).await, (400, "AlreadyMember".to_owned()), "nobody switches themselves on");
+    assert_eq!(accept(&eve, &of_ada).await.0, 200, "hers stands");
+
+    world.post(&ada, "banMember", &json!({ "space": space, "user": bob.did })).await.expect("the owner");
+    assert_eq!(world.post(&eve, "joinSpace", &into_space).await, Err("InvalidInvitation".to_owned()));
+    assert_eq!(world.join(&carl, &space).await, Err("InvalidInvitation".to_owned()), "nor by name");
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_moderator_turns_out_nobody_who_is_above_them_in_the_tenant() {
+    let world = World::new().await;
+    let (ada, bob, eve) = (world.sign_up("ada").await, world.sign_up("bob").await, world.sign_up("eve").await);
+    let tenant = tenant_with_an_admin(&world, &ada, &bob).await;
+    let record = json!({
+        "name": "Office", "slug": "office", "visibility": "private", "memberApproval": "disabled",
+        "businessIdentity": { "type": "service", "industry": "general" },
+    });
+    let made =
+        world.post(&ada, "createSpace", &json!({ "tenant": tenant, "record": record })).await.expect("the owner");
+    let space = made["uri"].as_str().expect("a URI").to_owned();
+    let of = |who: &Person, role: &str| json!({ "space": space, "user": who.did, "role": role });
+    world.post(&ada, "inviteMember", &of(&eve, "moderator")).await.expect("the owner");
+    world.join(&eve, &space).await.expect("invited");
+    world.post(&ada, "inviteMember", &of(&bob, "member")).await.expect("the owner");
+    world.join(&bob, &space).await.expect("invited");
+    for above in [&ada, &bob] {
+        for (method, body) in [
+            ("banMember", json!({ "space": space, "user": above.did })),
+            ("suspendMember", json!({ "space": space, "user": above.did })),
+            ("setMemberRole", of(above, "guest")),
+        ] {
+            let refused = world.post(&eve, method, &body).await;
+            assert_eq!(refused, Err("NotAllowed".to_owned()), "{method} of {}", above.did);
+        }
+        world.say(above, &space, "still here").await.expect("nobody turned them out");
+    }
+    // The owner turns out an admin, who is let in again by nobody below.
+    let ban = json!({ "space": space, "user": bob.did });
+    world.post(&ada, "banMember", &ban).await.expect("the owner");
+    assert_eq!(world.say(&bob, &space, "no more").await, Err("SpaceNotFound".to_owned()));
+    world.node.shutdown().await.expect("stops");
+}
+
+#[tokio::test]
 async fn a_tenants_people_read_of_its_workspace_what_their_role_is_for() {
     let world = World::new().await;
     let (ada, bob) = (world.sign_up("ada").await, world.sign_up("bob").await);
