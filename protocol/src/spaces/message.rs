@@ -36,6 +36,12 @@ pub enum MessageRefused {
     /// Somebody speaks as what they are not.
     #[error("a message of type {0} is not yours to write")]
     Speaker(String),
+    /// What only looks like an event of the business, which others act upon.
+    #[error(
+        "content.systemData tells what happened in a business, in messages of type system or intelligence; this one is of \
+         type {0}"
+    )]
+    NoEvent(String),
     /// An agent speaks whose owner does not confirm it.
     #[error(
         "a message of type {0} is for agents whose owner confirms them: the owner that the agent's profile names has to \
@@ -58,14 +64,14 @@ pub enum MessageRefused {
 /// # Errors
 /// [`MessageRefused`], by what is wrong.
 pub fn check_message(record: &Value, speaker: Speaker) -> Result<(), MessageRefused> {
-    let kind = record.get("messageType").and_then(Value::as_str).unwrap_or_default();
-    if kind == "user" && matches!(speaker, Speaker::Agent | Speaker::HouseAgent | Speaker::Unconfirmed) {
+    let speaks_as = record.get("messageType").and_then(Value::as_str).unwrap_or_default();
+    if speaks_as == "user" && matches!(speaker, Speaker::Agent | Speaker::HouseAgent | Speaker::Unconfirmed) {
         return Err(MessageRefused::NotAPerson);
     }
     if speaker == Speaker::Unconfirmed {
-        return Err(MessageRefused::Unconfirmed(kind.to_owned()));
+        return Err(MessageRefused::Unconfirmed(speaks_as.to_owned()));
     }
-    let allowed = match kind {
+    let allowed = match speaks_as {
         "user" => speaker == Speaker::Person,
         "leo" => matches!(speaker, Speaker::Agent | Speaker::HouseAgent),
         "intelligence" => matches!(speaker, Speaker::Agent | Speaker::HouseAgent | Speaker::House),
@@ -76,7 +82,7 @@ pub fn check_message(record: &Value, speaker: Speaker) -> Result<(), MessageRefu
         _ => false,
     };
     if !allowed {
-        return Err(MessageRefused::Speaker(kind.to_owned()));
+        return Err(MessageRefused::Speaker(speaks_as.to_owned()));
     }
     let content = record.get("content");
     let field = |name: &str| content.and_then(|content| content.get(name));
@@ -97,6 +103,9 @@ pub fn check_message(record: &Value, speaker: Speaker) -> Result<(), MessageRefu
     };
     if !is_there {
         return Err(MessageRefused::Lacks { kind: kind.to_owned(), field: needed });
+    }
+    if (kind == "system" || field("systemData").is_some()) && !matches!(speaks_as, "system" | "intelligence") {
+        return Err(MessageRefused::NoEvent(speaks_as.to_owned()));
     }
     match field("html").and_then(Value::as_str) {
         Some(html) => Ok(check_markup(html)?),
@@ -232,6 +241,21 @@ mod tests {
         }
         assert!(!may("intelligence", Speaker::Person) && may("action", Speaker::Person));
         assert!(!may("queen", Speaker::House));
+    }
+
+    #[test]
+    fn nobody_makes_up_what_happened() {
+        let event = json!({ "event": "payment.captured" });
+        let beside = json!({ "type": "text", "text": "a", "systemData": event });
+        for content in [json!({ "type": "system", "systemData": event }), beside] {
+            for (kind, speaker) in [("user", Speaker::Person), ("action", Speaker::Person), ("leo", Speaker::Agent)] {
+                let refused = check_message(&message(kind, content.clone()), speaker);
+                assert_eq!(refused, Err(MessageRefused::NoEvent(kind.to_owned())));
+            }
+            for (kind, speaker) in [("system", Speaker::House), ("intelligence", Speaker::Agent)] {
+                check_message(&message(kind, content.clone()), speaker).expect("who may tell of it");
+            }
+        }
     }
 
     #[test]
