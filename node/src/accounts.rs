@@ -152,9 +152,14 @@ impl Accounts {
     /// # Errors
     /// The sealing key cannot be read or made, or the store cannot be read.
     pub fn open(reader: Reader, writer: Writer, layout: &Layout) -> Result<Self, AccountsOpenError> {
-        let seal = Seal::load_or_create(layout)?;
         let numbers = Numbers::open(&reader, "account")?;
+        let seal = Seal::load_or_create(layout, numbers.is_fresh())?;
         Ok(Self(Arc::new(Shared { reader, writer, cache: Cache::new(), numbers, seal, fence: Fence::default() })))
+    }
+
+    /// Whether no account was ever made here.
+    pub(crate) fn none_was_made(&self) -> bool {
+        self.0.numbers.is_fresh()
     }
 
     /// The account meant, if this node hosts it.

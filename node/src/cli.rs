@@ -1,6 +1,7 @@
 //! The command line. Data goes to standard output, words to standard error; every verb has `--json`, a documented
 //! exit code for each way it can end, and asks nothing of whoever called it.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,7 +34,7 @@ mod token;
 mod validator;
 mod wallet_key;
 
-use self::exit::Failure;
+use self::exit::{Code, Failure};
 use crate::config::{Config, ConfigError, FlagValue, Loaded, Sources};
 
 #[derive(Debug, Parser)]
@@ -126,7 +127,10 @@ enum Verb {
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { common, verb } = Cli::parse();
+    let Cli { common, verb } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error, std::env::args_os()),
+    };
     let done = match verb.unwrap_or_else(|| Verb::Run(run::RunArgs::default())) {
         Verb::Run(args) => run::run(&common, args),
         Verb::Status => status::status(&common),
@@ -149,7 +153,7 @@ pub fn main() -> ExitCode {
         Verb::Drill(args) => drill::drill(&common, &args),
         Verb::Restore(args) => restore::restore(&common, &args),
         Verb::Log(verb) => log::log(&common, verb),
-        Verb::Completions(args) => completions::completions(&args),
+        Verb::Completions(args) => completions::completions(&common, &args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,25 +161,76 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// How it ends when the arguments are no command, or ask for help alone.
+fn unparsed(error: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if error.use_stderr() && arguments.into_iter().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let words = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+        return Failure::new(Code::Usage, words).report(&Common { data_dir: None, config: None, json: true });
+    }
+    error.exit()
+}
+
 impl Common {
     /// The configuration with these flags and those of the verb.
     fn load(&self, mut flags: Vec<FlagValue>) -> Result<Loaded, ConfigError> {
         if let Some(dir) = &self.data_dir {
-            flags.push(FlagValue { key: "data_dir", flag: "--data-dir", text: dir.display().to_string() });
+            // Read as text that is nearly the same, it would be another directory.
+            let text =
+                dir.to_str().ok_or_else(|| no_text("data_dir", dir.as_os_str(), "flag --data-dir".to_owned()))?;
+            flags.push(FlagValue { key: "data_dir", flag: "--data-dir", text: text.to_owned() });
         }
-        Config::load(Sources { file: self.config.clone(), flags, environment: environment() })
+        Config::load(Sources { file: self.config.clone(), flags, environment: environment(std::env::vars_os())? })
     }
 }
 
-/// The variables that are text; others can be no setting.
-fn environment() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+fn no_text(key: impl Into<String>, value: &OsStr, origin: String) -> ConfigError {
+    let why = "it is no text in UTF-8".to_owned();
+    ConfigError::Value { key: key.into(), value: format!("{value:?}"), origin, why }
+}
+
+/// The variables that are text. One of a setting that is none is refused: the setting would silently be another.
+fn environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut environment = vec![];
+    for (name, value) in variables {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => environment.push((name, value)),
+            Err(value) => {
+                if let Some(field) = Config::fields().iter().find(|field| field.variable() == name) {
+                    return Err(no_text(field.key(), &value, format!("environment variable {name}")));
+                }
+            }
+        }
+    }
+    Ok(environment)
 }
 
 /// A runtime for a verb that makes a few requests.
 fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(|error| Failure::unexpected(format!("cannot start: {error}")))?.block_on(future))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    /// The byte 0xff is in no text.
+    fn broken() -> OsString {
+        OsString::from_vec(b"/tmp/\xff".to_vec())
+    }
+
+    #[test]
+    fn a_directory_that_is_no_text_is_refused_and_not_taken_for_another() {
+        let common = Common { data_dir: Some(broken().into()), config: None, json: false };
+        let refused = common.load(vec![]).expect_err("no text").to_string();
+        assert!(refused.contains("data_dir") && refused.contains("--data-dir") && refused.contains("xFF"), "{refused}");
+        let given = |name: &str| environment([(name.into(), broken())].into_iter());
+        let refused = given("ANGEL_DATA_DIR").expect_err("no text").to_string();
+        assert!(refused.contains("data_dir") && refused.contains("ANGEL_DATA_DIR"), "{refused}");
+        assert_eq!(given("SOMEBODY_ELSES").expect("none of ours"), []);
+    }
 }

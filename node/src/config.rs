@@ -105,10 +105,12 @@ pub enum ConfigError {
         why: String,
     },
     /// Values that do not go together.
-    #[error("{key}: {why}")]
+    #[error("{key}{}: {why}", origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default())]
     Contradiction {
         /// The key to change first.
         key: &'static str,
+        /// Where it stands, if anywhere.
+        origin: Option<String>,
         /// What does not go together, and what to do.
         why: String,
     },
@@ -227,7 +229,13 @@ impl Config {
         if config.general.data_dir.is_none() {
             config.general.data_dir = Some(user_data_dir(xdg_data_home, home).ok_or(ConfigError::NoDataDir)?);
         }
-        config.validate()?;
+        config.validate().map_err(|error| match error {
+            ConfigError::Contradiction { key, why, .. } => {
+                let origin = layers.get(key).map(|(_, origin)| origin.to_string());
+                ConfigError::Contradiction { key, origin, why }
+            }
+            error => error,
+        })?;
         Ok(Loaded { config, unused_variables, layers })
     }
 

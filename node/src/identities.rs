@@ -47,7 +47,8 @@ pub enum IdentitiesOpenError {
 }
 
 impl Identities {
-    /// As the settings say, with accounts hosted at `endpoint`. Makes the rotation key at the first start. Blocks.
+    /// As the settings say, with accounts hosted at `endpoint`. Makes the rotation key while there are `no_accounts`.
+    /// Blocks.
     ///
     /// # Errors
     /// [`IdentitiesOpenError`].
@@ -56,8 +57,9 @@ impl Identities {
         layout: &Layout,
         config: &IdentityConfig,
         endpoint: String,
+        no_accounts: bool,
     ) -> Result<Self, IdentitiesOpenError> {
-        let rotation_key = load_rotation_key(layout, config.plc_rotation_key.as_ref())?;
+        let rotation_key = load_rotation_key(layout, config.plc_rotation_key.as_ref(), no_accounts)?;
         let directory = match &config.plc {
             PlcDirectory::Federation => Directory::of_ledger(ledger)?,
             PlcDirectory::Outside(url) => Directory::outside(url.clone())?,
@@ -152,11 +154,17 @@ impl Identities {
     }
 }
 
-/// The node's rotation key: as set, else from its file, else a new one in that file. Blocks.
+/// The node's rotation key: as set, else from its file, else, while no identity can name another, a new one in that
+/// file. Blocks.
 ///
 /// # Errors
-/// [`SecretError`]: a setting or a file that holds no such key, a file that others can read or that cannot be made.
-pub fn load_rotation_key(layout: &Layout, setting: Option<&Secret>) -> Result<SigningKey, SecretError> {
+/// [`SecretError`]: a setting or a file that holds no such key, a file that others can read, that is lost or that cannot
+/// be made.
+pub fn load_rotation_key(
+    layout: &Layout,
+    setting: Option<&Secret>,
+    no_accounts: bool,
+) -> Result<SigningKey, SecretError> {
     let path = layout.secrets().join(FILE);
     if let Some(secret) = setting {
         let key = parse_key(secret.expose());
@@ -164,6 +172,11 @@ pub fn load_rotation_key(layout: &Layout, setting: Option<&Secret>) -> Result<Si
     }
     let text = match read_secret(&path)? {
         Some(text) => text,
+        None if !no_accounts => {
+            let without = "Without it the identities of those who live here cannot be changed from here. If it is gone \
+                           for good, set identity.plc_rotation_key to another: it serves those who come from now on";
+            return Err(SecretError::Lost { path, without });
+        }
         None => {
             let text = loop {
                 let bytes = random_bytes::<32>()?;
@@ -203,18 +216,23 @@ mod tests {
     fn the_rotation_key_is_made_once_and_can_be_set() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let data = DataDir::open(dir.path()).expect("made");
-        let made = load_rotation_key(data.layout(), None).expect("made");
-        assert_eq!(load_rotation_key(data.layout(), None).expect("read").did(), made.did());
+        let made = load_rotation_key(data.layout(), None, true).expect("made");
+        assert_eq!(load_rotation_key(data.layout(), None, true).expect("read").did(), made.did());
         let set = Secret::new("01".repeat(32));
-        let key = load_rotation_key(data.layout(), Some(&set)).expect("read");
+        let key = load_rotation_key(data.layout(), Some(&set), true).expect("read");
         assert_eq!(key.did(), SigningKey::from(Secp256k1Key::from_bytes(&[1; 32]).expect("a scalar")).did());
         for broken in ["", "01", "zz", &"00".repeat(32)] {
-            let refused = load_rotation_key(data.layout(), Some(&Secret::new(broken.to_owned())));
+            let refused = load_rotation_key(data.layout(), Some(&Secret::new(broken.to_owned())), true);
             assert!(matches!(refused, Err(SecretError::Setting { .. })), "{broken:?}");
         }
         let path = data.layout().secrets().join(FILE);
         let text = std::fs::read_to_string(&path).expect("text");
+        std::fs::remove_file(&path).expect("removed");
+        let lost = load_rotation_key(data.layout(), None, false).expect_err("nobody knows another key");
+        assert!(lost.to_string().contains("identity.plc_rotation_key") && !path.exists(), "{lost}");
+        load_rotation_key(data.layout(), Some(&set), false).expect("the operator has said which");
+        create_secret(&path, &text).expect("put back");
         std::fs::write(&path, text.replace("secret: ", "secret: 0")).expect("written");
-        assert!(matches!(load_rotation_key(data.layout(), None), Err(SecretError::Corrupt { .. })));
+        assert!(matches!(load_rotation_key(data.layout(), None, true), Err(SecretError::Corrupt { .. })));
     }
 }

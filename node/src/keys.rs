@@ -11,6 +11,7 @@ use angel_protocol::crypto::NodeKey;
 use angel_protocol::ids::{Did, NetworkId, NodeName};
 use angel_protocol::membership;
 use angel_protocol::time::Timestamp;
+use angel_storage::Store;
 use serde_json::{Value, json};
 use url::Url;
 use zeroize::Zeroizing;
@@ -35,12 +36,17 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the key, or makes one at the first start, and clears away what is no longer valid.
+    /// Reads the key, or makes one at the first start, and clears away what is no longer valid. Where a node has been at
+    /// work already, none is made: peers, the ledger and the accounts' copies know it by the key that is missing.
     ///
     /// # Errors
-    /// [`SecretError`]: a key that others can read, a damaged one, a directory that cannot be written.
+    /// [`SecretError`]: a key that others can read, a damaged one, one that is lost, a directory that cannot be written.
     pub fn load_or_create(layout: &Layout, now: Timestamp) -> Result<Self, SecretError> {
         match Self::load(layout, now) {
+            Err(SecretError::Missing { path }) if Store::is_begun(&layout.storage()) => {
+                let without = "With another key it would be another node: for that, begin in a new one (--data-dir)";
+                Err(SecretError::Lost { path, without })
+            }
             Err(SecretError::Missing { path }) => {
                 create_secret(&path, &format(&generate()?))?;
                 Self::load(layout, now)

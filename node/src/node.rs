@@ -285,7 +285,7 @@ impl Node {
         spawner.spawn("firehose", |stop| firehose::feed::run(firehose.clone(), stop));
         let crawlers = Crawlers::new(&config, &service, firehose.clone())?;
         spawner.spawn("crawlers", |stop| crawlers.run(stop));
-        let opening = parts::identities(&ledger, &layout, &config, &service);
+        let opening = parts::identities(&ledger, &layout, &config, &service, &accounts);
         let identities = tokio::task::spawn_blocking(opening).await??;
         let directory = identities.directory().clone();
         let carrying = directory.clone();

@@ -34,6 +34,17 @@ pub enum SecretError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// It was there once: what it belongs to still is.
+    #[error(
+        "{} is missing, and this data directory is not a new one: put the file back, as a backup has it. {without}",
+        path.display()
+    )]
+    Lost {
+        /// Where it was.
+        path: PathBuf,
+        /// What goes on without it, or does not.
+        without: &'static str,
+    },
     /// Others could read the file.
     #[error(
         "{} can be read by others ({exposure}); run `chmod 600` on it, and rotate the secret if somebody may have",

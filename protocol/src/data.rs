@@ -7,6 +7,7 @@ mod blob;
 pub mod cbor;
 mod cid;
 mod json;
+mod misfit;
 mod transcode;
 mod value;
 
@@ -14,5 +15,6 @@ pub use blob::{BlobRef, blob_refs};
 pub use cbor::CborError;
 pub use cid::{Block, Cid, CidText, Codec, InvalidCid};
 pub use json::{JsonError, Misplaced, from_json, json_of, record_from_json, to_json};
+pub(crate) use misfit::misfit;
 pub use transcode::write_json;
 pub use value::{Map, Value};

@@ -81,6 +81,11 @@ impl Manifest {
         }
     }
 
+    /// Whether `dir` has a manifest.
+    pub(crate) fn is_present(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// Reads the manifest of `dir`; `None` when there is none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, ManifestError> {
         let path = dir.join(FILE);

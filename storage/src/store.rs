@@ -93,6 +93,12 @@ impl Store {
         Self::start(engine, Some(Home { dir, manifest, _lock: lock }), options.on_failure)
     }
 
+    /// Whether a store was ever begun in `dir`. Changes nothing.
+    #[must_use]
+    pub fn is_begun(dir: &Path) -> bool {
+        Manifest::is_present(dir)
+    }
+
     /// A store without a disk.
     ///
     /// # Errors

@@ -63,11 +63,15 @@ pub(super) fn context(id: AccountId, purpose: KeyPurpose) -> Vec<u8> {
 }
 
 impl Seal {
-    /// Reads the key, or makes one at the first start. Blocks.
-    pub(super) fn load_or_create(layout: &Layout) -> Result<Self, SecretError> {
+    /// Reads the key, or makes one as long as nothing can be sealed with another. Blocks.
+    pub(super) fn load_or_create(layout: &Layout, nothing_sealed: bool) -> Result<Self, SecretError> {
         let path = layout.secrets().join(FILE);
         let text = match read_secret(&path)? {
             Some(text) => text,
+            None if !nothing_sealed => {
+                let without = "Without it nobody who lives here could write: their signing keys are sealed with it";
+                return Err(SecretError::Lost { path, without });
+            }
             None => {
                 let text = format(&*random_bytes::<32>()?);
                 create_secret(&path, &text)?;

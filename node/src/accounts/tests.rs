@@ -54,6 +54,22 @@ fn create(accounts: &Accounts, n: u8) -> Result<Account, AccountError> {
     accounts.create_blocking(new, |_, _, _| Ok(()))
 }
 
+#[test]
+fn a_sealing_key_that_is_lost_is_not_replaced() {
+    let world = World::new();
+    let open = || Accounts::open(world.store.reader().clone(), world.store.writer().clone(), world.data.layout());
+    let path = world.data.layout().secrets().join("account-seal.key");
+    open().expect("opens");
+    std::fs::remove_file(&path).expect("made");
+    create(&open().expect("nothing is sealed yet"), 1).expect("made");
+    let kept = std::fs::read_to_string(&path).expect("made anew");
+    std::fs::remove_file(&path).expect("there");
+    let Err(AccountsOpenError::Secret(lost)) = open() else { panic!("what is sealed would never open again") };
+    assert!(matches!(lost, crate::secrets::SecretError::Lost { .. }) && !path.exists(), "{lost}");
+    crate::secrets::create_secret(&path, &kept).expect("put back");
+    open().expect("opens");
+}
+
 #[tokio::test]
 async fn an_account_is_found_by_all_its_names_before_and_after_a_change() {
     let world = World::new();
@@ -161,7 +177,9 @@ fn a_signing_key_opens_for_its_account_under_the_same_file_alone() {
     assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
     let row = world.store.reader().get(&ACCOUNT_KEYS, &(id, 1)).expect("reads").expect("there");
     assert!(again.0.seal.open(b"angel account 2 key 1", &row).is_err(), "sealed for another account");
-    std::fs::remove_file(&file).expect("removed");
+    let other = World::new();
+    drop(other.accounts());
+    std::fs::copy(other.dir.path().join("secrets/account-seal.key"), &file).expect("another key");
     assert!(matches!(world.accounts().signing_key_blocking(id), Err(AccountError::Seal(SealError::Closed { .. }))));
 }
 

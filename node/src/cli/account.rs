@@ -124,7 +124,7 @@ pub(super) struct TestArgs {
 pub(super) fn account(common: &Common, verb: AccountVerb) -> Result<(), Failure> {
     let daemon = Daemon::find(common)?;
     let (answer, words) = block_on(perform(&daemon, verb))??;
-    print(common, &answer, words);
+    print(common, &answer, words)?;
     Ok(())
 }
 

@@ -94,7 +94,7 @@ pub(super) struct ListArgs {
 pub(super) fn backup(common: &Common, verb: BackupVerb) -> Result<(), Failure> {
     let daemon = Daemon::find(common)?;
     let (answer, lines) = block_on(perform(&daemon, verb))??;
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 

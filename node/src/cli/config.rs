@@ -23,14 +23,14 @@ pub(super) fn config(common: &Common, verb: ConfigVerb) -> Result<(), Failure> {
                 let value = setting.value.map_or_else(|| "(unset)".to_owned(), |value| value.to_string());
                 format!("{} = {value}    # {}", setting.key, setting.origin)
             });
-            output::print(common, &settings_json(&loaded), lines.collect::<Vec<_>>());
+            output::print(common, &settings_json(&loaded), lines.collect::<Vec<_>>())?;
         }
         ConfigVerb::Example => {
             let keys: Vec<_> = Config::fields()
                 .iter()
                 .map(|field| json!({ "key": field.key(), "variable": field.variable(), "doc": field.doc }))
                 .collect();
-            output::print(common, &json!({ "keys": keys }), template().lines().map(str::to_owned));
+            output::print(common, &json!({ "keys": keys }), template().lines().map(str::to_owned))?;
         }
     }
     Ok(())

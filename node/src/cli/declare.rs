@@ -18,6 +18,6 @@ pub(super) struct DeclareArgs {
 pub(super) fn declare(common: &Common, args: &DeclareArgs) -> Result<(), Failure> {
     let daemon = Daemon::find(common)?;
     let answer = block_on(daemon.post("/admin/declare", &json!({ "status": args.status })))??;
-    print(common, &answer, [format!("peers will hear: {}", args.status)]);
+    print(common, &answer, [format!("peers will hear: {}", args.status)])?;
     Ok(())
 }

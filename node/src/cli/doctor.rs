@@ -95,7 +95,7 @@ pub(super) fn doctor(common: &Common) -> Result<(), Failure> {
         "healthy": sick == 0,
         "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
     });
-    print(common, &answer, findings.iter().flat_map(Finding::lines));
+    print(common, &answer, findings.iter().flat_map(Finding::lines))?;
     if sick == 0 {
         return Ok(());
     }

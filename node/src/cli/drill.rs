@@ -23,7 +23,7 @@ pub(super) struct DrillArgs {
 pub(super) fn drill(common: &Common, args: &DrillArgs) -> Result<(), Failure> {
     let daemon = Daemon::find(common)?;
     let drill = block_on(perform(&daemon, args))??;
-    print(common, &drill, lines(&drill));
+    print(common, &drill, lines(&drill))?;
     match drill["failure"].as_str() {
         Some(why) => Err(Failure::new(Code::Findings, format!("the drill failed: {why}"))),
         None => Ok(()),

@@ -127,6 +127,7 @@ impl From<SecretError> for Failure {
             SecretError::Corrupt { .. } => Code::DamagedData,
             SecretError::Setting { .. } => Code::Config,
             SecretError::Missing { .. }
+            | SecretError::Lost { .. }
             | SecretError::Access { .. }
             | SecretError::Exposed { .. }
             | SecretError::Exists { .. }

@@ -47,7 +47,7 @@ fn show(common: &Common) -> Result<(), Failure> {
         "didWeb": web,
         "previous": previous,
     });
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -65,6 +65,6 @@ fn rotate(common: &Common) -> Result<(), Failure> {
         row("did", text("current")),
         row("before", format!("{} (valid until {})", text("previous"), text("previousUntil"))),
     ];
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }

@@ -67,7 +67,7 @@ fn status(common: &Common, daemon: &Daemon) -> Result<(), Failure> {
         format!("waiting     {} transactions", answer["waiting"]),
         format!("minted      {} micro-tokens", answer["minted"]),
     ];
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -85,7 +85,7 @@ fn batch(common: &Common, daemon: &Daemon, height: u64) -> Result<(), Failure> {
         list("/certificate/validatorNodes").iter().filter_map(Value::as_str).map(|did| format!("signer    {did}")),
     );
     lines.extend(list("/transactions").iter().filter_map(Value::as_str).map(|id| format!("decided   {id}")));
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -98,7 +98,7 @@ fn evidence(common: &Common, daemon: &Daemon) -> Result<(), Failure> {
     if lines.is_empty() {
         lines.push("no validator has contradicted itself, as far as this node has seen".to_owned());
     }
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -193,7 +193,7 @@ fn audit(common: &Common, daemon: &Daemon, trusted: Option<&Path>) -> Result<(),
         header.height,
         hex(&genesis.hash())
     )];
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 

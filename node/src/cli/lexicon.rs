@@ -37,14 +37,14 @@ pub(super) fn lexicon(common: &Common, verb: LexiconVerb) -> Result<(), Failure>
         LexiconVerb::Check { file } => check(common, &file),
         LexiconVerb::List => {
             let names: Vec<_> = Catalog::builtin().iter().map(|document| document.id.to_string()).collect();
-            print(common, &json!({ "lexicons": names }), names);
+            print(common, &json!({ "lexicons": names }), names)?;
             Ok(())
         }
         LexiconVerb::Show { nsid } => {
             let unknown = || Failure::new(Code::Usage, format!("this node ships no lexicon {nsid}"));
             let text = Catalog::builtin_text(&nsid).ok_or_else(unknown)?;
             let document: Value = serde_json::from_str(text).unwrap_or_default();
-            print(common, &document, text.lines().map(str::to_owned));
+            print(common, &document, text.lines().map(str::to_owned))?;
             Ok(())
         }
         LexiconVerb::Publish => {
@@ -55,7 +55,7 @@ pub(super) fn lexicon(common: &Common, verb: LexiconVerb) -> Result<(), Failure>
                 row("documents", &answer["documents"]),
                 row("changed", &answer["changed"]),
             ];
-            print(common, &answer, words);
+            print(common, &answer, words)?;
             Ok(())
         }
     }
@@ -75,7 +75,7 @@ fn check(common: &Common, file: &Path) -> Result<(), Failure> {
     };
     let answer = json!({ "file": file, "what": what, "valid": findings.is_empty(), "findings": findings });
     let words = if findings.is_empty() { vec![format!("a valid {what}")] } else { findings.clone() };
-    print(common, &answer, words);
+    print(common, &answer, words)?;
     match findings.len() {
         0 => Ok(()),
         count => Err(Failure::new(Code::Findings, format!("{}: {count} found in the {what}", file.display()))),

@@ -21,6 +21,6 @@ pub(super) fn log(common: &Common, verb: LogVerb) -> Result<(), Failure> {
     let LogVerb::Filter { filter } = verb;
     let daemon = Daemon::find(common)?;
     let answer = block_on(daemon.post("/admin/log", &json!({ "filter": filter })))??;
-    print(common, &answer, [row("filter", &filter)]);
+    print(common, &answer, [row("filter", &filter)])?;
     Ok(())
 }

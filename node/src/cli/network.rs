@@ -65,7 +65,7 @@ pub(super) fn network(common: &Common, verb: &NetworkVerb) -> Result<(), Failure
         NetworkVerb::Did => {
             let data_dir = open(common)?;
             let identity = Identity::load_or_create(data_dir.layout(), clock::now())?;
-            print(common, &json!({ "did": identity.did() }), vec![identity.did().to_string()]);
+            print(common, &json!({ "did": identity.did() }), vec![identity.did().to_string()])?;
             Ok(())
         }
     }
@@ -117,7 +117,7 @@ fn create(common: &Common, args: &CreateArgs) -> Result<(), Failure> {
     parameters.candidate_age = args.candidate_days * 86_400_000;
     parameters.transactions_per_hour = args.hourly;
     let genesis = Genesis { network, time: clock::now(), parameters, nodes, wallets };
-    genesis.rows().map_err(|error| wrong("the genesis", "", error))?;
+    genesis.rows().map_err(|error| wrong("the genesis", &args.network, error))?;
     let text = serde_json::to_string_pretty(&genesis).expect("a genesis has only integers, texts and keys");
     std::fs::write(&args.file, format!("{text}\n"))
         .map_err(|error| Failure::new(Code::DataDir, format!("cannot write {}: {error}", args.file.display())))?;
@@ -126,7 +126,7 @@ fn create(common: &Common, args: &CreateArgs) -> Result<(), Failure> {
         format!("start each node with --genesis {}", args.file.display()),
     ];
     let answer = json!({ "file": args.file.display().to_string(), "validators": genesis.nodes.len() });
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -146,6 +146,6 @@ fn join(common: &Common, args: &JoinArgs) -> Result<(), Failure> {
     data_dir.take_genesis(&args.file)?;
     let answer =
         json!({ "network": genesis.network, "validators": genesis.nodes.iter().filter(|it| it.validator).count() });
-    print(common, &answer, vec![format!("this node will follow the ledger of {}", genesis.network)]);
+    print(common, &answer, vec![format!("this node will follow the ledger of {}", genesis.network)])?;
     Ok(())
 }

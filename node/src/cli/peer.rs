@@ -1,5 +1,6 @@
 //! `angel peer`: what the operator decides about other nodes.
 
+use angel_protocol::ids::Did;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -22,9 +23,9 @@ pub(super) enum PeerVerb {
 pub(super) struct InviteArgs {
     /// For the node with this DID alone; without it, for whoever brings the word.
     #[arg(long, value_name = "DID")]
-    invitee: Option<String>,
+    invitee: Option<Did>,
     /// How many nodes may come in with it.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(angel_protocol::limits::INVITE_USES_MAX)))]
     uses: u16,
     /// How many days it is valid.
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=366))]
@@ -35,7 +36,7 @@ pub(super) struct InviteArgs {
 pub(super) struct RemoveArgs {
     /// The node's DID.
     #[arg(value_name = "DID")]
-    did: String,
+    did: Did,
 }
 
 pub(super) fn peer(common: &Common, verb: PeerVerb) -> Result<(), Failure> {
@@ -47,7 +48,7 @@ pub(super) fn peer(common: &Common, verb: PeerVerb) -> Result<(), Failure> {
         ("/admin/peers/remove", None) => vec![format!("removed {}", body["did"].as_str().unwrap_or_default())],
         _ => vec!["the absence of the nodes not seen now is accepted".to_owned()],
     };
-    print(common, &answer, words);
+    print(common, &answer, words)?;
     Ok(())
 }
 
@@ -56,7 +57,7 @@ fn request(verb: PeerVerb) -> (&'static str, Value) {
         PeerVerb::Invite(args) => {
             let mut body = json!({ "uses": args.uses, "validSeconds": args.days * 86_400 });
             if let Some(invitee) = args.invitee {
-                body["invitee"] = invitee.into();
+                body["invitee"] = invitee.as_str().into();
             }
             ("/admin/peers/invite", body)
         }

@@ -25,7 +25,7 @@ pub(super) fn peers(common: &Common, args: &PeersArgs) -> Result<(), Failure> {
         format!("{:<24} {:<11} {:<8} {:>7} {:>8} {:>5}  DID", "NODE", "STATUS", "REACHED", "LATENCY", "UPTIME", "LOAD");
     let nodes = answer["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let lines: Vec<String> = std::iter::once(header).chain(nodes.iter().map(line)).collect();
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 

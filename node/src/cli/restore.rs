@@ -86,8 +86,7 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
         let of = (did, purpose);
         let done = restore_tenant(&depot, &snapshot, config.data_dir(), of, engine, clock::now(), &progress);
         meter.stop();
-        print_tenant(common, of, &snapshot, &done?, began.elapsed());
-        return Ok(());
+        return print_tenant(common, of, &snapshot, &done?, began.elapsed());
     }
     let roots = restore_node(&depot, &snapshot, config.data_dir(), engine, clock::now(), &progress);
     meter.stop();
@@ -103,11 +102,11 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<(), Failure
     let mut lines =
         vec![row("restored", format!("{made_by} into {dir}")), row("snapshot", snapshot_line(&answer["snapshot"]))];
     lines.extend(verified(&answer["verified"], &answer["tookMs"]));
-    print(common, &answer, lines);
+    let told = print(common, &answer, lines);
     eprintln!(
         "Start it with `angel run`. Never run it while the node it was made of still runs: they are the same node."
     );
-    Ok(())
+    told
 }
 
 fn print_tenant(
@@ -116,7 +115,7 @@ fn print_tenant(
     snapshot: &Snapshot,
     done: &RestoredTenant,
     took: Duration,
-) {
+) -> Result<(), Failure> {
     let private = &done.rows.private;
     let answer = json!({
         "did": did,
@@ -145,7 +144,7 @@ fn print_tenant(
             format!("{} private records or repositories did not come to their hashes", private.disagreed),
         ));
     }
-    print(common, &answer, lines);
+    let told = print(common, &answer, lines);
     match purpose {
         For::Itself => eprintln!(
             "It is switched off. Start the node and run `angel account activate {did}`: that works once its identity leads here."
@@ -155,6 +154,7 @@ fn print_tenant(
              of the account."
         ),
     }
+    told
 }
 
 /// Says on standard error how far it is.

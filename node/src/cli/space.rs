@@ -60,7 +60,7 @@ pub(super) fn space(common: &Common, verb: SpaceVerb) -> Result<(), Failure> {
             (answer, lines)
         }
     };
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 

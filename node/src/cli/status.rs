@@ -46,7 +46,7 @@ pub(super) fn status(common: &Common) -> Result<(), Failure> {
     let mut answer = answer;
     answer["tenants"] = replicas["tenants"].clone();
     answer["ifThisMachineDies"] = losses;
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 

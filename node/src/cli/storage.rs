@@ -79,7 +79,7 @@ fn rewrite(
         row(done, format!("{} rows, {} bytes", report.rows, report.bytes)),
         row("on disk", format!("{} bytes before, {} after", report.disk_before, report.disk_after)),
     ];
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn check(common: &Common, dir: &Path, tuning: Tuning) -> Result<(), Failure> {
         let table = fault.table.map_or("unknown", |table| table.name());
         lines.push(row("  fault", format!("{table} {}: {}", fault.key, fault.detail)));
     }
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     if report.is_sound() {
         return Ok(());
     }

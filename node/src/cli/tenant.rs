@@ -14,6 +14,8 @@ mod webhooks;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use angel_protocol::lexicon::Schemas;
+use angel_protocol::tenants::slug::Slug;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -150,7 +152,7 @@ pub(super) struct ImportArgs {
 pub(super) fn tenant(common: &Common, verb: TenantVerb) -> Result<(), Failure> {
     let daemon = Daemon::find(common)?;
     let (answer, words) = block_on(perform(&daemon, verb))??;
-    print(common, &answer, words);
+    print(common, &answer, words)?;
     Ok(())
 }
 
@@ -195,23 +197,22 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
         (Some(template), _) => template.clone(),
         (None, blueprint) => blueprint.as_ref().map(|it| text(it, "baseTemplate")).unwrap_or_default(),
     };
-    let owner = owner(daemon, &args).await?;
-    let mut wish = json!({ "template": template, "slug": args.slug, "owner": owner.did });
-    if let Some(plan) = args.plan {
-        wish["plan"] = plan.into();
+    let mut wish = json!({ "template": template, "slug": args.slug });
+    for (name, value) in [("plan", &args.plan), ("name", &args.name), ("businessType", &args.business_type)] {
+        if let Some(value) = value {
+            wish[name] = value.as_str().into();
+        }
     }
     if let Some(blueprint) = blueprint {
         wish["blueprint"] = blueprint;
     }
-    if let Some(name) = args.name {
-        wish["name"] = name.into();
-    }
-    if let Some(kind) = args.business_type {
-        wish["businessType"] = kind.into();
-    }
     let recovery = if args.recovery_key.is_some() { None } else { Some(NewRecoveryKey::generate()?) };
-    let public = args.recovery_key.or_else(|| recovery.as_ref().map(|key| key.public.to_string()));
+    let public = args.recovery_key.clone().or_else(|| recovery.as_ref().map(|key| key.public.to_string()));
     wish["recoveryKey"] = json!(public);
+    // An account that is made for a wish that is refused is in nobody's hands.
+    check_wish(&wish, daemon.did(), &args.slug)?;
+    let owner = owner(daemon, &args).await?;
+    wish["owner"] = owner.did.as_str().into();
     let made = daemon.post("/xrpc/co.kendev.tenants.provision", &wish).await.map_err(|failure| owner.told(failure))?;
     let mut answer = json!({ "tenant": made["tenant"], "log": made["log"], "recoveryKey": public });
     let tenant = &made["tenant"];
@@ -240,6 +241,16 @@ async fn create(daemon: &Daemon, args: CreateArgs) -> Result<Said, Failure> {
     Ok((answer, words))
 }
 
+/// Whether the wish could be granted, as far as that can be told without asking; `somebody` stands for its owner.
+fn check_wish(wish: &Value, somebody: &str, slug: &str) -> Result<(), Failure> {
+    let wrong = |why: String| Failure::new(Code::Usage, why);
+    slug.parse::<Slug>().map_err(|error| wrong(format!("the short name \"{slug}\": {error}")))?;
+    let mut whole = wish.clone();
+    whole["owner"] = somebody.into();
+    let method = Schemas::builtin().method("co.kendev.tenants.provision").expect("this software serves the method");
+    method.validate_input(&whole).map_err(|violation| wrong(violation.to_string()))
+}
+
 /// A blueprint from a file: JSON if its name says so, else TOML.
 fn read_blueprint(path: &Path) -> Result<Value, Failure> {
     let wrong = |why: String| Failure::new(Code::Usage, format!("the blueprint {}: {why}", path.display()));
@@ -264,11 +275,12 @@ impl Owner {
     /// A failure after the account was made says so, or its password would be lost.
     fn told(&self, failure: Failure) -> Failure {
         let Some((account, _)) = &self.made else { return failure };
+        let (handle, password) = (text(account, "handle"), text(account, "password"));
         let words = format!(
-            "{}; the owner's account {} was made with the password {}: ask again with --owner",
+            "{}; the owner's account {handle} was made with the password {password} and the recovery key {}, which are \
+             told once: ask again with --owner {handle}",
             failure.words(),
-            text(account, "handle"),
-            text(account, "password"),
+            text(account, "recoverySecret"),
         );
         Failure::new(Code::Daemon, words)
     }
@@ -386,4 +398,34 @@ async fn import(daemon: &Daemon, from: &Path) -> Result<Said, Failure> {
 
 fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_never_be_made_is_refused_before_an_account_is() {
+        let did = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+        let refused = |wish: &Value, slug: &str| check_wish(wish, did, slug).expect_err("refused").words().to_owned();
+        let good = json!({ "template": "basic-business", "slug": "cafe", "recoveryKey": did });
+        check_wish(&good, did, "cafe").expect("nothing is wrong with it");
+        assert!(refused(&good, "Bad_Slug").contains("Bad_Slug"));
+        for (name, value) in [("template", "nope"), ("template", ""), ("plan", "nope"), ("recoveryKey", "mine")] {
+            let mut wish = good.clone();
+            wish[name] = value.into();
+            assert!(refused(&wish, "cafe").contains(&format!("/{name}")), "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn a_failure_after_the_owners_account_tells_all_that_is_told_once() {
+        let account =
+            json!({ "handle": "cafe-admin.test", "password": "secret word", "recoverySecret": "angel-recovery-x" });
+        let owner = Owner { did: "did:plc:x".to_owned(), made: Some((account, vec![])) };
+        let words = owner.told(Failure::new(Code::Daemon, "the name is taken")).words().to_owned();
+        for told in ["the name is taken", "secret word", "angel-recovery-x", "--owner cafe-admin.test"] {
+            assert!(words.contains(told), "{told}: {words}");
+        }
+    }
 }

@@ -154,7 +154,7 @@ pub(super) fn token(common: &Common, verb: TokenVerb) -> Result<(), Failure> {
         TokenVerb::Key(args) => {
             let key = wallet_key::load_or_create(&args.file)?;
             let answer = json!({ "did": key.did(), "file": args.file.display().to_string() });
-            print(common, &answer, vec![key.did().to_string()]);
+            print(common, &answer, vec![key.did().to_string()])?;
             Ok(())
         }
         TokenVerb::Prove(args) => prove(common, &args),
@@ -179,7 +179,7 @@ fn balance(common: &Common, account: Option<String>) -> Result<(), Failure> {
     let account = account_or_own(&daemon, account);
     let answer = block_on(daemon.get(&format!("/xrpc/co.kendev.network.getBalance?account={account}")))??;
     let micro = answer["total"].as_u64().unwrap_or_default();
-    print(common, &answer, vec![format!("{} tokens at height {}", tokens(micro), answer["height"])]);
+    print(common, &answer, vec![format!("{} tokens at height {}", tokens(micro), answer["height"])])?;
     Ok(())
 }
 
@@ -199,7 +199,7 @@ fn history(common: &Common, account: Option<String>) -> Result<(), Failure> {
             movement["transactionId"].as_str().unwrap_or_default(),
         )
     };
-    print(common, &answer, movements.iter().map(line).collect::<Vec<_>>());
+    print(common, &answer, movements.iter().map(line).collect::<Vec<_>>())?;
     Ok(())
 }
 
@@ -208,7 +208,7 @@ fn open(common: &Common, args: &OpenArgs) -> Result<(), Failure> {
     let wish = json!({ "account": did(&args.account)? });
     let answer = block_on(daemon.post("/admin/ledger/open", &wish))??;
     let key = answer["key"].as_str().unwrap_or_default();
-    print(common, &answer, vec![format!("open  {}, signed for by {key}", args.account)]);
+    print(common, &answer, vec![format!("open  {}, signed for by {key}", args.account)])?;
     Ok(())
 }
 
@@ -237,7 +237,7 @@ fn send(common: &Common, args: SendArgs) -> Result<(), Failure> {
     if let Some(signers) = answer.pointer("/certificate/validatorNodes").and_then(Value::as_array) {
         lines.push(format!("height {}, decided by {} validators", answer["height"], signers.len()));
     }
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     if status == "failed" {
         let why = answer["outcomeText"].as_str().unwrap_or_default();
         return Err(Failure::new(Code::Daemon, format!("the network refused the payment: {why}")));
@@ -276,7 +276,7 @@ fn reward(common: &Common, args: &RewardArgs) -> Result<(), Failure> {
     let day = today.saturating_sub(args.days_ago);
     let wish = json!({ "to": did(&args.to)?, "micro": args.amount.micro(), "day": day });
     let answer = block_on(daemon.post("/admin/ledger/reward", &wish))??;
-    print(common, &answer, vec![format!("confirmed  {}", answer["transactionId"].as_str().unwrap_or_default())]);
+    print(common, &answer, vec![format!("confirmed  {}", answer["transactionId"].as_str().unwrap_or_default())])?;
     Ok(())
 }
 
@@ -290,7 +290,7 @@ fn prove(common: &Common, args: &ProveArgs) -> Result<(), Failure> {
         common,
         &answer,
         vec![format!("height {}, root {}", answer["height"], answer["root"].as_str().unwrap_or_default())],
-    );
+    )?;
     Ok(())
 }
 
@@ -310,7 +310,7 @@ fn verify(common: &Common, args: &VerifyArgs) -> Result<(), Failure> {
     let (height, network) = (proof.header.height, &proof.header.network);
     let total = balance.total().micro();
     let answer = json!({ "account": account, "network": network, "height": height, "total": total });
-    print(common, &answer, vec![format!("proved: {} tokens at height {height} of {network}", tokens(total))]);
+    print(common, &answer, vec![format!("proved: {} tokens at height {height} of {network}", tokens(total))])?;
     Ok(())
 }
 

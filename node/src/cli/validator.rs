@@ -80,12 +80,12 @@ pub(super) fn validator(common: &Common, verb: &ValidatorVerb) -> Result<(), Fai
         ValidatorVerb::Approve(args) => {
             let approved = block_on(daemon.post("/admin/validators/approve", &read(&args.file)?))??;
             write(&args.file, &approved)?;
-            print(common, &approved, vec![words(&approved), gathered(&approved)]);
+            print(common, &approved, vec![words(&approved), gathered(&approved)])?;
             Ok(())
         }
         ValidatorVerb::Leave(args) => {
             let answer = block_on(daemon.post("/admin/validators/leave", &json!({ "after": args.after })))??;
-            print(common, &answer, vec![format!("this node decides up to height {}, and not {0}", answer["at"])]);
+            print(common, &answer, vec![format!("this node decides up to height {}, and not {0}", answer["at"])])?;
             Ok(())
         }
     }
@@ -99,7 +99,7 @@ fn list(common: &Common, daemon: &Daemon) -> Result<(), Failure> {
         1 => "single validator, no fault tolerance".to_owned(),
         _ => format!("{} of {} have to agree", answer["quorum"], validators.len()),
     });
-    print(common, &answer, lines);
+    print(common, &answer, lines)?;
     Ok(())
 }
 
@@ -120,7 +120,7 @@ fn change(common: &Common, daemon: &Daemon, file: &Path, wish: &Value, approves:
     let approvals = request["approvals"].as_array().map_or(0, Vec::len) as u64;
     if approvals < listed["quorum"].as_u64().unwrap_or(u64::MAX) {
         let next = format!("let the others run `angel validator approve {}`, then run this again", file.display());
-        print(common, &request, vec![words(&request), gathered(&request), next]);
+        print(common, &request, vec![words(&request), gathered(&request), next])?;
         return Ok(());
     }
     let answer = block_on(daemon.post("/admin/validators/submit", &request))??;
@@ -128,7 +128,7 @@ fn change(common: &Common, daemon: &Daemon, file: &Path, wish: &Value, approves:
         common,
         &answer,
         vec![words(&answer), format!("decided  {}", answer["transactionId"].as_str().unwrap_or(""))],
-    );
+    )?;
     Ok(())
 }
 

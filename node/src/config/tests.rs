@@ -102,7 +102,7 @@ fn contradictions_are_refused_by_key() {
     assert!(refusal("[node]\npublic_url = \"https://example.org/angel\"").starts_with("node.public_url"));
     assert!(refusal("[node]\npublic_url = \"https://a:b@example.org\"").starts_with("node.public_url"));
     assert!(refusal("[log]\nfilter = \"info,[\"").starts_with("log.filter"));
-    assert!(refusal("[http]\nconnections_max = 1").starts_with("http.connections_max"));
+    assert!(refusal("[http]\nconnections_max = 1").starts_with("http.connections_max (file "));
     assert!(refusal("[replicas]\narchive_every = \"10ms\"").starts_with("replicas.archive_every"));
     assert!(refusal("[replicas]\nvault_check = \"91d\"").starts_with("replicas.vault_check"));
     let did = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";

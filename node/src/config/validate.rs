@@ -166,5 +166,5 @@ impl Config {
 }
 
 fn require(key: &'static str, holds: bool, why: impl FnOnce() -> String) -> Result<(), ConfigError> {
-    if holds { Ok(()) } else { Err(ConfigError::Contradiction { key, why: why() }) }
+    if holds { Ok(()) } else { Err(ConfigError::Contradiction { key, origin: None, why: why() }) }
 }

@@ -39,8 +39,8 @@ pub(super) async fn heartbeat(
     body: Bytes,
 ) -> Result<Json<HeartbeatAnswer>, Response> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    let opened = match media_type {
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let opened = match media_type.as_str() {
         "application/json" => OpenedHeartbeat::from_json(&body, &federation.network),
         "application/cbor" | "application/vnd.ipld.dag-cbor" => OpenedHeartbeat::from_cbor(&body, &federation.network),
         _ => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use angel_protocol::crypto::NodeKey;
 use angel_protocol::data;
+use angel_protocol::ids::Did;
 use angel_protocol::ledger::action::Quote;
 use angel_protocol::ledger::checkpoint::CHECKPOINT;
 use angel_protocol::ledger::parameters::Currency;
@@ -71,21 +72,45 @@ pub(super) async fn exchange_tokens(
     let signed = Signed::decode(&bytes).map_err(|error| {
         XrpcError::new(StatusCode::BAD_REQUEST, "InvalidTransaction", error.to_string()).into_response()
     })?;
-    let id = signed.id();
+    let (id, wallet) = (signed.id(), signed.transaction().wallet.clone());
     match routes.ledger.submit(signed).await {
         Ok(id) => Ok(Json(json!({ "transactionId": id.to_string(), "status": "pending" }))),
         // Repeating gets the same answer and moves nothing twice.
         Err(SubmitError::Decided) => transaction_view(&routes.ledger, id).await.map_err(IntoResponse::into_response),
-        Err(error) => Err(refused(&error)),
+        Err(error) => Err(refused(&routes.ledger, wallet, &error).await),
     }
 }
 
-fn refused(error: &SubmitError) -> Response {
-    let mut response = XrpcError::from(error).into_response();
+async fn refused(ledger: &Ledger, wallet: Did, error: &SubmitError) -> Response {
+    let mut failure = XrpcError::from(error);
+    // Which number is expected is said in words and as a field, for whoever signs anew (`network.md` 6.3).
+    if is_out_of_order(error)
+        && let Ok(Some(wallet)) = ledger.wallet(wallet).await
+    {
+        failure = out_of_order(error, wallet.sequence);
+    }
+    let mut response = failure.into_response();
     if let SubmitError::Refused(Refusal::Full { retry_after }) = error {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
     }
     response
+}
+
+const fn is_out_of_order(error: &SubmitError) -> bool {
+    matches!(
+        error,
+        SubmitError::Outcome(Outcome::SequencePassed | Outcome::SequenceAhead)
+            | SubmitError::Refused(
+                Refusal::SequencePassed { .. } | Refusal::SequenceTaken | Refusal::TooFarAhead { .. }
+            )
+    )
+}
+
+fn out_of_order(error: &SubmitError, expected: u64) -> XrpcError {
+    let said = matches!(error, SubmitError::Refused(Refusal::SequencePassed { .. } | Refusal::TooFarAhead { .. }));
+    let text = if said { error.to_string() } else { format!("{error}; the ledger expects {expected}") };
+    let details = serde_json::Map::from_iter([("expected".to_owned(), json!(expected))]);
+    XrpcError::new(StatusCode::CONFLICT, "BadSequence", text).with_details(details)
 }
 
 impl From<&SubmitError> for XrpcError {

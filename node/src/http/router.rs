@@ -176,7 +176,7 @@ fn migration_routes(host: Arc<Host>) -> Router {
 fn open_to_browsers() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(
             std::iter::once(HeaderName::from_static("x-request-id")).chain(rate_limits::HEADERS).collect::<Vec<_>>(),

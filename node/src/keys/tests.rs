@@ -49,6 +49,21 @@ fn a_damaged_key_is_told_from_a_missing_one_and_its_secret_is_not_shown() {
 }
 
 #[test]
+fn a_node_that_was_at_work_gets_no_other_key() {
+    let (_dir, data) = data_dir();
+    let identity = Identity::load_or_create(data.layout(), START).expect("made");
+    let path = data.layout().secrets().join("node.key");
+    let kept = fs::read_to_string(&path).expect("readable");
+    let engine = angel_storage::engine::EngineKind::Sled;
+    drop(angel_storage::Store::open(&data.layout().storage(), angel_storage::Options::new(engine, "a test")));
+    fs::remove_file(&path).expect("removed");
+    let lost = Identity::load_or_create(data.layout(), START).expect_err("it would be another node");
+    assert!(matches!(lost, SecretError::Lost { .. }) && !path.exists(), "{lost}");
+    crate::secrets::create_secret(&path, &kept).expect("put back");
+    assert_eq!(Identity::load_or_create(data.layout(), START).expect("read").did(), identity.did());
+}
+
+#[test]
 fn a_rotation_keeps_the_old_key_for_the_overlap() {
     let (_dir, data) = data_dir();
     let old = Identity::load_or_create(data.layout(), START).expect("made");

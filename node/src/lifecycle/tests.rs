@@ -54,7 +54,7 @@ impl World {
         let alone = Alone::start(&store, &layout).await;
         let identity = IdentityConfig::default();
         let identities =
-            Identities::open(alone.ledger.clone(), &layout, &identity, ENDPOINT.to_owned()).expect("opens");
+            Identities::open(alone.ledger.clone(), &layout, &identity, ENDPOINT.to_owned(), true).expect("opens");
         let (resolver, _) = Resolver::new(resolver::Parts {
             directory: identities.directory().clone(),
             accounts: accounts.clone(),

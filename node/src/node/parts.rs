@@ -421,10 +421,11 @@ pub(super) fn identities(
     layout: &Layout,
     config: &Config,
     service: &Service,
+    accounts: &Accounts,
 ) -> impl FnOnce() -> Result<Identities, IdentitiesOpenError> + use<> {
-    let (ledger, layout) = (ledger.clone(), layout.clone());
+    let (ledger, layout, no_accounts) = (ledger.clone(), layout.clone(), accounts.none_was_made());
     let (config, endpoint) = (config.identity.clone(), service.endpoint().to_owned());
-    move || Identities::open(ledger, &layout, &config, endpoint)
+    move || Identities::open(ledger, &layout, &config, endpoint, no_accounts)
 }
 
 /// What handles and DIDs are resolved with.

@@ -112,7 +112,7 @@ impl LedgerProof {
         if bytes.len() > PROOF_BYTES_MAX {
             return Err(NotProved::Encoding("too long".to_owned()));
         }
-        serde_ipld_dagcbor::from_slice(bytes).map_err(|error| NotProved::Encoding(error.to_string()))
+        serde_ipld_dagcbor::from_slice(bytes).map_err(|error| NotProved::Encoding(crate::data::misfit(&error)))
     }
 
     /// Checks everything against `validators`, the set of the header's height.

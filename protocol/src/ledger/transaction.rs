@@ -348,7 +348,7 @@ pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>, InvalidTransacti
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvalidTransaction> {
-    serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidTransaction::Encoding(error.to_string()))
+    serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidTransaction::Encoding(crate::data::misfit(&error)))
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl NodeRecord {
         }
         canonical::check(bytes)?;
         let record: Self =
-            serde_ipld_dagcbor::from_slice(bytes).map_err(|error| RecordError::Decode(error.to_string()))?;
+            serde_ipld_dagcbor::from_slice(bytes).map_err(|error| RecordError::Decode(crate::data::misfit(&error)))?;
         if record.record_type != COLLECTION {
             return Err(RecordError::Decode(record.record_type));
         }

@@ -293,8 +293,8 @@ impl PlcOperation {
         if bytes.len() > PLC_OPERATION_BYTES_MAX {
             return Err(InvalidOperation::TooLarge);
         }
-        let wire: Wire =
-            serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidOperation::Form(error.to_string()))?;
+        let wire: Wire = serde_ipld_dagcbor::from_slice(bytes)
+            .map_err(|error| InvalidOperation::Form(crate::data::misfit(&error)))?;
         let operation = wire.parse()?;
         if operation.to_bytes() == bytes { Ok(operation) } else { Err(InvalidOperation::NotCanonical) }
     }

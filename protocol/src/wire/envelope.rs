@@ -122,7 +122,7 @@ pub enum EnvelopeError {
     #[error("the issuer must be the did:key of an Ed25519 key")]
     Issuer,
     /// Issued too far from this node's time.
-    #[error("the issue time is {} s off this node's clock; at most {} s are allowed", .0.as_secs(), CLOCK_TOLERANCE.as_secs())]
+    #[error("the issue time is {:.1} s off this node's clock; at most {} s are allowed", .0.as_secs_f64(), CLOCK_TOLERANCE.as_secs())]
     Clock(Duration),
     /// The body does not decode or breaks a bound.
     #[error("the body is invalid: {0}")]
@@ -294,7 +294,7 @@ impl<B: Body> Opened<B> {
     /// [`EnvelopeError::Body`] or [`EnvelopeError::Signature`].
     pub fn verify(self) -> Result<Verified<B>, EnvelopeError> {
         let body: B = serde_ipld_dagcbor::from_slice(&self.bytes[self.body.clone()])
-            .map_err(|error| EnvelopeError::Body(error.to_string()))?;
+            .map_err(|error| EnvelopeError::Body(data::misfit(&error)))?;
         body.check(&self.head).map_err(|reason| EnvelopeError::Body(reason.to_owned()))?;
         let key = NodePublicKey::from_bytes(&self.head.key).map_err(|BadSignature| EnvelopeError::Issuer)?;
         let signature: &Signature =

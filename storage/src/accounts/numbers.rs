@@ -48,6 +48,12 @@ impl Numbers {
         Ok(Self { name, state: Mutex::new((next, next)) })
     }
 
+    /// Whether none was ever given out.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        *self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner) == (1, 1)
+    }
+
     /// A number that was never given out before. Blocks, at times until a reservation is durable.
     ///
     /// # Errors
