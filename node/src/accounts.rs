@@ -36,6 +36,7 @@ use crate::secrets::SecretError;
 
 use self::cache::Cache;
 pub(crate) use self::seal::ApartSeal;
+pub(crate) use self::seal::FILE as SEAL_FILE;
 use self::seal::Seal;
 pub use self::seal::{SealError, new_signing_key};
 

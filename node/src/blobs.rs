@@ -370,6 +370,9 @@ pub enum BlobError {
     /// The operator took this very blob down.
     #[error("Blob has been takendown, cannot re-upload")]
     TakenDown,
+    /// The disk is nearly full.
+    #[error("{}", crate::room::SHORT)]
+    NoRoom,
     /// A file cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     File {

@@ -35,7 +35,7 @@ const GENESIS_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// It cannot be made, read or written.
-    #[error("cannot use {}: {source}; make it writable for this user, or name another with --data-dir", path.display())]
+    #[error("cannot use {}: {source}; {}", path.display(), mend(source))]
     Access {
         /// The file or directory.
         path: PathBuf,
@@ -75,6 +75,18 @@ pub enum DataDirError {
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// Its store is gone, and what belongs to it is there.
+    #[error(
+        "{} holds no store, and {} still holds files of accounts: if the store is on a disk of its own, mount that; else \
+         restore a backup into a new directory (`angel restore`), or move both away to begin without accounts",
+        storage.display(), blobs.display()
+    )]
+    StoreMissing {
+        /// Where the store was.
+        storage: PathBuf,
+        /// Where the files are.
+        blobs: PathBuf,
     },
     /// A backup was being restored into it.
     #[error(
@@ -117,6 +129,14 @@ pub enum DataDirError {
         /// The genesis taken before.
         kept: PathBuf,
     },
+}
+
+/// What to do where something cannot be used.
+fn mend(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space there",
+        _ => "make it writable for this user, or name another with --data-dir",
+    }
 }
 
 fn holder(pid: Option<u32>) -> String {

@@ -90,6 +90,7 @@ pub mod reports;
 pub mod repos;
 pub mod resolver;
 mod roadmap;
+mod room;
 pub mod secrets;
 pub mod service_account;
 pub mod sessions;

@@ -12,6 +12,8 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Pid, ProcessRefreshKind, Proces
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::{Service, ServiceState};
+use crate::room;
 use crate::tasks::TaskResult;
 
 /// How often the load is measured: several times within a heartbeat, and cheap.
@@ -135,8 +137,13 @@ pub fn first_load(data_dir: &Path) -> Load {
     Sampler::new(data_dir).sample()
 }
 
-/// Measures until told to stop, and says each result through `load`.
-pub(crate) async fn run(data_dir: PathBuf, load: watch::Sender<Load>, stop: CancellationToken) -> TaskResult {
+/// Measures until told to stop, says each result through `load`, and whether there is room through `disk`.
+pub(crate) async fn run(
+    data_dir: PathBuf,
+    load: watch::Sender<Load>,
+    disk: Service,
+    stop: CancellationToken,
+) -> TaskResult {
     let mut interval = tokio::time::interval(SAMPLE_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut sampler = Sampler::new(&data_dir);
@@ -151,6 +158,9 @@ pub(crate) async fn run(data_dir: PathBuf, load: watch::Sender<Load>, stop: Canc
         });
         let (returned, sample) = measured.await?;
         sampler = returned;
+        let state =
+            if room::is_short(&sample) { ServiceState::Failing(room::SHORT.to_owned()) } else { ServiceState::Ok };
+        disk.set(state);
         load.send_replace(sample);
     }
 }

@@ -175,7 +175,8 @@ impl Node {
         registry.register_collector(Box::new(StorageCollector(store.writer().clone())));
         spawner.spawn("storage", |stop| storage::watch(storage_failure, storage_health, stop));
         let (load_sender, load) = watch::channel(first_load);
-        spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, stop));
+        let disk_health = health.register("disk", Importance::Helpful, ServiceState::Ok);
+        spawner.spawn("machine", |stop| machine::run(layout.root().to_owned(), load_sender, disk_health, stop));
 
         // Whether it was put back from a backup, and has to catch up before it speaks.
         let others = !config.network.bootstrap.is_empty() || !config.network.persistent_peers.is_empty();

@@ -45,6 +45,14 @@ impl Disk {
     /// # Errors
     /// Anything but that there is no room any more.
     pub fn fill(&self) -> Result<()> {
+        self.fill_but(0)
+    }
+
+    /// Leaves room for so many bytes alone.
+    ///
+    /// # Errors
+    /// Anything but that there is no room any more.
+    pub fn fill_but(&self, left: u64) -> Result<()> {
         let mut file = File::create(self.dir.join(FILLER))?;
         let mut piece = vec![7; 1 << 20];
         // The last byte too: smaller and smaller pieces.
@@ -55,7 +63,8 @@ impl Disk {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        let filled = file.metadata()?.len();
+        Ok(file.set_len(filled.saturating_sub(left))?)
     }
 
     /// Gives the room back.

@@ -3,6 +3,7 @@
 mod backup;
 mod doctor;
 mod federation;
+mod full_disk;
 mod home_networks;
 mod ledger;
 mod lexicons;

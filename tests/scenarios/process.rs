@@ -81,7 +81,7 @@ fn it_starts_on_an_empty_directory_and_says_how_to_reach_it() -> Result<()> {
     assert_eq!(status["node"]["did"], daemon.facts()["did"]);
     // Alone, and saying so.
     let services = serde_json::json!({
-        "backup": "off", "consensus": "ok", "federation": "off", "identity": "ok", "storage": "ok",
+        "backup": "off", "consensus": "ok", "disk": "ok", "federation": "off", "identity": "ok", "storage": "ok",
     });
     assert_eq!(status["health"]["services"], services);
     assert!(daemon.stop()?.success());

@@ -15,7 +15,7 @@ use crate::data_dir::Layout;
 use crate::secrets::{SecretError, create_secret, random_bytes, read_secret};
 
 const HEADER: &str = "angel account seal 1";
-const FILE: &str = "account-seal.key";
+pub(crate) const FILE: &str = "account-seal.key";
 const NONCE_BYTES: usize = 24;
 
 /// The node's sealing key.

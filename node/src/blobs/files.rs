@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::BlobError;
 use super::direct::DirectFile;
+use crate::room;
 
 /// Bytes that are copied at a time from one disk to another.
 const COPY_BYTES: usize = 256 * 1024;
@@ -51,6 +52,11 @@ impl Files {
         make_dir(&root)?;
         make_dir(&tmp)?;
         Ok(Self { root })
+    }
+
+    /// Whether the disk on which they lie is nearly full. Blocks for a moment.
+    pub(super) fn has_no_room(&self) -> bool {
+        room::is_short_at(&self.root)
     }
 
     /// A new, empty file.

@@ -118,6 +118,9 @@ impl Piece {
     }
 }
 
+/// After so many bytes it is looked whether the disk has room for more: several large files come at once.
+const ROOM_EVERY: u64 = 1 << 20;
+
 /// A file as far as it is written.
 #[derive(Default)]
 pub(super) struct Draft {
@@ -158,6 +161,9 @@ impl Draft {
             none => none.insert(blobs.0.files.temp()?),
         };
         temp.write(bytes)?;
+        if self.size / ROOM_EVERY != (self.size + bytes.len() as u64) / ROOM_EVERY && blobs.0.files.has_no_room() {
+            return Err(BlobError::NoRoom);
+        }
         self.note(bytes);
         Ok(())
     }

@@ -114,7 +114,9 @@ impl From<DataDirError> for Failure {
             | DataDirError::Missing { .. } => Code::DataDir,
             DataDirError::Locked { .. } => Code::Locked,
             DataDirError::Newer { .. } => Code::NewerData,
-            DataDirError::Corrupt { .. } | DataDirError::HalfRestored { .. } => Code::DamagedData,
+            DataDirError::Corrupt { .. } | DataDirError::HalfRestored { .. } | DataDirError::StoreMissing { .. } => {
+                Code::DamagedData
+            }
             DataDirError::Genesis { .. } | DataDirError::OtherGenesis { .. } => Code::Config,
         };
         Self::new(code, error.to_string())

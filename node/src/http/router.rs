@@ -31,6 +31,7 @@ use crate::facts::NodeFacts;
 use crate::health::Health;
 use crate::migration;
 use crate::rate_limits;
+use crate::room;
 use crate::xrpc::com::atproto::sync::CAR;
 use crate::xrpc::{self, host::Host};
 
@@ -62,7 +63,8 @@ pub(crate) fn build(parts: Parts) -> Router {
     let moved = middleware::from_fn_with_state(Arc::clone(&host), migration::or_where_it_moved);
     // Bodies come compressed, too; every limit counts what they unfold to. What cannot be unfolded here may be for another host.
     let unfolded = RequestDecompressionLayer::new().pass_through_unaccepted(true);
-    let methods = xrpc::router::routes(Arc::clone(&host)).layer(unfolded).layer(moved).layer(compression());
+    let room = middleware::from_fn_with_state(admin.load.clone(), room::or_refuse);
+    let methods = xrpc::router::routes(Arc::clone(&host)).layer(room).layer(unfolded).layer(moved).layer(compression());
     let public = Router::new()
         .route("/", get(home::page).with_state(Arc::new(home)))
         .route("/robots.txt", get(home::robots))

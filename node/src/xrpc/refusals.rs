@@ -116,6 +116,7 @@ impl From<BlobError> for XrpcError {
             BlobError::MediaType | BlobError::Interrupted(_) | BlobError::OtherContent(_) | BlobError::TakenDown => {
                 Self::invalid_request(error.to_string())
             }
+            BlobError::NoRoom => Self::new(StatusCode::SERVICE_UNAVAILABLE, "DiskFull", error.to_string()),
             BlobError::Commit(angel_storage::CommitError::Busy) => Self::unavailable(error.to_string()),
             BlobError::File { .. } | BlobError::Read(_) | BlobError::Row(_) | BlobError::Commit(_) => {
                 Self::unexpected(&error)

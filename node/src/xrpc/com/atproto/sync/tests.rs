@@ -19,6 +19,7 @@ use crate::accounts::{AccountError, Accounts, NewAccount};
 use crate::clock;
 use crate::config::{ByteSize, Config};
 use crate::data_dir::DataDir;
+use crate::keys::Identity;
 use crate::node::{Node, NodeHandle};
 use crate::passwords::Passwords;
 use crate::repos::Repos;
@@ -41,6 +42,8 @@ struct World {
 async fn prepare(config: &Config, dir: &TempDir) -> angel_protocol::crypto::VerifyingKey {
     let hashed = Passwords::new().expect("starts").hash(PASSWORD).await.expect("hashes");
     let data = DataDir::open(dir.path()).expect("made");
+    // A node that has a store has a key.
+    Identity::load_or_create(data.layout(), clock::now()).expect("made");
     let options = Options::new(config.storage.engine, "a test");
     let store = Store::open(&data.layout().storage(), options).expect("made");
     let (reader, writer) = (store.reader().clone(), store.writer().clone());
