@@ -19,6 +19,7 @@ use crate::accounts::{AccountError, Accounts, NewAccount};
 use crate::clock;
 use crate::config::{ByteSize, Config};
 use crate::data_dir::DataDir;
+use crate::identities::load_rotation_key;
 use crate::keys::Identity;
 use crate::node::{Node, NodeHandle};
 use crate::passwords::Passwords;
@@ -42,8 +43,9 @@ struct World {
 async fn prepare(config: &Config, dir: &TempDir) -> angel_protocol::crypto::VerifyingKey {
     let hashed = Passwords::new().expect("starts").hash(PASSWORD).await.expect("hashes");
     let data = DataDir::open(dir.path()).expect("made");
-    // A node that has a store has a key.
+    // A node that has a store and accounts has its keys.
     Identity::load_or_create(data.layout(), clock::now()).expect("made");
+    load_rotation_key(data.layout(), None, true).expect("made");
     let options = Options::new(config.storage.engine, "a test");
     let store = Store::open(&data.layout().storage(), options).expect("made");
     let (reader, writer) = (store.reader().clone(), store.writer().clone());
