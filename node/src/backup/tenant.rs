@@ -33,6 +33,7 @@ use crate::accounts::{Account, AccountError, Accounts, Deactivation, NewAccount}
 use crate::blobs;
 use crate::data_dir::{DataDir, Layout};
 use crate::facts::VERSION;
+use crate::identities::load_rotation_key;
 use crate::keys::Identity;
 
 /// What an account is restored for.
@@ -79,6 +80,10 @@ pub(crate) fn restore_tenant(
     let data_dir = DataDir::open_existing(root)?;
     let layout = data_dir.layout();
     let own = Identity::load(layout, now).map_err(NotThisTenant::Node)?;
+    if !Store::is_begun(&layout.storage()) {
+        // A node that has not run yet gets here what its first start would make, which a node with accounts is refused.
+        load_rotation_key(layout, None, true).map_err(NotThisTenant::Node)?;
+    }
     let here = open(layout, kind, tuning)?;
     check_free(&here, own.did(), did, purpose)?;
 
