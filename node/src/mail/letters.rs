@@ -12,7 +12,7 @@ pub(super) struct Letter {
 
 /// A letter with a code.
 pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str) -> Letter {
-    let (subject, deed, otherwise) = match purpose {
+    let (heading, deed, otherwise) = match purpose {
         MailPurpose::ConfirmEmail => (
             "Confirm your email",
             "To confirm that this address is yours",
@@ -24,7 +24,7 @@ pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str
             "If you did not ask for this, somebody is logged in as you: change your password.",
         ),
         MailPurpose::ResetPassword => (
-            "Password reset requested",
+            "Reset password",
             "To set a new password",
             "If you did not ask for this, do nothing: your password stays as it is.",
         ),
@@ -44,11 +44,13 @@ pub(super) fn code(purpose: MailPurpose, code: &str, handle: &Handle, host: &str
             "If you are not signing in, somebody knows your password: change it, and give this code to nobody.",
         ),
     };
+    // As it is called in the letters of other hosts.
+    let subject = if purpose == MailPurpose::ResetPassword { "Password reset requested" } else { heading };
     let minutes = super::CODE_LIFE.as_secs() / 60;
     Letter {
         subject: format!("{subject} ({host})"),
         text: format!(
-            "{subject}\n\nHello @{handle},\n\n{deed}, give this code:\n\n    {code}\n\nIt is good for {minutes} minutes, once. \
+            "{heading}\n\nHello @{handle},\n\n{deed}, give this code:\n\n    {code}\n\nIt is good for {minutes} minutes, once. \
              {otherwise}\n\n{host}\n"
         ),
     }
